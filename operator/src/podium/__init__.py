@@ -1,0 +1,1 @@
+"""Podium: a Kubernetes operator for model deployments."""

@@ -1,0 +1,56 @@
+"""Names that people and tools rely on: labels, annotations, objects' names."""
+
+from typing import Final
+
+GROUP: Final = "podium.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+FIELD_MANAGER: Final = "podium"
+HANDOVER_MANAGER: Final = "podium-handover"
+"""Holds `replicas` for the moment between Podium's letting go of the field and the HPA's taking it."""
+
+LABEL_MODEL: Final = "podium.dev/model"
+LABEL_REVISION: Final = "podium.dev/revision"
+LABEL_BUILTIN: Final = "podium.dev/builtin"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
+MANAGED_BY: Final = "podium"
+
+# On the ModelDeployment, written by people and tools.
+ANNOTATION_COMMAND: Final = "podium.dev/command"
+
+# On the ControllerRevision: the durable record.
+ANNOTATION_INPUTS: Final = "podium.dev/inputs"
+ANNOTATION_ROLLOUT: Final = "podium.dev/rollout"
+ANNOTATION_OUTCOME: Final = "podium.dev/outcome"
+ANNOTATION_RULE: Final = "podium.dev/rule"
+ANNOTATION_DECIDED_AT: Final = "podium.dev/decided-at"
+
+# On pod templates and children.
+ANNOTATION_VERSION: Final = "podium.dev/version"
+ANNOTATION_RESTART: Final = "podium.dev/restart"
+ANNOTATION_APPLIED: Final = "podium.dev/applied"
+"""Digest of what Podium last applied to a child; compared before anything is sent."""
+ANNOTATION_ADOPT: Final = "podium.dev/adopt"
+
+PREVIEW_SUFFIX: Final = "-preview"
+MODEL_CONTAINER: Final = "model"
+FETCH_CONTAINER: Final = "fetch"
+HASH_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
+HASH_LENGTH: Final = 10
+
+
+def model_labels(model: str) -> dict[str, str]:
+    """The labels that every child of the ModelDeployment `model` carries."""
+    return {LABEL_MODEL: model, LABEL_MANAGED_BY: MANAGED_BY, LABEL_INSTANCE: model}
+
+
+def revision_labels(model: str, revision: str) -> dict[str, str]:
+    """The labels of a child that belongs to one revision."""
+    return model_labels(model) | {LABEL_REVISION: revision}
+
+
+def revision_selector(model: str, revision: str) -> dict[str, str]:
+    """What a Deployment or a Service selects one revision's pods by; never changed once written."""
+    return {LABEL_MODEL: model, LABEL_REVISION: revision}

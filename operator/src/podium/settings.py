@@ -1,0 +1,56 @@
+"""The operator's configuration: frozen once it is read, every duration in seconds."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the operator is told by its arguments and environment. Durations are seconds."""
+
+    identity: str
+    watch_namespaces: tuple[str, ...] = ()
+    """Namespaces to look after; empty means all of them."""
+    selector: str = ""
+    """Only ModelDeployments with these labels are looked after."""
+    fetcher_image: str = "podium-serving:latest"
+    runtimes_file: str = ""
+    """ModelRuntimes that the leader applies; none in namespaced mode."""
+    workers: int = 16
+    health_port: int = 8081
+    metrics_port: int = 8080
+    log_level: str = "info"
+
+    lease_namespace: str = "podium-system"
+    lease_name: str = "podium"
+    lease_duration: float = 12.0
+    """A follower takes over once a Lease has not been renewed for so long."""
+    lease_write_deadline: float = 8.0
+    """The holder writes nothing later than so long after its last renewal."""
+    lease_renew_interval: float = 2.0
+    lease_poll_interval: float = 1.0
+
+    resync_min: float = 300.0
+    resync_max: float = 600.0
+    """Every cache is compared with the API server after a random time between these two."""
+
+    crash_grace: float = 30.0
+    """How long an unpullable image or a permanent fetch failure is watched before it is a crash."""
+    champion_down: float = 60.0
+    """How long a champion may be without an available pod before a candidate that has one takes over."""
+    environment_window: float = 300.0
+    """Champion pods made so shortly before and failing alike mean that the environment is at fault."""
+    drift_window: float = 600.0
+    drift_limit: int = 5
+    """Repairs of one field within the window after which Podium stops fighting for it."""
+    status_interval: float = 1.0
+    """Counts alone (no change of phase, condition or role) are written at most this often."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, by name."""
+        if not self.lease_renew_interval < self.lease_write_deadline < self.lease_duration:
+            raise ValueError(
+                "lease_renew_interval < lease_write_deadline < lease_duration must hold, got "
+                f"{self.lease_renew_interval} / {self.lease_write_deadline} / {self.lease_duration}"
+            )
+        if self.resync_min > self.resync_max:
+            raise ValueError(f"resync_min ({self.resync_min}) is above resync_max ({self.resync_max})")

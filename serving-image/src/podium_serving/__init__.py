@@ -1,0 +1,1 @@
+"""The onnxruntime server and the model fetcher of Podium."""
