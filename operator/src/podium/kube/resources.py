@@ -1,0 +1,72 @@
+"""The kinds that Podium reads and writes, and the paths they are found under."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from podium import names
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind of object, as the API server's paths name it."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    def __hash__(self) -> int:
+        """A cheap hash: resources are dictionary keys on the path of every event."""
+        return hash(self.kind)
+
+    @property
+    def api_version(self) -> str:
+        """What an object's `apiVersion` says: `v1`, `apps/v1`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The path of one object, or of the collection when `name` is None.
+
+        `namespace` None means all namespaces, and is ignored for a cluster-scoped kind.
+        """
+        parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
+        if self.namespaced and namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(name)
+        if subresource is not None:
+            parts.append(subresource)
+        return "/".join(parts)
+
+
+MODEL_DEPLOYMENTS: Final = Resource(names.GROUP, names.VERSION, "modeldeployments", "ModelDeployment")
+MODEL_RUNTIMES: Final = Resource(names.GROUP, names.VERSION, "modelruntimes", "ModelRuntime", namespaced=False)
+CONTROLLER_REVISIONS: Final = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
+DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
+SERVICES: Final = Resource("", "v1", "services", "Service")
+ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+HPAS: Final = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+PDBS: Final = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+PODS: Final = Resource("", "v1", "pods", "Pod")
+EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+CHILDREN: Final = (CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, ENDPOINT_SLICES, HPAS, PDBS, PODS)
+"""Kinds that belong to one ModelDeployment and carry its label; watched with that label as the selector."""
+
+WATCHED: Final = (MODEL_DEPLOYMENTS, MODEL_RUNTIMES, *CHILDREN)
+"""Every kind that is listed and watched."""
+
+BY_KIND: Final[Mapping[str, Resource]] = {r.kind: r for r in (*WATCHED, EVENTS, LEASES)}
+
+
+def resource_of(obj: Mapping[str, Any]) -> Resource:
+    """The resource of an object by its `kind`; ValueError for one that Podium does not handle."""
+    kind = obj.get("kind")
+    resource = BY_KIND.get(str(kind))
+    if resource is None:
+        raise ValueError(f"kind {kind!r} is none of {', '.join(sorted(BY_KIND))}")
+    return resource

@@ -1,0 +1,177 @@
+"""The cluster as last seen: watch events and the answers to our own writes, newest resourceVersion first.
+
+Objects are shared, not copied: whoever reads one must not change it.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from podium import names
+from podium.kube.client import Object
+from podium.kube.resources import CHILDREN, MODEL_DEPLOYMENTS, PODS, WATCHED, Resource
+from podium.watch.queue import Key
+
+TOMBSTONE_SECONDS: Final = 300.0
+"""How long a deleted object's uid is remembered: far longer than the answer to any request may be late."""
+
+DEFAULT_RUNTIME: Final = "onnxruntime"
+"""`spec.runtime.name` when it is left out, as the CRD defaults it."""
+
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_CONTAINER_FIELDS: Final = ("name", "image", "restartPolicy")
+
+Place = tuple[str, str]
+"""(namespace, name); the namespace of a cluster-scoped object is empty."""
+
+
+class Cache:
+    """Every watched object by place, children by their model, ModelDeployments by their runtime."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._objects: dict[Resource, dict[Place, Object]] = {resource: {} for resource in WATCHED}
+        self._owned: dict[Resource, dict[Place, dict[str, Object]]] = {resource: {} for resource in CHILDREN}
+        self._users: dict[str, dict[Key, None]] = {}  # runtime -> ModelDeployments; a dict keeps their order
+        self._tombstones: dict[str, float] = {}  # uid -> when it may be forgotten, oldest first
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """The object, or None if there is none as far as is known."""
+        return self._objects[resource].get((namespace or "", name))
+
+    def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
+        """All objects of a kind that carry the label of the ModelDeployment `model`; costs only what it returns."""
+        return list(self._owned[resource].get((namespace, model), {}).values())
+
+    def all(self, resource: Resource) -> list[Object]:
+        """Every object of a kind."""
+        return list(self._objects[resource].values())
+
+    def keys(self) -> list[Key]:
+        """Every ModelDeployment."""
+        return [Key(*place) for place in self._objects[MODEL_DEPLOYMENTS]]
+
+    def models_using(self, runtime: str) -> list[Key]:
+        """The ModelDeployments whose spec names this ModelRuntime."""
+        return list(self._users.get(runtime, ()))
+
+    def put(self, resource: Resource, obj: Object) -> bool:
+        """Take in an object as seen in a watch or answered to a write of ours.
+
+        Answers whether anything but its resourceVersion is news: false for what is known already, for an older
+        version, and for an object whose deletion has been seen.
+        """
+        meta = obj["metadata"]
+        if meta.get("uid") in self._tombstones:
+            return False
+        place = (meta.get("namespace", ""), meta["name"])
+        old = self._objects[resource].get(place)
+        if old is not None and _version(old) >= _version(obj):
+            return False
+        new = prune(resource, obj)
+        self._store(resource, place, old, new)
+        return old is None or not _same(old, new)
+
+    def drop(self, resource: Resource, obj: Object) -> bool:
+        """Take note of a deletion; answers false if the object was not known, or is a newer one of its name."""
+        meta = obj["metadata"]
+        self._bury(meta.get("uid", ""))
+        place = (meta.get("namespace", ""), meta["name"])
+        old = self._objects[resource].get(place)
+        if old is None or old["metadata"].get("uid") != meta.get("uid"):
+            return False
+        del self._objects[resource][place]
+        self._unindex(resource, place, old)
+        return True
+
+    def _store(self, resource: Resource, place: Place, old: Object | None, new: Object) -> None:
+        self._objects[resource][place] = new
+        if resource is MODEL_DEPLOYMENTS or resource in self._owned:
+            if old is not None:
+                self._unindex(resource, place, old)
+            self._index(resource, place, new)
+
+    def _index(self, resource: Resource, place: Place, obj: Object) -> None:
+        if resource is MODEL_DEPLOYMENTS:
+            self._users.setdefault(runtime_of(obj), {})[Key(*place)] = None
+        elif (model := model_of(obj)) is not None:
+            self._owned[resource].setdefault((place[0], model), {})[place[1]] = obj
+
+    def _unindex(self, resource: Resource, place: Place, obj: Object) -> None:
+        if resource is MODEL_DEPLOYMENTS:
+            runtime = runtime_of(obj)
+            users = self._users.get(runtime, {})
+            users.pop(Key(*place), None)
+            if not users:
+                self._users.pop(runtime, None)
+        elif resource in self._owned and (model := model_of(obj)) is not None:
+            siblings = self._owned[resource].get((place[0], model), {})
+            siblings.pop(place[1], None)
+            if not siblings:
+                self._owned[resource].pop((place[0], model), None)
+
+    def _bury(self, uid: str) -> None:
+        now = self._clock()
+        while self._tombstones:
+            oldest = next(iter(self._tombstones))
+            if self._tombstones[oldest] > now:
+                break
+            del self._tombstones[oldest]
+        if uid and uid not in self._tombstones:
+            self._tombstones[uid] = now + TOMBSTONE_SECONDS
+
+
+def model_of(obj: Object) -> str | None:
+    """The ModelDeployment that an object belongs to by its label."""
+    labels = obj["metadata"].get("labels")
+    return labels.get(names.LABEL_MODEL) if labels else None
+
+
+def runtime_of(model_deployment: Object) -> str:
+    """The ModelRuntime that a ModelDeployment names."""
+    runtime = (model_deployment.get("spec") or {}).get("runtime") or {}
+    return str(runtime.get("name") or DEFAULT_RUNTIME)
+
+
+def prune(resource: Resource, obj: Object) -> Object:
+    """The object without what nobody here reads, as new outer dicts; the inner ones are shared with `obj`.
+
+    Field managers and kubectl's copy of the last manifest go from everything; of a Pod's spec only its node
+    and its containers' names, images and restart policies stay.
+    """
+    meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    annotations = meta.get("annotations")
+    if annotations and _LAST_APPLIED in annotations:
+        meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
+    pruned = {**obj, "metadata": meta}
+    if resource is PODS and "spec" in obj:
+        pruned["spec"] = _pod_spec(obj["spec"])
+    return pruned
+
+
+def _pod_spec(spec: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {
+        field: [{k: c[k] for k in _CONTAINER_FIELDS if k in c} for c in spec[field]]
+        for field in ("initContainers", "containers")
+        if field in spec
+    }
+    if "nodeName" in spec:
+        kept["nodeName"] = spec["nodeName"]
+    return kept
+
+
+def _version(obj: Object) -> int:
+    # resourceVersions are integers that only grow, across all kinds of one API server.
+    return int(obj["metadata"].get("resourceVersion") or 0)
+
+
+def _same(old: Object, new: Object) -> bool:
+    """Whether two pruned versions differ in nothing but their resourceVersion."""
+    if old.keys() != new.keys():
+        return False
+    before, after = old["metadata"], new["metadata"]
+    if len(before) != len(after):
+        return False
+    return all(before.get(key) == value for key, value in after.items() if key != "resourceVersion") and all(
+        old[key] == value for key, value in new.items() if key != "metadata"
+    )
