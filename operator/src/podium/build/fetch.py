@@ -1,0 +1,105 @@
+"""The init container that brings the model into the pod."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from podium import names
+from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.build.errors import INVALID_SPEC, Unresolvable
+from podium.build.layout import MODELS, Placement, claim_of
+from podium.build.quantities import parse_quantity, whole
+
+MODELS_VOLUME: Final = "podium-models"
+CLAIM_VOLUME: Final = "podium-claim"
+CLAIM_MOUNT: Final = "/pvc"
+COMMAND: Final = ("python", "-m", "podium_serving.fetch")
+EPHEMERAL_STORAGE: Final = "ephemeral-storage"
+
+
+def _default_resources() -> dict[str, Any]:
+    return {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """The fetcher's image (the serving image), what it may use, and the operator's own settings for it."""
+
+    image: str
+    resources: dict[str, Any] = field(default_factory=_default_resources)
+    env: dict[str, str] = field(default_factory=dict)
+    """For example PODIUM_ALLOW_ADDRESSES: what an administrator allows and a user may not."""
+
+
+def fetch_container(
+    spec: ModelDeploymentSpec, fetcher: Fetcher, place: Placement, model_resources: dict[str, Any]
+) -> dict[str, Any]:
+    """The init container `fetch`. `model_resources` are the model container's."""
+    model = spec.model
+    assert model.uri is not None
+    env = dict(fetcher.env) | {
+        "PODIUM_MODEL_URI": model.uri,
+        "PODIUM_MODEL_PATH": place.fetched,
+        "PODIUM_MODEL_LAYOUT": place.kind,
+        "PODIUM_MODEL_MAX_BYTES": str(whole(model.storage.size_limit)),
+    }
+    mounts: list[dict[str, Any]] = [{"name": MODELS_VOLUME, "mountPath": MODELS}]
+    container: dict[str, Any] = {
+        "name": names.FETCH_CONTAINER,
+        "image": fetcher.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": list(COMMAND),
+        "resources": _resources(fetcher, model.storage.size_limit, model_resources),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if model.sha256:
+        env["PODIUM_MODEL_SHA256"] = model.sha256
+    if model.credentials_secret:
+        env["PODIUM_CREDENTIALS_SECRET"] = model.credentials_secret
+        # Not optional: without the Secret the pod says so (CreateContainerConfigError) rather than trying anonymously.
+        container["envFrom"] = [{"secretRef": {"name": model.credentials_secret, "optional": False}}]
+    if claim_of(model.uri) is not None:
+        env["PODIUM_PVC_PATH"] = CLAIM_MOUNT
+        mounts.append({"name": CLAIM_VOLUME, "mountPath": CLAIM_MOUNT, "readOnly": True})
+    container["env"] = [{"name": name, "value": value} for name, value in env.items()]
+    container["volumeMounts"] = mounts
+    return container
+
+
+def fetch_volumes(spec: ModelDeploymentSpec) -> list[dict[str, Any]]:
+    """The model's volume, and the claim that a `pvc://` URI is read from."""
+    assert spec.model.uri is not None
+    volumes: list[dict[str, Any]] = [
+        {"name": MODELS_VOLUME, "emptyDir": {"sizeLimit": spec.model.storage.size_limit}},
+    ]
+    claim = claim_of(spec.model.uri)
+    if claim is not None:
+        if not claim:
+            raise Unresolvable(
+                INVALID_SPEC,
+                f"spec.model.uri: {spec.model.uri!r} names no claim: write pvc://<PersistentVolumeClaim>/<path in it>",
+            )
+        # readOnly here as well as at the mount: with fsGroup kubelet would otherwise change the owner of all its files.
+        volumes.append({"name": CLAIM_VOLUME, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
+    return volumes
+
+
+def _resources(fetcher: Fetcher, size_limit: str, model_resources: dict[str, Any]) -> dict[str, Any]:
+    """The fetcher's requests and limits, with room for the model on the node's disk.
+
+    A limit on ephemeral-storage of one container is kubelet's limit for the whole pod (the largest of init containers
+    and the sum of the others, volumes and logs counted), so that one on the fetcher alone would evict a pod whose model
+    container writes to /tmp. It is set only where the model container has one, and equal to it.
+    """
+    requests = dict(fetcher.resources.get("requests", {}))
+    limits = dict(fetcher.resources.get("limits", {}))
+    requests[EPHEMERAL_STORAGE] = size_limit
+    pod_limit = model_resources.get("limits", {}).get(EPHEMERAL_STORAGE)
+    if pod_limit is not None:
+        if parse_quantity(pod_limit) < parse_quantity(size_limit):
+            raise Unresolvable(
+                INVALID_SPEC,
+                f"spec.runtime.resources.limits.ephemeral-storage: {pod_limit} is less than {size_limit}, which "
+                "spec.model.storage.sizeLimit sets aside for the model alone: raise the limit or lower sizeLimit",
+            )
+        limits[EPHEMERAL_STORAGE] = pod_limit
+    return {"requests": requests, "limits": limits}

@@ -1,0 +1,146 @@
+"""Revisions: a spec and a runtime, resolved once into a pod template, and kept in a ControllerRevision."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from podium import names
+from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
+from podium.build.canonical import digest, short_hash
+from podium.build.container import container_ports
+from podium.build.errors import INVALID_RUNTIME, UNSUPPORTED_FORMAT, MalformedRevision, Unresolvable
+from podium.build.fetch import Fetcher
+from podium.build.owner import Owner, child_metadata
+from podium.build.pod import pod_template, version_of
+
+PLACEHOLDER: Final = "{{revision}}"
+"""Stands for the revision's name in the template that the name is a hash of."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What a ControllerRevision's data says. Nothing of it ever changes."""
+
+    name: str
+    hash: str
+    number: int
+    """Counts a ModelDeployment's revisions, from 1."""
+    inputs: str
+    """SHA-256 of `source`, 64 hex digits: equal inputs are the same model, whatever the runtime has become since."""
+    source: dict[str, Any]
+    """The user's model, runtime and podTemplate, without fields that equal their default."""
+    version: str
+    """For people; empty when neither spec.model.version nor the URI gives one."""
+    runtime: str
+    """Name of the ModelRuntime."""
+    protocol: str
+    template: dict[str, Any]
+    """Pod template, filled in: what is applied, verbatim."""
+    ports: dict[str, int]
+    """Container ports by name: http, and grpc and metrics where the runtime has them."""
+
+
+def inputs_digest(inputs: dict[str, Any]) -> str:
+    """SHA-256 of what the user wrote (`spec.inputs()`), 64 hex digits."""
+    return digest(inputs)
+
+
+def resolve(
+    owner: Owner,
+    spec: ModelDeploymentSpec,
+    runtime: ModelRuntimeSpec,
+    fetcher: Fetcher,
+    *,
+    number: int,
+    token: str = "",
+    collisions: int = 0,
+) -> Revision:
+    """Fit spec and runtime together into a revision.
+
+    `token` is that of a `restart`: with it the revision is always a new one. `collisions` is raised by the caller while
+    the name belongs to a revision of other content. Raises Unresolvable when spec and runtime do not fit.
+    """
+    _check_format(spec, runtime)
+    inputs = spec.inputs()
+    version = version_of(spec)
+
+    def template(revision: str) -> dict[str, Any]:
+        try:
+            return pod_template(owner, spec, runtime, fetcher, revision=revision, token=token, version=version)
+        except KeyError as error:
+            raise Unresolvable(
+                INVALID_RUNTIME,
+                f"ModelRuntime {spec.runtime.name}: layout {error} is not known to this version of Podium",
+            ) from error
+
+    unnamed = template(PLACEHOLDER)
+    del unnamed["metadata"]["labels"][names.LABEL_REVISION]
+    short = short_hash([inputs, unnamed, token, collisions])
+    name = f"{owner.name}-{short}"
+    return Revision(
+        name=name,
+        hash=short,
+        number=number,
+        inputs=inputs_digest(inputs),
+        source=inputs,
+        version=version,
+        runtime=spec.runtime.name,
+        protocol=runtime.protocol,
+        template=template(name),
+        ports=container_ports(runtime),
+    )
+
+
+def controller_revision(owner: Owner, revision: Revision, annotations: dict[str, str]) -> dict[str, Any]:
+    """The ControllerRevision that keeps `revision`; `annotations` are the durable record (podium.dev/rollout ...)."""
+    own = {names.ANNOTATION_INPUTS: revision.inputs}
+    if revision.version:
+        own[names.ANNOTATION_VERSION] = revision.version
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": child_metadata(
+            owner, revision.name, names.revision_labels(owner.name, revision.name), own | annotations
+        ),
+        "revision": revision.number,
+        "data": {
+            "hash": revision.hash,
+            "inputs": revision.source,
+            "version": revision.version,
+            "runtime": revision.runtime,
+            "protocol": revision.protocol,
+            "ports": revision.ports,
+            "template": revision.template,
+        },
+    }
+
+
+def revision_of(obj: dict[str, Any]) -> Revision:
+    """The revision that a ControllerRevision object holds; MalformedRevision names the object and what it lacks."""
+    name = obj["metadata"]["name"]
+    try:
+        data = obj["data"]
+        return Revision(
+            name=name,
+            hash=data["hash"],
+            number=int(obj["revision"]),
+            inputs=inputs_digest(data["inputs"]),
+            source=data["inputs"],
+            version=data["version"],
+            runtime=data["runtime"],
+            protocol=data["protocol"],
+            template=data["template"],
+            ports=dict(data["ports"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedRevision(
+            f"ControllerRevision {obj['metadata'].get('namespace', '')}/{name} is not one that Podium wrote: {error!r}"
+        ) from error
+
+
+def _check_format(spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> None:
+    if spec.model.format and runtime.formats and spec.model.format not in runtime.formats:
+        raise Unresolvable(
+            UNSUPPORTED_FORMAT,
+            f"spec.model.format: ModelRuntime {spec.runtime.name} does not serve {spec.model.format}, but "
+            f"{', '.join(runtime.formats)}: choose another runtime in spec.runtime.name, or convert the model",
+        )

@@ -1,0 +1,36 @@
+"""The Deployment of one revision."""
+
+import copy
+from typing import Any, Final
+
+from podium import names
+from podium.build.owner import Owner, child_metadata
+from podium.build.revision import Revision
+
+NO_DEADLINE: Final = 2**31 - 1
+"""The Deployment controller takes exactly this value for no deadline (deploymentutil.HasProgressDeadline)."""
+
+
+def deployment(owner: Owner, revision: Revision, *, replicas: int | None, min_ready_seconds: int) -> dict[str, Any]:
+    """The revision's Deployment. `replicas` None leaves the field out: an HPA owns it.
+
+    The template never changes in a Deployment's life. Should another hand change it, and Podium change it back, pods
+    are replaced one at a time and none is taken away before its successor is available.
+    """
+    annotations = {names.ANNOTATION_VERSION: revision.version} if revision.version else None
+    spec: dict[str, Any] = {
+        "selector": {"matchLabels": names.revision_selector(owner.name, revision.name)},
+        "template": copy.deepcopy(revision.template),
+        "minReadySeconds": min_ready_seconds,
+        "progressDeadlineSeconds": NO_DEADLINE,
+        "revisionHistoryLimit": 0,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+    }
+    if replicas is not None:
+        spec["replicas"] = replicas
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": child_metadata(owner, revision.name, names.revision_labels(owner.name, revision.name), annotations),
+        "spec": spec,
+    }
