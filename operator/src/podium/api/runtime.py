@@ -1,0 +1,161 @@
+"""The spec of a ModelRuntime: how one serving runtime is run. Cluster admins write these."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from podium.api import checks, templates
+from podium.api.base import NO_SPACE_PATTERN, ApiModel, FieldError, Port
+from podium.api.embedded import EnvVar, PodSecurityContext, Probe, ResourceRequirements, SecurityContext
+
+
+class Ports(ApiModel):
+    """Ports that the container listens on."""
+
+    http: Port = Field(description="Port of HTTP requests; the Service's port 80 leads to it. No default.")
+    grpc: Port | None = Field(
+        default=None,
+        description="Port of gRPC requests; the Service's port 8081 leads to it. Default: none, there is no gRPC.",
+    )
+    metrics: Port | None = Field(
+        default=None, description="Port of Prometheus metrics. Default: none, there is no port of its own."
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if self.grpc == self.http:
+            raise FieldError("grpc", self.grpc, "must differ from http")
+        return self
+
+
+class File(ApiModel):
+    """A file that is written before the container starts."""
+
+    path: str = Field(
+        min_length=2,
+        max_length=512,
+        pattern=r"^(/[A-Za-z0-9_][-._A-Za-z0-9]*)+$",
+        description="Absolute path of the file in the container. No default.",
+    )
+    template: str = Field(max_length=16384, description="The file's text, a template. No default.")
+
+
+class Probes(ApiModel):
+    """How the container says that it is started, ready, alive. Strings inside are templates."""
+
+    startup: Probe | None = Field(
+        default=None,
+        description=(
+            "Asked until it answers once; its budget is always one hour. Default: the readiness probe's handler."
+        ),
+    )
+    readiness: Probe = Field(description="Asked all the time: only a ready pod gets requests. No default.")
+    liveness: Probe | None = Field(
+        default=None, description="Asked all the time: a container that fails it is restarted. Default: none."
+    )
+
+
+class Drain(ApiModel):
+    """How a pod takes its leave."""
+
+    pre_stop_seconds: int = Field(
+        default=5,
+        ge=0,
+        le=600,
+        description=(
+            "Seconds between a pod's removal from the Service and the signal to its container, so that no request is "
+            "on its way to a process that ends. Default: 5."
+        ),
+    )
+    seconds: int = Field(
+        default=25,
+        ge=1,
+        le=3000,
+        description="Seconds that the container then gets to finish its requests. Default: 25.",
+    )
+
+
+class RuntimeSecurity(ApiModel):
+    """Security contexts where the restricted profile does not do."""
+
+    pod: PodSecurityContext = Field(
+        default={},
+        description="Fields of the pods' security context; they win over the restricted profile's. Default: none.",
+    )
+    container: SecurityContext = Field(
+        default={},
+        description=(
+            "Fields of the model container's security context; they win over the restricted profile's. Default: none."
+        ),
+    )
+
+
+class ModelRuntimeSpec(ApiModel):
+    """How one serving runtime is run. Strings of image, command, args, env, files and probes are templates."""
+
+    image: str = Field(
+        min_length=1,
+        max_length=512,
+        pattern=NO_SPACE_PATTERN,
+        description="Image of the model's container, with a tag or a digest. No default.",
+    )
+    command: list[str] = Field(default=[], max_length=64, description="Entry point. Default: the image's own.")
+    args: list[str] = Field(default=[], max_length=64, description="Arguments. Default: the image's own.")
+    env: list[EnvVar] = Field(
+        default=[],
+        max_length=100,
+        description="Environment variables. Names that begin with PODIUM_ are refused. Default: none.",
+    )
+    ports: Ports = Field(description="Ports that the container listens on. No default.")
+    formats: list[str] = Field(
+        default=[],
+        max_length=32,
+        description="Formats of models that it can serve, such as onnx. Default: none, and then any is taken.",
+    )
+    protocol: Literal["OIPv2", "TorchServe", "Plain"] = Field(
+        default="Plain",
+        description=(
+            "What its clients speak. OIPv2: the Open Inference Protocol, version 2. TorchServe: TorchServe's own. "
+            "Plain: any HTTP. Default: Plain."
+        ),
+    )
+    layout: Literal["File", "Folder", "Store"] = Field(
+        default="Folder",
+        description=(
+            "What {{path}} names. File: the model's one file. Folder: the folder of the model's files. Store: a "
+            "folder that holds the model as one archive. Default: Folder."
+        ),
+    )
+    files: list[File] = Field(
+        default=[], max_length=16, description="Files that are written before the container starts. Default: none."
+    )
+    probes: Probes = Field(description="How the container says that it is started, ready, alive. No default.")
+    drain: Drain = Field(default=Drain(), description="How a pod takes its leave. Default: 5 s, then 25 s.")
+    resources: ResourceRequirements = Field(
+        default={},
+        description=(
+            "Requests and limits of the model's container. Units: cores of CPU, bytes of memory. Default: none."
+        ),
+    )
+    security_context: RuntimeSecurity = Field(
+        default=RuntimeSecurity(),
+        description="Where the restricted profile does not do. Default: the restricted profile.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        checks.env("env", self.env)
+        for path, text in templates.strings(self.templated()):
+            try:
+                templates.check(text)
+            except templates.InvalidTemplate as error:
+                raise FieldError(path, text, str(error)) from error
+        return self
+
+    def templated(self) -> dict[str, Any]:
+        """The parts whose strings are templates, as on the wire."""
+        return {
+            key: value
+            for key, value in self.wire().items()
+            if key in ("image", "command", "args", "env", "files", "probes")
+        }
