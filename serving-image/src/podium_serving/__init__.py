@@ -1,1 +1,3 @@
-"""The onnxruntime server and the model fetcher of Podium."""
+"""The serving image: an Open Inference Protocol server over onnxruntime, and the fetcher that brings its model."""
+
+__version__ = "0.1.0"

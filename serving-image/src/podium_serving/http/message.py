@@ -1,0 +1,56 @@
+"""A request as it was received and a response as it will be written."""
+
+import orjson
+
+REASONS = {
+    200: b"OK",
+    400: b"Bad Request",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    415: b"Unsupported Media Type",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    503: b"Service Unavailable",
+}
+JSON = b"application/json"
+
+
+class Response:
+    """Status, body and content type; `headers` are further complete header lines, each ending in CR LF."""
+
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(self, status: int, body: bytes, content_type: bytes = JSON, headers: bytes = b"") -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers = headers
+
+
+class Request:
+    """One request. `started` is the monotonic time of its first byte; header names are in lower case."""
+
+    __slots__ = ("announce_keep_alive", "body", "headers", "keep_alive", "method", "refusal", "started", "target")
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.method = b""
+        self.target = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+        self.keep_alive = False
+        self.announce_keep_alive = False
+        # Set where the request cannot be taken as it is; then this is its answer, and the connection ends.
+        self.refusal: Response | None = None
+
+
+def json_response(status: int, content: object, headers: bytes = b"") -> Response:
+    """A response whose body is `content` as JSON."""
+    return Response(status, orjson.dumps(content), JSON, headers)
+
+
+def error(status: int, message: str, headers: bytes = b"") -> Response:
+    """The protocol's error shape: {"error": "<sentence>"}."""
+    return json_response(status, {"error": message}, headers)

@@ -1,0 +1,111 @@
+"""The server process: listen, answer, drain on SIGTERM, exit."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from podium_serving import cpu
+from podium_serving.http.protocol import Connection, Context
+from podium_serving.logs import log
+from podium_serving.metrics import Metrics
+from podium_serving.model import Model
+from podium_serving.service import Service
+from podium_serving.settings import Settings
+
+EXIT_DRAINED = 0
+EXIT_CUT = 70
+_BACKLOG = 2048
+_POLL_SECONDS = 0.05
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that accepts IPv4 and, where the host has it, IPv6. Raises OSError."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
+        except OSError as problem:
+            if problem.errno != 97:  # EAFNOSUPPORT: compiled in, but switched off
+                raise
+    return socket.create_server(("", port), backlog=_BACKLOG)
+
+
+async def serve(settings: Settings, model: Model, listener: socket.socket) -> int:
+    """Answers until SIGTERM or SIGINT, then drains; returns the exit code."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    executor = ThreadPoolExecutor(max(1, cpu.available() // model.threads), "inference")
+    service = Service(settings, model, Metrics(settings), executor)
+    context = Context(
+        handler=service.handle,
+        max_body=settings.max_body,
+        keep_alive=settings.keep_alive,
+        read_timeout=settings.read_timeout,
+        clock=time.monotonic,
+        extra_headers=f"x-podium-revision: {settings.revision}\r\n".encode() if settings.revision else b"",
+    )
+    context.tick()
+    ticker = loop.create_task(_tick(context))
+    server = await loop.create_server(lambda: Connection(context), sock=listener, backlog=_BACKLOG)
+    log(logging.INFO, "ready", port=listener.getsockname()[1], seconds_since_start=_age())
+    await stop.wait()
+    code = await _drain(settings, service, context, server)
+    ticker.cancel()
+    if code == EXIT_CUT:
+        # A thread that still computes would keep the interpreter from ending.
+        os._exit(code)
+    executor.shutdown()
+    return code
+
+
+async def _tick(context: Context) -> None:
+    while True:
+        await asyncio.sleep(1)
+        context.tick()
+
+
+async def _drain(settings: Settings, service: Service, context: Context, server: asyncio.AbstractServer) -> int:
+    """Answers what still comes, each with Connection: close, until it is quiet or the time is up.
+
+    New connections are still accepted: a pod is told to stop at the same moment as those who send it requests.
+    """
+    started = time.monotonic()
+    deadline = started + settings.grace
+    service.draining = context.draining = True
+    log(logging.INFO, "draining", connections=len(context.connections), grace_seconds=settings.grace)
+    while time.monotonic() < deadline:
+        quiet_since = max(started, service.last_request)
+        if time.monotonic() - quiet_since >= settings.drain_quiet and not _active(context):
+            break
+        await asyncio.sleep(_POLL_SECONDS)
+    server.close()
+    cut = _active(context)
+    for connection in list(context.connections):
+        if connection.active:
+            connection.abort()
+        else:
+            connection.close()
+    await asyncio.sleep(0)
+    log(
+        logging.WARNING if cut else logging.INFO,
+        "the time to drain is up: requests were cut off" if cut else "drained",
+        cut=cut,
+        seconds=round(time.monotonic() - started, 3),
+    )
+    return EXIT_CUT if cut else EXIT_DRAINED
+
+
+def _active(context: Context) -> int:
+    return sum(connection.active for connection in context.connections)
+
+
+def _age() -> float:
+    """Seconds since this process was started, by the kernel's account."""
+    with open("/proc/self/stat") as stat, open("/proc/uptime") as uptime:
+        ticks = float(stat.read().rsplit(")", 1)[1].split()[19])
+        return round(float(uptime.read().split()[0]) - ticks / os.sysconf("SC_CLK_TCK"), 3)

@@ -1,0 +1,55 @@
+"""The server's configuration: environment variables, read once, validated, frozen."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from podium_serving.environment import Environment, InvalidEnvironment
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+# What becomes a header value or a label must not carry line breaks or other control characters.
+_PRINTABLE = re.compile(r"[\x20-\x7e]*")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one server process serves, and within which limits. Durations are seconds, sizes bytes."""
+
+    model: str
+    path: Path
+    version: str
+    revision: str
+    port: int
+    grace: float
+    drain_quiet: float
+    max_body: int
+    keep_alive: float
+    read_timeout: float
+    threads: int
+    log_level: str
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str]) -> "Settings":
+        """Reads PODIUM_* variables; raises InvalidEnvironment, naming the variable."""
+        env = Environment(variables)
+        return cls(
+            model=_printable("PODIUM_MODEL", env.text("PODIUM_MODEL")),
+            path=Path(env.text("PODIUM_MODEL_PATH", "/models/model")),
+            version=_printable("PODIUM_MODEL_VERSION", env.text("PODIUM_MODEL_VERSION", "1")),
+            revision=_printable("PODIUM_REVISION", env.text("PODIUM_REVISION", "")),
+            port=env.integer("PODIUM_HTTP_PORT", 8080, 0, 65535),
+            grace=env.seconds("PODIUM_GRACE_SECONDS", 20),
+            drain_quiet=env.seconds("PODIUM_DRAIN_QUIET_SECONDS", 1),
+            max_body=env.integer("PODIUM_MAX_BODY_BYTES", 64 * 2**20, 1, 2**40),
+            keep_alive=env.seconds("PODIUM_KEEP_ALIVE_SECONDS", 620),
+            read_timeout=env.seconds("PODIUM_READ_SECONDS", 60),
+            threads=env.integer("PODIUM_INTRA_OP_THREADS", 0, 0, 1024),
+            log_level=env.choice("PODIUM_LOG_LEVEL", "info", LOG_LEVELS),
+        )
+
+
+def _printable(name: str, value: str) -> str:
+    if not _PRINTABLE.fullmatch(value):
+        raise InvalidEnvironment(f"{name} is {value!r}: expected printable ASCII characters")
+    return value
