@@ -16,7 +16,7 @@ STOP_MARGIN: Final = 5
 
 
 def restricted() -> dict[str, Any]:
-    """A container's security context as the restricted Pod Security Standard wants it, with a read-only root besides."""
+    """A security context as the restricted Pod Security Standard wants it, with a read-only root besides."""
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},

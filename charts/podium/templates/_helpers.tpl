@@ -1,0 +1,65 @@
+{{- define "podium.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "podium.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "podium.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "podium.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "podium.labels" -}}
+{{ include "podium.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "podium.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "podium.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* An image's full name: (dict "root" . "repository" ... "tag" ...). */ -}}
+{{- define "podium.image" -}}
+{{- $name := printf "%s:%s" .repository .tag -}}
+{{- if .root.Values.image.registry -}}
+{{- printf "%s/%s" (trimSuffix "/" .root.Values.image.registry) $name -}}
+{{- else -}}
+{{- $name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "podium.ownTag" -}}
+{{- default .Chart.AppVersion .Values.image.tag -}}
+{{- end -}}
+
+{{- define "podium.servingImage" -}}
+{{- include "podium.image" (dict "root" . "repository" .Values.serving.repository "tag" (include "podium.ownTag" .)) -}}
+{{- end -}}
+
+{{- /* The built-in ModelRuntimes with the images that the values name. */ -}}
+{{- define "podium.runtimes" -}}
+{{- $torchserve := include "podium.image" (dict "root" . "repository" .Values.runtimes.torchserve.repository "tag" .Values.runtimes.torchserve.tag) -}}
+{{- $images := dict "onnxruntime" (include "podium.servingImage" .) "torchserve" $torchserve -}}
+{{- range $document := regexSplit "(?m)^---\n" (.Files.Get "files/runtimes.yaml") -1 }}
+{{- $runtime := fromYaml $document }}
+{{- $_ := set $runtime.spec "image" (required (printf "no image for the runtime %s" $runtime.metadata.name) (get $images $runtime.metadata.name)) }}
+---
+{{ toYaml $runtime }}
+{{- end }}
+{{- end -}}
