@@ -1,0 +1,77 @@
+"""What is built once and used by every cluster: kept outside the work tree, named by the hash of what it is built from."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/podium`, by default `~/.cache/podium`; made if missing."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "podium"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Holds a lock that all processes sharing the cache know by `name`; waits for it as long as it takes."""
+    folder = cache_folder() / "locks"
+    folder.mkdir(exist_ok=True)
+    with open(folder / f"{name}.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def digest(files: Iterable[Path], *words: str) -> str:
+    """12 hex digits over the names, modes and bytes of `files` (folders are walked) and over `words`."""
+    total = hashlib.sha256()
+    for word in words:
+        total.update(word.encode() + b"\0")
+    for path in sorted(_walk(files)):
+        total.update(f"{path.name}\0{path.stat().st_mode & 0o111:o}\0".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()[:12]
+
+
+def _walk(files: Iterable[Path]) -> Iterator[Path]:
+    for path in files:
+        if path.is_dir():
+            for below in path.rglob("*"):
+                if below.is_file() and "__pycache__" not in below.parts:
+                    yield below
+        else:
+            yield path
+
+
+def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """The folder `<cache>/<name>-<key>`, filled by `make` if it is not there yet.
+
+    `make` gets an empty folder beside it, which is renamed once `make` returns: a killed build leaves nothing that looks
+    finished. Two callers at once build once. Older folders of the same name that nobody used for 14 days are removed.
+    """
+    target = cache_folder() / f"{name}-{key}"
+    if not target.exists():
+        with lock(name):
+            if not target.exists():
+                building = target.with_name(f".{target.name}.building")
+                shutil.rmtree(building, ignore_errors=True)
+                building.mkdir()
+                make(building)
+                building.rename(target)
+                _forget_old(name, keep=target)
+    os.utime(target)
+    return target
+
+
+def _forget_old(name: str, keep: Path) -> None:
+    limit = keep.stat().st_mtime - 14 * 24 * 3600
+    for other in cache_folder().glob(f"{name}-" + "[0-9a-f]" * 12):
+        if other != keep and other.stat().st_mtime < limit:
+            shutil.rmtree(other, ignore_errors=True)
