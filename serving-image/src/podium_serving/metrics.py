@@ -1,6 +1,6 @@
 """The server's own metrics, in Prometheus' text format.
 
-The library's objects are bound to their labels once; a request then costs about 3 us of them (a count and two observations).
+The library's objects are bound to their labels once; a request then costs about 3 us (one count, two observations).
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics

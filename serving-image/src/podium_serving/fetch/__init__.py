@@ -1,0 +1,34 @@
+"""The model fetcher: `python -m podium_serving.fetch`, an init container that brings a model to a folder of the pod.
+
+Environment
+    PODIUM_MODEL_URI           s3://bucket/key-or-prefix, https://host/path, or pvc://claim/path. Required.
+    PODIUM_MODEL_SHA256        the digest that the model must have (below); not checked when empty
+    PODIUM_MODEL_PATH          what to make, /models/model; its parent must be writable, for the model is staged there
+    PODIUM_MODEL_LAYOUT        Folder (default): the path becomes a folder, into which a single file goes under its own
+                               name. File: the path becomes the file, of which the URI must have exactly one.
+    PODIUM_MODEL_MAX_BYTES     more than that is refused; 0, the default, is no limit
+    PODIUM_CREDENTIALS_SECRET  the name of the Secret that the credentials come from, for messages only
+    PODIUM_PVC_PATH            where the claim of a pvc:// URI is mounted, /pvc
+    PODIUM_ALLOW_HTTP          true allows http:// URIs
+    PODIUM_ALLOW_ADDRESSES     CIDRs, addresses and host names, separated by commas, where https may go although they
+                               are private, loopback or link-local; * is all
+    PODIUM_CA_FILE             further certificates to trust, PEM; or the text itself in a variable named ca.crt
+    PODIUM_FETCH_ATTEMPTS      how often a passing error is met in this process before it gives up, 4
+    PODIUM_STALL_SECONDS       a connection that delivers nothing for that long has failed, 60
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION (AWS_DEFAULT_REGION), AWS_ENDPOINT_URL:
+        for s3://, from a Secret as a rule. An endpoint may be plain http. Web identity (AWS_WEB_IDENTITY_TOKEN_FILE)
+        and container credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI) are taken as well; without any of them requests
+        are anonymous: the credentials of the node are never asked for.
+
+Digest
+    Of a file: the sha256 of its bytes. Of a folder: the sha256 of one line `<sha256>  <relative path>` per file, sorted
+    by path as bytes, as printed by
+        find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum
+    It is of what the URI names, whatever the layout.
+
+Outcome
+    Exit code 0: the path is complete; the termination message is {"result": "done", "uri", "digest", "bytes", "files",
+    "seconds", "attempts", "reused"}. 65: permanent, trying again cannot help; 75: passing. Then it is {"result":
+    "failed", "reason", "permanent", "message", "uri", "attempts", "seconds"}; the reasons are in errors.py. In the end the
+    path is either complete or what it was before. A run that finds it complete checks its digest and keeps it.
+"""

@@ -1,0 +1,110 @@
+"""`python -m podium_serving.fetch`; the package's docstring tells environment, digest and outcome."""
+
+import importlib
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import asdict
+from types import FrameType
+
+from podium_serving import logs, termination
+from podium_serving.environment import InvalidEnvironment
+from podium_serving.fetch.config import Config, locate
+from podium_serving.fetch.errors import FetchError, Reason
+from podium_serving.fetch.place import Placed, place, reusable
+from podium_serving.logs import log
+
+EXIT_PERMANENT = 65
+EXIT_PASSING = 75
+_LONGEST_WAIT = 30.0
+# Which module reads a scheme; imported when needed, since the S3 client is large and pvc:// needs none of it.
+_SOURCES = {"s3": "s3", "https": "https", "http": "https", "pvc": "pvc"}
+
+
+def main() -> int:
+    """Fetches the model that the environment describes; returns the exit code."""
+    signal.signal(signal.SIGTERM, _interrupted)
+    os.umask(0o022)
+    try:
+        config = Config.from_environment(os.environ)
+    except InvalidEnvironment as problem:
+        logs.configure("info", {})
+        return _fail(FetchError(Reason.InvalidConfiguration, str(problem)), "", 0, 0.0)
+    logs.configure(config.log_level, {"uri": config.shown_uri})
+    started = time.monotonic()
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return _done(config, attempt, started, *_fetch(config))
+        except FetchError as problem:
+            error = problem
+        except Exception as problem:
+            error = FetchError(Reason.Unexpected, f"{config.shown_uri}: {type(problem).__name__}: {problem}")
+        if error.reason.permanent or attempt >= config.attempts or error.reason is Reason.Interrupted:
+            return _fail(error, config.shown_uri, attempt, time.monotonic() - started)
+        wait = min(_LONGEST_WAIT, 2.0 ** (attempt - 1)) * random.uniform(0.75, 1.25)
+        log(logging.WARNING, _scrub(str(error)), reason=error.reason.name, attempt=attempt, retry_in=round(wait, 2))
+        try:
+            time.sleep(wait)
+        except FetchError as problem:
+            return _fail(problem, config.shown_uri, attempt, time.monotonic() - started)
+
+
+def _fetch(config: Config) -> tuple[Placed, bool]:
+    """What was placed, and whether it was there already."""
+    location = locate(config)
+    placed = reusable(config)
+    if placed:
+        return placed, True
+    source = importlib.import_module(f"podium_serving.fetch.{_SOURCES[location.scheme]}")
+    return place(config, source.listing(config, location)), False
+
+
+def _done(config: Config, attempts: int, started: float, placed: Placed, reused: bool) -> int:
+    message = {
+        "result": "done",
+        "uri": config.shown_uri,
+        **asdict(placed),
+        "digest": f"sha256:{placed.digest}",
+        "seconds": round(time.monotonic() - started, 3),
+        "attempts": attempts,
+        "reused": reused,
+    }
+    termination.write(message)
+    log(logging.INFO, "the model is in its place", path=config.path, **message)
+    return 0
+
+
+def _fail(error: FetchError, uri: str, attempts: int, seconds: float) -> int:
+    return termination.fail(
+        EXIT_PERMANENT if error.reason.permanent else EXIT_PASSING,
+        error.reason.name,
+        _scrub(str(error)),
+        permanent=error.reason.permanent,
+        uri=uri,
+        attempts=attempts,
+        seconds=round(seconds, 3),
+        **error.fields,
+    )
+
+
+def _scrub(text: str) -> str:
+    """The text without any credential, whatever a library has put into its message."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID"):
+        if os.environ.get(name):
+            text = text.replace(os.environ[name], "***")
+    return text
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise FetchError(
+        Reason.Interrupted, f"the fetcher was told to stop (signal {number}) before the model was complete"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

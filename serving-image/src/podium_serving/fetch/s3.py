@@ -1,0 +1,176 @@
+"""s3://bucket/key-or-prefix, of AWS or any compatible endpoint."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import obstore
+from obstore.store import S3Store
+
+from podium_serving.fetch.config import Config, Location
+from podium_serving.fetch.errors import FetchError, Reason, of_status
+from podium_serving.fetch.source import Entry, Listing, check_path
+
+_CHUNK = 8 * 2**20
+_STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+# Codes that come with a status which would say something else.
+_BY_CODE = {
+    "NoSuchBucket": Reason.NoSuchBucket,
+    "InvalidAccessKeyId": Reason.Unauthorized,
+    "SignatureDoesNotMatch": Reason.Unauthorized,
+    "ExpiredToken": Reason.Unauthorized,
+    "InvalidToken": Reason.Unauthorized,
+    "SlowDown": Reason.TooManyRequests,
+    "RequestTimeTooSkewed": Reason.ServerError,
+}
+_T = TypeVar("_T")
+
+
+def listing(config: Config, location: Location) -> Listing:
+    """The object of that key; or, where there is none, the objects under it as a prefix. Raises FetchError."""
+    key = location.path
+    if not key:
+        raise FetchError(Reason.BadURI, f"{config.shown_uri}: no key is named; expected s3://bucket/path of the model")
+    store = _store(config, location, os.environ)
+    refusal: FetchError | None = None
+    if not key.endswith("/"):
+        try:
+            size = _call(config, lambda: obstore.head(store, key)["size"])
+            return Listing(False, (_entry(config, store, key, key.rsplit("/", 1)[-1], size),))
+        except FetchError as problem:
+            if not problem.reason.permanent:
+                raise
+            refusal = problem
+    # There may be a folder, also behind a 403: that is what who may not list gets for a key that does not exist. And an
+    # answer to HEAD has no body, so the listing's says more clearly what is wrong.
+    try:
+        return _folder(config, store, key.rstrip("/") + "/")
+    except FetchError as problem:
+        if refusal and problem.reason is Reason.NotFound:
+            raise (problem if refusal.reason is Reason.NotFound else refusal) from None
+        raise
+
+
+def _folder(config: Config, store: S3Store, prefix: str) -> Listing:
+    def collect() -> list[Any]:
+        return [meta for batch in obstore.list(store, prefix) for meta in batch]
+
+    entries = []
+    for meta in _call(config, collect):
+        key = meta["path"]
+        # What tools make to show a folder.
+        if key.endswith("/") or key == prefix.rstrip("/"):
+            continue
+        relative = check_path(key.removeprefix(prefix), config.shown_uri)
+        entries.append(_entry(config, store, key, relative, meta["size"]))
+    if not entries:
+        raise FetchError(
+            Reason.NotFound,
+            f"{config.shown_uri}: no object of that key and none under it as a folder (404); "
+            "put the model there or correct spec.model.uri",
+        )
+    return Listing(True, tuple(entries))
+
+
+def _entry(config: Config, store: S3Store, key: str, relative: str, size: int) -> Entry:
+    def read() -> Iterator[bytes]:
+        stream = iter(_call(config, lambda: obstore.get(store, key).stream(min_chunk_size=_CHUNK)))
+        while (chunk := _call(config, lambda: next(stream, None))) is not None:
+            yield bytes(chunk)
+
+    return Entry(relative, size, read)
+
+
+def _store(config: Config, location: Location, env: Mapping[str, str]) -> S3Store:
+    endpoint = env.get("AWS_ENDPOINT_URL", "")
+    options: Any = {
+        "allow_http": endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=min(10.0, config.stall)),
+        "read_timeout": timedelta(seconds=config.stall),
+        # It counts the body in: a large model may take its time as long as it moves.
+        "timeout": timedelta(days=1),
+    }
+    if config.ca_certificates:
+        options["root_certificate"] = config.ca_certificates
+    settings: dict[str, Any] = {"region": env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1"}
+    if endpoint:
+        settings |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+    if env.get("AWS_ACCESS_KEY_ID"):
+        settings |= {
+            "access_key_id": env["AWS_ACCESS_KEY_ID"],
+            "secret_access_key": env.get("AWS_SECRET_ACCESS_KEY", ""),
+        }
+        if env.get("AWS_SESSION_TOKEN"):
+            settings["session_token"] = env["AWS_SESSION_TOKEN"]
+    elif not (
+        env.get("AWS_WEB_IDENTITY_TOKEN_FILE")
+        or env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        or env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+    ):
+        # Otherwise the node's metadata service would be asked, and a model would be read with the node's rights.
+        settings["skip_signature"] = True
+    try:
+        # Retrying is ours: attempts are counted, logged and told in the termination message.
+        return S3Store(location.host, client_options=options, retry_config={"max_retries": 0}, **settings)
+    except Exception as problem:
+        raise FetchError(
+            Reason.InvalidConfiguration, f"{config.shown_uri}: {_first_line(problem)}; {config.hint}"
+        ) from None
+
+
+def _call(config: Config, action: Callable[[], _T]) -> _T:
+    """Runs an action of obstore, its exceptions turned into FetchErrors."""
+    try:
+        return action()
+    except FetchError:
+        raise
+    except Exception as problem:
+        raise _classify(config, problem) from None
+
+
+def _classify(config: Config, problem: Exception) -> FetchError:
+    text = str(problem)
+    uri = config.shown_uri
+    code = _CODE.search(text)
+    status = _STATUS.search(text)
+    if status:
+        error = of_status(int(status[1]), uri, config.hint, code[1] if code else "")
+        reason = _BY_CODE.get(code[1]) if code else None
+        if reason is Reason.NoSuchBucket:
+            return FetchError(
+                reason, f"{uri}: there is no such bucket ({status[1]} NoSuchBucket); correct spec.model.uri"
+            )
+        return FetchError(reason, str(error)) if reason else error
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "AWS")
+    if "redirect" in text:
+        return FetchError(
+            Reason.Rejected, f"{uri}: the bucket is in another region; set AWS_REGION ({_secret(config)}) to it"
+        )
+    if "dns error" in text:
+        return FetchError(Reason.NameResolution, f"{uri}: the name of the endpoint {endpoint} cannot be resolved")
+    if "certificate" in text.lower() or "InvalidContentType" in text or "handshake" in text.lower():
+        return FetchError(
+            Reason.TLSFailed,
+            f"{uri}: no trusted TLS connection to {endpoint}; a private authority's certificate goes into ca.crt "
+            f"({_secret(config)})",
+        )
+    if "kind: Timeout" in text or "TimedOut" in text:
+        return FetchError(Reason.Timeout, f"{uri}: {endpoint} delivered nothing for {config.stall:g} s")
+    if "kind: Connect" in text:
+        return FetchError(
+            Reason.ConnectFailed, f"{uri}: cannot connect to {endpoint} (AWS_ENDPOINT_URL, {_secret(config)})"
+        )
+    if "IncompleteBody" in text or "kind: Interrupted" in text:
+        return FetchError(Reason.Incomplete, f"{uri}: the connection to {endpoint} broke off")
+    return FetchError(Reason.Unexpected, f"{uri}: {_first_line(problem)}")
+
+
+def _secret(config: Config) -> str:
+    return f"Secret {config.secret}" if config.secret else "spec.model.credentialsSecret"
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).split("\n", 1)[0]
