@@ -1,0 +1,1 @@
+"""Observe, plan, apply, write status: one pass over one ModelDeployment."""

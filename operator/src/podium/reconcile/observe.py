@@ -1,0 +1,208 @@
+"""Gathers from the cache all that one pass decides from. Reads nothing but the cache."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from podium import names
+from podium.api.v1alpha1 import InvalidSpec, ModelDeploymentSpec
+from podium.build.fetch import Fetcher
+from podium.build.owner import Owner
+from podium.build.revision import Revision, revision_of
+from podium.kube.client import Object
+from podium.kube.resources import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    HPAS,
+    MODEL_DEPLOYMENTS,
+    MODEL_RUNTIMES,
+    PDBS,
+    PODS,
+    SERVICES,
+    Resource,
+)
+from podium.reconcile import readings
+from podium.rollout.state import RevisionState, Situation, Timings
+from podium.settings import Settings
+from podium.watch.queue import Key
+
+T = TypeVar("T")
+SERVICE_OF_SLICE = "kubernetes.io/service-name"
+
+
+class View(Protocol):
+    """The part of the cache that is read here."""
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """One object."""
+        ...
+
+    def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
+        """All objects of a kind with the label of a ModelDeployment."""
+        ...
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One ModelDeployment with its children as last seen."""
+
+    obj: Object
+    owner: Owner
+    children: Mapping[tuple[Resource, str], Object]
+    """Live children by kind and name; objects under another controller are none of them."""
+    situation: Situation | None = None
+    """None when the spec or the durable record cannot be read; `invalid` says why."""
+    invalid: str = ""
+    revisions: Mapping[str, Revision] = field(default_factory=dict)
+    runtime: Object | None = None
+    replicas_before: int | None = None
+    """spec.replicas at the last pass; None at the first."""
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The status as last seen."""
+        return self.obj.get("status") or {}
+
+    @property
+    def generation(self) -> int:
+        """Of the spec that this was computed from."""
+        return int(self.obj["metadata"].get("generation", 0))
+
+    @property
+    def deleting(self) -> bool:
+        """Whether its deletion has begun: then nothing is planned."""
+        return "deletionTimestamp" in self.obj["metadata"]
+
+    def child(self, resource: Resource, name: str) -> Object | None:
+        """One live child."""
+        return self.children.get((resource, name))
+
+
+@dataclass
+class _Memory:
+    """Kept of one ModelDeployment from pass to pass: nothing that could not be found out again."""
+
+    replicas: int | None = None
+    since: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    parsed: dict[str, tuple[object, object]] = field(default_factory=dict)
+
+    def once(self, what: str, version: object, make: Callable[[], T]) -> T:
+        """`make()`, made anew only when `version` is another one."""
+        known = self.parsed.get(what)
+        if known is None or known[0] != version:
+            known = self.parsed[what] = (version, make())
+        return known[1]  # type: ignore[return-value]
+
+    def keep(self, what: set[str]) -> None:
+        """Drop everything parsed that is not of these."""
+        self.parsed = {name: known for name, known in self.parsed.items() if name in what}
+
+
+class Observer:
+    """Observes; remembers only since when it has seen a symptom, and what it has parsed."""
+
+    def __init__(self, cache: View, settings: Settings) -> None:
+        self._cache = cache
+        self._fetcher = Fetcher(settings.fetcher_image)
+        self._timings = Timings(
+            timedelta(seconds=settings.crash_grace),
+            timedelta(seconds=settings.champion_down),
+            timedelta(seconds=settings.environment_window),
+        )
+        self._memories: dict[Key, _Memory] = {}
+
+    def forget(self, key: Key) -> None:
+        """The ModelDeployment is gone."""
+        self._memories.pop(key, None)
+
+    def observe(self, key: Key, now: datetime) -> Observed | None:
+        """None when there is no such ModelDeployment."""
+        obj = self._cache.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
+        if obj is None:
+            return None
+        memory = self._memories.setdefault(key, _Memory())
+        owner = Owner(key.name, key.namespace, obj["metadata"]["uid"])
+        children = {
+            (resource, child["metadata"]["name"]): child
+            for resource in (CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, HPAS, PDBS)
+            for child in self._cache.owned(resource, key.namespace, key.name)
+            if readings.controller_of(child) in (owner.uid, None)
+        }
+        seen = Observed(obj, owner, children)
+        try:
+            version = (owner.uid, seen.generation)
+            spec = memory.once("spec", version, lambda: ModelDeploymentSpec.parse(obj))
+            return self._with_situation(key, seen, spec, memory, now)
+        except InvalidSpec as error:
+            return replace(seen, invalid=f"spec.{error}" if not str(error).startswith("spec") else str(error))
+        except ValueError as error:
+            return replace(seen, invalid=str(error))
+
+    def _with_situation(
+        self, key: Key, seen: Observed, spec: ModelDeploymentSpec, memory: _Memory, now: datetime
+    ) -> Observed:
+        runtime = self._cache.get(MODEL_RUNTIMES, None, spec.runtime.name)
+        version = (seen.owner.uid, seen.generation, runtime and runtime["metadata"]["resourceVersion"])
+        proposal = memory.once("proposal", version, lambda: readings.propose(seen.owner, spec, runtime, self._fetcher))
+        since: dict[tuple[str, str], datetime] = {}
+
+        def first_seen(of: str, reason: str) -> datetime:
+            return since.setdefault((of, reason), memory.since.get((of, reason), now))
+
+        pods = self._cache.owned(PODS, key.namespace, key.name)
+        states, revisions = self._revisions(seen, pods, memory, first_seen)
+        annotations = seen.obj["metadata"].get("annotations") or {}
+        situation = Situation(
+            name=key.name,
+            spec=spec,
+            proposal=proposal,
+            revisions=states,
+            command=annotations.get(names.ANNOTATION_COMMAND, "").strip(),
+            last_command=(seen.status.get("lastCommand") or {}).get("value", ""),
+            endpoints=self._endpoints(key, pods),
+            timings=self._timings,
+        )
+        champion = situation.champion
+        expected = champion.workload.spec if champion and champion.workload and champion.workload.settled else 0
+        if champion and expected and champion.available == 0:
+            situation = replace(situation, champion_down_since=first_seen(champion.name, "Down"))
+        memory.since = since
+        memory.keep({"spec", "proposal", *revisions})
+        before, memory.replicas = memory.replicas, spec.replicas
+        return replace(seen, situation=situation, revisions=revisions, runtime=runtime, replicas_before=before)
+
+    def _revisions(
+        self, seen: Observed, pods: list[Object], memory: _Memory, first_seen: readings.FirstSeen
+    ) -> tuple[tuple[RevisionState, ...], dict[str, Revision]]:
+        revisions: dict[str, Revision] = {}
+        states = []
+        for (resource, name), child in seen.children.items():
+            if resource is not CONTROLLER_REVISIONS or "deletionTimestamp" in child["metadata"]:
+                continue
+            revision, digest = memory.once(name, child["metadata"]["uid"], lambda child=child: _read(child))  # type: ignore[misc]
+            revisions[name] = revision
+            own = [p for p in pods if p["metadata"]["labels"].get(names.LABEL_REVISION) == name]
+            deployment = seen.child(DEPLOYMENTS, name)
+            hpa = seen.child(HPAS, name)
+            states.append(readings.read_revision(child, revision, digest, deployment, own, hpa is not None, first_seen))
+        return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
+
+    def _endpoints(self, key: Key, pods: list[Object]) -> dict[str, int]:
+        revision_of_pod = {p["metadata"]["name"]: p["metadata"]["labels"].get(names.LABEL_REVISION, "") for p in pods}
+        ready: dict[str, set[str]] = {}
+        for piece in self._cache.owned(ENDPOINT_SLICES, key.namespace, key.name):
+            if piece["metadata"]["labels"].get(SERVICE_OF_SLICE) != key.name:
+                continue
+            for endpoint in piece.get("endpoints") or []:
+                pod = (endpoint.get("targetRef") or {}).get("name", "")
+                # nil means ready (discovery/v1); one pod may stand in several slices
+                if (endpoint.get("conditions") or {}).get("ready") is not False:
+                    ready.setdefault(revision_of_pod.get(pod, ""), set()).add(pod)
+        return {revision: len(found) for revision, found in ready.items()}
+
+
+def _read(obj: Object) -> tuple[Revision, str]:
+    revision = revision_of(obj)
+    return revision, readings.template_digest(revision)

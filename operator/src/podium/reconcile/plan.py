@@ -1,0 +1,346 @@
+"""The planner: from what was observed and the time to everything that is to be written. Pure.
+
+Decisions come first (outcomes, new revisions), then the Services, then the pods, then what is no longer needed:
+traffic leaves before capacity does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from podium import names
+from podium.api.v1alpha1 import ModelRuntimeSpec
+from podium.build.fetch import Fetcher
+from podium.build.owner import Owner
+from podium.build.revision import Revision, controller_revision, resolve
+from podium.build.scaling import hpa, pdb
+from podium.build.service import preview_service, stable_service
+from podium.build.workload import deployment
+from podium.kube.client import Object
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES, Resource
+from podium.reconcile.observe import Observed
+from podium.reconcile.readings import template_digest
+from podium.rollout.gates import first_verdict, next_look
+from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, format_time
+from podium.rollout.sizing import next_resize, sizes
+from podium.rollout.state import RevisionState, Situation
+from podium.rollout.strategies import STRATEGIES, Sizes
+from podium.rollout.verdict import Hold, Mark, Refuse, Start
+
+MAX_DECISIONS = 12
+"""More in one pass means that two gates undo each other, which is a mistake of ours."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """An Event to be."""
+
+    reason: str
+    message: str
+    action: str
+    revision: str = ""
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Annotate:
+    """Write annotations on an existing ControllerRevision."""
+
+    revision: str
+    annotations: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Create:
+    """Create a ControllerRevision: a rollout starts."""
+
+    obj: Object
+
+
+Decision = Annotate | Create
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A Deployment, and the number of pods to hand over to an HPA just before it (None: no hand-over)."""
+
+    obj: Object
+    handover: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All writes of one pass but status, in their order."""
+
+    situation: Situation
+    """As it will be once the decisions are written."""
+    sizes: Sizes
+    decisions: tuple[Decision, ...] = ()
+    services: tuple[Object, ...] = ()
+    released: tuple[tuple[Resource, str], ...] = ()
+    """HPAs that must let go before their Deployments are sized."""
+    workloads: tuple[Scale, ...] = ()
+    policies: tuple[Object, ...] = ()
+    """HPAs and the PodDisruptionBudget."""
+    removals: tuple[tuple[Resource, str], ...] = ()
+    notes: tuple[Note, ...] = ()
+    hold: Hold | None = None
+    refusal: Refuse | None = None
+    wake_at: datetime | None = None
+
+
+@dataclass
+class _Deciding:
+    """What has been decided so far in this pass."""
+
+    situation: Situation
+    revisions: dict[str, Revision]
+    created: dict[str, Object] = field(default_factory=dict)
+    marked: dict[str, dict[str, str]] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    hold: Hold | None = None
+    refusal: Refuse | None = None
+
+    def write(self, revision: str, annotations: dict[str, str]) -> None:
+        if revision in self.created:
+            self.created[revision]["metadata"]["annotations"].update(annotations)
+            return
+        if revision not in self.marked:
+            self.order.append(revision)
+        self.marked.setdefault(revision, {}).update(annotations)
+
+    def decisions(self) -> tuple[Decision, ...]:
+        return tuple(
+            Create(self.created[name]) if name in self.created else Annotate(name, self.marked[name])
+            for name in self.order
+        )
+
+
+def plan(observed: Observed, now: datetime, fetcher: Fetcher) -> Plan | None:
+    """What to write now; None when nothing may be planned (deletion, an unreadable spec)."""
+    if observed.deleting or observed.situation is None:
+        return None
+    deciding = _decide(observed, observed.situation, now, fetcher)
+    situation = deciding.situation
+    wanted = sizes(situation, now)
+    workloads = _workloads(observed, situation, wanted, deciding.revisions)
+    removals = _removals(observed, situation, wanted)
+    return Plan(
+        situation=situation,
+        sizes=wanted,
+        decisions=deciding.decisions(),
+        services=_services(observed.owner, situation, wanted, deciding.revisions),
+        released=tuple(
+            (HPAS, name)
+            for (resource, name) in observed.children
+            if resource is HPAS and (name not in wanted.targets or not wanted.targets[name].autoscaled)
+        ),
+        workloads=workloads,
+        policies=_policies(observed.owner, situation, wanted),
+        removals=removals,
+        notes=tuple(deciding.notes) + _replicas_ignored(observed, situation),
+        hold=deciding.hold,
+        refusal=deciding.refusal,
+        wake_at=min((at for at in (next_look(situation, now), next_resize(situation, now)) if at), default=None),
+    )
+
+
+def _decide(observed: Observed, situation: Situation, now: datetime, fetcher: Fetcher) -> _Deciding:
+    deciding = _Deciding(situation, dict(observed.revisions))
+    for _ in range(MAX_DECISIONS):
+        verdict = first_verdict(deciding.situation, now)
+        match verdict:
+            case None:
+                return deciding
+            case Hold():
+                deciding.hold = verdict
+                return deciding
+            case Refuse():
+                deciding.refusal = verdict
+                deciding.situation = replace(deciding.situation, last_command=verdict.command)
+                deciding.notes.append(Note("CommandRefused", verdict.message, "Command", warning=True))
+            case Mark():
+                _mark(deciding, verdict, now)
+            case Start():
+                _start(deciding, observed, verdict, now, fetcher)
+    raise RuntimeError(f"{observed.owner.namespace}/{observed.owner.name}: the gates do not come to rest: {verdict}")
+
+
+def _mark(deciding: _Deciding, mark: Mark, now: datetime) -> None:
+    situation = deciding.situation
+    before = next(r for r in situation.revisions if r.name == mark.revision)
+    annotations: dict[str, str] = {}
+    after = before
+    if mark.outcome is not None:
+        annotations[names.ANNOTATION_OUTCOME] = mark.outcome.value
+        after = replace(after, outcome=mark.outcome)
+        if mark.rule is not None:
+            decided_at = situation.next_decision(now)
+            annotations |= {names.ANNOTATION_RULE: mark.rule, names.ANNOTATION_DECIDED_AT: format_time(decided_at)}
+            after = replace(after, rule=mark.rule, decided_at=decided_at)
+        elif before.decided_at is None:
+            decided_at = situation.next_decision(now)
+            annotations[names.ANNOTATION_DECIDED_AT] = format_time(decided_at)
+            after = replace(after, decided_at=decided_at)
+    if mark.command is not None:
+        annotations[names.ANNOTATION_COMMAND] = mark.command.to_json()
+        after = replace(after, command=mark.command)
+    if mark.record is not None:
+        annotations[names.ANNOTATION_ROLLOUT] = mark.record.to_json()
+        after = replace(after, record=mark.record)
+    deciding.write(mark.revision, annotations)
+    deciding.situation = situation.changed(after)
+    if mark.message:
+        deciding.notes.append(_note(mark, before))
+
+
+def _note(mark: Mark, before: RevisionState) -> Note:
+    if mark.outcome is None:
+        command = mark.command
+        refused = command is not None and command.result.value == "Refused"
+        verb = command.verb.capitalize() if command else "Command"
+        reason = "CommandRefused" if refused else f"{verb}Accepted"
+        return Note(
+            reason,
+            f"{before.name}: {mark.message}" if not refused else mark.message,
+            "Command",
+            before.name,
+            warning=refused,
+        )
+    rule = f" by rule {mark.rule}" if mark.rule else ""
+    text = f"{before.name} ({before.version or 'no version'}) {mark.outcome.value}{rule}: {mark.message}"
+    return Note(mark.outcome.value, text, "Decide", before.name, warning=mark.outcome is Outcome.ROLLED_BACK)
+
+
+def _start(deciding: _Deciding, observed: Observed, verdict: Start, now: datetime, fetcher: Fetcher) -> None:
+    situation, owner = deciding.situation, observed.owner
+    runtime = ModelRuntimeSpec.parse(observed.runtime or {})
+    number = max((r.number for r in situation.revisions), default=0) + 1
+    taken = {r.name for r in situation.revisions}
+    collisions = 0
+    while True:
+        revision = resolve(
+            owner, situation.spec, runtime, fetcher, number=number, token=verdict.token, collisions=collisions
+        )
+        if revision.name not in taken:
+            break
+        collisions += 1
+    strategy = situation.spec.rollout.strategy
+    frozen = STRATEGIES[strategy].freeze(situation.spec, situation.size)
+    record = RolloutRecord(
+        id=f"{revision.name}-{int(now.timestamp() * 1000):x}",
+        started_at=now,
+        strategy=strategy,
+        size=frozen.size,
+        surge=frozen.surge,
+        unavailable=frozen.unavailable,
+        token=verdict.token,
+    )
+    obj = controller_revision(owner, revision, {names.ANNOTATION_ROLLOUT: record.to_json()})
+    deciding.created[revision.name] = obj
+    deciding.order.append(revision.name)
+    deciding.revisions[revision.name] = revision
+    state = RevisionState(
+        name=revision.name,
+        number=number,
+        inputs=revision.inputs,
+        version=revision.version,
+        created=now,
+        record=record,
+        template_digest=template_digest(revision),
+        runtime=revision.runtime,
+    )
+    deciding.situation = situation.changed(state)
+    replaces = f" to replace {situation.champion.version or situation.champion.name}" if situation.champion else ""
+    text = f"{revision.name} ({revision.version or 'no version'}): {strategy} of {frozen.size} pods{replaces}"
+    deciding.notes.append(Note("RolloutStarted", text, "Rollout", revision.name))
+
+
+def _services(owner: Owner, situation: Situation, wanted: Sizes, revisions: dict[str, Revision]) -> tuple[Object, ...]:
+    lead = situation.champion or situation.candidate
+    if lead is None:
+        return ()
+    services = [stable_service(owner, revision=wanted.stable, ports=revisions[lead.name].ports)]
+    if wanted.preview is not None:
+        services.append(preview_service(owner, revision=wanted.preview, ports=revisions[wanted.preview].ports))
+    return tuple(services)
+
+
+def _workloads(
+    observed: Observed, situation: Situation, wanted: Sizes, revisions: dict[str, Revision]
+) -> tuple[Scale, ...]:
+    steps = []
+    for name, target in wanted.targets.items():
+        state = next(r for r in situation.revisions if r.name == name)
+        replicas: int | None = target.replicas
+        handover = None
+        if target.autoscaled and state.workload is not None:
+            replicas = None
+            handover = None if state.has_hpa else state.workload.spec
+        obj = deployment(
+            observed.owner,
+            revisions[name],
+            replicas=replicas,
+            min_ready_seconds=situation.spec.rollout.min_ready_seconds,
+        )
+        steps.append(Scale(obj, handover))
+    return tuple(steps)
+
+
+def _policies(owner: Owner, situation: Situation, wanted: Sizes) -> tuple[Object, ...]:
+    spec = situation.spec
+    policies = []
+    for name, target in wanted.targets.items():
+        state = next(r for r in situation.revisions if r.name == name)
+        if target.autoscaled and spec.autoscaling is not None and state.workload is not None:
+            policies.append(
+                hpa(owner, name, spec.autoscaling, min_replicas=target.min_replicas, scale_down=target.scale_down)
+            )
+    if wanted.targets and _wants_pdb(situation):
+        policies.append(pdb(owner, spec.disruption))
+    return tuple(policies)
+
+
+def _wants_pdb(situation: Situation) -> bool:
+    autoscaling = situation.spec.autoscaling
+    return (autoscaling.max_replicas if autoscaling else situation.spec.replicas) >= 2
+
+
+def _removals(observed: Observed, situation: Situation, wanted: Sizes) -> tuple[tuple[Resource, str], ...]:
+    live = observed.children
+    gone: list[tuple[Resource, str]] = []
+    preview = f"{observed.owner.name}{names.PREVIEW_SUFFIX}"
+    if wanted.preview is None and (SERVICES, preview) in live:
+        gone.append((SERVICES, preview))
+    gone += [(DEPLOYMENTS, name) for (resource, name) in live if resource is DEPLOYMENTS and name in wanted.removals]
+    if not _wants_pdb(situation) and (PDBS, observed.owner.name) in live:
+        gone.append((PDBS, observed.owner.name))
+    gone += [(CONTROLLER_REVISIONS, name) for name in _forgotten(situation, wanted)]
+    return tuple(gone)
+
+
+def _forgotten(situation: Situation, wanted: Sizes) -> Sequence[str]:
+    """Decided revisions beyond the history limit, oldest decision first; those with pods or a role stay."""
+    roles = {r.name for r in (situation.champion, situation.candidate, situation.rejected, situation.warm) if r}
+    old = [
+        r
+        for r in situation.revisions
+        if r.decided_at and r.name not in roles and r.name not in wanted.targets and not r.workload and not r.pods
+    ]
+    old.sort(key=lambda r: (r.decided_at, r.number))
+    return [r.name for r in old[: max(0, len(old) - situation.spec.rollout.revision_history_limit)]]
+
+
+def _replicas_ignored(observed: Observed, situation: Situation) -> tuple[Note, ...]:
+    before = observed.replicas_before
+    champion = situation.champion
+    if situation.spec.autoscaling is None or champion is None or before in (None, situation.spec.replicas):
+        return ()
+    text = f"spec.replicas {situation.spec.replicas} is ignored: HorizontalPodAutoscaler {champion.name} decides"
+    return (Note("ReplicasIgnored", text, "Scale", champion.name, warning=True),)
+
+
+def command_of(situation: Situation) -> CommandRecord | None:
+    """The newest command that any revision recorded."""
+    return max((r.command for r in situation.revisions if r.command), key=lambda c: c.at, default=None)

@@ -1,0 +1,150 @@
+"""Objects of the API server, read into what the planner thinks in. Pure functions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from podium import names
+from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
+from podium.build.canonical import canonical, digest
+from podium.build.errors import Unresolvable
+from podium.build.fetch import Fetcher
+from podium.build.owner import Owner
+from podium.build.revision import Revision, inputs_digest, resolve
+from podium.kube.client import Object
+from podium.reconcile.symptoms import symptom
+from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
+from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Workload
+
+FirstSeen = Callable[[str, str], datetime]
+"""Since when a symptom (of what, reason) has been seen without a break."""
+
+
+def controller_of(obj: Object) -> str | None:
+    """The uid of the object's controller; None for an orphan."""
+    references = obj["metadata"].get("ownerReferences") or []
+    return next((r["uid"] for r in references if r.get("controller")), None)
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the pod's Ready condition is True."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def read_pod(pod: Object, first_seen: FirstSeen) -> Pod:
+    """One pod, with what ails it."""
+    meta = pod["metadata"]
+    ready, terminating = is_ready(pod), "deletionTimestamp" in meta
+    found = None if ready or terminating else symptom(pod)
+    failure = None
+    if found is not None:
+        reason, message, restarts = found
+        failure = Failure(reason, message, first_seen(meta["name"], reason), restarts)
+    return Pod(meta["name"], parse_time(meta["creationTimestamp"]), ready, terminating, failure)
+
+
+def read_workload(deployment: Object, pods: Sequence[Pod]) -> Workload:
+    """A Deployment's counts.
+
+    Its controller reports what its ReplicaSet reported some time ago, which during a scale-down is too many. So no
+    more pods count as available than are asked for, nor than there are ready ones that stay.
+    """
+    spec, status = deployment["spec"], deployment.get("status") or {}
+    wanted = spec.get("replicas", 1)
+    staying = sum(1 for pod in pods if pod.ready and not pod.terminating)
+    failure = next(
+        (
+            c.get("message", "")
+            for c in status.get("conditions") or []
+            if c["type"] == "ReplicaFailure" and c["status"] == "True"
+        ),
+        "",
+    )
+    return Workload(
+        spec=wanted,
+        ready=min(status.get("readyReplicas", 0), wanted, staying),
+        available=min(status.get("availableReplicas", 0), wanted, staying),
+        pods=status.get("replicas", 0),
+        settled=status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0),
+        failure=failure,
+    )
+
+
+def read_revision(
+    obj: Object,
+    revision: Revision,
+    template_digest: str,
+    deployment: Object | None,
+    pods: Sequence[Object],
+    has_hpa: bool,
+    first_seen: FirstSeen,
+) -> RevisionState:
+    """One revision from its ControllerRevision and its children. ValueError names a broken annotation."""
+    meta = obj["metadata"]
+    annotations: Mapping[str, str] = meta.get("annotations") or {}
+
+    def read(annotation: str, parse: Callable[[str], object]) -> object | None:
+        text = annotations.get(annotation)
+        if not text:
+            return None
+        try:
+            return parse(text)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"ControllerRevision {meta['name']}: annotation {annotation} was changed into {text!r}, which cannot "
+                f"be read ({error}): put it back, or delete the ControllerRevision if it is not the champion's"
+            ) from error
+
+    record = read(names.ANNOTATION_ROLLOUT, RolloutRecord.from_json)
+    command = read(names.ANNOTATION_COMMAND, CommandRecord.from_json)
+    outcome = read(names.ANNOTATION_OUTCOME, Outcome)
+    decided_at = read(names.ANNOTATION_DECIDED_AT, parse_time)
+    created = parse_time(meta["creationTimestamp"])
+    found = tuple(read_pod(pod, first_seen) for pod in pods)
+    return RevisionState(
+        name=revision.name,
+        number=revision.number,
+        inputs=revision.inputs,
+        version=revision.version,
+        created=created,
+        record=record if isinstance(record, RolloutRecord) else RolloutRecord("", created, "RollingUpdate", 0),
+        outcome=outcome if isinstance(outcome, Outcome) else None,
+        rule=annotations.get(names.ANNOTATION_RULE, ""),
+        decided_at=decided_at if isinstance(decided_at, datetime) else None,
+        command=command if isinstance(command, CommandRecord) else None,
+        template_digest=template_digest,
+        runtime=revision.runtime,
+        workload=read_workload(deployment, found) if deployment else None,
+        pods=found,
+        has_hpa=has_hpa,
+    )
+
+
+def template_digest(revision: Revision) -> str:
+    """Of the pod template without the revision's name and a restart's token: what the runtime makes of the inputs."""
+    template = {**revision.template, "metadata": {**revision.template.get("metadata", {})}}
+    annotations = dict(template["metadata"].get("annotations") or {})
+    annotations.pop(names.ANNOTATION_RESTART, None)
+    template["metadata"]["annotations"] = annotations
+    return digest(canonical(template).replace(revision.name, "{{revision}}"))
+
+
+def propose(owner: Owner, spec: ModelDeploymentSpec, runtime: Object | None, fetcher: Fetcher) -> Proposal:
+    """What the present spec would roll out, or the condition reason and sentence why it cannot be."""
+    inputs = inputs_digest(spec.inputs())
+    uri = (spec.model.uri or "").rstrip("/")
+    version = spec.model.version or uri.rsplit("/", 1)[-1]
+    if runtime is None:
+        message = (
+            f'spec.runtime.name: there is no ModelRuntime "{spec.runtime.name}": kubectl get modelruntimes lists them; '
+            "the built-in ones are in runtimes.yaml, which a cluster admin applies where Podium is namespaced"
+        )
+        return Proposal(inputs, version, reason="RuntimeNotFound", message=message)
+    try:
+        resolved = resolve(owner, spec, ModelRuntimeSpec.parse(runtime), fetcher, number=0)
+    except Unresolvable as error:
+        return Proposal(inputs, version, reason=error.reason, message=error.message)
+    except ValueError as error:
+        name = runtime["metadata"]["name"]
+        return Proposal(inputs, version, reason="InvalidRuntime", message=f"ModelRuntime {name}: {error}")
+    return Proposal(inputs, resolved.version, template_digest(resolved))

@@ -1,0 +1,100 @@
+"""Reads out of a Pod's status why it does not serve, in words for a person."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from podium import names
+from podium.kube.client import Object
+
+IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
+CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
+MESSAGE_LENGTH = 400
+"""Characters of a container's own last words that are passed on."""
+
+
+def symptom(pod: Object) -> tuple[str, str, int] | None:
+    """(reason, message, restarts) of the first thing that keeps the pod from serving; None if nothing is known."""
+    status = pod.get("status") or {}
+    found = next(_of_containers(status), None) or _of_pod(status)
+    if found is None:
+        return None
+    reason, message, restarts = found
+    return reason, f"pod {pod['metadata']['name']}: {message}", restarts
+
+
+def _of_containers(status: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+    for container in status.get("initContainerStatuses") or []:
+        yield from _waiting(container)
+        if container["name"] == names.FETCH_CONTAINER:
+            yield from _fetch(container)
+        else:
+            yield from _crash(container)
+    for container in status.get("containerStatuses") or []:
+        yield from _waiting(container)
+        yield from _crash(container)
+
+
+def _waiting(container: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    reason, said = waiting.get("reason", ""), waiting.get("message", "")
+    restarts = container.get("restartCount", 0)
+    about = f"container {container['name']}"
+    if reason in IMAGE_PULL:
+        yield "ImagePull", f"{about} cannot pull {container.get('image', 'its image')}: {said or reason}", restarts
+    elif reason == "InvalidImageName":
+        yield "InvalidImageName", f"{about}: {container.get('image', '')} is no image name: {said}", restarts
+    elif reason in CONFIG:
+        yield "ConfigError", f"{about}: {said or reason}", restarts
+
+
+def _fetch(container: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+    ended = _last_end(container)
+    if ended is None or ended.get("exitCode") == 0:
+        return
+    try:
+        said = json.loads(ended.get("message") or "")
+        permanent, reason, message = bool(said["permanent"]), said["reason"], said["message"]
+    except (ValueError, KeyError, TypeError):
+        permanent, reason = False, ended.get("reason", "Error")
+        message = _words(ended) or f"exit code {ended.get('exitCode')}"
+    yield (
+        "FetchFailed" if permanent else "FetchRetrying",
+        f"the model was not fetched: {reason}: {message}",
+        container.get("restartCount", 0),
+    )
+
+
+def _crash(container: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    restarts = container.get("restartCount", 0)
+    ended = _last_end(container)
+    if waiting.get("reason") == "CrashLoopBackOff" or (ended and ended.get("exitCode") and not container.get("ready")):
+        crashing = waiting.get("reason") == "CrashLoopBackOff"
+        how = f"exit code {ended.get('exitCode')}, {ended.get('reason', 'Error')}" if ended else "unknown cause"
+        words = f": {_words(ended)}" if ended and _words(ended) else ""
+        yield (
+            "CrashLoopBackOff" if crashing else "Crashed",
+            f"container {container['name']} ended {restarts + (0 if crashing else 1)} times ({how}){words}",
+            restarts,
+        )
+
+
+def _of_pod(status: dict[str, Any]) -> tuple[str, str, int] | None:
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return "Unschedulable", condition.get("message") or "no node takes it", 0
+    return None
+
+
+def _last_end(container: dict[str, Any]) -> dict[str, Any] | None:
+    for state in ("state", "lastState"):
+        ended = (container.get(state) or {}).get("terminated")
+        if ended:
+            return dict(ended)
+    return None
+
+
+def _words(ended: dict[str, Any]) -> str:
+    text = " ".join((ended.get("message") or "").split())
+    return text if len(text) <= MESSAGE_LENGTH else "… " + text[-MESSAGE_LENGTH:]

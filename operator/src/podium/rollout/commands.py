@@ -1,0 +1,127 @@
+"""A person's command: the annotation `podium.dev/command: "<verb> <revision> <token>"`, acted on once."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from podium.rollout.record import CommandRecord, CommandResult, Outcome
+from podium.rollout.state import RevisionState, Situation
+from podium.rollout.verdict import Mark, Refuse, Verdict
+
+FORM = '"<verb> <revision> <token>"'
+
+
+class _Refused(Exception):
+    """Carries the sentence that the person reads."""
+
+
+def command_gate(situation: Situation, now: datetime) -> Verdict | None:
+    """Act on a command that has not been acted on; refuse what does not fit, with the reason and the way out."""
+    value = situation.command
+    seen = {r.command.value for r in situation.revisions if r.command} | {situation.last_command}
+    if not value or value in seen:
+        return None
+    words = value.split()
+    if len(words) != 3 or words[0] not in VERBS:
+        return Refuse(value, f'"{value}" is not a command: it takes {FORM}, the verb one of {", ".join(sorted(VERBS))}')
+    verb, name, _ = words
+    revision = next((r for r in situation.revisions if r.name == name), None)
+    if revision is None:
+        return Refuse(value, f'there is no revision "{name}": {_present(situation)}')
+    held = bool(revision.command and revision.command.paused)
+    try:
+        return VERBS[verb](situation, revision, CommandRecord(value, now, CommandResult.DONE, paused=held))
+    except _Refused as refusal:
+        sentence = f"{verb} {name} refused: {refusal}"
+        if revision.command and revision.command.result is CommandResult.ACCEPTED:
+            return Refuse(value, sentence)  # its record must not be lost: an effect is still owed to it
+        return Mark(
+            revision.name,
+            message=sentence,
+            command=CommandRecord(value, now, CommandResult.REFUSED, sentence, paused=held),
+        )
+
+
+def _present(situation: Situation) -> str:
+    roles = {"champion": situation.champion, "candidate": situation.candidate}
+    named = [f"the {role} is {revision.name}" for role, revision in roles.items() if revision]
+    return ", ".join(named) or "there is none yet"
+
+
+def _promote(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
+    if revision is not situation.candidate:
+        raise _Refused(f"only a candidate can be promoted, and {_present(situation)}")
+    if situation.champion is None:
+        raise _Refused("the first revision becomes champion by itself once it is available")
+    if revision.record.strategy == "RollingUpdate":
+        raise _Refused("a RollingUpdate promotes itself when all of its pods are available")
+    if situation.paused:
+        raise _Refused("it is paused: set spec.paused to false or send resume first")
+    if revision.available < situation.target:
+        raise _Refused(f"{revision.available} of {situation.target} pods are available: it must hold all traffic")
+    return Mark(revision.name, "promoted by a person", Outcome.PROMOTED, "person", command)
+
+
+def _abort(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
+    if revision is situation.candidate:
+        if situation.champion is None:
+            raise _Refused("there is no champion to go back to: change spec.model or delete the ModelDeployment")
+        if situation.champion_down_since is not None:
+            raise _Refused(f"the champion {situation.champion.name} has no available pod to take the traffic")
+        return Mark(revision.name, "aborted by a person", Outcome.ROLLED_BACK, "person", command)
+    if revision is situation.champion and situation.warm is not None:
+        if situation.warm.available == 0:
+            raise _Refused(f"{situation.warm.name} has no available pod to go back to")
+        message = f"undone by a person: traffic goes back to {situation.warm.name}"
+        return Mark(revision.name, message, Outcome.ROLLED_BACK, "person", command)
+    raise _Refused(
+        "abort works on a candidate, and on a promoted revision while its predecessor is kept warm; "
+        + _present(situation)
+    )
+
+
+def _retry(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
+    failed_first = situation.champion is None and revision is situation.candidate
+    if revision is not situation.rejected and not failed_first:
+        raise _Refused(f"only the rolled-back revision that spec asks for can be retried; {_present(situation)}")
+    return Mark(revision.name, "retried by a person", Outcome.SUPERSEDED, None, _accepted(command))
+
+
+def _restart(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
+    if revision is not situation.champion:
+        raise _Refused(f"restart names the champion; {_present(situation)}")
+    if situation.candidate is not None:
+        raise _Refused(f"a rollout of {situation.candidate.name} is under way: wait for it or abort it")
+    if revision.inputs != situation.proposal.inputs:
+        raise _Refused("spec asks for another revision than the champion: retry that one, or put spec back first")
+    return Mark(revision.name, "restart asked for by a person", command=_accepted(command))
+
+
+def _pause(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
+    if revision is not (situation.candidate or situation.champion):
+        raise _Refused(f"pause names the candidate or, without one, the champion; {_present(situation)}")
+    return Mark(revision.name, "paused by a person", command=_held(command, True))
+
+
+def _resume(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
+    if not command.paused:
+        way = "set spec.paused to false" if situation.spec.paused else _present(situation)
+        raise _Refused(f"no pause command holds it: {way}")
+    return Mark(revision.name, "resumed by a person", command=_held(command, False))
+
+
+def _accepted(command: CommandRecord) -> CommandRecord:
+    return CommandRecord(command.value, command.at, CommandResult.ACCEPTED, paused=command.paused)
+
+
+def _held(command: CommandRecord, paused: bool) -> CommandRecord:
+    return CommandRecord(command.value, command.at, CommandResult.DONE, paused=paused)
+
+
+VERBS: dict[str, Callable[[Situation, RevisionState, CommandRecord], Mark]] = {
+    "promote": _promote,
+    "abort": _abort,
+    "retry": _retry,
+    "restart": _restart,
+    "pause": _pause,
+    "resume": _resume,
+}

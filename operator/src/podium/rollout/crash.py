@@ -1,0 +1,42 @@
+"""Evidence that a candidate cannot come up, as opposed to not being up yet."""
+
+from datetime import datetime, timedelta
+
+from podium.rollout.state import Failure, RevisionState, Timings
+
+CRASH_RESTARTS = 3
+"""A container in CrashLoopBackOff after so many restarts is not going to come up by itself."""
+
+
+def matures_at(failure: Failure, timings: Timings) -> datetime | None:
+    """When this failure becomes evidence of a crash if it lasts; None when it never does."""
+    match failure.reason:
+        case "CrashLoopBackOff":
+            return failure.since if failure.restarts >= CRASH_RESTARTS else None
+        case "InvalidImageName":
+            return failure.since
+        case "ImagePull" | "FetchFailed":
+            return failure.since + timings.crash_grace
+        case _:
+            return None
+
+
+def evidence(revision: RevisionState, now: datetime, timings: Timings) -> Failure | None:
+    """The first of the revision's failures that is ripe; any one pod is enough."""
+    for failure in revision.failures:
+        ripe = matures_at(failure, timings)
+        if ripe is not None and ripe <= now:
+            return failure
+    return None
+
+
+def environment_fails_likewise(
+    failure: Failure, candidate: RevisionState, champion: RevisionState, window: timedelta
+) -> bool:
+    """Whether champion pods made at about the same time fail for the same reason: then the model is not to blame."""
+    born = [pod.created for pod in candidate.pods if pod.failure == failure]
+    return any(
+        pod.failure is not None and pod.failure.reason == failure.reason and abs(pod.created - at) <= window
+        for pod in champion.pods
+        for at in born
+    )

@@ -1,0 +1,176 @@
+"""The gates, in the order in which they are asked; the first decision wins.
+
+Each is a function of the situation and the time alone, and relies on no other having run before it.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from podium.rollout.commands import command_gate
+from podium.rollout.crash import environment_fails_likewise, evidence, matures_at
+from podium.rollout.record import CommandResult, Outcome
+from podium.rollout.state import Situation
+from podium.rollout.strategies import STRATEGIES
+from podium.rollout.verdict import Hold, Mark, Start, Verdict
+
+Gate = Callable[[Situation, datetime], Verdict | None]
+
+
+def champion_down(situation: Situation, now: datetime) -> Verdict | None:
+    """A champion without an available pod gives way to a candidate that has one."""
+    champion, candidate, since = situation.champion, situation.candidate, situation.champion_down_since
+    if champion is None or candidate is None or since is None or candidate.available == 0:
+        return None
+    if now - since < situation.timings.champion_down:
+        return None
+    seconds = int((now - since).total_seconds())
+    message = f"{champion.name} has had no available pod for {seconds} s, {candidate.name} has {candidate.available}"
+    return Mark(candidate.name, message, Outcome.PROMOTED, "champion-down")
+
+
+def crashed(situation: Situation, now: datetime) -> Verdict | None:
+    """One candidate pod that provably cannot come up rolls the candidate back."""
+    candidate, champion = situation.candidate, situation.champion
+    if candidate is None:
+        return None
+    failure = evidence(candidate, now, situation.timings)
+    if failure is None:
+        return None
+    sentence = f"{failure.reason}: {failure.message}"
+    if champion is None:
+        return None  # nothing to go back to: its pods keep trying, and status says why it failed
+    if environment_fails_likewise(failure, candidate, champion, situation.timings.environment_window):
+        return Hold("Environment", f"new pods of the champion fail in the same way, so it is not the model: {sentence}")
+    if situation.champion_down_since is not None:
+        return Hold("ChampionUnavailable", f"no rollback while the champion has no available pod: {sentence}")
+    return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, f"crash: {failure.reason}")
+
+
+def deadline(situation: Situation, now: datetime) -> Verdict | None:
+    """A candidate that is not available in full by its deadline is rolled back; flapping does not restart it."""
+    candidate, champion = situation.candidate, situation.champion
+    if candidate is None or champion is None or candidate.record.available_at is not None:
+        return None
+    due = candidate.record.started_at + situation.progress_deadline
+    if now < due or candidate.available >= situation.target:
+        return None
+    counts = f"{candidate.available} of {situation.target} pods available"
+    cause = _cause(situation)
+    if situation.champion_down_since is not None:
+        return Hold("ChampionUnavailable", f"no rollback while the champion has no available pod: {counts}{cause}")
+    limit = int(situation.progress_deadline.total_seconds())
+    return Mark(candidate.name, f"{counts} after {limit} s{cause}", Outcome.ROLLED_BACK, "deadline")
+
+
+def _cause(situation: Situation) -> str:
+    candidate = situation.candidate
+    if candidate is None:
+        return ""
+    if candidate.workload and candidate.workload.failure:
+        return f": {candidate.workload.failure}"
+    return f": {candidate.failures[0].reason}: {candidate.failures[0].message}" if candidate.failures else ""
+
+
+def spec_left_rejected(situation: Situation, now: datetime) -> Verdict | None:
+    """Once the spec asks for something else, a rolled-back revision no longer stands in the way of its inputs."""
+    for revision in situation.revisions:
+        if revision.outcome is Outcome.ROLLED_BACK and revision.inputs != situation.proposal.inputs:
+            return Mark(revision.name, outcome=Outcome.SUPERSEDED)
+    return None
+
+
+def spec_left_candidate(situation: Situation, now: datetime) -> Verdict | None:
+    """A spec that changed mid-rollout retires the candidate; the champion stays."""
+    candidate, champion = situation.candidate, situation.champion
+    if candidate is None or candidate.inputs == situation.proposal.inputs:
+        return None
+    back = champion is not None and champion.inputs == situation.proposal.inputs
+    if champion is None and situation.proposal.reason:
+        return Hold(situation.proposal.reason, situation.proposal.message)
+    if situation.champion_down_since is not None and candidate.available > 0:
+        return Hold("ChampionUnavailable", f"{candidate.name} serves alone; it is replaced once it is the champion")
+    message = "spec was put back to the champion's" if back else "spec changed before it was promoted"
+    return Mark(candidate.name, message, Outcome.SUPERSEDED, "spec-changed")
+
+
+def request_fulfilled(situation: Situation, now: datetime) -> Verdict | None:
+    """An accepted retry or restart is done once the revision that it asked for exists."""
+    started = {r.record.token for r in situation.revisions if r.record.token}
+    for revision in situation.revisions:
+        command = revision.command
+        if command and command.result is CommandResult.ACCEPTED and command.token in started:
+            return Mark(revision.name, command=command.done())
+    return None
+
+
+def start(situation: Situation, now: datetime) -> Verdict | None:
+    """Begin what is asked for, once nobody holds it and every third revision has gone."""
+    if not situation.wants_rollout:
+        return None
+    if situation.proposal.reason:
+        return Hold(situation.proposal.reason, situation.proposal.message)
+    if situation.paused:
+        return Hold("Paused", f"a rollout of {situation.proposal.version} waits: it is paused")
+    leaving = [r.name for r in situation.losers if r.has_pods]
+    if leaving and situation.champion_down_since is None and situation.champion is not None:
+        return Hold("Draining", f"a rollout of {situation.proposal.version} waits until {leaving[0]} has no pods")
+    return Start(situation.request.token if situation.request else "")
+
+
+def complete(situation: Situation, now: datetime) -> Verdict | None:
+    """Promote a candidate that has all that its strategy asks for."""
+    candidate, champion = situation.candidate, situation.champion
+    if candidate is None:
+        return None
+    if situation.target == 0:
+        rule = "no-replicas"
+    elif candidate.available < situation.target:
+        return None
+    elif champion is None:
+        rule = "first"
+    else:
+        verdict = STRATEGIES[candidate.record.strategy].complete(situation, champion, candidate, now)
+        if not isinstance(verdict, str):
+            return verdict
+        rule = verdict
+    if situation.paused:
+        return Hold("Paused", f"{candidate.name} is ready to be promoted: it is paused")
+    counts = f"{candidate.available} of {situation.target} pods available"
+    return Mark(candidate.name, counts, Outcome.PROMOTED, rule)
+
+
+GATES: tuple[Gate, ...] = (
+    champion_down,
+    crashed,
+    deadline,
+    command_gate,
+    spec_left_rejected,
+    spec_left_candidate,
+    request_fulfilled,
+    complete,
+    start,
+)
+
+
+def first_verdict(situation: Situation, now: datetime) -> Verdict | None:
+    """What the first gate that decides something says; a Hold stands when none does, and stops no person."""
+    held: Hold | None = None
+    for gate in GATES:
+        verdict = gate(situation, now)
+        if isinstance(verdict, Hold):
+            held = held or verdict
+        elif verdict is not None:
+            return verdict
+    return held
+
+
+def next_look(situation: Situation, now: datetime) -> datetime | None:
+    """The earliest later moment at which a gate may say something else though nothing happens until then."""
+    times: list[datetime | None] = [situation.warm_until]
+    candidate = situation.candidate
+    if candidate is not None:
+        times.append(candidate.record.started_at + situation.progress_deadline)
+        times += [matures_at(failure, situation.timings) for failure in candidate.failures]
+    if situation.champion_down_since is not None:
+        times.append(situation.champion_down_since + situation.timings.champion_down)
+    return min((at for at in times if at is not None and at > now), default=None)

@@ -1,0 +1,93 @@
+"""How many pods every revision gets now, and where the Services point: the Replicas and Strategies tables."""
+
+from datetime import datetime, timedelta
+
+from podium.rollout.record import Outcome
+from podium.rollout.state import RevisionState, Situation
+from podium.rollout.strategies import STRATEGIES, Sizes, Target
+
+DEFAULT_STABILIZATION = 300
+"""Seconds: autoscaling/v2's default of behavior.scaleDown.stabilizationWindowSeconds."""
+
+
+def sizes(situation: Situation, now: datetime) -> Sizes:
+    """The next step. Traffic is moved before capacity is taken away: see `removals` and `retreat`."""
+    champion, candidate = situation.champion, situation.candidate
+    if champion is None:
+        if candidate is None:
+            return Sizes({}, None, removals=frozenset(r.name for r in situation.losers))
+        return _alone(situation, candidate)
+    if candidate is None:
+        return _settling(situation, champion, now)
+    strategy = STRATEGIES[candidate.record.strategy]
+    first, second = strategy.targets(situation, champion, candidate)
+    clear = not any(r.has_pods for r in situation.losers) or situation.champion_down_since is not None
+    together = strategy.shares_traffic and clear
+    return Sizes(
+        {champion.name: first, candidate.name: second},
+        stable=None if together else champion.name,
+        preview=candidate.name if strategy.preview else None,
+        removals=frozenset(r.name for r in situation.losers),
+    )
+
+
+def _alone(situation: Situation, candidate: RevisionState) -> Sizes:
+    """A first revision serves as soon as a pod of it is ready."""
+    removals = frozenset(r.name for r in situation.losers)
+    return Sizes({candidate.name: Target(situation.size)}, candidate.name, removals=removals)
+
+
+def _settling(situation: Situation, champion: RevisionState, now: datetime) -> Sizes:
+    """No candidate: the champion at what spec says, and its losers on their way out."""
+    targets = {champion.name: _steady(situation, champion, now)}
+    removals: set[str] = set()
+    stable: str | None = champion.name
+    for loser in situation.losers:
+        if loser is situation.warm and _still_warm(situation, now):
+            targets[loser.name] = Target(loser.replicas)
+        elif loser.outcome is Outcome.PROMOTED or loser.workload is None:
+            removals.add(loser.name)
+        else:
+            strategy = STRATEGIES[loser.record.strategy]
+            back, left = strategy.retreat(situation, champion, loser)
+            serves = situation.endpoints.get(loser.name, 0) > 0
+            if left.replicas == 0 or (not strategy.shares_traffic and not serves):
+                removals.add(loser.name)
+                continue
+            targets |= {champion.name: back, loser.name: left}
+            if strategy.shares_traffic:
+                stable = None
+    return Sizes(targets, stable, removals=frozenset(removals))
+
+
+def _still_warm(situation: Situation, now: datetime) -> bool:
+    until = situation.warm_until
+    return until is not None and now < until and not situation.wants_rollout
+
+
+def _steady(situation: Situation, champion: RevisionState, now: datetime) -> Target:
+    autoscaling = situation.spec.autoscaling
+    if autoscaling is None:
+        return Target(situation.spec.replicas)
+    if champion.workload is None:
+        # Its Deployment was lost: it comes back at the initial size first, and is handed to the HPA then.
+        return Target(min(max(situation.spec.replicas, autoscaling.min_replicas), autoscaling.max_replicas))
+    calm = champion.decided_at is None or now >= settled_at(situation, champion.decided_at)
+    free = calm or champion.record.strategy == "RollingUpdate" or champion.rule == "first"
+    return Target(champion.replicas, autoscaled=True, min_replicas=autoscaling.min_replicas, scale_down=free)
+
+
+def settled_at(situation: Situation, decided_at: datetime) -> datetime:
+    """When the HPA of a champion that took all traffic at once may shrink it: its stabilisation window later."""
+    behavior = situation.spec.autoscaling.behavior if situation.spec.autoscaling else {}
+    seconds = behavior.get("scaleDown", {}).get("stabilizationWindowSeconds", DEFAULT_STABILIZATION)
+    return decided_at + timedelta(seconds=seconds)
+
+
+def next_resize(situation: Situation, now: datetime) -> datetime | None:
+    """When the sizes change though nothing happens: the champion's HPA may scale down again."""
+    champion = situation.champion
+    if champion is None or champion.decided_at is None or situation.spec.autoscaling is None:
+        return None
+    at = settled_at(situation, champion.decided_at)
+    return at if at > now else None

@@ -1,0 +1,239 @@
+"""What is known of one ModelDeployment at one moment: the input of every gate and strategy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
+from podium.rollout.record import CommandRecord, CommandResult, Outcome, RolloutRecord
+
+SWITCHES = frozenset({"blue-green-available", "person"})
+"""Rules of a promotion that moved all traffic at once from a champion that was well: it can be undone."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one pod cannot serve, in the words of the kubelet, the scheduler or the fetcher."""
+
+    reason: str
+    """CrashLoopBackOff, ImagePull, InvalidImageName, FetchFailed, FetchWaiting, Unschedulable, ConfigError, Killed."""
+    message: str
+    since: datetime
+    """When this operator first saw it."""
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One pod of a revision."""
+
+    name: str
+    created: datetime
+    ready: bool
+    terminating: bool = False
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A revision's Deployment. Counts are pods."""
+
+    spec: int
+    ready: int
+    available: int
+    """Ready for minReadySeconds; never above what spec asks for (see reconcile/observe.py)."""
+    pods: int
+    """Existing ones, terminating ones included."""
+    settled: bool
+    """Whether the Deployment controller has seen the last write: only then do the counts mean anything."""
+    failure: str = ""
+    """The API server's own sentence when it refuses the pods (quota, Pod Security, a webhook)."""
+
+
+@dataclass(frozen=True)
+class RevisionState:
+    """One revision: its durable record and, while it has any, its pods."""
+
+    name: str
+    number: int
+    """1 for the first, rising by one."""
+    inputs: str
+    """Digest of the part of spec that it was made from."""
+    version: str
+    created: datetime
+    record: RolloutRecord
+    outcome: Outcome | None = None
+    rule: str = ""
+    decided_at: datetime | None = None
+    command: CommandRecord | None = None
+    template_digest: str = ""
+    runtime: str = ""
+    workload: Workload | None = None
+    pods: tuple[Pod, ...] = ()
+    has_hpa: bool = False
+
+    @property
+    def available(self) -> int:
+        """Available pods; 0 without a Deployment or while its counts are not settled."""
+        return self.workload.available if self.workload and self.workload.settled else 0
+
+    @property
+    def ready(self) -> int:
+        """Ready pods as last reported."""
+        return self.workload.ready if self.workload else 0
+
+    @property
+    def replicas(self) -> int:
+        """Pods asked for."""
+        return self.workload.spec if self.workload else 0
+
+    @property
+    def has_pods(self) -> bool:
+        """Whether any pod exists or is asked for, terminating ones included."""
+        return bool(self.pods) or (self.workload is not None and (self.workload.spec > 0 or self.workload.pods > 0))
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Of its pods that are to stay, worst known first: most restarts, then longest."""
+        found = [pod.failure for pod in self.pods if pod.failure and not pod.terminating]
+        return tuple(sorted(found, key=lambda f: (-f.restarts, f.since)))
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What the present spec would roll out: resolved against its ModelRuntime, or why it cannot be."""
+
+    inputs: str
+    version: str
+    template_digest: str = ""
+    reason: str = ""
+    """RuntimeNotFound, Unresolvable …; empty when it can be rolled out."""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Timings:
+    """The durations that the gates go by."""
+
+    crash_grace: timedelta = timedelta(seconds=30)
+    champion_down: timedelta = timedelta(seconds=60)
+    environment_window: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One ModelDeployment as the planner sees it. Revisions are in the order of their numbers."""
+
+    name: str
+    spec: ModelDeploymentSpec
+    proposal: Proposal
+    revisions: tuple[RevisionState, ...]
+    command: str = ""
+    """The annotation `podium.dev/command` as it stands."""
+    last_command: str = ""
+    """The value in status.lastCommand: refusals that no revision could record."""
+    champion_down_since: datetime | None = None
+    """Since when the champion has had no available pod, as far as this operator has seen."""
+    endpoints: Mapping[str, int] = field(default_factory=dict)
+    """Ready endpoints behind the stable Service by revision."""
+    timings: Timings = Timings()
+
+    @cached_property
+    def champion(self) -> RevisionState | None:
+        """The Promoted revision with the latest decision."""
+        promoted = [r for r in self.revisions if r.outcome is Outcome.PROMOTED and r.decided_at]
+        return max(promoted, key=lambda r: (r.decided_at, r.number), default=None)
+
+    @cached_property
+    def candidate(self) -> RevisionState | None:
+        """The revision without an outcome: at most one, the newest should there ever be two."""
+        return next((r for r in reversed(self.revisions) if r.outcome is None), None)
+
+    @cached_property
+    def losers(self) -> tuple[RevisionState, ...]:
+        """Every revision with a Deployment or pods that is neither champion nor candidate."""
+        roles = (self.champion, self.candidate)
+        return tuple(r for r in self.revisions if r not in roles and (r.workload is not None or r.pods or r.has_hpa))
+
+    @cached_property
+    def rejected(self) -> RevisionState | None:
+        """The rolled-back revision that the spec still asks for, if there is one."""
+        found = (r for r in self.revisions if r.outcome is Outcome.ROLLED_BACK and r.inputs == self.proposal.inputs)
+        return max(found, key=lambda r: r.number, default=None)
+
+    @cached_property
+    def paused(self) -> bool:
+        """Whether spec or a command holds this ModelDeployment."""
+        held = any(r and r.command and r.command.paused for r in (self.champion, self.candidate))
+        return self.spec.paused or held
+
+    @cached_property
+    def request(self) -> CommandRecord | None:
+        """An accepted `retry` or `restart` whose rollout has not been started yet."""
+        started = {r.record.token for r in self.revisions}
+        for revision in reversed(self.revisions):
+            command = revision.command
+            if command and command.result is CommandResult.ACCEPTED and command.token not in started:
+                return command
+        return None
+
+    @property
+    def size(self) -> int:
+        """T for a rollout that starts now: spec.replicas, or with autoscaling the champion's live replicas."""
+        if self.spec.autoscaling is None:
+            return self.spec.replicas
+        if self.champion and self.champion.workload:
+            return self.champion.workload.spec
+        return min(max(self.spec.replicas, self.spec.autoscaling.min_replicas), self.spec.autoscaling.max_replicas)
+
+    @property
+    def progress_deadline(self) -> timedelta:
+        """How long a candidate may take until it is available in full."""
+        return timedelta(seconds=parse_duration(self.spec.rollout.progress_deadline))
+
+    @property
+    def target(self) -> int:
+        """T of the rollout under way: frozen at its start, but for a first revision, which follows spec."""
+        return self.candidate.record.size if self.candidate and self.champion else self.size
+
+    @cached_property
+    def warm(self) -> RevisionState | None:
+        """The champion's predecessor while a BlueGreen switch can still be undone; `warm_until` says how long."""
+        champion = self.champion
+        if champion is None or champion.record.strategy != "BlueGreen" or champion.rule not in SWITCHES:
+            return None
+        before = [
+            r
+            for r in self.losers
+            if r.outcome is Outcome.PROMOTED and r.workload and r.decided_at and r.number < champion.number
+        ]
+        return max(before, key=lambda r: (r.decided_at, r.number), default=None)
+
+    @property
+    def warm_until(self) -> datetime | None:
+        """When the warm predecessor goes."""
+        if self.warm is None or self.champion is None or self.champion.decided_at is None:
+            return None
+        return self.champion.decided_at + timedelta(seconds=parse_duration(self.spec.rollout.scale_down_delay))
+
+    @cached_property
+    def wants_rollout(self) -> bool:
+        """Whether the spec, or a person's retry or restart, asks for a revision that is not there yet."""
+        if self.candidate is not None:
+            return False
+        if self.request is not None:
+            return True
+        serving = self.champion is not None and self.champion.inputs == self.proposal.inputs
+        return not serving and self.rejected is None
+
+    def changed(self, revision: RevisionState) -> "Situation":
+        """The situation with one revision replaced, or added when its name is new."""
+        if all(r.name != revision.name for r in self.revisions):
+            return replace(self, revisions=(*self.revisions, revision))
+        return replace(self, revisions=tuple(revision if r.name == revision.name else r for r in self.revisions))
+
+    def next_decision(self, now: datetime) -> datetime:
+        """`now`, but later than every decision so far, whatever the clock did in between."""
+        last = max((r.decided_at for r in self.revisions if r.decided_at), default=None)
+        return now if last is None or last < now else last + timedelta(milliseconds=1)

@@ -1,0 +1,41 @@
+"""BlueGreen: the candidate comes up in full beside the champion, then all traffic moves at once."""
+
+from datetime import datetime
+
+from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.rollout.state import RevisionState, Situation
+from podium.rollout.strategies.base import Frozen, Target
+from podium.rollout.verdict import Hold
+
+
+class BlueGreen:
+    """The candidate is reached through the preview Service until it is promoted."""
+
+    preview = True
+    shares_traffic = False
+
+    def freeze(self, spec: ModelDeploymentSpec, size: int) -> Frozen:
+        """The candidate gets as many pods as the champion has."""
+        return Frozen(size)
+
+    def complete(
+        self, situation: Situation, champion: RevisionState, candidate: RevisionState, now: datetime
+    ) -> str | Hold | None:
+        """At once, or when a person says so."""
+        if situation.spec.rollout.promotion == "Manual":
+            command = f'podium.dev/command="promote {candidate.name} $(date +%s)"'
+            return Hold("WaitingForPromotion", f"{candidate.name} is available in full; to promote it: {command}")
+        return "blue-green-available"
+
+    def targets(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> tuple[Target, Target]:
+        """The champion keeps all that it needs for all of the traffic: its HPA may add pods, never take any away."""
+        return self._champion(situation, candidate.record.size), Target(candidate.record.size)
+
+    def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> tuple[Target, Target]:
+        """The traffic never left the champion, or goes back at once: the loser keeps its count until it has."""
+        size = champion.replicas if situation.spec.autoscaling else situation.spec.replicas
+        return self._champion(situation, max(size, 1) if size else 0), Target(loser.replicas)
+
+    def _champion(self, situation: Situation, size: int) -> Target:
+        autoscaled = situation.spec.autoscaling is not None
+        return Target(size, autoscaled=autoscaled, min_replicas=max(1, size), scale_down=False)

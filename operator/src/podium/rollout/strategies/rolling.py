@@ -1,0 +1,73 @@
+"""RollingUpdate: pods of the candidate come, pods of the champion go, and never fewer than T - U are available."""
+
+import math
+from datetime import datetime
+
+from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.rollout.state import RevisionState, Situation
+from podium.rollout.strategies.base import Frozen, Target
+from podium.rollout.verdict import Hold
+
+
+def absolute(value: int | str, of: int, *, up: bool) -> int:
+    """A number of pods from a number or a percentage of `of`, rounded up or down (apps/v1 Deployment's rule)."""
+    if isinstance(value, int):
+        return value
+    share = int(value.removesuffix("%")) * of / 100
+    return math.ceil(share) if up else math.floor(share)
+
+
+def exchange(giver: RevisionState, taker: RevisionState, frozen: Frozen) -> tuple[int, int]:
+    """How many pods the two should have after the next step, (giver, taker).
+
+    The taker grows into what the surge leaves room for. The giver shrinks by what the taker has made up for and, of
+    its pods that serve, by no more than is available above T - U; pods that are not Ready cost nothing and go first
+    (the ReplicaSet controller deletes them first). With counts that are not settled nothing shrinks.
+    """
+    size, floor = frozen.size, frozen.size - frozen.unavailable
+    room = max(0, size + frozen.surge - giver.replicas)
+    taken = max(taker.replicas, min(size, room))
+    settled = all(r.workload is None or r.workload.settled for r in (giver, taker))
+    if not settled:
+        return giver.replicas, taken
+    idle = max(0, giver.replicas - giver.ready)
+    spare = max(0, giver.available + taker.available - floor)
+    shrink = max(0, min(giver.replicas + taker.available - floor, idle + spare))
+    return max(0, giver.replicas - shrink), taken
+
+
+class RollingUpdate:
+    """Champion and candidate share the stable Service; the traffic follows the pods."""
+
+    preview = False
+    shares_traffic = True
+
+    def freeze(self, spec: ModelDeploymentSpec, size: int) -> Frozen:
+        """Surge rounds up and unavailable down; if both come to 0, one pod may be unavailable."""
+        surge = absolute(spec.rollout.rolling_update.max_surge, size, up=True)
+        unavailable = min(size, absolute(spec.rollout.rolling_update.max_unavailable, size, up=False))
+        return Frozen(size, surge, unavailable if surge or unavailable else 1)
+
+    def complete(
+        self, situation: Situation, champion: RevisionState, candidate: RevisionState, now: datetime
+    ) -> str | Hold | None:
+        """Over when the champion has no pods left."""
+        left = champion.workload.spec + champion.workload.pods if champion.workload else 0
+        return None if left else "rolling-complete"
+
+    def targets(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> tuple[Target, Target]:
+        """One step towards the candidate; a pause keeps both where they are."""
+        if situation.paused:
+            return Target(champion.replicas), Target(candidate.replicas)
+        left, taken = exchange(champion, candidate, _frozen(candidate))
+        return Target(left), Target(taken)
+
+    def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> tuple[Target, Target]:
+        """The same step the other way round."""
+        left, taken = exchange(loser, champion, _frozen(loser))
+        return Target(taken), Target(left)
+
+
+def _frozen(revision: RevisionState) -> Frozen:
+    record = revision.record
+    return Frozen(record.size, record.surge, record.unavailable)

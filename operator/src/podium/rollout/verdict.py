@@ -1,0 +1,44 @@
+"""What a gate can say. The planner writes it down; nothing here reaches the cluster."""
+
+from dataclasses import dataclass
+
+from podium.rollout.record import CommandRecord, Outcome, RolloutRecord
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Write these annotations on a revision. None leaves what is there."""
+
+    revision: str
+    message: str = ""
+    """The Event's note; empty for bookkeeping that nobody needs to hear of."""
+    outcome: Outcome | None = None
+    rule: str | None = None
+    command: CommandRecord | None = None
+    record: RolloutRecord | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Begin a rollout of what the spec says now."""
+
+    token: str = ""
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """A command that names no revision which could record the refusal."""
+
+    command: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Decide nothing more now. `reason` is a condition reason, `message` one sentence for a person."""
+
+    reason: str
+    message: str
+
+
+Verdict = Mark | Start | Refuse | Hold
