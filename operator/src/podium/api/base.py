@@ -1,19 +1,20 @@
 """What all typed parts of the API share: how they are read, what an error says, and the recurring kinds of values."""
 
 import re
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
 
 from podium.api import durations
+from podium.api.schema import Format, JsonSchema, Rule, Rules, add_rules
 
 MAX_REPLICAS: Final = 10_000
-QUANTITY_PATTERN: Final = r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
-DNS_LABEL_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-NO_SPACE_PATTERN: Final = r"^[^\s]+$"
+NAME_HELP: Final = "must be a name of lower-case letters, digits, - and ., beginning and ending with a letter or digit"
 PERCENT_PATTERN: Final = r"^[0-9]{1,3}%$"
+PERCENT_HELP: Final = "must be a number of pods such as 1, or a share such as 25%"
 
 
 class InvalidSpec(ValueError):
@@ -51,6 +52,15 @@ class ApiModel(BaseModel):
         protected_namespaces=(),
     )
 
+    cel: ClassVar[tuple[Rule, ...]] = ()
+    """CEL rules of the CRD that concern several fields of this part."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        schema = handler(core)
+        add_rules(handler.resolve_ref_schema(schema), cls.cel)
+        return schema
+
     @classmethod
     def parse(cls, obj: dict[str, Any], path: str = "spec") -> Self:
         """The typed form of `obj`, the part of an object that is at `path`; raises InvalidSpec for the first error."""
@@ -80,34 +90,45 @@ def _invalid(error: ValidationError, field: str) -> InvalidSpec:
     return InvalidSpec(field, first["input"], f"{str(first['input'])[:200]!r}: {text}")
 
 
-def _duration(text: str) -> str:
-    durations.parse_duration(text)
-    return text
-
-
 def _int_or_percent(value: int | str) -> int | str:
     if isinstance(value, str) and not re.fullmatch(PERCENT_PATTERN, value):
-        raise ValueError("write a number of pods such as 1, or a share such as 25%")
+        raise ValueError(PERCENT_HELP)
     if isinstance(value, int) and value < 0:
         raise ValueError("must not be negative")
     return value
 
 
-Duration = Annotated[
-    str,
-    AfterValidator(_duration),
-    WithJsonSchema({"type": "string", "maxLength": durations.MAX_LENGTH, "pattern": durations.PATTERN}),
-]
-"""A duration in Go's notation; `durations.parse_duration` gives its seconds."""
+DURATION_FORMAT: Final = Format(durations.PATTERN, durations.HELP)
+SHORT: Final = Rule(
+    rf"!self.matches(r'{durations.PATTERN}') || duration(self) <= duration('168h')",
+    "must be at most 168h, a week: shorten the duration",
+)
+LONG: Final = Rule(
+    rf"!self.matches(r'{durations.PATTERN}') || duration(self) >= duration('1s')",
+    "must be at least 1s: write a longer duration, such as 10m",
+)
+
+Duration = Annotated[str, Field(max_length=durations.MAX_LENGTH), DURATION_FORMAT, Rules((SHORT,))]
+"""A duration in Go's notation, at most a week; `durations.parse_duration` gives its seconds."""
+
+MinimalDuration = Annotated[Duration, Rules((LONG,))]
+"""A duration of at least a second."""
 
 IntOrPercent = Annotated[
     int | str,
     AfterValidator(_int_or_percent),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 10, "pattern": PERCENT_PATTERN}),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "minimum": 0, "maxLength": 4}),
+    Rules((Rule(rf"type(self) == int || self.matches(r'{PERCENT_PATTERN}')", PERCENT_HELP),)),
 ]
 """A number of pods, or a share of the replicas as `25%`."""
 
-Name = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN_PATTERN)]
+Name = Annotated[str, Field(min_length=1, max_length=253), Format(DNS_SUBDOMAIN_PATTERN, NAME_HELP)]
 """The name of another object."""
+
+Image = Annotated[
+    str,
+    Field(min_length=1, max_length=512),
+    Format(r"^[^\s]+$", "must be an image such as registry.example.com/team/server:1.2, without spaces"),
+]
 
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -8,245 +8,24 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from podium.api import checks
-from podium.api.base import (
-    MAX_REPLICAS,
-    NO_SPACE_PATTERN,
-    QUANTITY_PATTERN,
-    ApiModel,
-    Duration,
-    FieldError,
-    IntOrPercent,
-    Name,
-)
-from podium.api.durations import parse_duration
-from podium.api.embedded import (
-    Affinity,
-    Behavior,
-    EnvVar,
-    LocalObjectReference,
-    MetricSpec,
-    Object,
-    ResourceRequirements,
-    Toleration,
-    TopologySpreadConstraint,
-    Volume,
-    VolumeMount,
-)
-
-
-class Storage(ApiModel):
-    """Where the fetched model is kept inside the pod."""
-
-    size_limit: str = Field(
-        default="10Gi",
-        min_length=1,
-        max_length=32,
-        pattern=QUANTITY_PATTERN,
-        description=(
-            "Largest size of the fetched model, in bytes with a suffix such as Mi or Gi: the limit of the emptyDir "
-            "that it is fetched into and the pod's request for ephemeral storage. Default: 10Gi."
-        ),
-    )
-
-
-class Model(ApiModel):
-    """The bytes to serve and where they come from."""
-
-    uri: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=1024,
-        pattern=r"^(s3|https|pvc)://[^\s/?#@]+(/[^\s]*)?$",
-        description=(
-            "Where the model is: s3://BUCKET/KEY, https://HOST/PATH or pvc://CLAIM/PATH; a file or a folder. Default: "
-            "none, and then nothing is fetched: the runtime's image brings its own model."
-        ),
-    )
-    format: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=63,
-        pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$",
-        description=(
-            "Format of the model, one of the runtime's formats, such as onnx or torchscript. Default: none, and then "
-            "the runtime takes the model as it is."
-        ),
-    )
-    version: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=128,
-        pattern=r"^[^\s]([^\r\n]*[^\s])?$",
-        description=(
-            "Name of this version, for people: shown in status and kept in an annotation. Default: the last segment "
-            "of the URI."
-        ),
-    )
-    sha256: str | None = Field(
-        default=None,
-        min_length=64,
-        max_length=64,
-        pattern=r"^[0-9a-f]{64}$",
-        description=(
-            "SHA-256 of the model's bytes, 64 lower-case hexadecimal digits; other bytes are refused before they are "
-            "served. Default: none, and then the bytes are not checked."
-        ),
-    )
-    credentials_secret: Name | None = Field(
-        default=None,
-        description=(
-            "Name of a Secret in the same namespace with the credentials of the model store: AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ca.crt. Default: none, and then the store is read "
-            "without credentials."
-        ),
-    )
-    storage: Storage = Field(
-        default=Storage(),
-        description="Room for the fetched model inside the pod. Default: 10Gi.",
-    )
-
-
-class RuntimeRef(ApiModel):
-    """Which ModelRuntime runs the model, and what differs from it here."""
-
-    name: Name = Field(
-        default="onnxruntime",
-        description="Name of the ModelRuntime that runs the model. Default: onnxruntime.",
-    )
-    image: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=512,
-        pattern=NO_SPACE_PATTERN,
-        description="Image to run instead of the runtime's own, with a tag or a digest. Default: the runtime's image.",
-    )
-    args: list[str] = Field(
-        default=[], max_length=64, description="Arguments that are appended to the runtime's own. Default: none."
-    )
-    env: list[EnvVar] = Field(
-        default=[],
-        max_length=100,
-        description=(
-            "Environment variables of the model's container, merged by name with the runtime's: these win. Names that "
-            "begin with PODIUM_ are refused. Default: none."
-        ),
-    )
-    resources: ResourceRequirements = Field(
-        default={},
-        description=(
-            "Requests and limits of the model's container; what is not set here is the runtime's. Units: cores of "
-            "CPU, bytes of memory. Default: the runtime's resources."
-        ),
-    )
-
-
-class PodSecurity(ApiModel):
-    """The part of a pod's security context that a ModelDeployment may set; the rest is the restricted profile."""
-
-    fs_group: int | None = Field(
-        default=None,
-        ge=0,
-        le=2147483647,
-        description="Group that owns the pod's volumes, a numeric id. Default: the runtime's.",
-    )
-    supplemental_groups: list[int] = Field(
-        default=[], max_length=32, description="Further groups of the processes, numeric ids. Default: none."
-    )
-    run_as_user: int | None = Field(
-        default=None,
-        ge=1,
-        le=2147483647,
-        description="User of the processes, a numeric id and not 0 (root). Default: the runtime's.",
-    )
-    se_linux_options: Object = Field(
-        default={}, description="SELinux label of the containers. Default: the container engine's choice."
-    )
-
-
-class PodTemplate(ApiModel):
-    """What the pods get beyond the model and its runtime."""
-
-    labels: dict[str, str] = Field(
-        default={},
-        max_length=50,
-        description=(
-            "Labels of the pods. Keys of podium.dev are refused, and so are app.kubernetes.io/managed-by and "
-            "app.kubernetes.io/instance. Default: none."
-        ),
-    )
-    annotations: dict[str, str] = Field(
-        default={}, max_length=50, description="Annotations of the pods. Keys of podium.dev are refused. Default: none."
-    )
-    node_selector: dict[str, str] = Field(
-        default={}, max_length=50, description="Labels that a node must have to run the pods. Default: none."
-    )
-    tolerations: list[Toleration] = Field(
-        default=[], max_length=50, description="Taints of nodes that the pods tolerate. Default: none."
-    )
-    affinity: Affinity = Field(
-        default={},
-        description="Which nodes the pods prefer or need, and which pods they want beside them or not. Default: none.",
-    )
-    topology_spread_constraints: list[TopologySpreadConstraint] = Field(
-        default=[], max_length=16, description="How the pods are spread over zones and nodes. Default: none."
-    )
-    service_account_name: Name | None = Field(
-        default=None,
-        description=(
-            "ServiceAccount of the pods; its token is not mounted. Default: the namespace's own, named default."
-        ),
-    )
-    image_pull_secrets: list[LocalObjectReference] = Field(
-        default=[], max_length=16, description="Secrets with credentials of image registries. Default: none."
-    )
-    volumes: list[Volume] = Field(
-        default=[],
-        max_length=32,
-        description=(
-            "Volumes of the pods, of the kinds configMap, secret, emptyDir, persistentVolumeClaim, projected, csi and "
-            "image. Names that begin with podium- are refused. Default: none."
-        ),
-    )
-    volume_mounts: list[VolumeMount] = Field(
-        default=[],
-        max_length=32,
-        description=(
-            "Where those volumes are mounted in the model's container; /models and /tmp are Podium's. Default: none."
-        ),
-    )
-    priority_class_name: Name | None = Field(
-        default=None,
-        description="PriorityClass of the pods. Default: the cluster's own.",
-    )
-    runtime_class_name: Name | None = Field(
-        default=None,
-        description="RuntimeClass of the pods. Default: the cluster's own.",
-    )
-    termination_grace_period_seconds: int | None = Field(
-        default=None,
-        ge=1,
-        le=3600,
-        description=(
-            "Seconds that a pod gets to end its requests; more than the runtime's drain.preStopSeconds. Default: the "
-            "runtime's drain.preStopSeconds plus drain.seconds."
-        ),
-    )
-    security_context: PodSecurity = Field(
-        default=PodSecurity(),
-        description="User and groups of the pods; all else is the restricted profile. Default: the runtime's.",
-    )
-
-    @model_validator(mode="after")
-    def _no_more_than_its_author_may(self) -> Self:
-        checks.own_keys("labels", self.labels)
-        checks.own_keys("annotations", self.annotations)
-        checks.volumes("volumes", self.volumes)
-        return self
+from podium.api import checks, durations
+from podium.api.base import MAX_REPLICAS, ApiModel, Duration, FieldError, IntOrPercent, MinimalDuration
+from podium.api.embedded import Behavior, MetricSpec
+from podium.api.model import Model, RuntimeRef
+from podium.api.pod import PodTemplate
+from podium.api.schema import Rule
 
 
 class Autoscaling(ApiModel):
     """A HorizontalPodAutoscaler of each revision (autoscaling/v2)."""
+
+    cel = (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            "minReplicas: must not exceed maxReplicas: lower minReplicas or raise maxReplicas",
+            field=".minReplicas",
+        ),
+    )
 
     min_replicas: int = Field(default=1, ge=1, le=MAX_REPLICAS, description="Fewest pods. Default: 1.")
     max_replicas: int = Field(ge=1, le=MAX_REPLICAS, description="Most pods, at least minReplicas. No default.")
@@ -289,6 +68,14 @@ class Traffic(ApiModel):
 class RollingUpdate(ApiModel):
     """Sizes of a RollingUpdate."""
 
+    cel = (
+        Rule(
+            "!(self.maxSurge in [0, '0%', '00%', '000%'] && self.maxUnavailable in [0, '0%', '00%', '000%'])",
+            "maxSurge: must not be 0 while maxUnavailable is 0, since no pod could be replaced: raise one of them",
+            field=".maxSurge",
+        ),
+    )
+
     max_surge: IntOrPercent = Field(
         default="25%",
         description=(
@@ -316,6 +103,22 @@ class RollingUpdate(ApiModel):
 class Rollout(ApiModel):
     """How a new revision replaces the one that serves."""
 
+    cel = (
+        Rule(
+            f"!self.progressDeadline.matches(r'{durations.PATTERN}') || "
+            "duration(self.progressDeadline).getMilliseconds() > self.minReadySeconds * 1000",
+            "progressDeadline: must be longer than minReadySeconds, or no pod could be available in time: raise "
+            "progressDeadline or lower minReadySeconds",
+            field=".progressDeadline",
+        ),
+        Rule(
+            "self.promotion != 'Manual' || self.strategy != 'RollingUpdate'",
+            "promotion: Manual has no effect on a RollingUpdate, which promotes itself: set strategy to BlueGreen or "
+            "leave promotion out",
+            field=".promotion",
+        ),
+    )
+
     strategy: Literal["RollingUpdate", "BlueGreen"] = Field(
         default="RollingUpdate",
         description=(
@@ -332,7 +135,7 @@ class Rollout(ApiModel):
         le=3600,
         description="Seconds for which a pod must be ready to count as available. Default: 10.",
     )
-    progress_deadline: Duration = Field(
+    progress_deadline: MinimalDuration = Field(
         default="10m",
         description=(
             "Time within which a new revision must become available; after it the revision is rolled back. A duration "
@@ -359,7 +162,7 @@ class Rollout(ApiModel):
 
     @model_validator(mode="after")
     def _deadline_can_be_met(self) -> Self:
-        if parse_duration(self.progress_deadline) <= self.min_ready_seconds:
+        if durations.parse_duration(self.progress_deadline) <= self.min_ready_seconds:
             raise FieldError(
                 "progressDeadline",
                 self.progress_deadline,
@@ -370,6 +173,14 @@ class Rollout(ApiModel):
 
 class ModelDeploymentSpec(ApiModel):
     """What a person wants served, and how."""
+
+    cel = (
+        Rule(
+            "!has(self.autoscaling) || self.replicas > 0",
+            "replicas: must be at least 1 with autoscaling: remove autoscaling to scale to zero, or raise replicas",
+            field=".replicas",
+        ),
+    )
 
     model: Model = Field(default=Model(), description="The model. Default: none, the runtime's image brings its own.")
     runtime: RuntimeRef = Field(

@@ -1,16 +1,28 @@
 """The spec of a ModelRuntime: how one serving runtime is run. Cluster admins write these."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from podium.api import checks, templates
-from podium.api.base import NO_SPACE_PATTERN, ApiModel, FieldError, Port
-from podium.api.embedded import EnvVar, PodSecurityContext, Probe, ResourceRequirements, SecurityContext
+from podium.api import checks, rules, templates
+from podium.api.base import ApiModel, FieldError, Image, Port
+from podium.api.embedded import PodSecurityContext, Probe, ResourceRequirements, RuntimeEnvVar, SecurityContext
+from podium.api.model import Argument, FormatName
+from podium.api.schema import Format, ListKind, Rule, Rules
+
+TEMPLATE = Rules((rules.TEMPLATE,))
 
 
 class Ports(ApiModel):
     """Ports that the container listens on."""
+
+    cel = (
+        Rule(
+            "!has(self.grpc) || self.grpc != self.http",
+            "grpc: must differ from http, since the Service tells them apart by port: choose another or leave grpc out",
+            field=".grpc",
+        ),
+    )
 
     http: Port = Field(description="Port of HTTP requests; the Service's port 80 leads to it. No default.")
     grpc: Port | None = Field(
@@ -31,13 +43,18 @@ class Ports(ApiModel):
 class File(ApiModel):
     """A file that is written before the container starts."""
 
-    path: str = Field(
+    path: Annotated[
+        str,
+        Format(
+            r"^(/\.?[A-Za-z0-9_][-._A-Za-z0-9]*)+$",
+            "must be an absolute path of letters, digits, -, . and _, such as /etc/server/config.properties",
+        ),
+    ] = Field(
         min_length=2,
         max_length=512,
-        pattern=r"^(/[A-Za-z0-9_][-._A-Za-z0-9]*)+$",
         description="Absolute path of the file in the container. No default.",
     )
-    template: str = Field(max_length=16384, description="The file's text, a template. No default.")
+    template: Annotated[str, TEMPLATE] = Field(max_length=16384, description="The file's text, a template. No default.")
 
 
 class Probes(ApiModel):
@@ -93,21 +110,22 @@ class RuntimeSecurity(ApiModel):
 class ModelRuntimeSpec(ApiModel):
     """How one serving runtime is run. Strings of image, command, args, env, files and probes are templates."""
 
-    image: str = Field(
-        min_length=1,
-        max_length=512,
-        pattern=NO_SPACE_PATTERN,
+    image: Annotated[Image, TEMPLATE] = Field(
         description="Image of the model's container, with a tag or a digest. No default.",
     )
-    command: list[str] = Field(default=[], max_length=64, description="Entry point. Default: the image's own.")
-    args: list[str] = Field(default=[], max_length=64, description="Arguments. Default: the image's own.")
-    env: list[EnvVar] = Field(
+    command: list[Annotated[Argument, TEMPLATE]] = Field(
+        default=[], max_length=64, description="Entry point. Default: the image's own."
+    )
+    args: list[Annotated[Argument, TEMPLATE]] = Field(
+        default=[], max_length=64, description="Arguments. Default: the image's own."
+    )
+    env: Annotated[list[RuntimeEnvVar], ListKind("map", ("name",))] = Field(
         default=[],
         max_length=100,
         description="Environment variables. Names that begin with PODIUM_ are refused. Default: none.",
     )
     ports: Ports = Field(description="Ports that the container listens on. No default.")
-    formats: list[str] = Field(
+    formats: Annotated[list[FormatName], ListKind("set")] = Field(
         default=[],
         max_length=32,
         description="Formats of models that it can serve, such as onnx. Default: none, and then any is taken.",
@@ -126,7 +144,7 @@ class ModelRuntimeSpec(ApiModel):
             "folder that holds the model as one archive. Default: Folder."
         ),
     )
-    files: list[File] = Field(
+    files: Annotated[list[File], ListKind("map", ("path",))] = Field(
         default=[], max_length=16, description="Files that are written before the container starts. Default: none."
     )
     probes: Probes = Field(description="How the container says that it is started, ready, alive. No default.")

@@ -18,7 +18,12 @@ VARIABLES: Final = (
     "grpcPort",
     "metricsPort",
 )
-_VARIABLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+VARIABLE_PATTERN: Final = r"\{\{ *(" + "|".join(VARIABLES) + r") *\}\}"
+TEXT_PATTERN: Final = r"^([^{]|\{[^{]|" + VARIABLE_PATTERN + r")*\{?$"
+"""A whole text in which every `{{` opens a variable that exists; for the API server, which reads it as RE2."""
+
+_VARIABLE = re.compile(VARIABLE_PATTERN)
+_NAMED = re.compile(r"\{\{ *([^{}]{0,40}?) *\}\}")
 
 
 class InvalidTemplate(ValueError):
@@ -30,9 +35,19 @@ class InvalidTemplate(ValueError):
 
 
 def check(text: str) -> None:
-    """Raise InvalidTemplate for the first variable of `text` that does not exist."""
-    for match in _VARIABLE.finditer(text):
-        _known(match.group(1))
+    """Raise InvalidTemplate for the first `{{` of `text` that opens no variable that exists."""
+    position = 0
+    while (start := text.find("{{", position)) >= 0:
+        match = _VARIABLE.match(text, start)
+        if match is None:
+            named = _NAMED.match(text, start)
+            name = named.group(1) if named else text[start : start + 40]
+            written = f"{{{{{name}}}}}" if named else repr(name)
+            raise InvalidTemplate(
+                name,
+                f"{written} is no variable of a ModelRuntime: there are {', '.join(VARIABLES)}, as in {{{{model}}}}",
+            )
+        position = match.end()
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -41,9 +56,10 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     Values are put in as they are: braces inside one are not read again. InvalidTemplate names a variable that does not
     exist, or that exists and is missing from `values` (a port that the runtime does not have, say).
     """
+    check(text)
 
     def value(match: re.Match[str]) -> str:
-        name = _known(match.group(1))
+        name = match.group(1)
         if name not in values:
             raise InvalidTemplate(name, f"{{{{{name}}}}} has no value here: remove it, or set what it stands for")
         return values[name]
@@ -72,12 +88,3 @@ def strings(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from strings(item, f"{path}.{key}" if path else str(key))
-
-
-def _known(raw: str) -> str:
-    name = raw.strip()
-    if name not in VARIABLES:
-        raise InvalidTemplate(
-            name, f"{{{{{name}}}}} is no variable of a ModelRuntime: there are {', '.join(VARIABLES)}"
-        )
-    return name

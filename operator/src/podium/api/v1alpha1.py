@@ -1,20 +1,10 @@
 """podium.dev/v1alpha1: what other packages import."""
 
 from podium.api.base import InvalidSpec
-from podium.api.deployment import (
-    Autoscaling,
-    Disruption,
-    Model,
-    ModelDeploymentSpec,
-    PodSecurity,
-    PodTemplate,
-    RollingUpdate,
-    Rollout,
-    RuntimeRef,
-    Storage,
-    Traffic,
-)
+from podium.api.deployment import Autoscaling, Disruption, ModelDeploymentSpec, RollingUpdate, Rollout, Traffic
 from podium.api.durations import parse_duration
+from podium.api.model import Model, RuntimeRef, Storage
+from podium.api.pod import PodSecurity, PodTemplate, SELinux
 from podium.api.runtime import Drain, File, ModelRuntimeSpec, Ports, Probes, RuntimeSecurity
 
 __all__ = [
@@ -34,6 +24,7 @@ __all__ = [
     "Rollout",
     "RuntimeRef",
     "RuntimeSecurity",
+    "SELinux",
     "Storage",
     "Traffic",
     "parse_duration",

@@ -1,0 +1,150 @@
+"""The part of a ModelDeployment's spec that says what is served and by which runtime."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from podium.api.base import ApiModel, Image, Name
+from podium.api.embedded import EnvVar, ResourceRequirements
+from podium.api.schema import Format, ListKind, Rule
+
+Uri = Annotated[
+    str,
+    Field(min_length=1, max_length=1024),
+    Format(r"^(s3|https|pvc)://.*$", "must begin with s3://, https:// or pvc://: put the model in one of these stores"),
+    Format(
+        r"^[a-z0-9]+://[^\s/?#@]+(/[^\s]*)?$",
+        "must be SCHEME://BUCKET, HOST or CLAIM, then /PATH, without spaces; credentials go into credentialsSecret",
+    ),
+]
+
+Argument = Annotated[str, Field(max_length=16384)]
+FormatName = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    Format(
+        r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$",
+        "must be of letters, digits, -, . and _, beginning and ending with a letter or digit, such as onnx",
+    ),
+]
+Version = Annotated[
+    str,
+    Field(min_length=1, max_length=128),
+    Format(
+        r"^[^\s]([^\r\n]*[^\s])?$", "must be one line that neither begins nor ends with a space, such as 2026-03-01"
+    ),
+]
+Sha256 = Annotated[
+    str,
+    Field(min_length=1, max_length=64),
+    Format(r"^[0-9a-f]{64}$", "must be 64 lower-case hexadecimal digits, as sha256sum prints them"),
+]
+
+
+class Storage(ApiModel):
+    """Where the fetched model is kept inside the pod."""
+
+    size_limit: Annotated[
+        str,
+        Format(
+            r"^[1-9][0-9]{0,14}(\.[0-9]{1,9})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
+            "must be a number of bytes above 0, with a suffix such as Mi or Gi if need be: 500Mi, 10Gi",
+        ),
+    ] = Field(
+        default="10Gi",
+        min_length=1,
+        max_length=32,
+        description=(
+            "Largest size of the fetched model, in bytes with a suffix such as Mi or Gi: the limit of the emptyDir "
+            "that it is fetched into and the pod's request for ephemeral storage. Default: 10Gi."
+        ),
+    )
+
+
+class Model(ApiModel):
+    """The bytes to serve and where they come from."""
+
+    cel = (
+        Rule(
+            "has(self.uri) || !has(self.sha256)",
+            "sha256: without uri there are no bytes to check: set model.uri or remove sha256",
+            field=".sha256",
+        ),
+        Rule(
+            "has(self.uri) || !has(self.credentialsSecret)",
+            "credentialsSecret: without uri there is no store to log in to: set model.uri or remove credentialsSecret",
+            field=".credentialsSecret",
+        ),
+    )
+
+    uri: Uri | None = Field(
+        default=None,
+        description=(
+            "Where the model is: s3://BUCKET/KEY, https://HOST/PATH or pvc://CLAIM/PATH; a file or a folder. Default: "
+            "none, and then nothing is fetched: the runtime's image brings its own model."
+        ),
+    )
+    format: FormatName | None = Field(
+        default=None,
+        description=(
+            "Format of the model, one of the runtime's formats, such as onnx or torchscript. Default: none, and then "
+            "the runtime takes the model as it is."
+        ),
+    )
+    version: Version | None = Field(
+        default=None,
+        description=(
+            "Name of this version, for people: shown in status and kept in an annotation. Default: the last segment "
+            "of the URI."
+        ),
+    )
+    sha256: Sha256 | None = Field(
+        default=None,
+        description=(
+            "SHA-256 of the model's bytes, 64 lower-case hexadecimal digits, of a folder that of its sorted list of "
+            "files; other bytes are refused before they are served. Default: none, and then the bytes are not checked."
+        ),
+    )
+    credentials_secret: Name | None = Field(
+        default=None,
+        description=(
+            "Name of a Secret in the same namespace with the credentials of the model store: AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ca.crt. Default: none, and then the store is read "
+            "without credentials."
+        ),
+    )
+    storage: Storage = Field(
+        default=Storage(),
+        description="Room for the fetched model inside the pod. Default: 10Gi.",
+    )
+
+
+class RuntimeRef(ApiModel):
+    """Which ModelRuntime runs the model, and what differs from it here."""
+
+    name: Name = Field(
+        default="onnxruntime",
+        description="Name of the ModelRuntime that runs the model. Default: onnxruntime.",
+    )
+    image: Image | None = Field(
+        default=None,
+        description="Image to run instead of the runtime's own, with a tag or a digest. Default: the runtime's image.",
+    )
+    args: list[Argument] = Field(
+        default=[], max_length=64, description="Arguments that are appended to the runtime's own. Default: none."
+    )
+    env: Annotated[list[EnvVar], ListKind("map", ("name",))] = Field(
+        default=[],
+        max_length=100,
+        description=(
+            "Environment variables of the model's container, merged by name with the runtime's: these win. Names that "
+            "begin with PODIUM_ are refused. Default: none."
+        ),
+    )
+    resources: ResourceRequirements = Field(
+        default={},
+        description=(
+            "Requests and limits of the model's container; what is not set here is the runtime's. Units: cores of "
+            "CPU, bytes of memory. Default: the runtime's resources."
+        ),
+    )

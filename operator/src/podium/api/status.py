@@ -1,0 +1,157 @@
+"""The status of a ModelDeployment, typed for the CRD's sake: the operator writes it, people and tools read it."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from podium.api.base import ApiModel
+from podium.api.schema import ListKind
+
+PENDING_SINCE: Final = "1970-01-01T00:00:00Z"
+HISTORY_LENGTH: Final = 128
+MESSAGE_LENGTH: Final = 32768
+
+Word = Annotated[str, Field(max_length=64)]
+Name = Annotated[str, Field(max_length=253)]
+Text = Annotated[str, Field(max_length=MESSAGE_LENGTH)]
+Version = Annotated[str, Field(max_length=1024)]
+Count = Annotated[int, Field(ge=0)]
+Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40})]
+
+
+class RevisionStatus(ApiModel):
+    """A revision that has pods."""
+
+    revision: Name | None = Field(default=None, description="Name of its ControllerRevision and Deployment.")
+    version: Version | None = Field(
+        default=None, description="spec.model.version or, without one, the last segment of the URI."
+    )
+    desired: Count | None = Field(default=None, description="Number of pods that its Deployment asks for.")
+    ready: Count | None = Field(default=None, description="Number of pods that are ready.")
+    available: Count | None = Field(
+        default=None, description="Number of pods that have been ready for minReadySeconds."
+    )
+    since: Time | None = Field(default=None, description="When it became what it is now, champion or candidate.")
+
+
+class PreviousStatus(ApiModel):
+    """The warm revision of a BlueGreen rollout, to which one command moves back."""
+
+    revision: Name | None = Field(default=None, description="Name of its ControllerRevision and Deployment.")
+    version: Version | None = Field(default=None, description="Its version.")
+    until: Time | None = Field(default=None, description="When its pods are taken away.")
+
+
+class Decision(ApiModel):
+    """How a rollout ended."""
+
+    verdict: Word | None = Field(default=None, description="Promoted, RolledBack or Superseded.")
+    rule: Version | None = Field(default=None, description="The rule that decided, such as rolling-complete or crash.")
+    at: Time | None = Field(default=None, description="When.")
+    by: Word | None = Field(default=None, description="What decided: deadline, crash, person, champion-down and so on.")
+
+
+class RolloutStatus(ApiModel):
+    """The rollout that is under way, or the last one."""
+
+    id: Name | None = Field(default=None, description="New at each start, retries included.")
+    strategy: Word | None = Field(default=None, description="The strategy that it was started with.")
+    started_at: Time | None = Field(default=None, description="When it started.")
+    deadline: Time | None = Field(default=None, description="When the candidate is rolled back unless it is available.")
+    decision: Decision | None = Field(default=None, description="How it ended; absent while it is under way.")
+
+
+class LastCommand(ApiModel):
+    """The last command that was acted on or refused."""
+
+    value: Annotated[str, Field(max_length=4096)] | None = Field(
+        default=None, description="The annotation podium.dev/command as it was read."
+    )
+    at: Time | None = Field(default=None, description="When it was acted on.")
+    result: Word | None = Field(default=None, description="Done or Refused.")
+    message: Text | None = Field(default=None, description="What it did, or why it was refused.")
+
+
+class HistoryEntry(ApiModel):
+    """A revision and what became of it."""
+
+    revision: Name | None = Field(default=None, description="Name of its ControllerRevision.")
+    version: Version | None = Field(default=None, description="Its version.")
+    outcome: Word | None = Field(default=None, description="Promoted, RolledBack or Superseded.")
+    rule: Version | None = Field(default=None, description="The rule that decided.")
+    at: Time | None = Field(default=None, description="When it was decided.")
+
+
+class Condition(ApiModel):
+    """One aspect of the state, as Kubernetes' own conditions."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)] = Field(description="Name of the aspect, such as Ready.")
+    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
+        description="Why, in one word for programs; docs/troubleshooting.md explains each."
+    )
+    message: Text = Field(description="Why, for people.")
+    last_transition_time: Time = Field(description="When status last changed.")
+    observed_generation: Count | None = Field(
+        default=None, description="The metadata.generation that the condition was computed from."
+    )
+
+
+class ModelDeploymentStatus(ApiModel):
+    """What Podium sees and does. Written by the operator alone."""
+
+    observed_generation: Count | None = Field(
+        default=None, description="The metadata.generation that this status was computed from."
+    )
+    phase: Word | None = Field(
+        default=None,
+        description="Pending, Progressing, Promoting, RollingBack, Paused, Healthy, RolledBack or Failed.",
+    )
+    message: Text | None = Field(default=None, description="What it is doing or waiting for, and until when.")
+    url: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="Address of the model inside the cluster."
+    )
+    runtime: Name | None = Field(default=None, description="Name of the ModelRuntime of the champion.")
+    champion: RevisionStatus | None = Field(default=None, description="The revision that serves.")
+    candidate: RevisionStatus | None = Field(default=None, description="The revision that is to replace it.")
+    previous: PreviousStatus | None = Field(
+        default=None, description="The revision that was replaced and is still warm."
+    )
+    rollout: RolloutStatus | None = Field(default=None, description="The rollout that is under way, or the last one.")
+    last_command: LastCommand | None = Field(
+        default=None,
+        description="The last command that was acted on or refused; a command of equal value is not acted on again.",
+    )
+    history: Annotated[list[HistoryEntry], Field(max_length=HISTORY_LENGTH)] | None = Field(
+        default=None, description="Revisions that are kept as a record, the newest first."
+    )
+    replicas: Count | None = Field(
+        default=None, description="Number of pods of all revisions; the scale subresource reads it."
+    )
+    selector: Version | None = Field(
+        default=None, description="Label selector of those pods, as text; the scale subresource reads it."
+    )
+    controller: Version | None = Field(
+        default=None, description="Identity of the operator that reconciles this object."
+    )
+    conditions: Annotated[list[Condition], Field(max_length=32), ListKind("map", ("type",))] | None = Field(
+        default=None,
+        description="Ready, Available, Reconciling, Stalled, Paused and others, for kstatus and `kubectl wait`.",
+    )
+
+
+def pending() -> dict[str, object]:
+    """The status of an object that no operator has seen: a client that waits for Ready must wait, not fail."""
+    return {
+        "phase": "Pending",
+        "conditions": [
+            {
+                "type": kind,
+                "status": "Unknown",
+                "reason": "Pending",
+                "message": "Waiting for the Podium operator to see this object.",
+                "lastTransitionTime": PENDING_SINCE,
+            }
+            for kind in ("Ready", "Available")
+        ],
+    }
