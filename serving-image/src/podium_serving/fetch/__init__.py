@@ -27,8 +27,10 @@ Digest
     It is of what the URI names, whatever the layout.
 
 Outcome
-    Exit code 0: the path is complete; the termination message is {"result": "done", "uri", "digest", "bytes", "files",
-    "seconds", "attempts", "reused"}. 65: permanent, trying again cannot help; 75: passing. Then it is {"result":
-    "failed", "reason", "permanent", "message", "uri", "attempts", "seconds"}; the reasons are in errors.py. In the end the
-    path is either complete or what it was before. A run that finds it complete checks its digest and keeps it.
+    Exit code 0: the path is complete; the termination message is
+        {"result": "done", "uri", "digest", "bytes", "files", "seconds", "attempts", "reused"}.
+    Exit code 65: permanent, trying again cannot help; 75: passing. Then the message is
+        {"result": "failed", "reason", "permanent", "message", "uri", "attempts", "seconds"};
+    the reasons are in errors.py. In the end the path is either complete or what it was before. A run that finds it
+    complete checks its digest and keeps it.
 """
