@@ -18,8 +18,6 @@ FILES_VOLUME: Final = "podium-files"
 FILE_ANNOTATION: Final = "podium.dev/file"
 FETCHER_USER: Final = 65532
 """The user of the serving image."""
-SELINUX_TYPES: Final = ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
-"""What the restricted Pod Security Standard takes for seLinuxOptions.type."""
 
 _PASSED_THROUGH: Final = {
     "nodeSelector": "node_selector",
@@ -157,13 +155,6 @@ def _metadata(
 
 def _pod_security(spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> dict[str, Any]:
     own = spec.pod_template.security_context.wire()
-    label = own.get("seLinuxOptions", {})
-    if label.get("type", "") not in SELINUX_TYPES or label.get("user") or label.get("role"):
-        raise Unresolvable(
-            INVALID_SPEC,
-            f"spec.podTemplate.securityContext.seLinuxOptions: {label} is not in the restricted Pod Security Standard: "
-            f"leave user and role out, and take for type one of {', '.join(kind for kind in SELINUX_TYPES if kind)}",
-        )
     profile = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     return {**profile, **runtime.security_context.pod, **own}
 

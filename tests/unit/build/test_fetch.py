@@ -1,0 +1,110 @@
+"""The fetcher: injected for a model with a URI, never without, with resources that quotas accept."""
+
+from typing import Any
+
+import pytest
+
+from podium.build.errors import Unresolvable
+from podium.build.fetch import Fetcher
+from podium.build.revision import resolve
+from tests.unit.build.examples import MODEL, OWNER, model_container, pod, runtime, spec
+
+
+def fetch(user: Any, run: Any = None) -> dict[str, Any]:
+    (container,) = pod(user, run)["initContainers"]
+    assert isinstance(container, dict)
+    return container
+
+
+def env(container: dict[str, Any]) -> dict[str, str]:
+    return {item["name"]: item["value"] for item in container["env"]}
+
+
+def test_without_a_uri_there_is_no_fetcher_and_no_model_volume() -> None:
+    made = pod(spec(model={}))
+
+    assert "initContainers" not in made
+    assert [volume["name"] for volume in made["volumes"]] == ["podium-tmp"]
+    assert [mount["mountPath"] for mount in made["containers"][0]["volumeMounts"]] == ["/tmp"]
+
+
+def test_the_model_is_fetched_into_a_bounded_volume_that_the_server_may_only_read() -> None:
+    user = spec(model=MODEL | {"storage": {"sizeLimit": "3Gi"}})
+    made = pod(user)
+
+    assert {"name": "podium-models", "emptyDir": {"sizeLimit": "3Gi"}} in made["volumes"]
+    assert {"name": "podium-models", "mountPath": "/models", "readOnly": True} in made["containers"][0]["volumeMounts"]
+    assert {"name": "podium-models", "mountPath": "/models"} in fetch(user)["volumeMounts"]
+    assert env(fetch(user))["PODIUM_MODEL_MAX_BYTES"] == str(3 * 2**30)
+
+
+@pytest.mark.parametrize(
+    ("layout", "uri", "fetched", "kind", "path"),
+    [
+        ("Folder", "s3://m/7", "/models/model", "Folder", "/models/model"),
+        ("File", "s3://m/7/net.onnx", "/models/model.onnx", "File", "/models/model.onnx"),
+        ("File", "s3://m/7", "/models/model", "File", "/models/model"),
+        ("Store", "s3://m/7/net.mar", "/models/fraud.mar", "File", "/models"),
+    ],
+)
+def test_each_layout_says_what_is_made_and_what_the_runtime_is_told(
+    layout: str, uri: str, fetched: str, kind: str, path: str
+) -> None:
+    user, run = spec(model={"uri": uri}), runtime(layout=layout, args=["{{path}}"])
+
+    assert env(fetch(user, run))["PODIUM_MODEL_PATH"] == fetched
+    assert env(fetch(user, run))["PODIUM_MODEL_LAYOUT"] == kind
+    assert model_container(user, run)["args"] == [path]
+
+
+def test_the_pinned_digest_is_handed_over() -> None:
+    assert env(fetch(spec(model=MODEL | {"sha256": "a" * 64})))["PODIUM_MODEL_SHA256"] == "a" * 64
+    assert "PODIUM_MODEL_SHA256" not in env(fetch(spec()))
+
+
+def test_credentials_go_to_the_fetcher_alone_and_are_not_optional() -> None:
+    user = spec(model=MODEL | {"credentialsSecret": "s3-models"})
+
+    assert fetch(user)["envFrom"] == [{"secretRef": {"name": "s3-models", "optional": False}}]
+    assert env(fetch(user))["PODIUM_CREDENTIALS_SECRET"] == "s3-models"
+    assert "envFrom" not in model_container(user)
+
+
+def test_a_claim_is_mounted_read_only_in_the_fetcher() -> None:
+    user = spec(model={"uri": "pvc://store/a/b"})
+
+    claim = {"name": "podium-claim", "persistentVolumeClaim": {"claimName": "store", "readOnly": True}}
+    assert claim in pod(user)["volumes"]
+    assert {"name": "podium-claim", "mountPath": "/pvc", "readOnly": True} in fetch(user)["volumeMounts"]
+    assert env(fetch(user))["PODIUM_PVC_PATH"] == "/pvc"
+
+
+def test_the_fetcher_has_requests_and_limits_and_asks_for_the_disk_that_the_model_may_take() -> None:
+    resources = fetch(spec(model=MODEL | {"storage": {"sizeLimit": "3Gi"}}))["resources"]
+
+    assert {"cpu", "memory"} <= set(resources["limits"])
+    assert resources["requests"]["ephemeral-storage"] == "3Gi"
+    assert "ephemeral-storage" not in resources["limits"]  # it would be the limit of the whole pod
+
+
+def test_an_ephemeral_storage_limit_of_the_model_container_is_the_fetchers_too() -> None:
+    user = spec(runtime={"resources": {"limits": {"ephemeral-storage": "12Gi"}}})
+
+    assert fetch(user)["resources"]["limits"]["ephemeral-storage"] == "12Gi"
+
+
+def test_a_disk_limit_below_the_models_own_room_is_refused() -> None:
+    user = spec(runtime={"resources": {"limits": {"ephemeral-storage": "1Gi"}}})
+
+    with pytest.raises(Unresolvable, match=r"ephemeral-storage: 1Gi is less than 10Gi"):
+        pod(user)
+
+
+def test_the_administrators_settings_reach_the_fetcher_and_never_replace_the_models() -> None:
+    fetcher = Fetcher(image="f:1", env={"PODIUM_ALLOW_ADDRESSES": "10.0.0.0/8", "PODIUM_MODEL_URI": "s3://other/1"})
+
+    made = resolve(OWNER, spec(), runtime(), fetcher, number=1).template["spec"]["initContainers"][0]
+
+    assert made["image"] == "f:1"
+    assert env(made)["PODIUM_ALLOW_ADDRESSES"] == "10.0.0.0/8"
+    assert env(made)["PODIUM_MODEL_URI"] == "s3://models/fraud/7"
