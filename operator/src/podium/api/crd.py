@@ -59,10 +59,11 @@ RUNTIME_COLUMNS: Final = (
 
 def model_deployments() -> dict[str, Any]:
     """The CustomResourceDefinition of ModelDeployment."""
+    spec = structural(ModelDeploymentSpec)
     properties = {
         "spec": {"description": "What to serve, and how. Default: all of its defaults."}
-        | structural(ModelDeploymentSpec)
-        | {"default": {}},
+        | spec
+        | {"default": {name: part["default"] for name, part in spec["properties"].items() if "default" in part}},
         "status": {"description": "What Podium sees and does. Written by the operator alone."}
         | structural(status.ModelDeploymentStatus)
         | {"default": status.pending()},

@@ -70,7 +70,7 @@ class RollingUpdate(ApiModel):
 
     cel = (
         Rule(
-            "!(self.maxSurge in [0, '0%', '00%', '000%'] && self.maxUnavailable in [0, '0%', '00%', '000%'])",
+            "!(string(self.maxSurge).matches('^0+%?$') && string(self.maxUnavailable).matches('^0+%?$'))",
             "maxSurge: must not be 0 while maxUnavailable is 0, since no pod could be replaced: raise one of them",
             field=".maxSurge",
         ),

@@ -21,6 +21,7 @@ EXTRACT: Final = Path(__file__).with_name("kubernetes.json")
 QUANTITY: Final = "api.resource.Quantity"
 INT_OR_STRING: Final = "util.intstr.IntOrString"
 MAX_TEXT: Final = 1024
+MAX_TEMPLATE: Final = 4096
 MAX_LIST: Final = 64
 MAX_MAP: Final = 64
 
@@ -56,12 +57,17 @@ class Embedded:
 
     type: str
     templates: tuple[str, ...] = ()
-    """Paths below it of strings that are templates of a ModelRuntime, such as `httpGet.path`, `exec.command[]`."""
+    """Paths below it of strings that are templates of a ModelRuntime, such as `httpGet.path`, `exec.command[]`.
+
+    They are at most MAX_TEMPLATE long, since the rule that reads them costs by their length.
+    """
 
     def __get_pydantic_json_schema__(self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
         schema = _bounded(self.type)
         for path in self.templates:
-            add_rules(_at(schema, path), (rules.TEMPLATE,))
+            text = _at(schema, path)
+            text["maxLength"] = min(text["maxLength"], MAX_TEMPLATE)
+            add_rules(text, (rules.TEMPLATE,))
         return schema
 
 

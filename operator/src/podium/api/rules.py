@@ -4,7 +4,7 @@ from typing import Final
 
 from podium import names
 from podium.api.schema import Rule
-from podium.api.templates import TEXT_PATTERN, VARIABLE_PATTERN, VARIABLES
+from podium.api.templates import TEXT_PATTERN, VARIABLES
 
 QUANTITY_PATTERN: Final = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$"
 VOLUME_KINDS: Final = ("configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "csi", "image")
@@ -27,10 +27,12 @@ def _one_of(fields: tuple[str, ...]) -> str:
 TEMPLATE: Final = Rule(
     rf"self.matches(r'{TEXT_PATTERN}')",
     "names a template variable that does not exist; there are " + ", ".join(VARIABLES) + ", as in {{model}}",
-    expression=(
-        rf"self.findAll(r'\{{\{{[^}}]*\}}?\}}?').filter(found, !found.matches(r'^{VARIABLE_PATTERN}$')).join(' ')"
-        f" + ' is no template variable; there are {', '.join(VARIABLES)}, as in ' + '{{{{model}}}}'"
-    ),
+    # What is left once the variables that exist are taken out is the one that does not.
+    expression="self"
+    + "".join(f".replace('{{{{{name}}}}}', '')" for name in VARIABLES)
+    + r""".find(r'\{\{[^}]*\}?\}?') + ' is no template variable; there are """
+    + ", ".join(VARIABLES)
+    + ", as in {{model}}'",
 )
 
 ENV_VAR: Final = (

@@ -6,11 +6,19 @@ from pydantic import Field, model_validator
 
 from podium.api import checks, rules, templates
 from podium.api.base import ApiModel, FieldError, Image, Port
-from podium.api.embedded import PodSecurityContext, Probe, ResourceRequirements, RuntimeEnvVar, SecurityContext
-from podium.api.model import Argument, FormatName
+from podium.api.embedded import (
+    MAX_TEMPLATE,
+    PodSecurityContext,
+    Probe,
+    ResourceRequirements,
+    RuntimeEnvVar,
+    SecurityContext,
+)
+from podium.api.model import FormatName
 from podium.api.schema import Format, ListKind, Rule, Rules
 
 TEMPLATE = Rules((rules.TEMPLATE,))
+Argument = Annotated[str, Field(max_length=MAX_TEMPLATE), TEMPLATE]
 
 
 class Ports(ApiModel):
@@ -113,12 +121,8 @@ class ModelRuntimeSpec(ApiModel):
     image: Annotated[Image, TEMPLATE] = Field(
         description="Image of the model's container, with a tag or a digest. No default.",
     )
-    command: list[Annotated[Argument, TEMPLATE]] = Field(
-        default=[], max_length=64, description="Entry point. Default: the image's own."
-    )
-    args: list[Annotated[Argument, TEMPLATE]] = Field(
-        default=[], max_length=64, description="Arguments. Default: the image's own."
-    )
+    command: list[Argument] = Field(default=[], max_length=64, description="Entry point. Default: the image's own.")
+    args: list[Argument] = Field(default=[], max_length=64, description="Arguments. Default: the image's own.")
     env: Annotated[list[RuntimeEnvVar], ListKind("map", ("name",))] = Field(
         default=[],
         max_length=100,

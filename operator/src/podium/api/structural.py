@@ -78,16 +78,15 @@ def _flatten(schema: JsonSchema, definitions: dict[str, JsonSchema]) -> JsonSche
 def _default(out: JsonSchema) -> None:
     """Defaults as the API server is to set them.
 
-    None, [] and {} mean that a field is absent, and stay out of users' objects. A part with defaults inside becomes
-    `{}`, and the API server fills the rest in.
+    None, [] and {} mean that a field is absent, and stay out of users' objects. The default of a part is the sum of the
+    defaults inside it, written out: the API server checks a default by the CEL rules before it fills it in.
     """
-    if "properties" in out and "default" in out:
-        if any("default" in part for part in out["properties"].values()):
-            out["default"] = {}
-        else:
-            del out["default"]
-    elif out.get("default", ...) in (None, [], {}):
+    if out.get("default", ...) in (None, [], {}):
         del out["default"]
+    elif "properties" in out and "default" in out:
+        out["default"] = {name: part["default"] for name, part in out["properties"].items() if "default" in part}
+        if not out["default"]:
+            del out["default"]
 
 
 def sizes(schema: JsonSchema) -> Any:

@@ -18,12 +18,12 @@ VARIABLES: Final = (
     "grpcPort",
     "metricsPort",
 )
-VARIABLE_PATTERN: Final = r"\{\{ *(" + "|".join(VARIABLES) + r") *\}\}"
+VARIABLE_PATTERN: Final = r"\{\{(" + "|".join(VARIABLES) + r")\}\}"
 TEXT_PATTERN: Final = r"^([^{]|\{[^{]|" + VARIABLE_PATTERN + r")*\{?$"
 """A whole text in which every `{{` opens a variable that exists; for the API server, which reads it as RE2."""
 
 _VARIABLE = re.compile(VARIABLE_PATTERN)
-_NAMED = re.compile(r"\{\{ *([^{}]{0,40}?) *\}\}")
+_NAMED = re.compile(r"\{\{([^{}]{0,40})\}\}")
 
 
 class InvalidTemplate(ValueError):
