@@ -4,6 +4,7 @@ Each is a function of the situation and the time alone, and relies on no other h
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from podium.rollout.commands import command_gate
@@ -130,7 +131,13 @@ def complete(situation: Situation, now: datetime) -> Verdict | None:
         rule = "first"
     else:
         verdict = STRATEGIES[candidate.record.strategy].complete(situation, champion, candidate, now)
-        if not isinstance(verdict, str):
+        if verdict is None:
+            return None
+        waits = situation.paused or isinstance(verdict, Hold)
+        if waits and candidate.record.available_at is None:
+            # From here on a flap is no reason to judge it by its deadline: it is a person who is waited for.
+            return Mark(candidate.name, record=replace(candidate.record, available_at=now))
+        if isinstance(verdict, Hold):
             return verdict
         rule = verdict
     if situation.paused:

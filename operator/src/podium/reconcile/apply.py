@@ -1,0 +1,246 @@
+"""Carries out a plan: every write but status, each only if it would change something."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from podium import names
+from podium.build.canonical import digest
+from podium.kube.client import ApiError, KubeClient, Object
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Resource, resource_of
+from podium.reconcile.drift import Memory, differences, project
+from podium.reconcile.observe import Observed
+from podium.reconcile.plan import Create, Decision, Note, Plan, Scale
+from podium.reconcile.readings import controller_of
+from podium.settings import Settings
+from podium.watch.queue import Key
+
+Place = tuple[Resource, str]
+
+
+class Store(Protocol):
+    """The part of the cache that is written here: read your writes."""
+
+    def put(self, resource: Resource, obj: Object) -> bool:
+        """Take in the answer to a write."""
+        ...
+
+    def drop(self, resource: Resource, obj: Object) -> bool:
+        """Take note of a deletion."""
+        ...
+
+
+class Refused(Exception):
+    """A child that cannot be written as things are: a condition, and nothing after it in the plan is done."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass
+class Report:
+    """What came of a plan."""
+
+    refused: Refused | None = None
+    contested: list[str] = field(default_factory=list)
+    """Sentences on fields that another writer keeps changing back."""
+    terminating: bool = False
+    """The namespace is going: nothing more is to be done, nor to be said."""
+    writes: int = 0
+
+
+Emit = Callable[[Note], None]
+
+
+class Applier:
+    """Writes children; remembers per child what it applied last."""
+
+    def __init__(self, client: KubeClient, cache: Store, settings: Settings) -> None:
+        self._client = client
+        self._cache = cache
+        self._settings = settings
+        self._memories: dict[Key, dict[Place, Memory]] = {}
+
+    def forget(self, key: Key) -> None:
+        """The ModelDeployment is gone."""
+        self._memories.pop(key, None)
+
+    async def carry_out(self, plan: Plan, observed: Observed, now: datetime, emit: Emit) -> Report:
+        """All writes of the plan in order. Raises ApiError for what passes by itself, NotLeader without the Lease."""
+        writer = _Pass(self, observed, now)
+        report = writer.report
+        try:
+            for decision in plan.decisions:
+                await writer.decide(decision)
+            for note in plan.notes:
+                emit(note)
+            for service in plan.services:
+                await writer.ensure(service)
+            for resource, name in plan.released:
+                await writer.remove(resource, name)
+            for scale in plan.workloads:
+                await writer.scale(scale)
+            for policy in plan.policies:
+                await writer.ensure(policy)
+            for resource, name in plan.removals:
+                await writer.remove(resource, name)
+        except Refused as refused:
+            report.refused = refused
+        except ApiError as error:
+            if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
+                report.terminating = True
+                return report
+            if error.passing:
+                raise
+            report.refused = Refused(_reason(error), error.message)
+        return report
+
+    def memories(self, observed: Observed) -> dict[Place, Memory]:
+        """Of one ModelDeployment's children."""
+        return self._memories.setdefault(Key(observed.owner.namespace, observed.owner.name), {})
+
+
+class _Pass:
+    def __init__(self, applier: Applier, observed: Observed, now: datetime) -> None:
+        self._client = applier._client
+        self._cache = applier._cache
+        self._settings = applier._settings
+        self._memories = applier.memories(observed)
+        self._observed = observed
+        self._live: dict[Place, Object] = dict(observed.children)
+        self._now = now.timestamp()
+        self.report = Report()
+
+    async def decide(self, decision: Decision) -> None:
+        namespace = self._observed.owner.namespace
+        if isinstance(decision, Create):
+            answer = await self._created(decision.obj)
+        else:
+            live = self._live[(CONTROLLER_REVISIONS, decision.revision)]
+            annotations: dict[str, str | None] = dict(decision.annotations)
+            answer = await self._client.annotate(
+                CONTROLLER_REVISIONS,
+                namespace,
+                decision.revision,
+                annotations,
+                resource_version=live["metadata"]["resourceVersion"],
+            )
+        self._wrote(CONTROLLER_REVISIONS, answer)
+
+    async def _created(self, obj: Object) -> Object:
+        name = obj["metadata"]["name"]
+        try:
+            return await self._client.create(obj)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        live = await self._client.get(CONTROLLER_REVISIONS, self._observed.owner.namespace, name)
+        if live is not None and controller_of(live) == self._observed.owner.uid:
+            self._wrote(CONTROLLER_REVISIONS, live)  # ours, and the cache had not seen it: the next pass knows it
+            raise ApiError(409, "Conflict", f"ControllerRevision {name} exists already and was not yet known")
+        raise self._conflict(CONTROLLER_REVISIONS, name)
+
+    async def scale(self, step: Scale) -> None:
+        if step.handover is not None:
+            meta = step.obj["metadata"]
+            partial = {
+                "apiVersion": step.obj["apiVersion"],
+                "kind": step.obj["kind"],
+                "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+                "spec": {"replicas": step.handover},
+            }
+            self._wrote(DEPLOYMENTS, await self._client.apply(partial, manager=names.HANDOVER_MANAGER))
+            await self.ensure(step.obj, always=True)
+            return
+        await self.ensure(step.obj)
+
+    async def ensure(self, desired: Object, *, always: bool = False) -> None:
+        """Apply the child unless the live one is what the last apply of the same made of it."""
+        resource, name = resource_of(desired), desired["metadata"]["name"]
+        place = (resource, name)
+        stamp = digest(desired)
+        meta = desired["metadata"]
+        annotations = {**(meta.get("annotations") or {}), names.ANNOTATION_APPLIED: stamp}
+        desired = {**desired, "metadata": {**meta, "annotations": annotations}}
+        live = self._live.get(place)
+        if live is None:
+            live = await self._look(resource, name)
+        elif "deletionTimestamp" in live["metadata"]:
+            return  # it is made anew once it has gone
+        if live is not None and not always and not self._differs(place, live, desired, stamp):
+            return
+        answer = await self._client.apply(desired)
+        known = self._memories.get(place)
+        self._memories[place] = Memory(stamp, project(answer, desired), known.repairs if known else {})
+        self._wrote(resource, answer)
+
+    def _differs(self, place: Place, live: Object, desired: Object, stamp: str) -> bool:
+        current = project(live, desired)
+        memory = self._memories.get(place)
+        if memory is None:
+            # After a restart: what carries our stamp and still says what we say was left as we left it.
+            stamped = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_APPLIED) == stamp
+            if stamped and current == desired:
+                self._memories[place] = Memory(stamp, current)
+                return False
+            return True
+        if memory.digest != stamp:
+            return True
+        fields = sorted(differences(memory.projection, current))
+        if not fields:
+            return False
+        window, limit = self._settings.drift_window, self._settings.drift_limit
+        if memory.contested(fields, self._now, window, limit):
+            resource, name = place
+            self.report.contested.append(
+                f"{resource.kind} {name}: {', '.join(fields[:3])} changed back {limit} times in {window:.0f} s"
+            )
+            return False
+        memory.repaired(fields, self._now, window)
+        return True
+
+    async def _look(self, resource: Resource, name: str) -> Object | None:
+        """The live object before the first apply of a child that the cache does not know."""
+        owner = self._observed.owner
+        live = await self._client.get(resource, owner.namespace, name)
+        if live is None:
+            return None
+        controller = controller_of(live)
+        metadata: Mapping[str, Any] = live["metadata"]
+        ours = (metadata.get("labels") or {}).get(names.LABEL_MODEL) == owner.name
+        adopted = (metadata.get("annotations") or {}).get(names.ANNOTATION_ADOPT) == owner.uid
+        if controller == owner.uid or (controller is None and ours) or adopted:
+            return live
+        raise self._conflict(resource, name)
+
+    async def remove(self, resource: Resource, name: str) -> None:
+        live = self._live.get((resource, name))
+        if live is None or "deletionTimestamp" in live["metadata"]:
+            return
+        if resource is SERVICES and controller_of(live) != self._observed.owner.uid:
+            return
+        await self._client.delete(resource, self._observed.owner.namespace, name, uid=live["metadata"]["uid"])
+        self.report.writes += 1
+        self._memories.pop((resource, name), None)
+        self._cache.drop(resource, live)
+
+    def _conflict(self, resource: Resource, name: str) -> Refused:
+        owner = self._observed.owner
+        return Refused(
+            "NameConflict",
+            f"{resource.kind} {name} exists in {owner.namespace} and is not this ModelDeployment's: rename or delete "
+            f"it, or give it over by the annotation {names.ANNOTATION_ADOPT}={owner.uid}",
+        )
+
+    def _wrote(self, resource: Resource, answer: Object) -> None:
+        self.report.writes += 1
+        self._live[(resource, answer["metadata"]["name"])] = answer
+        self._cache.put(resource, answer)
+
+
+def _reason(error: ApiError) -> str:
+    """A condition's reason for what only a person can change."""
+    return {403: "Forbidden", 422: "Rejected", 400: "Rejected", 404: "NotFound"}.get(error.status, "Rejected")

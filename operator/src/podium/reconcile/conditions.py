@@ -1,0 +1,255 @@
+"""Phase and conditions: the Conditions table, one row a function.
+
+A row is asked only whether it is this one's; the first that says yes gives the phase and what Available, Ready,
+Reconciling, Stalled and Paused say. Conditions that a row leaves out are absent (kstatus: absent means no).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from podium.reconcile.apply import Refused
+from podium.rollout.crash import evidence
+from podium.rollout.record import Outcome
+from podium.rollout.state import Failure, Situation
+from podium.rollout.strategies import Sizes
+from podium.rollout.verdict import Hold
+
+PENDING_REASONS = frozenset({"Paused", "WaitingForPromotion", "Draining", "Environment", "ChampionUnavailable"})
+"""Holds that are part of a rollout; every other one is a mistake that only a person can mend."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rows are asked about: the state after the decisions of this pass."""
+
+    situation: Situation
+    sizes: Sizes
+    hold: Hold | None
+    refused: Refused | None
+    now: datetime
+
+    @property
+    def champion_available(self) -> int:
+        """Available pods that serve now, whichever revision they are of."""
+        s = self.situation
+        counted = {r.name for r in (s.champion, s.candidate) if r}
+        if self.sizes.stable is not None:
+            counted = {self.sizes.stable}
+        return sum(r.available for r in s.revisions if r.name in counted)
+
+    @property
+    def wanted(self) -> int:
+        """Pods that the champion should have."""
+        champion = self.situation.champion
+        if champion is None:
+            return self.situation.size
+        target = self.sizes.targets.get(champion.name)
+        return target.replicas if target else 0
+
+    @property
+    def traffic_moved(self) -> bool:
+        """Whether the stable Service's EndpointSlices list pods of the champion and of nobody else."""
+        champion = self.situation.champion
+        listed = {revision for revision, count in self.situation.endpoints.items() if count}
+        return champion is not None and listed == {champion.name}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row's answer. `ready` and `available` are True, False or None for Unknown."""
+
+    phase: str
+    reason: str
+    message: str
+    available: bool
+    ready: bool
+    reconciling: bool = False
+    stalled: bool = False
+    available_reason: str = ""
+
+
+Row = Callable[[Facts], Verdict | None]
+
+
+def refused(facts: Facts) -> Verdict | None:
+    """A child that cannot be written: a foreign object of its name, no rights, a quota."""
+    if facts.refused is None:
+        return None
+    phase = "Healthy" if facts.situation.champion else "Failed"
+    return Verdict(
+        phase, facts.refused.reason, facts.refused.message, facts.champion_available > 0, False, stalled=True
+    )
+
+
+def unresolvable(facts: Facts) -> Verdict | None:
+    """A spec that cannot be rolled out: an unknown runtime, a format that it does not serve."""
+    hold = facts.hold
+    if hold is None or hold.reason in PENDING_REASONS:
+        return None
+    phase = "Healthy" if facts.situation.champion else "Failed"
+    return Verdict(phase, hold.reason, hold.message, facts.champion_available > 0, False, stalled=True)
+
+
+def first(facts: Facts) -> Verdict | None:
+    """No champion yet: coming up, held, or failed for now (its pods keep trying)."""
+    s, candidate = facts.situation, facts.situation.candidate
+    if s.champion is not None:
+        return None
+    if candidate is None:
+        message = facts.hold.message if facts.hold else "waits for its first revision"
+        if facts.hold and facts.hold.reason == "Paused":
+            return Verdict("Paused", "Paused", message, False, False)
+        return Verdict("Progressing", "Progressing", message, False, False, reconciling=True)
+    counts = f"{candidate.name}: {candidate.available} of {s.size} pods available"
+    failure = evidence(candidate, facts.now, s.timings)
+    if failure is not None:
+        message = f"{counts}; {failure.message}; its pods keep trying: mend the cause, or change spec"
+        return Verdict("Failed", failure.reason, message, False, False, stalled=True)
+    due = candidate.record.started_at + s.progress_deadline
+    if facts.now >= due and candidate.available < s.size:
+        cause = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
+        message = f"{counts} after {_seconds(s.progress_deadline.total_seconds())}{'; ' + cause if cause else ''}"
+        return Verdict("Failed", "DeadlineExceeded", message, False, False, stalled=True)
+    if facts.hold and facts.hold.reason == "Paused":
+        return Verdict("Paused", "Paused", facts.hold.message, False, False)
+    ailing = _ailing(candidate.failures)
+    message = f"{counts}, until {_clock(due)}{'; ' + ailing if ailing else ''}"
+    return Verdict("Progressing", "Progressing", message, False, False, reconciling=True)
+
+
+def waiting_for_a_person(facts: Facts) -> Verdict | None:
+    """A pause that holds something back, or a promotion that a person has to give."""
+    s = facts.situation
+    held = facts.hold is not None and facts.hold.reason in ("Paused", "WaitingForPromotion")
+    if not held and not (s.paused and s.candidate is not None):
+        return None
+    message = facts.hold.message if facts.hold and held else f"the rollout of {_named(s.candidate)} is paused"
+    reason = facts.hold.reason if facts.hold and held else "Paused"
+    return Verdict("Paused", reason, message, facts.champion_available > 0, False)
+
+
+def rolling(facts: Facts) -> Verdict | None:
+    """A candidate on its way."""
+    s, candidate, champion = facts.situation, facts.situation.candidate, facts.situation.champion
+    if candidate is None or champion is None:
+        return None
+    available = facts.champion_available > 0
+    due = _clock(candidate.record.started_at + s.progress_deadline)
+    counts = f"{candidate.available} of {candidate.record.size} pods of {_named(candidate)} available"
+    if facts.hold is not None:
+        message, reason = f"{counts}; holds: {facts.hold.message}", facts.hold.reason
+    else:
+        ailing = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
+        frozen = ", size frozen until it is over" if s.spec.autoscaling else ""
+        message = f"{counts}, {champion.replicas} of {_named(champion)} left{frozen}; until {due}"
+        message += f"; {ailing}" if ailing else ""
+        reason = "RollingUpdate" if candidate.record.strategy == "RollingUpdate" else candidate.record.strategy
+    return Verdict("Progressing", reason, message, available, False, reconciling=True)
+
+
+def draining(facts: Facts) -> Verdict | None:
+    """A retired candidate that still has pods behind the stable Service, or traffic that has not moved yet."""
+    s, champion = facts.situation, facts.situation.champion
+    if champion is None:
+        return None
+    leaving = [r for r in s.losers if r.outcome is not Outcome.PROMOTED and r.name in facts.sizes.targets]
+    available = facts.champion_available > 0
+    if leaving:
+        loser = leaving[0]
+        message = (
+            f"going back: {loser.replicas} pods of {_named(loser)} left, {champion.available} of "
+            f"{_named(champion)} available"
+        )
+        return Verdict("RollingBack", loser.outcome or "RollingBack", message, available, False, reconciling=True)
+    others = sum(count for revision, count in s.endpoints.items() if revision != champion.name)
+    if others and champion.available:
+        message = f"traffic moves to {_named(champion)}: {others} endpoints of other revisions are still listed"
+        return Verdict("Promoting", "TrafficMoving", message, available, False, reconciling=True)
+    if facts.hold is not None and facts.hold.reason == "Draining":
+        return Verdict("Progressing", "Draining", facts.hold.message, available, False, reconciling=True)
+    return None
+
+
+def rolled_back(facts: Facts) -> Verdict | None:
+    """The spec asks for a revision that was rolled back; the champion serves."""
+    s, rejected, champion = facts.situation, facts.situation.rejected, facts.situation.champion
+    if rejected is None or champion is None:
+        return None
+    way = f'put spec back, or podium.dev/command="retry {rejected.name} $(date +%s)"'
+    message = f"{_named(rejected)} was rolled back ({rejected.rule}); {_named(champion)} serves; {way}"
+    return Verdict("RolledBack", "RolledBack", message, facts.champion_available > 0, False, stalled=True)
+
+
+def scaled_to_zero(facts: Facts) -> Verdict | None:
+    """Nobody wants any pods."""
+    champion = facts.situation.champion
+    if champion is None or facts.wanted:
+        return None
+    message = f"{_named(champion)} is scaled to zero"
+    return Verdict("Healthy", "ScaledToZero", message, True, True, available_reason="ScaledToZero")
+
+
+def degraded(facts: Facts) -> Verdict | None:
+    """Pods are missing, or none of them is behind the stable Service yet."""
+    champion = facts.situation.champion
+    if champion is None:
+        return None
+    counts = f"{champion.available} of {facts.wanted} pods of {_named(champion)} available"
+    ailing = _ailing(champion.failures) or (champion.workload.failure if champion.workload else "")
+    if champion.available < facts.wanted:
+        message = f"{counts}{'; ' + ailing if ailing else ''}"
+        return Verdict("Healthy", "Degraded", message, champion.available > 0, False, reconciling=True)
+    if not facts.traffic_moved:
+        message = f"{counts}; waits until the Service {facts.situation.name} lists them"
+        return Verdict("Promoting", "TrafficMoving", message, True, False, reconciling=True)
+    return None
+
+
+def healthy(facts: Facts) -> Verdict:
+    """The spec's revision serves, in full."""
+    s, champion = facts.situation, facts.situation.champion
+    message = f"{_named(champion)} serves with {champion.available if champion else 0} pods"
+    if s.warm is not None and s.warm_until is not None:
+        message += f"; {_named(s.warm)} is kept warm until {_clock(s.warm_until)}"
+    return Verdict("Healthy", "Serving", message, True, True)
+
+
+ROWS: tuple[Row, ...] = (
+    refused,
+    unresolvable,
+    first,
+    waiting_for_a_person,
+    rolling,
+    draining,
+    rolled_back,
+    scaled_to_zero,
+    degraded,
+    healthy,
+)
+
+
+def judge(facts: Facts) -> Verdict:
+    """The first row that is this one's."""
+    for row in ROWS:
+        verdict = row(facts)
+        if verdict is not None:
+            return verdict
+    raise AssertionError("the last row takes everything")
+
+
+def _ailing(failures: tuple[Failure, ...]) -> str:
+    return f"{failures[0].reason}: {failures[0].message}" if failures else ""
+
+
+def _named(revision: object) -> str:
+    name, version = getattr(revision, "name", "?"), getattr(revision, "version", "")
+    return f"{name} ({version})" if version else str(name)
+
+
+def _clock(at: datetime) -> str:
+    return at.strftime("%H:%M:%SZ")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:g} s"

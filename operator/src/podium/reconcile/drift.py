@@ -1,0 +1,70 @@
+"""Whether a child has to be applied again: what was asked for, against what the API server made of it.
+
+After each apply the answer's values of our own fields are remembered. A mutating webhook's changes are in that
+answer, so they are accepted; only what changes later is drift.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+MERGE_KEYS = ("name", "mountPath", "containerPort", "port", "topologyKey", "key", "type", "uid")
+"""Fields that tell the items of a list of objects apart, as in Kubernetes' own list-map keys."""
+_ABSENT = object()
+
+
+def project(live: Any, desired: Any) -> Any:
+    """The part of `live` that `desired` speaks of, in the shape of `desired`."""
+    if isinstance(desired, dict):
+        if not isinstance(live, dict):
+            return live
+        return {key: project(live.get(key, None), value) for key, value in desired.items()}
+    if isinstance(desired, list) and isinstance(live, list):
+        key = _merge_key(desired)
+        if key is not None and all(isinstance(item, dict) for item in live):
+            by_key = {item.get(key): item for item in live}
+            return [project(by_key.get(item[key]), item) for item in desired]
+    return live
+
+
+def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    """Paths at which two projections differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in before.keys() | after.keys():
+            yield from differences(before.get(key, _ABSENT), after.get(key, _ABSENT), f"{path}.{key}" if path else key)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from differences(old, new, f"{path}[{index}]")
+    elif before != after:
+        yield path
+
+
+def _merge_key(items: list[Any]) -> str | None:
+    if not items or not all(isinstance(item, dict) for item in items):
+        return None
+    return next((key for key in MERGE_KEYS if all(key in item for item in items)), None)
+
+
+@dataclass
+class Memory:
+    """What was last applied to one child, and how often each of its fields had to be repaired."""
+
+    digest: str
+    projection: Any
+    repairs: dict[str, deque[float]] = field(default_factory=dict)
+
+    def repaired(self, fields: list[str], at: float, window: float) -> int:
+        """Count one more repair of each field at `at` (seconds); the most that any had within the window."""
+        most = 0
+        for name in fields:
+            times = self.repairs.setdefault(name, deque())
+            times.append(at)
+            while times and times[0] <= at - window:
+                times.popleft()
+            most = max(most, len(times))
+        return most
+
+    def contested(self, fields: list[str], at: float, window: float, limit: int) -> bool:
+        """Whether one of these fields has been repaired `limit` times within the window."""
+        return any(sum(1 for t in self.repairs.get(name, ()) if t > at - window) >= limit for name in fields)

@@ -1,0 +1,128 @@
+"""One pass over one ModelDeployment: observe, plan, apply, write status.
+
+Everything else is called from here or from `app.py`. A pass with nothing to do makes no API call.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from podium.build.fetch import Fetcher
+from podium.kube.client import KubeClient, Object
+from podium.kube.resources import MODEL_DEPLOYMENTS
+from podium.reconcile import status as statuses
+from podium.reconcile.apply import Applier, Store
+from podium.reconcile.observe import Observed, Observer, View
+from podium.reconcile.plan import Note, plan
+from podium.settings import Settings
+from podium.watch.queue import Key
+
+log = logging.getLogger(__name__)
+
+REFUSED_RETRY = 30.0
+"""Seconds until what the API server refused is tried again: nothing tells us that a quota was raised."""
+
+
+class Cache(View, Store, Protocol):
+    """What a pass reads, and where it puts the answers to its writes."""
+
+
+class Recorder(Protocol):
+    """Where Events go; never fails a pass."""
+
+    def emit(
+        self, regarding: Object, *, type: str, reason: str, note: str, action: str, related: Object | None = None
+    ) -> None:
+        """One Event about `regarding`."""
+        ...
+
+
+def utc_now() -> datetime:
+    """The wall clock: decisions are stamped with it."""
+    return datetime.now(UTC)
+
+
+class Reconciler:
+    """Takes one ModelDeployment at a time one step further."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        client: KubeClient,
+        recorder: Recorder,
+        settings: Settings,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._cache = cache
+        self._client = client
+        self._recorder = recorder
+        self._settings = settings
+        self._clock = clock
+        self._observer = Observer(cache, settings)
+        self._applier = Applier(client, cache, settings)
+        self._fetcher = Fetcher(settings.fetcher_image)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
+
+        Raises ApiError for what may pass by itself (the caller tries again later) and NotLeader.
+        """
+        now = self._clock()
+        observed = self._observer.observe(key, now)
+        if observed is None:
+            self._forget(key)
+            return None
+        planned = plan(observed, now, self._fetcher)
+        if planned is None:
+            if not observed.deleting:
+                await self._write_status(observed, statuses.invalid(observed, self._settings.identity, now))
+            return None
+        report = await self._applier.carry_out(planned, observed, now, lambda note: self._emit(observed, note))
+        if report.terminating:
+            return None
+        status = statuses.compose(observed, planned, report, self._settings.identity, now)
+        await self._write_status(observed, status)
+        if report.refused is not None:
+            return REFUSED_RETRY
+        return (planned.wake_at - now).total_seconds() if planned.wake_at else None
+
+    async def _write_status(self, observed: Observed, status: Object) -> None:
+        if status == observed.status:
+            return
+        answer = await self._client.write_status(MODEL_DEPLOYMENTS, observed.obj, status)
+        self._cache.put(MODEL_DEPLOYMENTS, answer)
+        self._tell(observed, status)
+
+    def _tell(self, observed: Observed, status: Object) -> None:
+        before, after = _ready(observed.status), _ready(status)
+        if (before.get("status"), before.get("reason")) != (after.get("status"), after.get("reason")):
+            log.info(
+                "%s: %s",
+                status.get("phase"),
+                after.get("message"),
+                extra={
+                    "modeldeployment": f"{observed.owner.namespace}/{observed.owner.name}",
+                    "reason": after["reason"],
+                },
+            )
+
+    def _emit(self, observed: Observed, note: Note) -> None:
+        kind = "Warning" if note.warning else "Normal"
+        self._recorder.emit(observed.obj, type=kind, reason=note.reason, note=note.message, action=note.action)
+        log.info(
+            note.message,
+            extra={
+                "modeldeployment": f"{observed.owner.namespace}/{observed.owner.name}",
+                "revision": note.revision,
+                "reason": note.reason,
+            },
+        )
+
+    def _forget(self, key: Key) -> None:
+        self._observer.forget(key)
+        self._applier.forget(key)
+
+
+def _ready(status: dict[str, Any]) -> dict[str, Any]:
+    return next((c for c in status.get("conditions") or [] if c["type"] == "Ready"), {})

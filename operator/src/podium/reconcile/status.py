@@ -1,0 +1,226 @@
+"""Composes status from the plan and what came of it. Pure: the loop writes it, once per pass."""
+
+from datetime import datetime
+from typing import Any
+
+from podium import names
+from podium.kube.client import Object
+from podium.kube.resources import HPAS
+from podium.reconcile.apply import Report
+from podium.reconcile.conditions import Facts, Verdict, judge
+from podium.reconcile.observe import Observed
+from podium.reconcile.plan import Plan, command_of
+from podium.rollout.record import format_time
+from podium.rollout.state import RevisionState, Situation
+
+HISTORY = 20
+"""Entries of status.history, the newest first."""
+Conditions = dict[str, tuple[str, str, str]]
+"""type -> (status, reason, message)."""
+
+
+def invalid(observed: Observed, controller: str, now: datetime) -> Object:
+    """The status as it was, saying that the spec cannot be read."""
+    status = dict(observed.status)
+    status["observedGeneration"] = observed.generation
+    status["controller"] = controller
+    status["message"] = observed.invalid
+    kept = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status.get("conditions", [])}
+    kept |= {
+        "Ready": ("False", "InvalidSpec", observed.invalid),
+        "Stalled": ("True", "InvalidSpec", observed.invalid),
+    }
+    kept.pop("Reconciling", None)
+    status["conditions"] = _conditions(kept, observed, now)
+    return status
+
+
+def compose(observed: Observed, plan: Plan, report: Report, controller: str, now: datetime) -> Object:
+    """The whole status of a ModelDeployment whose spec could be read."""
+    situation = plan.situation
+    facts = Facts(situation, plan.sizes, plan.hold, report.refused, now)
+    verdict = judge(facts)
+    conditions = _kstatus(verdict, situation) | _informational(observed, situation, report)
+    phase = verdict.phase if report.refused is None else observed.status.get("phase", verdict.phase)
+    owner = observed.owner
+    status: Object = {
+        "observedGeneration": observed.generation,
+        "phase": phase,
+        "message": verdict.message,
+        "url": f"http://{owner.name}.{owner.namespace}.svc",
+        "replicas": sum(r.workload.pods for r in situation.revisions if r.workload),
+        "selector": f"{names.LABEL_MODEL}={owner.name}",
+        "controller": controller,
+        "conditions": _conditions(conditions, observed, now),
+    }
+    champion, candidate = situation.champion, situation.candidate
+    if champion is not None:
+        status["runtime"] = champion.runtime
+        status["champion"] = _revision(champion, plan, champion.decided_at)
+    if candidate is not None:
+        status.setdefault("runtime", candidate.runtime)
+        status["candidate"] = _revision(candidate, plan, candidate.record.started_at)
+    warm, until = situation.warm, situation.warm_until
+    if warm is not None and until is not None and warm.name in plan.sizes.targets:
+        status["previous"] = {"revision": warm.name, "version": warm.version, "until": format_time(until)}
+    rollout = _rollout(situation)
+    if rollout:
+        status["rollout"] = rollout
+    history = _history(situation)
+    if history:
+        status["history"] = history
+    last = _last_command(observed, plan, now)
+    if last:
+        status["lastCommand"] = last
+    return status
+
+
+def _kstatus(verdict: Verdict, situation: Situation) -> Conditions:
+    said = (verdict.reason, verdict.message)
+    available_reason = verdict.available_reason or ("Available" if verdict.available else "NoAvailablePod")
+    conditions: Conditions = {
+        "Available": (_word(verdict.available), available_reason, verdict.message),
+        "Ready": (_word(verdict.ready), *said),
+    }
+    if verdict.reconciling:
+        conditions["Reconciling"] = ("True", *said)
+    if verdict.stalled:
+        conditions["Stalled"] = ("True", *said)
+    if situation.paused or verdict.phase == "Paused":
+        message = "spec.paused is true" if situation.spec.paused else verdict.message
+        conditions["Paused"] = ("True", "SpecPaused" if situation.spec.paused else "PausedByCommand", message)
+        if not situation.paused:
+            conditions["Paused"] = ("True", verdict.reason, verdict.message)
+    return conditions
+
+
+def _informational(observed: Observed, situation: Situation, report: Report) -> Conditions:
+    conditions: Conditions = {}
+    champion, proposal = situation.champion, situation.proposal
+    failing = [
+        (r, r.failures[0].reason, r.failures[0].message) for r in (situation.candidate, champion) if r and r.failures
+    ] + [
+        (r, "FailedCreate", r.workload.failure)
+        for r in (situation.candidate, champion)
+        if r and r.workload and r.workload.failure
+    ]
+    if failing:
+        revision, reason, message = failing[0]
+        conditions["PodFailure"] = ("True", reason, f"{revision.name}: {message}")
+    outdated = champion is not None and champion.inputs == proposal.inputs and proposal.template_digest
+    if champion is not None and outdated and champion.template_digest != proposal.template_digest:
+        conditions["RuntimeOutdated"] = (
+            "True",
+            "RuntimeChanged",
+            f"ModelRuntime {champion.runtime} or Podium's pod template has changed since {champion.name} was made; to "
+            f'adopt it: podium.dev/command="restart {champion.name} $(date +%s)"',
+        )
+    if report.contested:
+        conditions["DriftContested"] = ("True", "AnotherWriter", "; ".join(report.contested))
+    for (resource, name), hpa in observed.children.items():
+        inactive = next(
+            (
+                c
+                for c in (hpa.get("status") or {}).get("conditions") or []
+                if resource is HPAS and c["type"] == "ScalingActive" and c["status"] == "False"
+            ),
+            None,
+        )
+        # ScalingDisabled says only that somebody scaled it to zero.
+        if inactive is not None and inactive.get("reason") != "ScalingDisabled":
+            message = f"HorizontalPodAutoscaler {name}: {inactive.get('message', inactive.get('reason', ''))}"
+            conditions["ScalingActive"] = ("False", inactive.get("reason", "Inactive"), message)
+    return conditions
+
+
+def _conditions(wanted: Conditions, observed: Observed, now: datetime) -> list[dict[str, Any]]:
+    before = {c["type"]: c for c in observed.status.get("conditions") or []}
+    found = []
+    for kind, (status, reason, message) in sorted(wanted.items()):
+        old = before.get(kind)
+        since = old["lastTransitionTime"] if old and old["status"] == status else now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        found.append(
+            {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "lastTransitionTime": since,
+                "observedGeneration": observed.generation,
+            }
+        )
+    return found
+
+
+def _revision(revision: RevisionState, plan: Plan, since: datetime | None) -> dict[str, Any]:
+    target = plan.sizes.targets.get(revision.name)
+    desired = target.replicas if target else revision.replicas
+    found: dict[str, Any] = {
+        "revision": revision.name,
+        "version": revision.version,
+        "desired": desired,
+        "ready": revision.ready,
+        "available": revision.available,
+    }
+    if since is not None:
+        found["since"] = format_time(since)
+    return found
+
+
+def _rollout(situation: Situation) -> dict[str, Any]:
+    decided = [r for r in situation.revisions if r.decided_at and r.record.id]
+    latest = situation.candidate or max(decided, key=lambda r: (r.number, r.decided_at), default=None)
+    if latest is None:
+        return {}
+    record = latest.record
+    found: dict[str, Any] = {"id": record.id, "strategy": record.strategy, "startedAt": format_time(record.started_at)}
+    if latest.outcome is None:
+        found["deadline"] = format_time(record.started_at + situation.progress_deadline)
+    elif latest.decided_at is not None:
+        by = latest.rule.split(":", 1)[0]
+        found["decision"] = {
+            "verdict": latest.outcome.value,
+            "rule": latest.rule,
+            "at": format_time(latest.decided_at),
+            "by": by,
+        }
+    return found
+
+
+def _history(situation: Situation) -> list[dict[str, Any]]:
+    decided = [(r.decided_at, r) for r in situation.revisions if r.decided_at and r.outcome]
+    decided.sort(key=lambda pair: (pair[0], pair[1].number), reverse=True)
+    return [
+        {
+            "revision": r.name,
+            "version": r.version,
+            "outcome": r.outcome.value if r.outcome else "",
+            "rule": r.rule,
+            "at": format_time(at),
+        }
+        for at, r in decided[:HISTORY]
+    ]
+
+
+def _last_command(observed: Observed, plan: Plan, now: datetime) -> dict[str, Any]:
+    if plan.refusal is not None:
+        return {
+            "value": plan.refusal.command,
+            "at": format_time(now),
+            "result": "Refused",
+            "message": plan.refusal.message,
+        }
+    before: dict[str, Any] = observed.status.get("lastCommand") or {}
+    command = command_of(plan.situation)
+    if command is None or (before.get("at", "") > format_time(command.at)):
+        return before
+    return {
+        "value": command.value,
+        "at": format_time(command.at),
+        "result": command.result.value,
+        "message": command.message,
+    }
+
+
+def _word(value: bool) -> str:
+    return "True" if value else "False"
