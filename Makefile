@@ -1,0 +1,85 @@
+# Podium's commands. `make demo` and `make test` do all their set-up themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLUSTER := $(BIN)/python -m tests.cluster
+PYTEST := $(BIN)/pytest
+STAMP := $(VENV)/.installed
+
+.PHONY: help
+help: ## Show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: venv
+venv: $(STAMP) ## Install the pinned Python packages into .venv
+
+.PHONY: lint
+lint: venv ## ruff, mypy --strict, the import contract, generated files up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: test
+test: venv ## Everything that CI runs: lint, unit, integration, e2e on a cluster of its own
+	$(BIN)/python -m tests.run
+
+.PHONY: test-unit
+test-unit: venv ## Pure code, in seconds
+	$(PYTEST) -n 2 tests/unit
+
+.PHONY: test-integration
+test-integration: venv ## The operator as a process against a real API server and etcd
+	$(PYTEST) tests/integration
+
+.PHONY: test-e2e
+test-e2e: venv ## Real pods on a real cluster
+	$(PYTEST) tests/e2e
+
+.PHONY: test-all
+test-all: venv ## make test with every kill point, and what runs for minutes
+	PODIUM_TEST_ALL=1 $(BIN)/python -m tests.run
+
+.PHONY: cluster
+cluster: venv ## A local cluster with Podium installed; its kubeconfig is .cluster/kubeconfig
+	$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: venv ## Take the local cluster down; nothing is left behind
+	$(CLUSTER) down
+
+.PHONY: images
+images: venv ## Build the container images
+	$(CLUSTER) images
+
+.PHONY: demo
+demo: venv ## The main job on real models, on a cluster that it starts itself
+	$(BIN)/python -m tests.demo
+
+.PHONY: bench
+bench: venv ## Figures, as a table
+	$(BIN)/python -m tests.bench
+
+.PHONY: crds
+crds: venv ## Generate crds/ from the models
+	$(BIN)/python -m podium.api.crd
+
+.PHONY: install-yaml
+install-yaml: venv ## Write dist/install.yaml, crds.yaml and runtimes.yaml
+	$(BIN)/python charts/install_yaml.py
+
+.PHONY: lock
+lock: venv ## Pin all packages anew
+	$(BIN)/pip install --quiet uv
+	UV=$(BIN)/uv requirements/compile.sh
