@@ -33,7 +33,8 @@ class Cache:
         self._objects: dict[Resource, dict[Place, Object]] = {resource: {} for resource in WATCHED}
         self._owned: dict[Resource, dict[Place, dict[str, Object]]] = {resource: {} for resource in CHILDREN}
         self._users: dict[str, dict[Key, None]] = {}  # runtime -> ModelDeployments; a dict keeps their order
-        self._tombstones: dict[str, float] = {}  # uid -> when it may be forgotten, oldest first
+        # uid -> (resourceVersion of the deletion, when it may be forgotten), oldest first
+        self._tombstones: dict[str, tuple[int, float]] = {}
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """The object, or None if there is none as far as is known."""
@@ -47,6 +48,10 @@ class Cache:
         """Every object of a kind."""
         return list(self._objects[resource].values())
 
+    def buried(self, uid: str, version: int) -> bool:
+        """Whether the object's deletion has been seen, and this version is from before it."""
+        return version <= self._tombstones.get(uid, (-1, 0.0))[0]
+
     def keys(self) -> list[Key]:
         """Every ModelDeployment."""
         return [Key(*place) for place in self._objects[MODEL_DEPLOYMENTS]]
@@ -59,23 +64,28 @@ class Cache:
         """Take in an object as seen in a watch or answered to a write of ours.
 
         Answers whether anything but its resourceVersion is news: false for what is known already, for an older
-        version, and for an object whose deletion has been seen.
+        version, and for one from before the object's deletion.
         """
         meta = obj["metadata"]
-        if meta.get("uid") in self._tombstones:
+        if self.buried(meta.get("uid", ""), version_of(obj)):
             return False
         place = (meta.get("namespace", ""), meta["name"])
         old = self._objects[resource].get(place)
-        if old is not None and _version(old) >= _version(obj):
+        if old is not None and version_of(old) >= version_of(obj):
             return False
         new = prune(resource, obj)
         self._store(resource, place, old, new)
         return old is None or not _same(old, new)
 
-    def drop(self, resource: Resource, obj: Object) -> bool:
-        """Take note of a deletion; answers false if the object was not known, or is a newer one of its name."""
+    def drop(self, resource: Resource, obj: Object, *, version: int | None = None) -> bool:
+        """Take note of a deletion; answers false if the object was not known, or is a newer one of its name.
+
+        What is older than the deletion never comes back: older than `version`, or else than `obj`, the last state
+        of a DELETED event. A newer version does, for "deleted" is also what a watch by label says when an object
+        loses the label, and that may be put right again.
+        """
         meta = obj["metadata"]
-        self._bury(meta.get("uid", ""))
+        self._bury(meta.get("uid", ""), version_of(obj) if version is None else version)
         place = (meta.get("namespace", ""), meta["name"])
         old = self._objects[resource].get(place)
         if old is None or old["metadata"].get("uid") != meta.get("uid"):
@@ -110,15 +120,16 @@ class Cache:
             if not siblings:
                 self._owned[resource].pop((place[0], model), None)
 
-    def _bury(self, uid: str) -> None:
+    def _bury(self, uid: str, version: int) -> None:
         now = self._clock()
         while self._tombstones:
             oldest = next(iter(self._tombstones))
-            if self._tombstones[oldest] > now:
+            if self._tombstones[oldest][1] > now:
                 break
             del self._tombstones[oldest]
-        if uid and uid not in self._tombstones:
-            self._tombstones[uid] = now + TOMBSTONE_SECONDS
+        if uid:
+            self._tombstones.pop(uid, None)
+            self._tombstones[uid] = (version, now + TOMBSTONE_SECONDS)
 
 
 def model_of(obj: Object) -> str | None:
@@ -160,7 +171,8 @@ def _pod_spec(spec: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _version(obj: Object) -> int:
+def version_of(obj: Object) -> int:
+    """An object's resourceVersion."""
     # resourceVersions are integers that only grow, across all kinds of one API server.
     return int(obj["metadata"].get("resourceVersion") or 0)
 

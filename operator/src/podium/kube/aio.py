@@ -1,0 +1,204 @@
+"""KubeClient over aiohttp: bytes out, bytes in, one fence before every write."""
+
+import builtins
+from collections.abc import Callable
+from typing import Any, Final
+
+import aiohttp
+
+from podium import names
+from podium.kube.client import ApiError, NotLeader, Object
+from podium.kube.resources import Resource, resource_of
+from podium.kube.transport import Transport, dump
+
+READ_TIMEOUT: Final = 30.0
+"""Seconds for a GET or one page of a list."""
+
+PAGE: Final = 500
+
+_JSON: Final = "application/json"
+_MERGE: Final = "application/merge-patch+json"
+_APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
+_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class _FencedBody(aiohttp.BytesPayload):
+    """A request body that asks the fence in the very step that hands the bytes to the socket.
+
+    aiohttp keeps the headers back until the body is written, and both may wait for a connection. A process that
+    was stopped in between must not send what it decided before: if the fence is closed nothing goes out at all.
+    """
+
+    def __init__(self, value: bytes, content_type: str, fence: Callable[[], None]) -> None:
+        super().__init__(value, content_type=content_type)
+        self._fence = fence
+        self.refused: NotLeader | None = None
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:
+        try:
+            self._fence()
+        except NotLeader as refusal:
+            self.refused = refusal
+            raise
+        await super().write_with_length(writer, content_length)
+
+
+class AioClient:
+    """The implementation of KubeClient.
+
+    `fence` raises NotLeader when nothing may be written. `write_timeout` (seconds) bounds how late a write that
+    passed the fence can still take effect: the API server is told to give up on it after that time.
+    """
+
+    def __init__(self, transport: Transport, *, fence: Callable[[], None], write_timeout: float) -> None:
+        self._transport = transport
+        self._fence = fence
+        self._write_timeout = write_timeout
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """See KubeClient."""
+        try:
+            return await self._read("get", resource.plural, resource.path(namespace, name))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(
+        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
+    ) -> list[Object]:
+        """See KubeClient; starts over once if the list's version expires between two pages."""
+        found, _ = await self.snapshot(resource, namespace, selector=selector, metadata_only=metadata_only)
+        return found
+
+    async def snapshot(
+        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
+    ) -> tuple[builtins.list[Object], int]:
+        """A list and the resourceVersion that it shows, which is the newest when the request is made."""
+        query = {"limit": str(PAGE)}
+        if selector:
+            query["labelSelector"] = selector
+        accept = _METADATA_ONLY if metadata_only else None
+        try:
+            return await self._pages(resource, namespace, query, accept)
+        except ApiError as error:
+            if error.status != 410:
+                raise
+        return await self._pages(resource, namespace, query, accept)
+
+    async def served(self, group: str, version: str) -> set[str]:
+        """The plural names that the API server serves of an API group's version; empty if it knows none."""
+        try:
+            found = await self._read("get", "", f"/apis/{group}/{version}")
+        except ApiError as error:
+            if error.status == 404:
+                return set()
+            raise
+        return {str(entry["name"]) for entry in found.get("resources", ())}
+
+    async def create(self, obj: Object) -> Object:
+        """See KubeClient."""
+        resource = resource_of(obj)
+        path = resource.path(obj["metadata"].get("namespace"))
+        return await self._write("POST", "create", resource, path, obj, _JSON, {"fieldManager": names.FIELD_MANAGER})
+
+    async def apply(self, obj: Object, *, manager: str = names.FIELD_MANAGER) -> Object:
+        """See KubeClient."""
+        resource, meta = resource_of(obj), obj["metadata"]
+        path = resource.path(meta.get("namespace"), meta["name"])
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._write("PATCH", "apply", resource, path, obj, _APPLY, query)
+
+    async def annotate(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        annotations: dict[str, str | None],
+        *,
+        resource_version: str | None = None,
+    ) -> Object:
+        """See KubeClient."""
+        meta: Object = {"annotations": annotations}
+        if resource_version is not None:
+            meta["resourceVersion"] = resource_version
+        return await self.merge(resource, namespace, name, {"metadata": meta})
+
+    async def merge(self, resource: Resource, namespace: str | None, name: str, patch: Object) -> Object:
+        """JSON merge patch of one object."""
+        path = resource.path(namespace, name)
+        return await self._write("PATCH", "patch", resource, path, patch, _MERGE, {"fieldManager": names.FIELD_MANAGER})
+
+    async def write_status(self, resource: Resource, obj: Object, status: Object) -> Object:
+        """See KubeClient."""
+        meta = obj["metadata"]
+        guard = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in meta}
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": guard, "status": status}
+        if "spec" in obj:
+            body["spec"] = obj["spec"]  # not changed through /status, yet validated
+        path = resource.path(meta.get("namespace"), meta["name"], "status")
+        return await self._write("PUT", "update", resource, path, body, _JSON, {"fieldManager": names.FIELD_MANAGER})
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        propagation: str = "Background",
+    ) -> None:
+        """See KubeClient."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._write("DELETE", "delete", resource, resource.path(namespace, name), options, _JSON, {})
+        except ApiError as error:
+            if error.status != 404 and not (error.status == 409 and uid is not None):
+                raise
+
+    async def _pages(
+        self, resource: Resource, namespace: str | None, query: dict[str, str], accept: str | None
+    ) -> tuple[builtins.list[Object], int]:
+        found: builtins.list[Object] = []
+        query = dict(query)
+        while True:
+            page = await self._read("list", resource.plural, resource.path(namespace), query, accept)
+            found += page["items"]
+            more = page["metadata"].get("continue")
+            if not more:
+                return found, int(page["metadata"]["resourceVersion"])
+            query["continue"] = more
+
+    async def _read(
+        self, verb: str, kind: str, path: str, query: dict[str, str] | None = None, accept: str | None = None
+    ) -> Object:
+        await self._transport.pause()
+        return await self._transport.request(
+            "GET", path, within=READ_TIMEOUT, verb=verb, kind=kind, query=query, accept=accept
+        )
+
+    async def _write(
+        self,
+        method: str,
+        verb: str,
+        resource: Resource,
+        path: str,
+        content: Object,
+        content_type: str,
+        query: dict[str, str],
+    ) -> Object:
+        await self._transport.pause()
+        self._fence()
+        body = _FencedBody(dump(content), content_type, self._fence)
+        query["timeout"] = f"{max(1, round(self._write_timeout))}s"
+        within = self._write_timeout + 2  # the API server's own answer about its time-out says more than ours
+        try:
+            return await self._transport.request(
+                method, path, within=within, verb=verb, kind=resource.plural, query=query, body=body
+            )
+        except ApiError:
+            if body.refused is not None:
+                raise body.refused from None
+            raise

@@ -1,0 +1,127 @@
+"""One HTTP request to the API server: bytes, time-outs, its errors, and its wish that we slow down."""
+
+import asyncio
+import json
+from typing import Final, Protocol
+
+import aiohttp
+
+from podium.kube.client import ApiError, Object
+from podium.kube.connect import CONNECT_TIMEOUT, Connection
+
+DEFAULT_PAUSE: Final = 1.0
+"""Seconds to pause after a 429 without Retry-After."""
+
+LONGEST_PAUSE: Final = 60.0
+
+
+class RequestObserver(Protocol):
+    """Told about every request: verb, resource, HTTP status (0: no answer), seconds."""
+
+    def request(self, verb: str, resource: str, status: int, seconds: float) -> None:
+        """One request has ended."""
+
+
+class _Nobody:
+    def request(self, verb: str, resource: str, status: int, seconds: float) -> None: ...
+
+
+class Transport:
+    """Requests to one API server over one pool of connections."""
+
+    def __init__(self, connection: Connection, *, observer: RequestObserver | None = None) -> None:
+        self._server = connection.server
+        self._session = connection.session()
+        self._observer: RequestObserver = observer or _Nobody()
+        self._paused_until = 0.0
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        within: float,
+        verb: str = "get",
+        kind: str = "",
+        query: dict[str, str] | None = None,
+        body: aiohttp.Payload | None = None,
+        accept: str | None = None,
+    ) -> Object:
+        """Send one request and answer its JSON; ApiError for any other outcome, status 0 if no answer came.
+
+        `within` is in seconds, `verb` and `kind` (a plural) are what the observer is told.
+        """
+        loop = asyncio.get_running_loop()
+        start, status = loop.time(), 0
+        try:
+            async with self._session.request(
+                method,
+                self._server + path,
+                params=query,
+                data=body,
+                headers={"Accept": accept} if accept else None,
+                timeout=aiohttp.ClientTimeout(total=within, sock_connect=CONNECT_TIMEOUT),
+            ) as response:
+                status, content = response.status, await response.read()
+                if status < 400:
+                    return json.loads(content)  # type: ignore[no-any-return]
+                error = error_of(status, response.headers.get("Retry-After"), content)
+        except TimeoutError:
+            status, error = 0, ApiError(0, "Timeout", f"{method} {path}: no answer within {within:g} s")
+        except (aiohttp.ClientError, OSError) as cause:
+            status, error = 0, ApiError(0, "Unreachable", f"{method} {path}: {cause or type(cause).__name__}")
+        finally:
+            self._observer.request(verb, kind, status, loop.time() - start)
+        if status == 429:
+            pause = DEFAULT_PAUSE if error.retry_after is None else min(error.retry_after, LONGEST_PAUSE)
+            self._paused_until = max(self._paused_until, loop.time() + pause)
+        raise error
+
+    async def pause(self) -> None:
+        """Wait while the API server has asked us to slow down: a 429 to one request holds all of them back."""
+        left = self._paused_until - asyncio.get_running_loop().time()
+        if left > 0:
+            await asyncio.sleep(left)
+
+
+def json_body(content: Object, content_type: str = "application/json") -> aiohttp.BytesPayload:
+    """An object as a request's body."""
+    return aiohttp.BytesPayload(dump(content), content_type=content_type)
+
+
+def dump(content: Object) -> bytes:
+    """An object as JSON without spaces."""
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def error_of(status: int, retry_after: str | None, content: bytes) -> ApiError:
+    """The ApiError of a response: the API server's Status object, or whatever stood in between said."""
+    try:
+        said = json.loads(content)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or said.get("kind") != "Status":
+        text = content[:200].decode(errors="replace").strip()
+        return ApiError(status, "Unknown", text or "no message", retry_after=_seconds(retry_after))
+    details = said.get("details") or {}
+    seconds = _seconds(retry_after)
+    if seconds is None:
+        seconds = details.get("retryAfterSeconds")
+    return ApiError(
+        status,
+        str(said.get("reason") or "Unknown"),
+        str(said.get("message") or "no message"),
+        causes=list(details.get("causes") or ()),
+        retry_after=seconds,
+    )
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    try:
+        return max(0.0, float(retry_after)) if retry_after else None
+    except ValueError:  # a date: not what an API server sends
+        return None

@@ -1,0 +1,113 @@
+"""kopf's registry: one handler per kind, which only stores and enqueues.
+
+`on.event` is kopf's plain informer: its other handlers keep state in annotations and finalizers of people's
+objects. An event handler that fails is not called again, so nothing that can fail is done here.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import kopf
+
+from podium.kube.connect import Connection
+from podium.kube.resources import WATCHED, Resource
+from podium.settings import Settings
+from podium.watch.feed import Feed
+from podium.watch.resync import selector_of
+
+BACKOFFS = (0.2, 0.5, 1.0, 2.0)
+LAST_BACKOFF = 5.0
+"""Seconds between attempts while the API server does not answer; the last one repeats for ever."""
+
+REQUEST_TIMEOUT = 60.0
+CONNECT_TIMEOUT = 5.0
+
+
+class _Backoffs:
+    """Delays without an end: a watch never gives up, and so never takes kopf down with it."""
+
+    def __iter__(self) -> Any:
+        yield from BACKOFFS
+        while True:
+            yield LAST_BACKOFF
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """kopf copies and diffs every object of every event for handlers that Podium does not have; this does not."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """There are no handlers with progress, so nothing is kept, and nothing is copied to keep it out of diffs."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+def registry(feed: Feed, connection: Connection) -> kopf.OperatorRegistry:
+    """Everything that kopf is asked to call: the login, and one event handler for each watched kind."""
+    found = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=found)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        session: aiohttp.ClientSession = connection.session()
+        return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+
+    for resource in WATCHED:
+        kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=found)(
+            _handler(feed, resource)
+        )
+    return found
+
+
+def _handler(feed: Feed, resource: Resource) -> Callable[..., Awaitable[None]]:
+    async def handle(event: Any, **_: Any) -> None:
+        feed.seen(resource, event["type"], event["object"])
+
+    return handle
+
+
+def settings_for(settings: Settings) -> kopf.OperatorSettings:
+    """kopf as an informer and nothing more."""
+    found = kopf.OperatorSettings()
+    # Nothing is ever written by kopf: no Events, no peering objects, no state of handlers.
+    found.posting.enabled = False
+    found.peering.standalone = True
+    found.persistence.diffbase_storage = _NoDiffs()
+    found.persistence.progress_storage = _NoProgress()
+    # Neither CRDs nor namespaces are listed or watched: kinds and namespaces are known beforehand.
+    found.scanning.disabled = True
+    for resource in WATCHED:
+        if selector := selector_of(resource, settings):
+            found.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
+    found.networking.error_backoffs = _Backoffs()
+    found.networking.request_timeout = REQUEST_TIMEOUT
+    found.networking.connect_timeout = CONNECT_TIMEOUT
+    # A limit below the number of objects deadlocks (1.45.2); an idle object's task costs memory while it lingers.
+    found.queueing.worker_limit = None
+    found.queueing.idle_timeout = 0.5
+    found.queueing.exit_timeout = 0.5
+    # kopf would kill the process ten minutes after its own end, and its end is not always ours.
+    found.process.ultimate_exiting_timeout = None
+    return found

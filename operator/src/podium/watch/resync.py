@@ -1,0 +1,201 @@
+"""The caches against the API server: at the start, at every taking of the Lease, and every few minutes.
+
+Watches are nearly enough. What they do not tell: which objects were deleted while a watch was cut for so long that
+its list had to be read anew, and whether the cache has caught up with what the last holder of the Lease wrote.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from podium import names
+from podium.kube.client import ApiError, Object
+from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, WATCHED, Resource
+from podium.settings import Settings
+from podium.watch.cache import Cache, version_of
+from podium.watch.feed import Feed
+from podium.watch.queue import Queue
+
+log = logging.getLogger(__name__)
+
+POLL: Final = 0.05
+"""Seconds between two looks at whether the cache has caught up."""
+
+STALLED: Final = 5.0
+"""Seconds without any progress after which the missing objects are read one by one."""
+
+FIRST_DELAY: Final = 1.0
+LAST_DELAY: Final = 30.0
+"""Seconds between attempts when the API server does not answer."""
+
+RELIST_DELAY: Final = 1.0
+"""Seconds to gather further kinds after one was listed anew: a cut usually hits all watches."""
+
+
+class Reader(Protocol):
+    """The reads that comparing needs."""
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """The live object."""
+
+    async def snapshot(
+        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
+    ) -> tuple[list[Object], int]:
+        """A list and its resourceVersion."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lag:
+    """An object that the cache must come to hold in this version or a newer one."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    uid: str
+    version: int
+
+
+def selector_of(resource: Resource, settings: Settings) -> str:
+    """The label selector that a kind is listed and watched with, by the API server and so at no cost to us."""
+    if resource is MODEL_DEPLOYMENTS:
+        return settings.selector
+    if resource is MODEL_RUNTIMES:
+        return ""
+    return names.LABEL_MODEL
+
+
+class Resync:
+    """Compares and mends; `run` for as long as the process lives."""
+
+    def __init__(self, reader: Reader, cache: Cache, queue: Queue, settings: Settings) -> None:
+        self._reader = reader
+        self._cache = cache
+        self._queue = queue
+        self._settings = settings
+        self._feed = Feed(cache, queue)
+        self._relisted: set[Resource] = set()
+        self._asked = asyncio.Event()
+        self.synced = False
+        """Whether the cache has held everything there was at some moment since the start."""
+
+    def relisted(self, resource: Resource) -> None:
+        """A watch has listed its kind anew: deletions in between were not told and are looked for soon."""
+        if self.synced and resource not in self._relisted:
+            self._relisted.add(resource)
+            self._asked.set()
+
+    def relist_all(self) -> None:
+        """The watches have started anew, all of them."""
+        for resource in WATCHED:
+            self.relisted(resource)
+
+    async def run(self) -> None:
+        """Fill in at the start, then compare whenever asked to and at random times, until cancelled."""
+        await self.catch_up()
+        while True:
+            wait = random.uniform(self._settings.resync_min, self._settings.resync_max)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._asked.wait()
+                    await asyncio.sleep(RELIST_DELAY)
+            except TimeoutError:
+                self._clear()
+                await self.catch_up()
+                for key in self._cache.keys():  # noqa: SIM118 -- not a mapping
+                    self._queue.add(key)
+            else:
+                await self.catch_up(self._clear())
+
+    async def catch_up(self, resources: Iterable[Resource] = WATCHED) -> None:
+        """Return once the cache holds all that the API server held when this was called, and nothing gone.
+
+        While the API server does not answer this waits, and says what for.
+        """
+        resources = tuple(resources)
+        delay = FIRST_DELAY
+        while True:
+            try:
+                for resource in resources:
+                    await self._compare(resource)
+            except ApiError as error:
+                log.warning("the cache cannot be compared with the cluster, next attempt in %.0f s: %s", delay, error)
+                await asyncio.sleep(max(delay, error.retry_after or 0.0))
+                delay = min(delay * 2, LAST_DELAY)
+            else:
+                break
+        if resources == WATCHED and not self.synced:
+            self.synced = True
+            log.info("the cache holds %d ModelDeployments and is in step with the cluster", len(self._cache.keys()))
+
+    async def _compare(self, resource: Resource) -> None:
+        """Mend one kind: drop what is gone, wait for what is missing."""
+        lagging: list[_Lag] = []
+        for namespace in self._namespaces(resource):
+            listed, version = await self._reader.snapshot(
+                resource, namespace, selector=selector_of(resource, self._settings), metadata_only=True
+            )
+            present = set()
+            for obj in listed:
+                meta = obj["metadata"]
+                place = (meta.get("namespace", ""), meta["name"])
+                present.add(place)
+                lagging.append(_Lag(resource, *place, meta["uid"], version_of(obj)))
+            self._purge(resource, namespace, present, version)
+        await self._wait_for(lagging)
+
+    def _namespaces(self, resource: Resource) -> tuple[str | None, ...]:
+        return (self._settings.watch_namespaces if resource.namespaced else ()) or (None,)
+
+    def _purge(self, resource: Resource, namespace: str | None, present: set[tuple[str, str]], version: int) -> None:
+        gone = 0
+        for obj in self._cache.all(resource):
+            meta = obj["metadata"]
+            place = (meta.get("namespace", ""), meta["name"])
+            if namespace is not None and place[0] != namespace:
+                continue
+            if place not in present and version_of(obj) <= version:
+                obj = {**obj, "metadata": {**meta, "resourceVersion": str(version)}}
+                self._feed.seen(resource, "DELETED", obj)
+                gone += 1
+        if gone:
+            log.info("%d %s were deleted without a word from the watch", gone, resource.plural)
+
+    async def _wait_for(self, lagging: list[_Lag]) -> None:
+        loop = asyncio.get_running_loop()
+        lagging = [lag for lag in lagging if self._lags(lag)]
+        progress = loop.time()
+        while lagging:
+            await asyncio.sleep(POLL)
+            left = [lag for lag in lagging if self._lags(lag)]
+            if len(left) < len(lagging):
+                progress = loop.time()
+            elif loop.time() - progress >= STALLED:
+                log.warning("%d %s are missing in the watch and read one by one", len(left), left[0].resource.plural)
+                for lag in left:
+                    await self._fetch(lag)
+                left = [lag for lag in left if self._lags(lag)]
+                progress = loop.time()
+            lagging = left
+
+    def _lags(self, lag: _Lag) -> bool:
+        known = self._cache.get(lag.resource, lag.namespace, lag.name)
+        return (known is None or version_of(known) < lag.version) and not self._cache.buried(lag.uid, lag.version)
+
+    async def _fetch(self, lag: _Lag) -> None:
+        live = await self._reader.get(lag.resource, lag.namespace or None, lag.name)
+        if live is None:
+            meta = {"uid": lag.uid, "name": lag.name, "resourceVersion": str(lag.version)}
+            if lag.namespace:
+                meta["namespace"] = lag.namespace
+            self._feed.seen(lag.resource, "DELETED", {"metadata": meta})
+        else:
+            self._feed.seen(lag.resource, "MODIFIED", live)
+
+    def _clear(self) -> tuple[Resource, ...]:
+        self._asked.clear()
+        asked = tuple(self._relisted)
+        self._relisted.clear()
+        return asked
