@@ -110,6 +110,7 @@ class Rollout(ApiModel):
             "progressDeadline: must be longer than minReadySeconds, or no pod could be available in time: raise "
             "progressDeadline or lower minReadySeconds",
             field=".progressDeadline",
+            shown="self.progressDeadline",
         ),
         Rule(
             "self.promotion != 'Manual' || self.strategy != 'RollingUpdate'",

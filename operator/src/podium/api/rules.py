@@ -40,11 +40,13 @@ ENV_VAR: Final = (
         f"!self.name.startsWith('{ENV_PREFIX}')",
         f"env: names that begin with {ENV_PREFIX} are set by Podium: choose another name",
         field=".name",
+        shown="self.name",
     ),
     Rule(
         r"self.name.matches(r'^[!-<>-~]+$')",
         "env: name must be of printable ASCII characters without spaces and =, such as LOG_LEVEL",
         field=".name",
+        shown="self.name",
     ),
     Rule(
         "!has(self.valueFrom) || !has(self.value) || self.value == ''",
@@ -71,11 +73,13 @@ VOLUME: Final = (
         r"self.name.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
         "volumes: name must be of lower-case letters, digits and -, beginning and ending with a letter or digit",
         field=".name",
+        shown="self.name",
     ),
     Rule(
         f"!self.name.startsWith('{VOLUME_PREFIX}')",
         f"volumes: names that begin with {VOLUME_PREFIX} are Podium's own: choose another name",
         field=".name",
+        shown="self.name",
     ),
 )
 VOLUME_MOUNT: Final = (
@@ -84,16 +88,19 @@ VOLUME_MOUNT: Final = (
         r"self.mountPath.matches(r'^(/([^/:.][^/:]*|\.[^/:.][^/:]*|\.\.[^/:]+))+$')",
         "volumeMounts: mountPath must be an absolute path such as /data, without :, . or .. segments and / at its end",
         field=".mountPath",
+        shown="self.mountPath",
     ),
     Rule(
         "!(self.mountPath in ['/tmp', '/models']) && !self.mountPath.startsWith('/models/')",
         "volumeMounts: mountPath /tmp and all of /models are Podium's own: choose another path",
         field=".mountPath",
+        shown="self.mountPath",
     ),
     Rule(
         "!has(self.subPath) || !has(self.subPathExpr)",
         "volumeMounts: set subPath or subPathExpr, not both",
         field=".subPathExpr",
+        shown="self.subPathExpr",
     ),
 )
 
@@ -112,7 +119,7 @@ _OWN_DOMAIN: Final = f"key.matches(r'^([^/]+\\.)?{names.GROUP.replace('.', '[.]'
 LABELS: Final = (
     Rule(
         "self.all(key, !format.qualifiedName().validate(key).hasValue())",
-        "labels: each key must be a label's name, such as team or example.com/team",
+        "labels: each key must be a label's name, such as team or example.com/team: correct it",
     ),
     Rule(
         "self.all(key, !format.labelValue().validate(self[key]).hasValue())",
@@ -122,28 +129,27 @@ LABELS: Final = (
 OWN_LABELS: Final = (
     *LABELS,
     Rule(
-        f"!self.exists(key, {_OWN_DOMAIN})",
+        f"self.all(key, !{_OWN_DOMAIN})",
         f"labels: keys of {names.GROUP} are written by Podium: choose a domain of your own",
     ),
     Rule(
-        f"!self.exists(key, key in {list(RESERVED_LABELS)})",
+        f"self.all(key, !(key in {list(RESERVED_LABELS)}))",
         f"labels: {' and '.join(RESERVED_LABELS)} are written by Podium: leave them out",
     ),
 )
 OWN_ANNOTATIONS: Final = (
     Rule(
         "self.all(key, !format.qualifiedName().validate(key.lowerAscii()).hasValue())",
-        "annotations: each key must be an annotation's name, such as note or example.com/note",
+        "annotations: each key must be an annotation's name, such as note or example.com/note: correct it",
     ),
     Rule(
-        f"!self.exists(key, {_OWN_DOMAIN})",
+        f"self.all(key, !{_OWN_DOMAIN})",
         f"annotations: keys of {names.GROUP} are written by Podium: choose a domain of your own",
     ),
     Rule(
-        "!self.exists(key, " + " || ".join(f"key.startsWith('{start}')" for start in RESERVED_ANNOTATIONS) + ")",
+        "self.all(key, !(" + " || ".join(f"key.startsWith('{start}')" for start in RESERVED_ANNOTATIONS) + "))",
         "annotations: keys of "
         + " and ".join(start.rstrip("/") for start in RESERVED_ANNOTATIONS)
-        + " loosen the security "
-        "profile and are refused: leave them out",
+        + " loosen the security profile and are refused: leave them out",
     ),
 )

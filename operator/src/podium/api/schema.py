@@ -16,20 +16,22 @@ JsonSchema = dict[str, Any]
 class Rule:
     """A CEL rule of the API server and the sentence that it answers with: what is wrong and the way out.
 
-    `self` in it is the value that the rule stands at. `field` points the error at a field below it. `expression` makes
-    the sentence instead, in CEL, where it must name a value.
+    `self` in it is the value that the rule stands at. `field` points the error at a field below it; the API server
+    then shows no value, so that `shown`, a CEL expression, is added to the sentence (a text of bounded length: numbers as
+    text and keys of maps are beyond the API server's budget). `expression` is the whole sentence where that does not do.
     """
 
     rule: str
     message: str
     field: str = ""
+    shown: str = ""
     expression: str = ""
 
     def wire(self) -> JsonSchema:
         """As an entry of x-kubernetes-validations."""
         entry = {"rule": self.rule, "message": self.message}
-        if self.expression:
-            entry["messageExpression"] = self.expression
+        if self.expression or self.shown:
+            entry["messageExpression"] = self.expression or f'"{self.message} (now " + {self.shown} + ")"'
         if self.field:
             entry["fieldPath"] = self.field
         return entry
