@@ -17,8 +17,8 @@ class Rule:
     """A CEL rule of the API server and the sentence that it answers with: what is wrong and the way out.
 
     `self` in it is the value that the rule stands at. `field` points the error at a field below it; the API server
-    then shows no value, so that `shown`, a CEL expression, is added to the sentence (a text of bounded length: numbers as
-    text and keys of maps are beyond the API server's budget). `expression` is the whole sentence where that does not do.
+    then shows no value, so that `shown`, a CEL expression, is added to the sentence (a text of bounded length: numbers
+    as text and keys of maps are beyond its budget). `expression` is the whole sentence where that does not do.
     """
 
     rule: str
