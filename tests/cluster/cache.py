@@ -1,4 +1,4 @@
-"""What is built once and used by every cluster: kept outside the work tree, named by the hash of what it is built from."""
+"""What is built once for all clusters: kept outside the work tree, named by the hash of what it is built from."""
 
 import fcntl
 import hashlib
@@ -53,8 +53,9 @@ def _walk(files: Iterable[Path]) -> Iterator[Path]:
 def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
     """The folder `<cache>/<name>-<key>`, filled by `make` if it is not there yet.
 
-    `make` gets an empty folder beside it, which is renamed once `make` returns: a killed build leaves nothing that looks
-    finished. Two callers at once build once. Older folders of the same name that nobody used for 14 days are removed.
+    `make` gets an empty folder beside it, which is renamed once `make` returns: a killed build leaves nothing
+    that looks finished. Two callers at once build once. Older folders of
+    the same name that nobody used for 14 days are removed.
     """
     target = cache_folder() / f"{name}-{key}"
     if not target.exists():
@@ -75,3 +76,12 @@ def _forget_old(name: str, keep: Path) -> None:
     for other in cache_folder().glob(f"{name}-" + "[0-9a-f]" * 12):
         if other != keep and other.stat().st_mtime < limit:
             shutil.rmtree(other, ignore_errors=True)
+
+
+def log_file(name: str) -> Path:
+    """A new, empty log of a build."""
+    folder = cache_folder() / "logs"
+    folder.mkdir(exist_ok=True)
+    log = folder / f"{name}.log"
+    log.write_text("")
+    return log

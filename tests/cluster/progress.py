@@ -1,4 +1,4 @@
-"""One line for each thing that takes time: what it is, how long it takes as a rule, how long it took, and why it failed."""
+"""A line for each thing that takes time: what it is, how long as a rule, how long it took, and why it failed."""
 
 import subprocess
 import sys

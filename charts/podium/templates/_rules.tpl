@@ -5,7 +5,7 @@
   verbs: [get, list, watch]
 - apiGroups: [podium.dev]
   resources: [modeldeployments/status]
-  verbs: [patch, update]
+  verbs: [update]
 - apiGroups: [podium.dev]
   resources: [modeldeployments/finalizers]
   verbs: [update]

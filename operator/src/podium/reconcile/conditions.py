@@ -173,7 +173,7 @@ def draining(facts: Facts) -> Verdict | None:
 
 def rolled_back(facts: Facts) -> Verdict | None:
     """The spec asks for a revision that was rolled back; the champion serves."""
-    s, rejected, champion = facts.situation, facts.situation.rejected, facts.situation.champion
+    rejected, champion = facts.situation.rejected, facts.situation.champion
     if rejected is None or champion is None:
         return None
     way = f'put spec back, or podium.dev/command="retry {rejected.name} $(date +%s)"'

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from podium import names
-from podium.api.v1alpha1 import InvalidSpec, ModelDeploymentSpec
+from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.build.fetch import Fetcher
 from podium.build.owner import Owner
 from podium.build.revision import Revision, revision_of
@@ -133,10 +133,8 @@ class Observer:
         seen = Observed(obj, owner, children)
         try:
             version = (owner.uid, seen.generation)
-            spec = memory.once("spec", version, lambda: ModelDeploymentSpec.parse(obj))
+            spec = memory.once("spec", version, lambda: ModelDeploymentSpec.parse(obj.get("spec") or {}))
             return self._with_situation(key, seen, spec, memory, now)
-        except InvalidSpec as error:
-            return replace(seen, invalid=f"spec.{error}" if not str(error).startswith("spec") else str(error))
         except ValueError as error:
             return replace(seen, invalid=str(error))
 

@@ -215,7 +215,7 @@ def _note(mark: Mark, before: RevisionState) -> Note:
 
 def _start(deciding: _Deciding, observed: Observed, verdict: Start, now: datetime, fetcher: Fetcher) -> None:
     situation, owner = deciding.situation, observed.owner
-    runtime = ModelRuntimeSpec.parse(observed.runtime or {})
+    runtime = ModelRuntimeSpec.parse((observed.runtime or {}).get("spec", {}))
     number = max((r.number for r in situation.revisions), default=0) + 1
     taken = {r.name for r in situation.revisions}
     collisions = 0

@@ -141,7 +141,7 @@ def propose(owner: Owner, spec: ModelDeploymentSpec, runtime: Object | None, fet
         )
         return Proposal(inputs, version, reason="RuntimeNotFound", message=message)
     try:
-        resolved = resolve(owner, spec, ModelRuntimeSpec.parse(runtime), fetcher, number=0)
+        resolved = resolve(owner, spec, ModelRuntimeSpec.parse(runtime["spec"]), fetcher, number=0)
     except Unresolvable as error:
         return Proposal(inputs, version, reason=error.reason, message=error.message)
     except ValueError as error:
