@@ -1,0 +1,251 @@
+"""The chart: what it renders, what it refuses, and that what is copied into it is what it was copied from."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from podium.api.v1alpha1 import ModelRuntimeSpec
+from tests.cluster import binaries
+from tests.unit.build.restricted import violations
+from tests.unit.helm import CHART, NAMESPACE, helm, of_kind, refused, render
+
+
+def only(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (item,) = of_kind(objects, kind)
+    return item
+
+
+def operator(*values: str) -> dict[str, Any]:
+    """The operator's pod template."""
+    template: dict[str, Any] = only(render(*values), "Deployment")["spec"]["template"]
+    return template
+
+
+def arguments(*values: str) -> list[str]:
+    (container,) = operator(*values)["spec"]["containers"]
+    return list(container["args"])
+
+
+def runtimes(*values: str) -> dict[str, dict[str, Any]]:
+    """The built-in ModelRuntimes in the ConfigMap, by name."""
+    data = only(render(*values), "ConfigMap")["data"]["runtimes.yaml"]
+    return {item["metadata"]["name"]: item for item in yaml.safe_load_all(data)}
+
+
+def test_the_chart_is_linted_and_packaged(tmp_path: Path) -> None:
+    assert helm("lint", "--strict", CHART).returncode == 0
+    packaged = helm("package", CHART, "--destination", tmp_path)
+    assert packaged.returncode == 0, packaged.stderr
+    assert helm("template", next(tmp_path.glob("podium-*.tgz"))).returncode == 0
+
+
+def test_the_charts_crds_are_the_generated_ones_byte_for_byte() -> None:
+    generated = {path.name: path.read_bytes() for path in Path("crds").glob("*.yaml")}
+
+    assert generated
+    assert {path.name: path.read_bytes() for path in (CHART / "files/crds").glob("*.yaml")} == generated
+
+
+def test_the_crds_are_rendered_unchanged_and_outlive_the_release() -> None:
+    rendered = {item["metadata"]["name"]: item for item in of_kind(render(), "CustomResourceDefinition")}
+
+    sources = [yaml.safe_load(path.read_text()) for path in Path("crds").glob("*.yaml")]
+    assert set(rendered) == {source["metadata"]["name"] for source in sources}
+    for source in sources:
+        made = rendered[source["metadata"]["name"]]
+        assert made["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+        assert made["spec"] == source["spec"]
+
+
+def test_crds_can_be_left_out() -> None:
+    assert of_kind(render("crds.install=false"), "CustomResourceDefinition") == []
+
+
+def test_the_operators_pods_meet_the_restricted_standard() -> None:
+    pod = operator()["spec"]
+
+    assert violations(pod) == []
+    assert all(container["securityContext"]["readOnlyRootFilesystem"] for container in pod["containers"])
+
+
+def test_the_operator_is_told_where_to_look() -> None:
+    assert "--watch-namespaces=" in arguments()
+    assert "--watch-namespaces=team-a,team-b" in arguments("watchNamespaces={team-a,team-b}")
+    assert "--selector=tier=gold" in arguments("selector=tier=gold")
+    assert f"--lease-namespace={NAMESPACE}" in arguments()
+    assert "--fetcher-image=podium/serving:0.1.0" in arguments()
+
+
+def test_further_settings_become_arguments() -> None:
+    assert "--crash-grace=2.5" in arguments("settings.crash-grace=2.5")
+    assert "--lease-duration=12" in arguments("settings.lease-duration=12")
+
+
+def test_probes_and_metrics_are_where_the_operator_serves_them() -> None:
+    (container,) = operator()["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+
+    assert {"--health-port=8081", "--metrics-port=8080"} <= set(container["args"])
+    assert ports == {"metrics": 8080, "health": 8081}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "health"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "health"}
+    assert only(render(), "Service")["spec"]["ports"][0]["targetPort"] == "metrics"
+
+
+def test_two_replicas_spread_over_nodes_and_are_evicted_one_by_one() -> None:
+    assert only(render(), "Deployment")["spec"]["replicas"] == 2
+    assert operator()["spec"]["topologySpreadConstraints"][0]["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert only(render(), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    assert of_kind(render("podDisruptionBudget.enabled=false"), "PodDisruptionBudget") == []
+
+
+def test_the_built_in_runtimes_are_valid_labelled_and_have_the_images_of_the_values() -> None:
+    made = runtimes("image.registry=mirror.example", "image.tag=1.2.3")
+
+    assert made["onnxruntime"]["spec"]["image"] == "mirror.example/podium/serving:1.2.3"
+    assert made["torchserve"]["spec"]["image"] == "mirror.example/pytorch/torchserve:0.12.0-cpu"
+    for item in made.values():
+        assert item["metadata"]["labels"] == {"podium.dev/builtin": "true"}
+        ModelRuntimeSpec.parse(item["spec"])
+
+
+def test_rendering_changes_nothing_of_a_runtime_but_its_image() -> None:
+    source = {
+        item["metadata"]["name"]: item for item in yaml.safe_load_all((CHART / "files/runtimes.yaml").read_text())
+    }
+
+    assert runtimes("image.tag=0.1.0") == source
+
+
+def test_the_operator_restarts_when_the_runtimes_change() -> None:
+    digests = {
+        operator(*values)["metadata"]["annotations"]["podium.dev/runtimes-digest"] for values in ((), ("image.tag=x",))
+    }
+
+    assert len(digests) == 2
+    assert "--runtimes-file=/etc/podium/runtimes.yaml" in arguments()
+
+
+@pytest.mark.parametrize("values", [("watchNamespaces={a}",), ("runtimes.install=false",)])
+def test_without_the_right_or_the_wish_the_operator_applies_no_runtime(values: tuple[str, ...]) -> None:
+    assert of_kind(render(*values), "ConfigMap") == []
+    assert not any("--runtimes-file" in argument for argument in arguments(*values))
+
+
+def test_images_come_from_the_registry_and_with_the_secrets_of_the_values() -> None:
+    pod = operator("image.registry=mirror.example/x/", "image.tag=dev", "imagePullSecrets[0].name=pull")["spec"]
+
+    assert pod["containers"][0]["image"] == "mirror.example/x/podium/operator:dev"
+    assert "--fetcher-image=mirror.example/x/podium/serving:dev" in pod["containers"][0]["args"]
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+
+
+def test_the_network_policy_is_there_when_asked_for() -> None:
+    assert of_kind(render(), "NetworkPolicy") == []
+    policy = only(render("networkPolicy.enabled=true", "networkPolicy.apiServerPorts={6443}"), "NetworkPolicy")
+
+    labels = operator()["metadata"]["labels"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, 6443]
+
+
+def test_two_releases_in_one_cluster_share_no_name() -> None:
+    def named(release: str) -> set[tuple[str, str, str]]:
+        result = helm(
+            "template", release, CHART, "--namespace", release, "--set", "crds.install=false,rbac.aggregate=false"
+        )
+        return {
+            (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])
+            for item in yaml.safe_load_all(result.stdout)
+            if item
+        }
+
+    assert named("one")
+    assert not named("one") & named("two")
+
+
+def leaves(schema: dict[str, Any], path: str = "") -> list[str]:
+    """Paths of the schema's objects that a values file may fill with fields of the chart's own."""
+    found = [path] if schema.get("properties") else []
+    for name, child in schema.get("properties", {}).items():
+        found += leaves(child, f"{path}.{name}" if path else name)
+    return found
+
+
+@pytest.mark.parametrize("path", leaves(json.loads((CHART / "values.schema.json").read_text())))
+def test_an_unknown_value_is_refused_at_every_level(path: str) -> None:
+    message = refused(f"{path}.typo=1" if path else "typo=1")
+
+    assert "additional properties 'typo' not allowed" in message
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["replicas=many", "logLevel=loud", "image.pullPolicy=Sometimes", "watchNamespaces={Team}", "crds.install=maybe"],
+)
+def test_a_wrong_value_is_refused_by_name(value: str) -> None:
+    assert value.partition("=")[0].replace(".", "/") in refused(value)
+
+
+def test_every_default_is_in_the_schema_and_every_field_of_the_schema_has_a_default() -> None:
+    def fields(schema: dict[str, Any], values: dict[str, Any], path: str) -> None:
+        known = set(schema.get("properties", {})) - {"global"}
+        assert set(values) == known, path
+        for name in known:
+            child = schema["properties"][name]
+            if child.get("properties") and path + name != "resources":
+                fields(child, values[name], f"{path}{name}.")
+
+    fields(
+        json.loads((CHART / "values.schema.json").read_text()), yaml.safe_load((CHART / "values.yaml").read_text()), ""
+    )
+
+
+def test_the_notes_say_what_is_left_to_do() -> None:
+    def notes(*values: str) -> str:
+        sets = [part for value in values for part in ("--set", value)]
+        return helm("install", "podium", CHART, "--dry-run=client", "--namespace", NAMESPACE, *sets).stdout
+
+    assert "every namespace" in notes()
+    assert "runtimes.yaml" not in notes().partition("NOTES:")[2]
+    assert "runtimes.yaml" in notes("watchNamespaces={a}").partition("NOTES:")[2]
+    assert "crds.yaml" in notes("crds.install=false").partition("NOTES:")[2]
+
+
+def test_the_table_of_values_is_up_to_date() -> None:
+    result = subprocess.run(
+        [sys.executable, "charts/values_table.py", "--check"], capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_value_without_a_description_is_noticed(tmp_path: Path) -> None:
+    shutil.copytree("charts", tmp_path / "charts")
+    values = tmp_path / "charts/podium/values.yaml"
+    values.write_text(values.read_text() + "\nmystery: 1\n")
+
+    result = subprocess.run(
+        [sys.executable, tmp_path / "charts/values_table.py"], capture_output=True, text=True, check=False
+    )
+
+    assert "mystery has no comment above it" in result.stderr
+
+
+def test_the_plain_manifests_hold_the_whole_chart_and_nothing_of_helm(tmp_path: Path) -> None:
+    command = [sys.executable, "charts/install_yaml.py", "--helm", str(binaries.helm()), "--output", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    files = {path.name: list(yaml.safe_load_all(path.read_text())) for path in tmp_path.iterdir()}
+
+    assert set(files) == {"install.yaml", "crds.yaml", "runtimes.yaml"}
+    assert files["install.yaml"][0]["kind"] == "Namespace"
+    assert sorted(item["kind"] for item in files["install.yaml"][1:]) == sorted(item["kind"] for item in render())
+    assert {item["metadata"]["name"] for item in files["runtimes.yaml"]} == {"onnxruntime", "torchserve"}
+    assert [item["kind"] for item in files["crds.yaml"]] == ["CustomResourceDefinition"] * 2
+    assert "helm" not in (tmp_path / "install.yaml").read_text().lower()

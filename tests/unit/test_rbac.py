@@ -1,0 +1,126 @@
+"""The operator's rights: docs/security.md's table is the truth, and the chart grants it, no more and no less."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.helm import NAMESPACE, of_kind, render
+
+Right = tuple[str, str, str]
+"""API group, resource, verb."""
+
+PLACES = {"everywhere", "cluster", "cluster, unless watchNamespaces", "own namespace"}
+NAMESPACES = ("watchNamespaces={team-a,team-b}",)
+
+
+def table() -> dict[str, set[Right]]:
+    """The documented rights by where they hold."""
+    rights: dict[str, set[Right]] = {place: set() for place in PLACES}
+    for line in Path("docs/security.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 5 and cells[0] not in ("API group", "---"):
+            group, resource, verbs, where, why = cells
+            assert why
+            rights[where.replace("`", "")] |= {
+                ("" if group == "core" else group, resource, verb) for verb in verbs.split()
+            }
+    return rights
+
+
+def rights_of(roles: Iterable[dict[str, Any]]) -> set[Right]:
+    return {
+        (group, resource, verb)
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def roles(objects: list[dict[str, Any]], kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
+    """The operator's own, those that people aggregate aside."""
+    return [
+        role
+        for role in of_kind(objects, kind)
+        if role["metadata"].get("namespace") == namespace
+        and not any(key.startswith("rbac.authorization.k8s.io/aggregate") for key in role["metadata"]["labels"])
+    ]
+
+
+def test_the_table_is_read() -> None:
+    assert all(table()[place] for place in PLACES)
+
+
+def test_cluster_wide_the_chart_grants_the_table() -> None:
+    rights, objects = table(), render()
+
+    cluster = rights["everywhere"] | rights["cluster"] | rights["cluster, unless watchNamespaces"]
+    assert rights_of(roles(objects, "ClusterRole")) == cluster
+    assert rights_of(roles(objects, "Role", NAMESPACE)) == rights["own namespace"]
+    assert len(of_kind(objects, "Role")) == 1
+
+
+def test_in_namespaced_mode_all_but_reading_runtimes_is_granted_in_those_namespaces_alone() -> None:
+    rights, objects = table(), render(*NAMESPACES)
+
+    assert rights_of(roles(objects, "ClusterRole")) == rights["cluster"]
+    for namespace in ("team-a", "team-b"):
+        assert rights_of(roles(objects, "Role", namespace)) == rights["everywhere"]
+    assert rights_of(roles(objects, "Role", NAMESPACE)) == rights["own namespace"]
+    assert len(of_kind(objects, "Role")) == 3
+
+
+@pytest.mark.parametrize("values", [(), NAMESPACES])
+def test_no_role_reads_secrets_or_can_give_itself_more(values: tuple[str, ...]) -> None:
+    objects = render(*values)
+
+    for group, resource, verb in rights_of(of_kind(objects, "Role") + of_kind(objects, "ClusterRole")):
+        assert "*" not in (group, resource, verb)
+        assert verb not in ("escalate", "bind", "impersonate")
+        assert not resource.startswith("secrets")
+        assert resource not in ("serviceaccounts/token", "pods/exec", "pods/attach")
+        assert group not in ("rbac.authorization.k8s.io", "authentication.k8s.io")
+
+
+@pytest.mark.parametrize("values", [(), NAMESPACES])
+def test_every_role_is_bound_to_the_operator_and_to_nothing_else(values: tuple[str, ...]) -> None:
+    objects = render(*values)
+    (account,) = of_kind(objects, "ServiceAccount")
+    bindings = of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding")
+
+    for binding in bindings:
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": NAMESPACE}
+        ]
+    bound = {(item["roleRef"]["kind"], item["roleRef"]["name"], item["metadata"].get("namespace")) for item in bindings}
+    own = [*roles(objects, "ClusterRole"), *of_kind(objects, "Role")]
+    assert bound == {(role["kind"], role["metadata"]["name"], role["metadata"].get("namespace")) for role in own}
+
+
+def test_the_lease_is_read_and_written_by_its_name_alone() -> None:
+    (role,) = roles(render(), "Role", NAMESPACE)
+    (deployment,) = of_kind(render(), "Deployment")
+    (name,) = re.findall(
+        r"--lease-name=(\S+)", " ".join(deployment["spec"]["template"]["spec"]["containers"][0]["args"])
+    )
+
+    named = {verb for rule in role["rules"] if rule.get("resourceNames") == [name] for verb in rule["verbs"]}
+    unnamed = {verb for rule in role["rules"] if "resourceNames" not in rule for verb in rule["verbs"]}
+    assert named == {"get", "update"}
+    assert unnamed == {"create"}  # a name cannot restrict it
+
+
+def test_people_get_model_deployments_through_the_roles_they_have() -> None:
+    people = {role["metadata"]["name"]: role for role in of_kind(render(), "ClusterRole") if "rules" in role}
+
+    edit, view = people["podium-edit"], people["podium-view"]
+    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"] == "true"
+    assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+    assert {verb for _, _, verb in rights_of([view])} == {"get", "list", "watch"}
+    assert ("podium.dev", "modeldeployments", "create") in rights_of([edit])
+    assert not any(resource == "modelruntimes" for _, resource, _ in rights_of([edit]))
