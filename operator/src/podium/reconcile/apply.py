@@ -49,7 +49,8 @@ class Report:
     """Sentences on fields that another writer keeps changing back."""
     terminating: bool = False
     """The namespace is going: nothing more is to be done, nor to be said."""
-    writes: int = 0
+    removed: int = 0
+    """Children deleted: nothing but another look tells what that made room for."""
 
 
 Emit = Callable[[Note], None]
@@ -223,7 +224,7 @@ class _Pass:
         if resource is SERVICES and controller_of(live) != self._observed.owner.uid:
             return
         await self._client.delete(resource, self._observed.owner.namespace, name, uid=live["metadata"]["uid"])
-        self.report.writes += 1
+        self.report.removed += 1
         self._memories.pop((resource, name), None)
         self._cache.drop(resource, live)
 
@@ -236,7 +237,6 @@ class _Pass:
         )
 
     def _wrote(self, resource: Resource, answer: Object) -> None:
-        self.report.writes += 1
         self._live[(resource, answer["metadata"]["name"])] = answer
         self._cache.put(resource, answer)
 

@@ -85,6 +85,8 @@ class Reconciler:
         await self._write_status(observed, status)
         if report.refused is not None:
             return REFUSED_RETRY
+        if report.removed:
+            return 0.0
         return (planned.wake_at - now).total_seconds() if planned.wake_at else None
 
     async def _write_status(self, observed: Observed, status: Object) -> None:

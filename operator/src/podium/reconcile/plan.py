@@ -95,26 +95,20 @@ class _Deciding:
 
     situation: Situation
     revisions: dict[str, Revision]
-    created: dict[str, Object] = field(default_factory=dict)
-    marked: dict[str, dict[str, str]] = field(default_factory=dict)
-    order: list[str] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     hold: Hold | None = None
     refusal: Refuse | None = None
 
     def write(self, revision: str, annotations: dict[str, str]) -> None:
-        if revision in self.created:
-            self.created[revision]["metadata"]["annotations"].update(annotations)
-            return
-        if revision not in self.marked:
-            self.order.append(revision)
-        self.marked.setdefault(revision, {}).update(annotations)
-
-    def decisions(self) -> tuple[Decision, ...]:
-        return tuple(
-            Create(self.created[name]) if name in self.created else Annotate(name, self.marked[name])
-            for name in self.order
-        )
+        """One write for decisions on one revision in a row; what lies between two of them stays between them."""
+        match self.decisions[-1] if self.decisions else None:
+            case Create(obj) if obj["metadata"]["name"] == revision:
+                obj["metadata"]["annotations"].update(annotations)
+            case Annotate(name, earlier) if name == revision:
+                earlier.update(annotations)
+            case _:
+                self.decisions.append(Annotate(revision, annotations))
 
 
 def plan(observed: Observed, now: datetime, fetcher: Fetcher) -> Plan | None:
@@ -129,7 +123,7 @@ def plan(observed: Observed, now: datetime, fetcher: Fetcher) -> Plan | None:
     return Plan(
         situation=situation,
         sizes=wanted,
-        decisions=deciding.decisions(),
+        decisions=tuple(deciding.decisions),
         services=_services(observed.owner, situation, wanted, deciding.revisions),
         released=tuple(
             (HPAS, name)
@@ -238,8 +232,7 @@ def _start(deciding: _Deciding, observed: Observed, verdict: Start, now: datetim
         token=verdict.token,
     )
     obj = controller_revision(owner, revision, {names.ANNOTATION_ROLLOUT: record.to_json()})
-    deciding.created[revision.name] = obj
-    deciding.order.append(revision.name)
+    deciding.decisions.append(Create(obj))
     deciding.revisions[revision.name] = revision
     state = RevisionState(
         name=revision.name,
