@@ -1,0 +1,164 @@
+"""What the client does wrong is a 400 with a sentence that names the input, what was expected and what was given."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from tests.unit.serving.harness import Server, model_bytes, serving, tensor
+
+
+def x(**changes: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
+    return {name: value for name, value in (given | changes).items() if value is not ...}
+
+
+REFUSALS: list[tuple[object, str]] = [
+    (b"", "the body is not valid JSON"),
+    (b'{"inputs": [NaN]}', "the body is not valid JSON"),
+    (b"\xff\xfe", "the body is not valid JSON"),
+    ([], "the body must be a JSON object, given a list"),
+    ({}, "inputs must be a list of objects, given null"),
+    ({"inputs": [3]}, "inputs[0] must be an object, given a whole number"),
+    ({"inputs": [x(name=...)]}, "inputs[0].name must be a string, given null"),
+    ({"inputs": []}, "input 'x': missing; expected datatype FP32 and shape [-1, 2]"),
+    ({"inputs": [x(), x(name="y")]}, "input 'y': the model has no such input; it takes 'x'"),
+    ({"inputs": [x(), x()]}, "input 'x': given 2 times, expected once"),
+    ({"inputs": [x(datatype="FP64")]}, "input 'x': expected datatype FP32, given 'FP64'"),
+    ({"inputs": [x(datatype=...)]}, "input 'x': expected datatype FP32, given None"),
+    ({"inputs": [x(shape=[2])]}, "input 'x': expected shape [-1, 2] (-1 is any size), given [2]"),
+    ({"inputs": [x(shape=[1, 3])]}, "input 'x': expected shape [-1, 2] (-1 is any size), given [1, 3]"),
+    ({"inputs": [x(shape=[-1, 2])]}, "input 'x': shape must be a list of whole numbers >= 0, given [-1, 2]"),
+    ({"inputs": [x(shape=[True, 2])]}, "input 'x': shape must be a list of whole numbers >= 0, given [True, 2]"),
+    ({"inputs": [x(shape="1,2")]}, "input 'x': shape must be a list of whole numbers >= 0, given '1,2'"),
+    ({"inputs": [x(data=...)]}, "input 'x': data must be a list, given null"),
+    ({"inputs": [x(data=7)]}, "input 'x': data must be a list, given a whole number"),
+    ({"inputs": [x(data=[1])]}, "input 'x': shape [1, 2] has 2 elements, data has 1"),
+    ({"inputs": [x(shape=[10**12, 2])]}, "input 'x': shape [1000000000000, 2] has 2000000000000 elements, data has 2"),
+    ({"inputs": [x(data=[[1], [2]])]}, "input 'x': expected data nested as shape [1, 2], given a list of 2 at depth 0"),
+    (
+        {"inputs": [x(data=[[1, 2, 3]])]},
+        "input 'x': expected data nested as shape [1, 2], given a list of 3 at depth 1",
+    ),
+    ({"inputs": [x(shape=[2, 2], data=[[1, 2], 3])]}, "input 'x': data is nested unevenly; expected shape [2, 2]"),
+    ({"inputs": [x(data=[1, [2]])]}, "input 'x': element 1 is [2] (a list); FP32 takes numbers"),
+    ({"inputs": [x(data=["1.5", 2])]}, "input 'x': element 0 is '1.5' (a string); FP32 takes numbers"),
+    ({"inputs": [x(data=[1, True])]}, "input 'x': element 1 is True (a boolean); FP32 takes numbers"),
+    (
+        {"inputs": [x(data=[1, 1e39])]},
+        "input 'x': element 1 is 1e+39 (a fraction); FP32 takes numbers within its range",
+    ),
+    ({"inputs": [x()], "outputs": [{"name": "z"}]}, "output 'z': the model has no such output; it gives 'x_out'"),
+    ({"inputs": [x()], "outputs": [{"name": "x_out"}] * 2}, "output 'x_out': asked for 2 times, expected once"),
+    ({"inputs": [x()], "outputs": 3}, "outputs must be a list of objects, given a whole number"),
+    ({"inputs": [x()], "id": 7}, "id must be a string, given a whole number"),
+    ({"inputs": [x()], "parameters": []}, "the request: parameters must be an object, given a list"),
+    ({"inputs": [x(parameters=1)]}, "input 'x': parameters must be an object, given a whole number"),
+    ({"inputs": [x(parameters={"binary_data_size": 8})]}, "'binary_data_size' belongs to the binary tensor extension"),
+    (
+        {"inputs": [x()], "parameters": {"binary_data_output": True}},
+        "'binary_data_output' belongs to the binary tensor",
+    ),
+    (
+        {"inputs": [x()], "outputs": [{"name": "x_out", "parameters": {"binary_data": True}}]},
+        "belongs to the binary tensor",
+    ),
+    ({"inputs": [x()], "outputs": [{"name": "x_out", "parameters": {"classification": 3}}]}, "does not offer"),
+]
+
+
+@pytest.mark.parametrize(("body", "sentence"), REFUSALS, ids=lambda value: str(value)[:60])
+def test_a_wrong_request_is_told_what_is_wrong(echo: Server, body: object, sentence: str) -> None:
+    answer = echo.infer(body)
+    assert answer.status == 400
+    assert set(answer.json) == {"error"}
+    assert sentence in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "element", "sentence"),
+    [
+        ("INT8", 128, "element 1 is 128 (a whole number); INT8 takes whole numbers from -128 to 127"),
+        ("INT64", 1.0, "element 1 is 1.0 (a fraction); INT64 takes whole numbers from"),
+        ("INT64", None, "element 1 is None (null); INT64 takes whole numbers"),
+        ("INT32", True, "element 1 is True (a boolean); INT32 takes whole numbers"),
+        ("UINT64", -1, "element 1 is -1 (a whole number); UINT64 takes whole numbers from 0 to 18446744073709551615"),
+        ("UINT8", "7", "element 1 is '7' (a string); UINT8 takes whole numbers from 0 to 255"),
+        ("BOOL", 1, "element 1 is 1 (a whole number); BOOL takes true and false"),
+        ("BYTES", 1, "element 1 is 1 (a whole number); BYTES takes strings"),
+        ("BYTES", None, "element 1 is None (null); BYTES takes strings"),
+        ("FP64", {}, "element 1 is {} (an object); FP64 takes numbers"),
+    ],
+)
+def test_no_element_is_converted_to_the_datatype(
+    all_types: Server, datatype: str, element: object, sentence: str
+) -> None:
+    good: dict[str, Any] = {"BOOL": False, "BYTES": "a"}
+    inputs = [
+        {"name": name, "shape": [1, 2], "datatype": name, "data": [good.get(name, 0)] * 2}
+        for name in (each["name"] for each in all_types.get("/v2/models/model").json["inputs"])
+    ]
+    assert all_types.infer({"inputs": inputs}).status == 200
+    for each in inputs:
+        if each["name"] == datatype:
+            each["data"] = [good.get(datatype, 0), element]
+    answer = all_types.infer({"inputs": inputs})
+    assert answer.status == 400
+    assert f"input '{datatype}': {sentence}" in answer.json["error"]
+
+
+def test_binary_requests_are_refused_by_name(echo: Server) -> None:
+    answer = echo.infer(b"{}\0\0\0\0", **{"Inference-Header-Content-Length": "2"})
+    assert answer.status == 400
+    assert "binary tensor extension" in answer.json["error"]
+
+
+def _gather(folder: Path, name: str, size: int) -> Path:
+    path = folder / name
+    table = helper.make_tensor("table", TensorProto.FLOAT, [size], [0.5] * size)
+    node = helper.make_node("Gather", ["table", "index"], ["y"])
+    path.write_bytes(
+        model_bytes([node], [tensor("index", TensorProto.INT64, ["n"])], [tensor("y", 1, ["n"])], (table,))
+    )
+    return path
+
+
+def test_an_input_that_the_model_cannot_compute_is_the_clients_fault_once_the_model_has_worked(folder: Path) -> None:
+    request = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}]}
+    with serving(_gather(folder, "table.onnx", 3)) as server:
+        answer = server.infer(request)
+    assert answer.status == 400
+    assert "the model cannot compute this input" in answer.json["error"]
+    assert "idx=99" in answer.json["error"]
+
+
+def test_a_model_that_has_never_worked_is_the_servers_fault(folder: Path) -> None:
+    request = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [0]}]}
+    with serving(_gather(folder, "empty-table.onnx", 0)) as server:
+        answer = server.infer(request)
+    assert answer.status == 500
+    assert "the model failed, and has not succeeded before" in answer.json["error"]
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+json_strings = st.text(st.characters(exclude_categories=("Cs",)), max_size=5)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(field=st.sampled_from(["name", "shape", "datatype", "data", "parameters"]), value=json_values)
+def test_no_input_whatever_makes_the_server_fail(echo: Server, field: str, value: object) -> None:
+    answer = echo.infer(json.dumps({"inputs": [x(**{field: value})]}).encode())
+    assert answer.status in (200, 400)
+    assert answer.status == 200 or answer.json["error"]
