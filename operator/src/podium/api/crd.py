@@ -100,8 +100,8 @@ def _object(description: str, properties: dict[str, Any]) -> dict[str, Any]:
         "description": description,
         "type": "object",
         "properties": {
-            "apiVersion": {"type": "string", "maxLength": 64},
-            "kind": {"type": "string", "maxLength": 64},
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
             "metadata": {"type": "object"},
             **properties,
         },

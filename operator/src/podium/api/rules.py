@@ -119,11 +119,11 @@ _OWN_DOMAIN: Final = f"key.matches(r'^([^/]+\\.)?{names.GROUP.replace('.', '[.]'
 LABELS: Final = (
     Rule(
         "self.all(key, !format.qualifiedName().validate(key).hasValue())",
-        "labels: each key must be a label's name, such as team or example.com/team: correct it",
+        "each key must be a label's name, such as team or example.com/team: correct it",
     ),
     Rule(
         "self.all(key, !format.labelValue().validate(self[key]).hasValue())",
-        "labels: each value must be at most 63 letters, digits, -, _ or ., beginning and ending with a letter or digit",
+        "each value must be at most 63 letters, digits, -, _ or ., beginning and ending with a letter or digit",
     ),
 )
 OWN_LABELS: Final = (
