@@ -230,7 +230,7 @@ class Crew:
             task.cancel()
         for outcome in await asyncio.gather(*self.tasks, return_exceptions=True):
             if isinstance(outcome, Exception):
-                log.error("a part of the operator failed: %r", outcome)
+                log.error("a part of the operator failed: %r", outcome, exc_info=outcome)
 
 
 async def until(stop: asyncio.Event, *crews: Crew) -> None:

@@ -165,7 +165,7 @@ class AioClient:
         query = dict(query)
         while True:
             page = await self._read("list", resource.plural, resource.path(namespace), query, accept)
-            found += page["items"]
+            found += page["items"] or ()  # an empty list may be null
             more = page["metadata"].get("continue")
             if not more:
                 return found, int(page["metadata"]["resourceVersion"])
