@@ -1,0 +1,56 @@
+"""The operator's shell around a reconciler that can be read at a glance: it counts in the status, and never rests.
+
+Run as `python -m tests.integration.shell_operator` with the operator's own arguments.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+
+from podium import app, telemetry
+from podium.__main__ import settings_from
+from podium.kube.client import KubeClient
+from podium.kube.events import Recorder
+from podium.kube.resources import MODEL_DEPLOYMENTS, PODS
+from podium.settings import Settings
+from podium.watch.cache import Cache
+from podium.watch.queue import Key
+
+log = logging.getLogger("podium.counting")
+
+RESTLESS = 0.2
+"""Seconds between two writes about one ModelDeployment whose annotation `restless` is set."""
+
+
+class Counting:
+    """Writes into status.message how many pods it sees and how often it was called; tells of what is gone."""
+
+    def __init__(self, cache: Cache, client: KubeClient, recorder: Recorder, settings: Settings) -> None:
+        self._cache, self._client, self._settings = cache, client, settings
+        self._recorder = recorder
+        self._calls: dict[Key, int] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass."""
+        obj = self._cache.get(MODEL_DEPLOYMENTS, *key)
+        if obj is None:
+            log.info("%s is gone", key)
+            return None
+        self._calls[key] = calls = self._calls.get(key, 0) + 1
+        pods = len(self._cache.owned(PODS, *key))
+        replicas = (obj.get("spec") or {}).get("replicas")
+        restless = "restless" in (obj["metadata"].get("annotations") or {})
+        message = f"replicas {replicas}, pods {pods}" + (f", call {calls}" if restless else "")
+        if (obj.get("status") or {}).get("message") != message:
+            status = {"message": message, "controller": self._settings.identity}
+            self._cache.put(MODEL_DEPLOYMENTS, await self._client.write_status(MODEL_DEPLOYMENTS, obj, status))
+            self._recorder.emit(obj, type="Normal", reason="Counted", note=message, action="Count")
+        log.debug("%s: %s", key, message)
+        return RESTLESS if restless else None
+
+
+if __name__ == "__main__":
+    settings = settings_from(sys.argv[1:], os.environ)
+    telemetry.log_to_stderr(settings.log_level)
+    asyncio.run(app.run(settings, Counting))
