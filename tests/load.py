@@ -1,0 +1,446 @@
+"""A client that puts steady load on a model and counts every request that failed or was answered wrongly.
+
+It runs as a process of its own, so that neither a busy test disturbs its clock nor it the test:
+
+    with Load("http://10.0.0.7/v2/models/digits/infer", questions, pick=("outputs", 0, "data", 0)) as load:
+        load.await_answers()
+        before = load.counts()
+        ...
+        assert not load.counts().since(before).failed
+
+Half of the requests go over connections that are kept alive, half over a new connection each. Nothing is tried again.
+A failure is a connection that cannot be made, one that ends within a request, an answer that takes over 2 s, a status
+other than 200, and a wrong answer. Which revision gave an answer is read from its header x-podium-revision.
+
+An answer is right for a revision if some version of the model gives it that all earlier answers of that revision fit,
+too: the client is told what each version answers, not which revision serves which version; it finds that out.
+"""
+
+import asyncio
+import json
+import math
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+import httptools
+
+TIMEOUT = 2.0
+"""Seconds after which an answer is too late."""
+LANES = 8
+"""Connections that are kept alive."""
+REPORT_EVERY = 0.25
+KEPT_FAILURES = 20
+STEP = 1.05
+"""Ratio of the histogram's neighbouring bounds: a percentile is right to 5 %."""
+FLOOR = 1e-4
+K = TypeVar("K", str, int)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request's body, and what each version of the model answers to it. Without versions any answer is right."""
+
+    body: str
+    answers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What has happened so far, or between two moments (`since`)."""
+
+    seconds: float = 0.0
+    sent: int = 0
+    revisions: Mapping[str, int] = field(default_factory=dict)
+    """Right answers by the revision that gave them."""
+    versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The versions that all answers of a revision fit."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Failures by kind: connect, reset, late, status 503, wrong ..."""
+    examples: Sequence[str] = ()
+    """The first failures, each with the second it came at."""
+    histogram: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def answered(self) -> int:
+        """Requests that were answered rightly and in time."""
+        return sum(self.revisions.values())
+
+    @property
+    def failed(self) -> int:
+        """Requests that were not."""
+        return sum(self.failures.values())
+
+    @property
+    def rate(self) -> float:
+        """Right answers per second."""
+        return self.answered / self.seconds if self.seconds else 0.0
+
+    def percentile(self, share: float) -> float:
+        """The latency, in seconds, that `share` (0 to 1) of the right answers did not exceed; NaN without any."""
+        left = share * sum(self.histogram.values())
+        for bucket, count in sorted(self.histogram.items()):
+            left -= count
+            if left <= 0:
+                return FLOOR * STEP**bucket
+        return math.nan
+
+    def since(self, earlier: "Counts") -> "Counts":
+        """What happened after `earlier`."""
+        return Counts(
+            self.seconds - earlier.seconds,
+            self.sent - earlier.sent,
+            _minus(self.revisions, earlier.revisions),
+            self.versions,
+            _minus(self.failures, earlier.failures),
+            tuple(self.examples[len(earlier.examples) :]),
+            _minus(self.histogram, earlier.histogram),
+        )
+
+    def __str__(self) -> str:
+        who = ", ".join(f"{name}: {count}" for name, count in sorted(self.revisions.items()))
+        text = f"{self.answered} right answers in {self.seconds:.0f} s ({who}), {self.failed} failed"
+        if self.failed:
+            text += f" ({', '.join(f'{kind}: {n}' for kind, n in sorted(self.failures.items()))})"
+            text += "".join(f"\n    {example}" for example in self.examples)
+        return text
+
+
+def _minus(later: Mapping[K, int], earlier: Mapping[K, int]) -> dict[K, int]:
+    return {key: count - earlier.get(key, 0) for key, count in later.items() if count != earlier.get(key, 0)}
+
+
+class Load:
+    """The client, seen from the test. A context manager; `close` ends it."""
+
+    def __init__(
+        self,
+        url: str,
+        questions: Sequence[Question],
+        *,
+        pick: Sequence[str | int] = (),
+        rate: float = 200,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """`pick` is the way to the answer in the JSON of a response; `rate` counts requests per second."""
+        self._task = {
+            "url": url,
+            "rate": rate,
+            "pick": list(pick),
+            "timeout": timeout,
+            "headers": dict(headers or {}),
+            "questions": [{"body": q.body, "answers": dict(q.answers)} for q in questions],
+        }
+        self._counts = Counts()
+        self._news = threading.Condition()
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        root = Path(__file__).resolve().parents[1]
+        command = [sys.executable, "-m", "tests.load"]
+        self._process = subprocess.Popen(
+            command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(self._task) + "\n")
+        self._process.stdin.flush()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def counts(self) -> Counts:
+        """What has happened up to now (at most a quarter of a second ago)."""
+        if self._process is not None and self._process.poll():
+            raise RuntimeError(f"the load client ended with code {self._process.returncode}")
+        with self._news:
+            return self._counts
+
+    def await_answers(self, count: int = 50, seconds: float = 30) -> Counts:
+        """Waits for `count` further right answers: the load flows. Raises TimeoutError with what came instead."""
+        goal = self.counts().answered + count
+        with self._news:
+            if not self._news.wait_for(lambda: self._counts.answered >= goal, seconds):
+                raise TimeoutError(f"not {count} right answers within {seconds:g} s: {self._counts}")
+            return self._counts
+
+    def close(self) -> Counts:
+        """Sends nothing more, waits for the answers under way and returns the last counts."""
+        process, self._process = self._process, None
+        if process is not None:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            try:
+                process.wait(3 * TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if self._reader is not None:
+                self._reader.join()
+            process.stdout.close()
+        return self._counts
+
+    def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            raw = json.loads(line)
+            raw["histogram"] = {int(bucket): count for bucket, count in raw["histogram"].items()}
+            with self._news:
+                self._counts = Counts(**raw)
+                self._news.notify_all()
+
+
+class _Failure(Exception):
+    """Why a request failed: its kind is the key in Counts.failures."""
+
+    def __init__(self, kind: str, detail: str = "", revision: str = "") -> None:
+        self.kind, self.detail, self.revision = kind, detail, revision
+
+
+@dataclass
+class _Answer:
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+class _Connection(asyncio.Protocol):
+    """One connection; at most one request at a time."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.open = False
+        self.local = ""
+        self._waiting: asyncio.Future[_Answer] | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer = _Answer(0, {}, b"")
+
+    async def ask(self, request: bytes) -> _Answer:
+        """Sends a request and waits for its answer."""
+        assert self.transport is not None
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer = _Answer(0, {}, b"")
+        self.transport.write(request)
+        return await self._waiting
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self.open = False
+        if self.transport is not None:
+            self.transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport, self.open = transport, True
+        self.local = str(transport.get_extra_info("sockname", ("", "?"))[1])
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._end(_Failure("garbage", str(error)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        self._end(_Failure("reset", f"{exc or 'closed'} from port {self.local}"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._answer.headers[name.lower()] = value
+
+    def on_body(self, body: bytes) -> None:
+        self._answer.body += body
+
+    def on_message_complete(self) -> None:
+        self._answer.status = self._parser.get_status_code()
+        if not self._parser.should_keep_alive():
+            self.open = False
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(self._answer)
+
+    def _end(self, failure: _Failure) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(failure)
+
+
+class _Client:
+    """The client, within its process."""
+
+    def __init__(self, task: Mapping[str, Any]) -> None:
+        where = urlsplit(task["url"])
+        self.host, self.port = where.hostname or "", where.port or 80
+        self.rate, self.pick, self.timeout = float(task["rate"]), task["pick"], float(task["timeout"])
+        self.questions = [(q["body"].encode(), q["answers"]) for q in task["questions"]]
+        lines = {
+            "Host": where.netloc,
+            "Content-Type": "application/json",
+            "User-Agent": "podium-load",
+            **task["headers"],
+        }
+        method = "POST" if any(body for body, _ in self.questions) else "GET"
+        head = f"{method} {where.path or '/'} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items())
+        self._heads = {True: head.encode(), False: f"{head}Connection: close\r\n".encode()}
+        self.started = time.monotonic()
+        self.sent = 0
+        self.revisions: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.histogram: Counter[int] = Counter()
+        self.fitting: dict[str, set[str]] = {}
+        self.examples: list[str] = []
+        self._next = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Asks until standard input ends."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def wait_for_the_end() -> None:
+            sys.stdin.read()
+            loop.call_soon_threadsafe(ended.set)
+
+        threading.Thread(target=wait_for_the_end, daemon=True).start()
+        workers = [asyncio.create_task(self._lane(n, ended)) for n in range(LANES)]
+        workers += [asyncio.create_task(self._newcomers(ended)), asyncio.create_task(self._reports(ended))]
+        await ended.wait()
+        await asyncio.gather(*workers, *self._tasks)
+        self.report()
+
+    async def _reports(self, ended: asyncio.Event) -> None:
+        while not ended.is_set():
+            self.report()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), REPORT_EVERY)
+
+    def report(self) -> None:
+        """Prints the counts as a line of JSON."""
+        line = {
+            "seconds": time.monotonic() - self.started,
+            "sent": self.sent,
+            "revisions": self.revisions,
+            "versions": {revision: sorted(versions) for revision, versions in self.fitting.items()},
+            "failures": self.failures,
+            "examples": self.examples,
+            "histogram": self.histogram,
+        }
+        print(json.dumps(line), flush=True)
+
+    async def _lane(self, number: int, ended: asyncio.Event) -> None:
+        connection = _Connection()
+        async for _ in self._beats(self.rate / 2 / LANES, number / LANES, ended):
+            connection = await self._request(connection)
+        connection.close()
+
+    async def _newcomers(self, ended: asyncio.Event) -> None:
+        async for _ in self._beats(self.rate / 2, 0, ended):
+            task = asyncio.create_task(self._newcomer())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _newcomer(self) -> None:
+        (await self._request(None)).close()
+
+    async def _beats(self, rate: float, phase: float, ended: asyncio.Event) -> AsyncIterator[None]:
+        """Yields at a steady rate; beats missed by more than a second are left out rather than made up for."""
+        at = time.monotonic() + phase / rate
+        while not ended.is_set():
+            late = time.monotonic() - at
+            if late < 0:
+                await asyncio.sleep(-late)
+            elif late > 1:
+                at += late
+            if ended.is_set():
+                return
+            yield
+            at += 1 / rate
+
+    async def _request(self, kept: _Connection | None) -> _Connection:
+        """One request, over `kept` if it is open, else over a new connection; returns the connection."""
+        body, answers = self.questions[self._next % len(self.questions)]
+        self._next += 1
+        self.sent += 1
+        connection = kept if kept is not None and kept.open else _Connection()
+        start = time.monotonic()
+        try:
+            async with asyncio.timeout(self.timeout):
+                if not connection.open:
+                    await self._connect(connection)
+                request = self._heads[kept is not None] + b"Content-Length: %d\r\n\r\n" % len(body) + body
+                answer = await connection.ask(request)
+            took = time.monotonic() - start
+            self.revisions[self._judge(answer, answers)] += 1
+            self.histogram[max(0, math.ceil(math.log(max(took, FLOOR) / FLOOR, STEP)))] += 1
+        except TimeoutError:
+            self._failed(_Failure("late", f"no answer within {self.timeout:g} s, from port {connection.local}"), kept)
+            connection.close()
+        except _Failure as failure:
+            self._failed(failure, kept)
+            connection.close()
+        if not connection.open:
+            connection.close()
+        return connection
+
+    async def _connect(self, connection: _Connection) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: connection, self.host, self.port)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise _Failure("connect", str(error)) from error
+
+    def _judge(self, answer: _Answer, answers: Mapping[str, str]) -> str:
+        revision = answer.headers.get(b"x-podium-revision", b"").decode()
+        if answer.status != 200:
+            raise _Failure(f"status {answer.status}", answer.body[:200].decode(errors="replace"), revision)
+        if not answers:
+            return revision
+        try:
+            found: Any = json.loads(answer.body)
+            for key in self.pick:
+                found = found[key]
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise _Failure("wrong", f"{error!r} in {answer.body[:200]!r}", revision) from error
+        fits = {version for version, right in answers.items() if right == str(found)}
+        fits &= self.fitting.get(revision, fits)
+        if not fits:
+            raise _Failure("wrong", f"{found} where {dict(answers)} is right", revision)
+        if not revision:
+            raise _Failure("nameless", "the answer has no header x-podium-revision")
+        self.fitting[revision] = fits
+        return revision
+
+    def _failed(self, failure: _Failure, kept: _Connection | None) -> None:
+        self.failures[failure.kind] += 1
+        if len(self.examples) < KEPT_FAILURES:
+            at = time.monotonic() - self.started
+            how = "a new connection" if kept is None else "a kept connection"
+            who = f" ({failure.revision})" if failure.revision else ""
+            now = time.strftime("%H:%M:%S", time.gmtime())
+            self.examples.append(f"{at:.1f} s, {now}Z, {how}{who}: {failure.kind}: {failure.detail}")
+
+
+def main() -> None:
+    """Reads the task from the first line of standard input and works until that ends."""
+    asyncio.run(_Client(json.loads(sys.stdin.readline())).run())
+
+
+if __name__ == "__main__":
+    main()
