@@ -1,0 +1,294 @@
+"""HTTP/1.1 as clients and proxies rely on it: keep-alive, pipelining, limits, time-outs, refusals."""
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.unit.serving.harness import JSON_TYPES, Answer, Server, ask, identity, serving
+
+INFER = "/v2/models/model/infer"
+
+
+def body(*values: float) -> bytes:
+    tensor = {"name": "x", "shape": [len(values) // 2, 2], "datatype": "FP32", "data": values}
+    return json.dumps({"inputs": [tensor]}).encode()
+
+
+def raw(path: str, data: bytes = b"", method: str = "POST", headers: str = "") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {len(data)}\r\n\r\n".encode() + data
+
+
+@contextmanager
+def dial(server: Server) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        yield connection
+
+
+def answers(connection: socket.socket, count: int) -> list[Answer]:
+    """Reads that many responses off the connection, each by its content-length."""
+    stream = connection.makefile("rb")
+    found = []
+    with stream:
+        for _ in range(count):
+            status = int(stream.readline().split()[1])
+            headers = http.client.parse_headers(stream)
+            length = int(headers["content-length"])
+            found.append(Answer(status, {k.lower(): v for k, v in headers.items()}, stream.read(length)))
+    return found
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server has ended the connection; waits for it."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.fixture(scope="module")
+def small(folder: Path) -> Iterator[Server]:
+    """A server with small limits: bodies of 1000 bytes, half a second without progress, one second of idling."""
+    path = folder / "small.onnx"
+    path.write_bytes(identity({"x": JSON_TYPES["FP32"]}, ["rows", 2]))
+    limits = {"PODIUM_MAX_BODY_BYTES": 1000, "PODIUM_READ_SECONDS": 0.5, "PODIUM_KEEP_ALIVE_SECONDS": 1}
+    with serving(path, **limits) as server:
+        yield server
+
+
+def test_a_connection_serves_many_requests(echo: Server) -> None:
+    with echo.connect() as connection:
+        connection.connect()
+        first_socket = connection.sock
+        for value in range(20):
+            answer = ask(connection, "POST", INFER, body(value, 0))
+            assert answer.json["outputs"][0]["data"] == [float(value), 0.0]
+            assert "connection" not in answer.headers
+            assert connection.sock is first_socket
+
+
+def test_pipelined_requests_are_answered_in_order(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.sendall(b"".join(raw(INFER, body(value, 0)) for value in range(200)))
+        data = [answer.json["outputs"][0]["data"][0] for answer in answers(connection, 200)]
+    assert data == list(range(200))
+
+
+def test_pipelined_answers_keep_their_order_around_errors_and_other_paths(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.sendall(
+            raw(INFER, body(1, 2))
+            + raw(INFER, b"nonsense")
+            + raw("/v2/health/live", method="GET")
+            + raw("/nowhere", method="GET")
+            + raw(INFER, body(3, 4))
+        )
+        assert [answer.status for answer in answers(connection, 5)] == [200, 400, 200, 404, 200]
+
+
+def test_a_request_may_arrive_byte_by_byte(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in raw(INFER, body(1, 2)):
+            connection.sendall(bytes([byte]))
+        assert answers(connection, 1)[0].json["outputs"][0]["data"] == [1.0, 2.0]
+
+
+def test_a_chunked_body_is_put_together(echo: Server) -> None:
+    data = body(1, 2)
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (data[:10], data[10:11], data[11:]))
+    with dial(echo) as connection:
+        head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+        connection.sendall(head + chunks + b"0\r\n\r\n")
+        assert answers(connection, 1)[0].status == 200
+
+
+def test_a_client_that_waits_for_100_continue_gets_it_before_it_sends(echo: Server) -> None:
+    data = body(1, 2)
+    request = raw(INFER, data, headers="expect: 100-continue\r\n")
+    with dial(echo) as connection:
+        connection.sendall(request[: -len(data)])
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(data)
+        assert answers(connection, 1)[0].status == 200
+
+
+def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(small: Server) -> None:
+    with dial(small) as connection:
+        connection.sendall(f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: 1001\r\n\r\n".encode())
+        answer = answers(connection, 1)[0]
+        assert answer.status == 413
+        assert answer.json == {"error": "the request's body exceeds 1000 bytes (PODIUM_MAX_BODY_BYTES)"}
+        assert answer.headers["connection"] == "close"
+        assert is_closed(connection)
+
+
+def test_a_chunked_body_that_grows_too_large_is_refused_and_its_sender_gets_to_read_why(small: Server) -> None:
+    with dial(small) as connection:
+        connection.sendall(f"POST {INFER} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        for _ in range(50):
+            connection.sendall(b"3e8\r\n" + b"1" * 1000 + b"\r\n")
+        assert answers(connection, 1)[0].status == 413
+
+
+def test_a_body_of_exactly_the_limit_is_taken(small: Server) -> None:
+    data = body(1, 2)
+    assert small.infer(data + b" " * (1000 - len(data))).status == 200
+    assert small.infer(data + b" " * (1001 - len(data))).status == 413
+
+
+def test_a_request_that_stops_halfway_is_answered_408(small: Server) -> None:
+    with dial(small) as connection:
+        connection.sendall(raw(INFER, body(1, 2))[:-3])
+        answer = answers(connection, 1)[0]
+        assert answer.status == 408
+        assert is_closed(connection)
+
+
+def test_headers_that_trickle_without_end_are_answered_408(small: Server) -> None:
+    with dial(small) as connection:
+        connection.settimeout(0.1)
+        connection.sendall(f"POST {INFER} HTTP/1.1\r\n".encode())
+        deadline = time.monotonic() + 20
+        received = b""
+        while not received and time.monotonic() < deadline:
+            connection.sendall(b"a: b\r\n")
+            try:
+                received = connection.recv(1000)
+            except TimeoutError:
+                continue
+        assert received.startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_idle_connection_is_ended_without_a_word(small: Server) -> None:
+    with dial(small) as connection:
+        connection.sendall(raw("/v2", method="GET"))
+        assert answers(connection, 1)[0].status == 200
+        assert is_closed(connection)
+
+
+def test_what_is_not_http_is_answered_400(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+        answer = answers(connection, 1)[0]
+        assert answer.status == 400
+        assert "not valid HTTP/1.1" in answer.json["error"]
+        assert is_closed(connection)
+
+
+def test_conflicting_lengths_are_refused(echo: Server) -> None:
+    with dial(echo) as connection:
+        head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode() + b"0\r\n\r\n")
+        assert answers(connection, 1)[0].status == 400
+
+
+def test_headers_without_end_are_answered_431(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.sendall(b"GET /v2 HTTP/1.1\r\n" + b"".join(b"h%d: %b\r\n" % (i, b"x" * 1000) for i in range(70)))
+        assert answers(connection, 1)[0].status == 431
+
+
+def test_a_compressed_body_is_refused_by_name(echo: Server) -> None:
+    answer = echo.infer(b"\x1f\x8b", **{"Content-Encoding": "gzip"})
+    assert answer.status == 415
+    assert "'gzip'" in answer.json["error"]
+
+
+def test_the_client_decides_when_the_connection_ends(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.sendall(raw("/v2", method="GET", headers="connection: close\r\n"))
+        assert answers(connection, 1)[0].headers["connection"] == "close"
+        assert is_closed(connection)
+
+
+def test_a_client_that_has_sent_everything_still_gets_its_answers(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.sendall(raw(INFER, body(1, 2)) * 3)
+        connection.shutdown(socket.SHUT_WR)
+        assert [answer.status for answer in answers(connection, 3)] == [200, 200, 200]
+        assert is_closed(connection)
+
+
+@pytest.mark.parametrize(("header", "kept"), [("connection: keep-alive\r\n", True), ("", False)])
+def test_http_1_0_is_spoken(echo: Server, header: str, kept: bool) -> None:
+    with dial(echo) as connection:
+        connection.sendall(f"GET /v2 HTTP/1.0\r\n{header}\r\n".encode())
+        assert answers(connection, 1)[0].headers["connection"] == ("keep-alive" if kept else "close")
+        if kept:
+            connection.sendall(b"GET /v2 HTTP/1.0\r\n\r\n")
+            assert answers(connection, 1)[0].status == 200
+
+
+def test_an_offer_to_upgrade_is_answered_in_http_1_1(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.sendall(raw("/v2", method="GET", headers="connection: Upgrade\r\nupgrade: h2c\r\n"))
+        assert answers(connection, 1)[0].status == 200
+
+
+def test_head_has_the_headers_of_get_and_no_body(echo: Server) -> None:
+    answer = echo.request("HEAD", "/v2/health/ready")
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-length"] == echo.get("/v2/health/ready").headers["content-length"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", INFER, 405),
+        ("POST", "/v2/health/ready", 405),
+        ("DELETE", "/v2/models/model", 405),
+        ("GET", "/", 404),
+        ("GET", "/v2/models", 404),
+        ("GET", "/v2/models/other", 404),
+        ("GET", "/v2/models/model/nothing", 404),
+        ("GET", "/v2/models/model/versions/6", 404),
+        ("POST", "/v2/models/other/infer", 404),
+        ("GET", "/v2/models/%6dodel?verbose=1", 200),
+    ],
+)
+def test_wrong_methods_and_paths_are_told_apart(echo: Server, method: str, path: str, status: int) -> None:
+    answer = echo.request(method, path)
+    assert answer.status == status
+    assert status == 200 or set(answer.json) == {"error"}
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_the_request_id_of_the_caller_is_carried(echo: Server) -> None:
+    assert echo.infer(body(1, 2), **{"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
+
+
+def test_a_client_that_does_not_read_holds_up_nobody_and_gets_all_answers_when_it_does(echo: Server) -> None:
+    rows = [1.0, 2.0] * 20_000
+    count = 60
+    with dial(echo) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        pending = raw(INFER, body(*rows)) * count
+        try:
+            while pending:
+                pending = pending[connection.send(pending) :]
+        except BlockingIOError:
+            pass
+        assert pending, "the server read everything although nobody reads its answers"
+        assert echo.infer(body(1, 2)).status == 200
+        connection.settimeout(30)
+        read = 0
+        with connection.makefile("rb") as stream:
+            connection.setblocking(True)
+            from threading import Thread
+
+            sender = Thread(target=connection.sendall, args=(pending,))
+            sender.start()
+            for _ in range(count):
+                assert b" 200 " in stream.readline()
+                length = int(http.client.parse_headers(stream)["content-length"])
+                assert len(stream.read(length)) == length
+                read += 1
+            sender.join()
+    assert read == count

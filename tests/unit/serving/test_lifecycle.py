@@ -1,0 +1,259 @@
+"""From start to exit: readiness, draining, deadlines, and why a server could not start."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.serving.harness import JSON_TYPES, Answer, Server, ask, environment, identity, serving, slow
+
+INFER = "/v2/models/model/infer"
+
+
+def work(times: int) -> bytes:
+    tensor = {"name": "times", "shape": [1], "datatype": "INT64", "data": [times]}
+    return json.dumps({"inputs": [tensor]}).encode()
+
+
+@pytest.fixture
+def quick_model(tmp_path: Path) -> Path:
+    path = tmp_path / "quick.onnx"
+    path.write_bytes(identity({"x": JSON_TYPES["FP32"]}, ["rows", 2]))
+    return path
+
+
+@pytest.fixture
+def slow_model(tmp_path: Path) -> Path:
+    path = tmp_path / "slow.onnx"
+    path.write_bytes(slow())
+    return path
+
+
+def times_for(server: Server, seconds: float) -> int:
+    """How often the slow model has to multiply to be busy for about that long; the server then knows it as slow."""
+    started = time.monotonic()
+    assert server.request("POST", INFER, work(100)).status == 200
+    return int(seconds * 100 / (time.monotonic() - started)) + 1
+
+
+class InBackground(threading.Thread):
+    """A request that is answered while the test goes on."""
+
+    def __init__(self, server: Server, body: bytes) -> None:
+        super().__init__()
+        self._server, self._body = server, body
+        self.answer: Answer | Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = self._server.request("POST", INFER, self._body)
+        except Exception as problem:
+            self.answer = problem
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true within 20 s"
+        time.sleep(0.005)
+
+
+def in_flight(server: Server) -> float:
+    text = server.get("/metrics").body.decode()
+    return next(
+        float(line.split()[-1]) for line in text.splitlines() if line.startswith("podium_serving_requests_in_fl")
+    )
+
+
+def test_sigterm_lets_requests_finish_and_says_so_to_everyone(slow_model: Path) -> None:
+    with serving(slow_model, PODIUM_DRAIN_QUIET_SECONDS=0.5) as server, server.connect() as kept:
+        ask(kept, "GET", "/v2/health/ready")
+        request = InBackground(server, work(times_for(server, 2)))
+        wait_until(lambda: in_flight(server) == 1)
+
+        server.process.terminate()
+        server.wait_for("draining")
+
+        # Readiness is withdrawn, liveness is not; a kept-alive connection still gets its answer, its last.
+        answer = ask(kept, "GET", "/v2/health/ready")
+        assert answer.status == 503
+        assert answer.headers["connection"] == "close"
+        assert server.get("/v2/health/live").status == 200
+        late = server.request("POST", INFER, work(1))
+        assert (late.status, late.headers["connection"]) == (200, "close")
+
+        assert server.wait() == 0
+        request.join()
+        assert isinstance(request.answer, Answer)
+        assert request.answer.status == 200
+
+
+def test_the_deadline_cuts_off_what_does_not_finish(slow_model: Path) -> None:
+    with serving(slow_model, PODIUM_GRACE_SECONDS=0.5) as server:
+        request = InBackground(server, work(times_for(server, 30)))
+        wait_until(lambda: in_flight(server) == 1)
+        started = time.monotonic()
+        assert server.stop() == 70
+        assert time.monotonic() - started < 10
+        request.join()
+        assert isinstance(request.answer, Exception)
+        assert any('"cut": 1' in line for line in server.lines)
+
+
+def test_draining_waits_for_a_request_that_is_still_being_sent(quick_model: Path) -> None:
+    body = json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}).encode()
+    request = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    with serving(quick_model, PODIUM_DRAIN_QUIET_SECONDS=0) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(request[:-5])
+            assert server.get("/v2/health/live").status == 200
+            server.process.terminate()
+            server.wait_for("draining")
+            connection.sendall(request[-5:])
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+        assert server.wait() == 0
+
+
+def test_idle_connections_do_not_hold_up_the_end(quick_model: Path) -> None:
+    with serving(quick_model, PODIUM_DRAIN_QUIET_SECONDS=0.1) as server, server.connect() as kept:
+        ask(kept, "GET", "/v2")
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 5
+
+
+def test_no_request_is_lost_under_load_when_the_server_is_told_to_stop(quick_model: Path) -> None:
+    body = json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}).encode()
+    failures: list[object] = []
+    answered = [0]
+    stopped = threading.Event()
+
+    def client(server: Server) -> None:
+        # Each goes on until it is told that its connection ends: what it sends before must be answered.
+        with server.connect() as connection:
+            while not stopped.is_set():
+                try:
+                    answer = ask(connection, "POST", INFER, body)
+                except OSError as problem:
+                    failures.append(problem)
+                    return
+                answered[0] += 1
+                if answer.status != 200:
+                    failures.append(answer)
+                if answer.headers.get("connection") == "close":
+                    return
+
+    with serving(quick_model) as server:
+        clients = [threading.Thread(target=client, args=(server,)) for _ in range(8)]
+        for each in clients:
+            each.start()
+        wait_until(lambda: answered[0] > 500)
+        assert server.stop() == 0
+        stopped.set()
+        for each in clients:
+            each.join()
+    assert failures == []
+
+
+def test_a_long_run_does_not_hold_up_health_checks(slow_model: Path) -> None:
+    with serving(slow_model) as server:
+        request = InBackground(server, work(times_for(server, 2)))
+        wait_until(lambda: in_flight(server) == 1)
+        assert server.get("/v2/health/live").status == 200
+        assert request.answer is None
+        request.join()
+        assert isinstance(request.answer, Answer)
+
+
+def failing(path: Path, **variables: object) -> tuple[int, dict[str, Any]]:
+    server = Server(path, **variables)
+    try:
+        return server.wait(), json.loads(server.termination.read_text())
+    finally:
+        server.close()
+
+
+def test_a_missing_model_is_told_in_the_termination_message(tmp_path: Path) -> None:
+    code, message = failing(tmp_path / "nothing.onnx")
+    assert code == 66
+    assert (message["result"], message["reason"], message["permanent"]) == ("failed", "ModelNotFound", True)
+    assert f"{tmp_path / 'nothing.onnx'} does not exist" in message["message"]
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"a.onnx": b"", "b/c.onnx": b""}, "holds 2 .onnx files (a.onnx, b/c.onnx); expected exactly one"),
+        ({"model.pkl": b""}, "holds no .onnx file, but model.pkl; expected exactly one"),
+        ({"a.onnx": b"garbage" * 10}, "a.onnx cannot be loaded"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_told_in_the_termination_message(
+    tmp_path: Path, files: dict[str, bytes], sentence: str
+) -> None:
+    for name, content in files.items():
+        (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "model" / name).write_bytes(content)
+    code, message = failing(tmp_path / "model")
+    assert code == 65
+    assert (message["reason"], message["permanent"]) == ("ModelInvalid", True)
+    assert sentence in message["message"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("PODIUM_MODEL", "", "PODIUM_MODEL is not set: it is required"),
+        ("PODIUM_HTTP_PORT", "http", "PODIUM_HTTP_PORT is 'http': expected a whole number, such as 8080"),
+        ("PODIUM_HTTP_PORT", "70000", "PODIUM_HTTP_PORT is 70000: expected a number from 0 to 65535"),
+        ("PODIUM_GRACE_SECONDS", "20s", "PODIUM_GRACE_SECONDS is '20s': expected a number of seconds, such as 20"),
+        ("PODIUM_REVISION", "a\nb", "PODIUM_REVISION is 'a\\nb': expected printable ASCII characters"),
+        ("PODIUM_LOG_LEVEL", "loud", "PODIUM_LOG_LEVEL is 'loud': expected one of debug, info, warning, error"),
+    ],
+)
+def test_a_wrong_variable_is_named(quick_model: Path, variable: str, value: str, sentence: str) -> None:
+    code, message = failing(quick_model, **{variable: value})
+    assert code == 64
+    assert (message["reason"], message["message"]) == ("InvalidConfiguration", sentence)
+
+
+def test_a_taken_port_is_a_passing_failure(quick_model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, message = failing(quick_model, PODIUM_HTTP_PORT=port)
+    assert code == 1
+    assert (message["reason"], message["permanent"]) == ("AddressInUse", False)
+    assert str(port) in message["message"]
+
+
+def test_nothing_is_written_to_the_home_folder(quick_model: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with serving(quick_model, HOME=home, XDG_CACHE_HOME=home / "cache") as server:
+        assert server.get("/v2/health/ready").status == 200
+        server.stop()
+    assert list(home.iterdir()) == []
+
+
+def test_every_log_line_is_json_and_says_whose_it_is(quick_model: Path) -> None:
+    with serving(quick_model, PODIUM_REVISION="model-abc") as server:
+        server.stop()
+    lines = [json.loads(line) for line in server.lines]
+    assert len(lines) >= 4
+    assert all((line["model"], line["revision"]) == ("model", "model-abc") for line in lines)
+
+
+def test_the_fetcher_does_not_load_the_model_runtime() -> None:
+    modules = (
+        "podium_serving.fetch.__main__, podium_serving.fetch.s3, podium_serving.fetch.https, podium_serving.fetch.pvc"
+    )
+    code = f"import sys, {modules}; print(*[m for m in ('onnxruntime', 'numpy', 'asyncio') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert result.stdout == "\n"
