@@ -54,7 +54,7 @@ def _settling(situation: Situation, champion: RevisionState, now: datetime) -> S
             if left.replicas == 0 or (not strategy.shares_traffic and not serves):
                 removals.add(loser.name)
                 continue
-            targets |= {champion.name: back, loser.name: left}
+            targets = {loser.name: left, **targets, champion.name: back}  # who gives is written before who takes
             if strategy.shares_traffic:
                 stable = None
     return Sizes(targets, stable, removals=frozenset(removals))

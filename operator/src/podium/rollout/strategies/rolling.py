@@ -18,22 +18,21 @@ def absolute(value: int | str, of: int, *, up: bool) -> int:
 
 
 def exchange(giver: RevisionState, taker: RevisionState, frozen: Frozen) -> tuple[int, int]:
-    """How many pods the two should have after the next step, (giver, taker).
+    """How many pods the two should have after the next step, (giver, taker). Written in this order.
 
-    The taker grows into what the surge leaves room for. The giver shrinks by what the taker has made up for and, of
-    its pods that serve, by no more than is available above T - U; pods that are not Ready cost nothing and go first
-    (the ReplicaSet controller deletes them first). With counts that are not settled nothing shrinks.
+    The giver shrinks by what the taker has made up for and, of its pods that serve, by no more than is available above
+    T - U; pods that are not Ready cost nothing and go first (the ReplicaSet controller deletes them first). With counts
+    that are not settled nothing shrinks. The taker grows into what the surge then leaves room for.
     """
     size, floor = frozen.size, frozen.size - frozen.unavailable
-    room = max(0, size + frozen.surge - giver.replicas)
-    taken = max(taker.replicas, min(size, room))
-    settled = all(r.workload is None or r.workload.settled for r in (giver, taker))
-    if not settled:
-        return giver.replicas, taken
-    idle = max(0, giver.replicas - giver.ready)
-    spare = max(0, giver.available + taker.available - floor)
-    shrink = max(0, min(giver.replicas + taker.available - floor, idle + spare))
-    return max(0, giver.replicas - shrink), taken
+    left = giver.replicas
+    if all(r.workload is None or r.workload.settled for r in (giver, taker)):
+        idle = max(0, giver.replicas - giver.ready)
+        spare = max(0, giver.available + taker.available - floor)
+        shrink = max(0, min(giver.replicas + taker.available - floor, idle + spare))
+        left = max(0, giver.replicas - shrink)
+    room = max(0, size + frozen.surge - left)
+    return left, max(taker.replicas, min(size, room))
 
 
 class RollingUpdate:
