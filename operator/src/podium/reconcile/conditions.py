@@ -36,7 +36,7 @@ class Facts:
         counted = {r.name for r in (s.champion, s.candidate) if r}
         if self.sizes.stable is not None:
             counted = {self.sizes.stable}
-        return sum(r.available for r in s.revisions if r.name in counted)
+        return sum(r.reported for r in s.revisions if r.name in counted)
 
     @property
     def wanted(self) -> int:
@@ -101,13 +101,13 @@ def first(facts: Facts) -> Verdict | None:
         if facts.hold and facts.hold.reason == "Paused":
             return Verdict("Paused", "Paused", message, False, False)
         return Verdict("Progressing", "Progressing", message, False, False, reconciling=True)
-    counts = f"{candidate.name}: {candidate.available} of {s.size} pods available"
+    counts = f"{candidate.name}: {candidate.reported} of {s.size} pods available"
     failure = evidence(candidate, facts.now, s.timings)
     if failure is not None:
         message = f"{counts}; {failure.message}; its pods keep trying: mend the cause, or change spec"
         return Verdict("Failed", failure.reason, message, False, False, stalled=True)
     due = candidate.record.started_at + s.progress_deadline
-    if facts.now >= due and candidate.available < s.size:
+    if facts.now >= due and candidate.reported < s.size:
         cause = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
         message = f"{counts} after {_seconds(s.progress_deadline.total_seconds())}{'; ' + cause if cause else ''}"
         return Verdict("Failed", "DeadlineExceeded", message, False, False, stalled=True)
@@ -136,7 +136,7 @@ def rolling(facts: Facts) -> Verdict | None:
         return None
     available = facts.champion_available > 0
     due = _clock(candidate.record.started_at + s.progress_deadline)
-    counts = f"{candidate.available} of {candidate.record.size} pods of {_named(candidate)} available"
+    counts = f"{candidate.reported} of {candidate.record.size} pods of {_named(candidate)} available"
     if facts.hold is not None:
         message, reason = f"{counts}; holds: {facts.hold.message}", facts.hold.reason
     else:
@@ -158,12 +158,12 @@ def draining(facts: Facts) -> Verdict | None:
     if leaving:
         loser = leaving[0]
         message = (
-            f"going back: {loser.replicas} pods of {_named(loser)} left, {champion.available} of "
+            f"going back: {loser.replicas} pods of {_named(loser)} left, {champion.reported} of "
             f"{_named(champion)} available"
         )
         return Verdict("RollingBack", loser.outcome or "RollingBack", message, available, False, reconciling=True)
     others = sum(count for revision, count in s.endpoints.items() if revision != champion.name)
-    if others and champion.available:
+    if others and champion.reported:
         message = f"traffic moves to {_named(champion)}: {others} endpoints of other revisions are still listed"
         return Verdict("Promoting", "TrafficMoving", message, available, False, reconciling=True)
     if facts.hold is not None and facts.hold.reason == "Draining":
@@ -195,11 +195,11 @@ def degraded(facts: Facts) -> Verdict | None:
     champion = facts.situation.champion
     if champion is None:
         return None
-    counts = f"{champion.available} of {facts.wanted} pods of {_named(champion)} available"
+    counts = f"{champion.reported} of {facts.wanted} pods of {_named(champion)} available"
     ailing = _ailing(champion.failures) or (champion.workload.failure if champion.workload else "")
-    if champion.available < facts.wanted:
+    if champion.reported < facts.wanted:
         message = f"{counts}{'; ' + ailing if ailing else ''}"
-        return Verdict("Healthy", "Degraded", message, champion.available > 0, False, reconciling=True)
+        return Verdict("Healthy", "Degraded", message, champion.reported > 0, False, reconciling=True)
     if not facts.traffic_moved:
         message = f"{counts}; waits until the Service {facts.situation.name} lists them"
         return Verdict("Promoting", "TrafficMoving", message, True, False, reconciling=True)
@@ -209,7 +209,7 @@ def degraded(facts: Facts) -> Verdict | None:
 def healthy(facts: Facts) -> Verdict:
     """The spec's revision serves, in full."""
     s, champion = facts.situation, facts.situation.champion
-    message = f"{_named(champion)} serves with {champion.available if champion else 0} pods"
+    message = f"{_named(champion)} serves with {champion.reported if champion else 0} pods"
     if s.warm is not None and s.warm_until is not None:
         message += f"; {_named(s.warm)} is kept warm until {_clock(s.warm_until)}"
     return Verdict("Healthy", "Serving", message, True, True)

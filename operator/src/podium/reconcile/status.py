@@ -11,6 +11,7 @@ from podium.reconcile.conditions import Facts, Verdict, judge
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Plan, command_of
 from podium.rollout.record import format_time
+from podium.rollout.sizing import once_written
 from podium.rollout.state import RevisionState, Situation
 
 HISTORY = 20
@@ -37,7 +38,7 @@ def invalid(observed: Observed, controller: str, now: datetime) -> Object:
 
 def compose(observed: Observed, plan: Plan, report: Report, controller: str, now: datetime) -> Object:
     """The whole status of a ModelDeployment whose spec could be read."""
-    situation = plan.situation
+    situation = once_written(plan.situation, plan.sizes)
     facts = Facts(situation, plan.sizes, plan.hold, report.refused, now)
     verdict = judge(facts)
     conditions = _kstatus(verdict, situation) | _informational(observed, situation, report)
@@ -160,7 +161,7 @@ def _revision(revision: RevisionState, plan: Plan, since: datetime | None) -> di
         "version": revision.version,
         "desired": desired,
         "ready": revision.ready,
-        "available": revision.available,
+        "available": revision.reported,
     }
     if since is not None:
         found["since"] = format_time(since)

@@ -1,9 +1,10 @@
 """How many pods every revision gets now, and where the Services point: the Replicas and Strategies tables."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from podium.rollout.record import Outcome
-from podium.rollout.state import RevisionState, Situation
+from podium.rollout.state import RevisionState, Situation, Workload
 from podium.rollout.strategies import STRATEGIES, Sizes, Target
 
 DEFAULT_STABILIZATION = 300
@@ -91,3 +92,20 @@ def next_resize(situation: Situation, now: datetime) -> datetime | None:
         return None
     at = settled_at(situation, champion.decided_at)
     return at if at > now else None
+
+
+def once_written(situation: Situation, wanted: Sizes) -> Situation:
+    """The situation as it will be seen when these sizes are written, before anybody has acted on them."""
+    revisions = tuple(_sized(r, wanted.targets.get(r.name)) for r in situation.revisions)
+    return replace(situation, revisions=revisions)
+
+
+def _sized(revision: RevisionState, target: Target | None) -> RevisionState:
+    workload = revision.workload
+    if target is None or (workload is not None and (target.autoscaled or workload.spec == target.replicas)):
+        return revision
+    spec = target.replicas
+    if workload is None:
+        return replace(revision, workload=Workload(spec=spec, ready=0, available=0, pods=0, settled=False))
+    ready, available = min(workload.ready, spec), min(workload.available, spec)
+    return replace(revision, workload=replace(workload, spec=spec, ready=ready, available=available, settled=False))

@@ -79,6 +79,11 @@ class RevisionState:
         return self.workload.available if self.workload and self.workload.settled else 0
 
     @property
+    def reported(self) -> int:
+        """Available pods as last reported, settled or not: for people, never for a decision."""
+        return self.workload.available if self.workload else 0
+
+    @property
     def ready(self) -> int:
         """Ready pods as last reported."""
         return self.workload.ready if self.workload else 0
