@@ -2,24 +2,66 @@
 
 import argparse
 import sys
+from pathlib import Path
 
+from tests.cluster import binaries, images, podium
+from tests.cluster.choice import choose, choose_running
 from tests.cluster.progress import ClusterError, say
+from tests.cluster.store import Store
+
+
+def up(arguments: argparse.Namespace) -> None:
+    """Starts the cluster with Podium on it, or brings one that runs up to date with the tree."""
+    cluster = choose(arguments.folder)
+    # Built first: nothing waits for a cluster that cannot be used yet.
+    archives = images.build()
+    cluster.up()
+    cluster.load(archives)
+    if not arguments.bare:
+        podium.install_podium(cluster, archives)
+        podium.make_demo_namespace(cluster)
+    say(f"""
+The cluster is up. To use it:
+    export KUBECONFIG={cluster.kubeconfig_file}
+The namespace {podium.DEMO_NAMESPACE} has the Secret {podium.CREDENTIALS}, by which pods read the model store. To put a model there:
+    python -m tests.cluster put model.onnx s3://{cluster.store.bucket}/mine/model.onnx
+It is an S3 server; other clients reach it at {cluster.store.endpoint} with the credentials in {cluster.folder}/store.json.""")
+
+
+def down(arguments: argparse.Namespace) -> None:
+    """Ends the cluster and removes all it took of the host; logs stay in the folder."""
+    choose(arguments.folder).down()
+
+
+def status(arguments: argparse.Namespace) -> None:
+    """Says what runs, and where."""
+    print("\n".join(choose(arguments.folder).status()))
+
+
+def build(arguments: argparse.Namespace) -> None:
+    """Builds the container images that changed, and prints where their archives are."""
+    for archive in images.build(arguments.names):
+        print(f"{archive.image.reference:36} {archive.path.stat().st_size / 1e6:6.0f} MB  {archive.path}")
+
+
+def load(arguments: argparse.Namespace) -> None:
+    """Builds the container images that changed, and brings them to the cluster's node."""
+    choose_running(arguments.folder).load(images.build(arguments.names))
+
+
+def put(arguments: argparse.Namespace) -> None:
+    """Puts a file or a folder into the cluster's model store."""
+    for uri in Store.of(arguments.folder.absolute()).put(arguments.source, arguments.uri):
+        print(uri)
 
 
 def tools(arguments: argparse.Namespace) -> None:
     """Builds, unpacks or installs every program a cluster needs, and prints where it is."""
-    from tests.cluster import binaries
-
     for name, path in binaries.everything().items():
         print(f"{name:12} {path}")
 
 
-def images(arguments: argparse.Namespace) -> None:
-    """Builds the container images that changed, and prints where their archives are."""
-    from tests.cluster import images
-
-    for archive in images.build(arguments.names):
-        print(f"{archive.image.reference:36} {archive.path.stat().st_size / 1e6:6.0f} MB  {archive.path}")
+COMMANDS = {"up": up, "down": down, "status": status, "images": build, "load": load, "put": put, "tools": tools}
 
 
 def main() -> int:
@@ -27,11 +69,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     parsers = {}
-    for command in (tools, images):
-        sub = commands.add_parser(command.__name__, help=(command.__doc__ or "").strip())
-        sub.set_defaults(command=command)
-        parsers[command.__name__] = sub
-    parsers["images"].add_argument("names", nargs="*", metavar="IMAGE", help="only these (all, if none is named)")
+    for name, command in COMMANDS.items():
+        parsers[name] = commands.add_parser(name, help=(command.__doc__ or "").strip())
+        parsers[name].set_defaults(command=command)
+        parsers[name].add_argument(
+            "--folder", type=Path, default=Path(".cluster"), help="the cluster's folder (.cluster)"
+        )
+    parsers["up"].add_argument("--bare", action="store_true", help="without Podium")
+    for name in ("images", "load"):
+        parsers[name].add_argument("names", nargs="*", metavar="IMAGE", help="only these (all, if none is named)")
+    parsers["put"].add_argument("source", type=Path, metavar="FILE")
+    parsers["put"].add_argument("uri", metavar="s3://BUCKET/KEY")
     arguments = parser.parse_args()
     try:
         arguments.command(arguments)

@@ -237,7 +237,8 @@ def apiserver_flags(authority: Authority, folder: Path, etcd: str, hosts: Sequen
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         "--allow-privileged=true", "--enable-admission-plugins=OwnerReferencesPermissionEnforcement,NodeRestriction",
         f"--audit-policy-file={policy}", f"--audit-log-path={folder / 'log' / 'audit.json'}",
-        "--audit-log-maxsize=10000", "--max-requests-inflight=3000", "--max-mutating-requests-inflight=2000", "--profiling=false",
+        "--audit-log-maxsize=10000", "--max-requests-inflight=3000",
+        "--max-mutating-requests-inflight=2000", "--profiling=false",
     ]  # fmt: skip
 
 

@@ -64,7 +64,7 @@ IMAGES = {
         Image("pause", _PAUSE / "Dockerfile", _PAUSE, (_PAUSE / "Dockerfile", _PAUSE / "pause.c"), "2 s", False,
               _compile_pause),
         Image("operator", REPOSITORY / "operator" / "Dockerfile", REPOSITORY,
-              _project("operator/Dockerfile", "requirements/operator.txt", *_PACKAGE), "40 s"),
+              _project("operator/Dockerfile", "requirements/operator.txt", "requirements/dev.txt", *_PACKAGE), "40 s"),
         Image("serving", REPOSITORY / "serving-image" / "Dockerfile", REPOSITORY,
               _project("serving-image/Dockerfile", "serving-image/slim.sh", "serving-image/src",
                        "requirements/serving.txt"), "40 s"),
