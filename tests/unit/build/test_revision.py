@@ -152,7 +152,7 @@ def test_a_foreign_controller_revision_is_named(damage: dict[str, object]) -> No
 
 
 def test_canonical_text_does_not_depend_on_the_order_of_keys() -> None:
-    assert canonical({"b": 1, "a": [True, None, "é"]}) == '{"a":[true,null,"\\u00e9"],"b":1}'
+    assert canonical({"b": 1, "a": [True, None, "é"]}) == '{"a":[true,null,"é"],"b":1}'
     assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
 
 

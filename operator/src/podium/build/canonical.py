@@ -1,15 +1,16 @@
 """One text for one value, and digests of it."""
 
 import hashlib
-import json
 from typing import Any
+
+import orjson
 
 from podium import names
 
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal texts, whatever order their keys were written in."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def digest(value: Any) -> str:

@@ -1,10 +1,10 @@
 """One HTTP request to the API server: bytes, time-outs, its errors, and its wish that we slow down."""
 
 import asyncio
-import json
 from typing import Final, Protocol
 
 import aiohttp
+import orjson
 
 from podium.kube.client import ApiError, Object
 from podium.kube.connect import CONNECT_TIMEOUT, Connection
@@ -68,7 +68,7 @@ class Transport:
             ) as response:
                 status, content = response.status, await response.read()
                 if status < 400:
-                    return json.loads(content)  # type: ignore[no-any-return]
+                    return orjson.loads(content)  # type: ignore[no-any-return]
                 error = error_of(status, response.headers.get("Retry-After"), content)
         except TimeoutError:
             status, error = 0, ApiError(0, "Timeout", f"{method} {path}: no answer within {within:g} s")
@@ -95,13 +95,13 @@ def json_body(content: Object, content_type: str = "application/json") -> aiohtt
 
 def dump(content: Object) -> bytes:
     """An object as JSON without spaces."""
-    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    return orjson.dumps(content)
 
 
 def error_of(status: int, retry_after: str | None, content: bytes) -> ApiError:
     """The ApiError of a response: the API server's Status object, or whatever stood in between said."""
     try:
-        said = json.loads(content)
+        said = orjson.loads(content)
     except ValueError:
         said = None
     if not isinstance(said, dict) or said.get("kind") != "Status":

@@ -162,37 +162,38 @@ class _Pass:
         """Apply the child unless the live one is what the last apply of the same made of it."""
         resource, name = resource_of(desired), desired["metadata"]["name"]
         place = (resource, name)
-        stamp = digest(desired)
-        meta = desired["metadata"]
-        annotations = {**(meta.get("annotations") or {}), names.ANNOTATION_APPLIED: stamp}
-        desired = {**desired, "metadata": {**meta, "annotations": annotations}}
+        memory = self._memories.get(place)
+        stamp = memory.digest if memory and memory.desired == desired else digest(desired)
         live = self._live.get(place)
         if live is None:
             live = await self._look(resource, name)
         elif "deletionTimestamp" in live["metadata"]:
             return  # it is made anew once it has gone
-        if live is not None and not always and not self._differs(place, live, desired, stamp):
+        stamped = _stamped(desired, stamp)
+        if live is not None and not always and not self._differs(place, live, desired, stamped, stamp):
             return
-        answer = await self._client.apply(desired)
-        known = self._memories.get(place)
-        self._memories[place] = Memory(stamp, project(answer, desired), known.repairs if known else {})
+        answer = await self._client.apply(stamped)
+        repairs = memory.repairs if memory else {}
+        self._memories[place] = Memory(stamp, desired, project(answer, stamped), answer, repairs)
         self._wrote(resource, answer)
 
-    def _differs(self, place: Place, live: Object, desired: Object, stamp: str) -> bool:
-        current = project(live, desired)
+    def _differs(self, place: Place, live: Object, desired: Object, stamped: Object, stamp: str) -> bool:
         memory = self._memories.get(place)
         if memory is None:
             # After a restart: what carries our stamp and still says what we say was left as we left it.
-            stamped = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_APPLIED) == stamp
-            if stamped and current == desired:
-                self._memories[place] = Memory(stamp, current)
+            if project(live, stamped) == stamped:
+                self._memories[place] = Memory(stamp, desired, stamped, live)
                 return False
             return True
         if memory.digest != stamp:
             return True
-        fields = sorted(differences(memory.projection, current))
-        if not fields:
+        if memory.unchanged(live):
             return False
+        current = project(live, stamped)
+        if current == memory.projection:
+            memory.seen = live
+            return False
+        fields = sorted(differences(memory.projection, current))
         window, limit = self._settings.drift_window, self._settings.drift_limit
         if memory.contested(fields, self._now, window, limit):
             resource, name = place
@@ -239,6 +240,12 @@ class _Pass:
     def _wrote(self, resource: Resource, answer: Object) -> None:
         self._live[(resource, answer["metadata"]["name"])] = answer
         self._cache.put(resource, answer)
+
+
+def _stamped(desired: Object, stamp: str) -> Object:
+    meta = desired["metadata"]
+    annotations = {**(meta.get("annotations") or {}), names.ANNOTATION_APPLIED: stamp}
+    return {**desired, "metadata": {**meta, "annotations": annotations}}
 
 
 def _reason(error: ApiError) -> str:

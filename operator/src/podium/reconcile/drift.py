@@ -11,6 +11,7 @@ from typing import Any
 
 MERGE_KEYS = ("name", "mountPath", "containerPort", "port", "topologyKey", "key", "type", "uid")
 """Fields that tell the items of a list of objects apart, as in Kubernetes' own list-map keys."""
+COMPARED = ("generation", "labels", "annotations", "ownerReferences", "uid")
 _ABSENT = object()
 
 
@@ -51,8 +52,20 @@ class Memory:
     """What was last applied to one child, and how often each of its fields had to be repaired."""
 
     digest: str
+    """Of `desired`."""
+    desired: dict[str, Any]
     projection: Any
+    """The API server's values of our own fields, as it answered."""
+    seen: dict[str, Any]
+    """The live object that was last found to agree with `projection`."""
     repairs: dict[str, deque[float]] = field(default_factory=dict)
+
+    def unchanged(self, live: dict[str, Any]) -> bool:
+        """Whether nothing but status can have changed since `seen`: generation counts every change of spec."""
+        before, after = self.seen["metadata"], live["metadata"]
+        if before.get("resourceVersion") == after.get("resourceVersion"):
+            return True
+        return "generation" in after and all(before.get(field) == after.get(field) for field in COMPARED)
 
     def repaired(self, fields: list[str], at: float, window: float) -> int:
         """Count one more repair of each field at `at` (seconds); the most that any had within the window."""

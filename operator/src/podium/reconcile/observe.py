@@ -57,6 +57,8 @@ class Observed:
     invalid: str = ""
     revisions: Mapping[str, Revision] = field(default_factory=dict)
     runtime: Object | None = None
+    resolved: Revision | None = None
+    """What the spec makes with this runtime, not numbered yet; None when it cannot be."""
     replicas_before: int | None = None
     """spec.replicas at the last pass; None at the first."""
 
@@ -143,7 +145,9 @@ class Observer:
     ) -> Observed:
         runtime = self._cache.get(MODEL_RUNTIMES, None, spec.runtime.name)
         version = (seen.owner.uid, seen.generation, runtime and runtime["metadata"]["resourceVersion"])
-        proposal = memory.once("proposal", version, lambda: readings.propose(seen.owner, spec, runtime, self._fetcher))
+        proposal, resolved = memory.once(
+            "proposal", version, lambda: readings.propose(seen.owner, spec, runtime, self._fetcher)
+        )
         since: dict[tuple[str, str], datetime] = {}
 
         def first_seen(of: str, reason: str) -> datetime:
@@ -169,7 +173,9 @@ class Observer:
         memory.since = since
         memory.keep({"spec", "proposal", *revisions})
         before, memory.replicas = memory.replicas, spec.replicas
-        return replace(seen, situation=situation, revisions=revisions, runtime=runtime, replicas_before=before)
+        return replace(
+            seen, situation=situation, revisions=revisions, runtime=runtime, resolved=resolved, replicas_before=before
+        )
 
     def _revisions(
         self, seen: Observed, pods: list[Object], memory: _Memory, first_seen: readings.FirstSeen

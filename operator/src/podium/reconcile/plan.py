@@ -209,17 +209,7 @@ def _note(mark: Mark, before: RevisionState) -> Note:
 
 def _start(deciding: _Deciding, observed: Observed, verdict: Start, now: datetime, fetcher: Fetcher) -> None:
     situation, owner = deciding.situation, observed.owner
-    runtime = ModelRuntimeSpec.parse((observed.runtime or {}).get("spec", {}))
-    number = max((r.number for r in situation.revisions), default=0) + 1
-    taken = {r.name for r in situation.revisions}
-    collisions = 0
-    while True:
-        revision = resolve(
-            owner, situation.spec, runtime, fetcher, number=number, token=verdict.token, collisions=collisions
-        )
-        if revision.name not in taken:
-            break
-        collisions += 1
+    revision = _next_revision(observed, situation, verdict.token, fetcher)
     strategy = situation.spec.rollout.strategy
     frozen = STRATEGIES[strategy].freeze(situation.spec, situation.size)
     record = RolloutRecord(
@@ -236,7 +226,7 @@ def _start(deciding: _Deciding, observed: Observed, verdict: Start, now: datetim
     deciding.revisions[revision.name] = revision
     state = RevisionState(
         name=revision.name,
-        number=number,
+        number=revision.number,
         inputs=revision.inputs,
         version=revision.version,
         created=now,
@@ -248,6 +238,21 @@ def _start(deciding: _Deciding, observed: Observed, verdict: Start, now: datetim
     replaces = f" to replace {situation.champion.version or situation.champion.name}" if situation.champion else ""
     text = f"{revision.name} ({revision.version or 'no version'}): {strategy} of {frozen.size} pods{replaces}"
     deciding.notes.append(Note("RolloutStarted", text, "Rollout", revision.name))
+
+
+def _next_revision(observed: Observed, situation: Situation, token: str, fetcher: Fetcher) -> Revision:
+    number = max((r.number for r in situation.revisions), default=0) + 1
+    taken = {r.name for r in situation.revisions}
+    if observed.resolved is not None and not token and observed.resolved.name not in taken:
+        return replace(observed.resolved, number=number)
+    runtime = ModelRuntimeSpec.parse((observed.runtime or {}).get("spec", {}))
+    for collisions in range(len(taken) + 1):
+        revision = resolve(
+            observed.owner, situation.spec, runtime, fetcher, number=number, token=token, collisions=collisions
+        )
+        if revision.name not in taken:
+            return revision
+    raise AssertionError("one name more than there are revisions was tried")
 
 
 def _services(owner: Owner, situation: Situation, wanted: Sizes, revisions: dict[str, Revision]) -> tuple[Object, ...]:

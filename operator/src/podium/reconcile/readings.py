@@ -129,8 +129,13 @@ def template_digest(revision: Revision) -> str:
     return digest(canonical(template).replace(revision.name, "{{revision}}"))
 
 
-def propose(owner: Owner, spec: ModelDeploymentSpec, runtime: Object | None, fetcher: Fetcher) -> Proposal:
-    """What the present spec would roll out, or the condition reason and sentence why it cannot be."""
+def propose(
+    owner: Owner, spec: ModelDeploymentSpec, runtime: Object | None, fetcher: Fetcher
+) -> tuple[Proposal, Revision | None]:
+    """What the present spec would roll out, or the condition reason and sentence why it cannot be.
+
+    The revision is the one of a first rollout of it, not numbered yet.
+    """
     inputs = inputs_digest(spec.inputs())
     uri = (spec.model.uri or "").rstrip("/")
     version = spec.model.version or uri.rsplit("/", 1)[-1]
@@ -139,12 +144,12 @@ def propose(owner: Owner, spec: ModelDeploymentSpec, runtime: Object | None, fet
             f'spec.runtime.name: there is no ModelRuntime "{spec.runtime.name}": kubectl get modelruntimes lists them; '
             "the built-in ones are in runtimes.yaml, which a cluster admin applies where Podium is namespaced"
         )
-        return Proposal(inputs, version, reason="RuntimeNotFound", message=message)
+        return Proposal(inputs, version, reason="RuntimeNotFound", message=message), None
     try:
         resolved = resolve(owner, spec, ModelRuntimeSpec.parse(runtime["spec"]), fetcher, number=0)
     except Unresolvable as error:
-        return Proposal(inputs, version, reason=error.reason, message=error.message)
+        return Proposal(inputs, version, reason=error.reason, message=error.message), None
     except ValueError as error:
         name = runtime["metadata"]["name"]
-        return Proposal(inputs, version, reason="InvalidRuntime", message=f"ModelRuntime {name}: {error}")
-    return Proposal(inputs, resolved.version, template_digest(resolved))
+        return Proposal(inputs, version, reason="InvalidRuntime", message=f"ModelRuntime {name}: {error}"), None
+    return Proposal(inputs, resolved.version, template_digest(resolved)), resolved

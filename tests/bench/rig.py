@@ -1,0 +1,122 @@
+"""A control plane, an operator beside it, and the figures of that operator. Used by the benchmarks alone."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podium.kube.aio import AioClient
+from podium.kube.connect import connect
+from podium.kube.transport import Transport
+from tests.cluster.controlplane import ControlPlane
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTROLLERS = (
+    "deployment-controller",
+    "replicaset-controller",
+    "endpointslice-controller",
+    "disruption-controller",
+    "garbage-collector-controller",
+)
+OPERATOR_USER = "podium-operator"
+WRITES = frozenset({"create", "update", "patch", "delete"})
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process has used so far."""
+
+    cpu: float
+    """Seconds of CPU, user and system."""
+    rss: float
+    """Peak resident memory, MB."""
+
+
+@dataclass
+class Rig:
+    """A running control plane and operator."""
+
+    plane: ControlPlane
+    operator: subprocess.Popen[bytes]
+
+    def usage(self) -> Usage:
+        """The operator's, from /proc."""
+        fields = Path(f"/proc/{self.operator.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        status = Path(f"/proc/{self.operator.pid}/status").read_text()
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        return Usage((int(fields[11]) + int(fields[12])) / CLOCK_TICKS, peak / 1024)
+
+    def writes(self) -> Counter[str]:
+        """The operator's writes so far, by resource and verb, from the API server's audit log."""
+        found: Counter[str] = Counter()
+        for entry in self.plane.audit():
+            user, verb = entry["user"], str(entry["verb"])
+            reference: Any = entry.get("objectRef") or {}
+            if isinstance(user, dict) and user.get("username") == OPERATOR_USER and verb in WRITES:
+                found["/".join(filter(None, (reference.get("resource"), reference.get("subresource"))))] += 1
+        return found
+
+
+@contextmanager
+def rig(*flags: str) -> Iterator[Rig]:
+    """Start both, and end both."""
+    with (
+        tempfile.TemporaryDirectory(prefix="podium-bench-") as folder,
+        ControlPlane(Path(folder), controllers=CONTROLLERS) as plane,
+    ):
+        for crd in sorted((ROOT / "crds").glob("*.yaml")):
+            plane.kubectl("apply", "--server-side", "-f", str(crd))
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig(OPERATOR_USER, ["system:masters"]))}
+        log = (Path(folder) / "operator.log").open("wb")
+        command = [
+            sys.executable,
+            *os.environ.get("PODIUM_BENCH_PYTHON", "").split(),
+            "-m",
+            "podium",
+            "--lease-namespace=default",
+            f"--runtimes-file={ROOT / 'charts/podium/files/runtimes.yaml'}",
+            "--health-port=0",
+            "--metrics-port=0",
+            "--log-level=warning",
+            *flags,
+        ]
+        operator = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            yield Rig(plane, operator)
+        finally:
+            operator.terminate()
+            operator.wait(20)
+            log.close()
+            text = Path(log.name).read_text()
+            if text:
+                print("operator's warnings:", text[-3000:], file=sys.stderr)
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+async def client(plane: ControlPlane, user: str = "bench") -> tuple[AioClient, Transport]:
+    """A client of the benchmark's own; close the transport at the end."""
+    with environment(KUBECONFIG=str(plane.kubeconfig(user, ["system:masters"]))):
+        transport = Transport(await connect("podium-bench"))
+    return AioClient(transport, fence=lambda: None, write_timeout=30.0), transport
