@@ -1,6 +1,6 @@
 """The status of a ModelDeployment, typed for the CRD's sake: the operator writes it, people and tools read it."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, WithJsonSchema
 
@@ -140,7 +140,7 @@ class ModelDeploymentStatus(ApiModel):
     )
 
 
-def pending() -> dict[str, object]:
+def pending() -> dict[str, Any]:
     """The status of an object that no operator has seen: a client that waits for Ready must wait, not fail."""
     return {
         "phase": "Pending",

@@ -1,0 +1,197 @@
+"""For each sentence that a CEL rule of the CRDs may say: values that draw it, and one that does not.
+
+The values stand where the rule stands. A rule without an entry here fails the tests.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+PROBE = {"httpGet": {"port": "http"}}
+
+SAMPLES: dict[tuple[str, ...], Any] = {
+    ("spec", "ports", "http"): 8080,
+    ("spec", "ports", "grpc"): 8081,
+    ("spec", "probes", "readiness"): PROBE,
+    ("spec", "podTemplate", "labels", "{}"): "x",
+    ("spec", "podTemplate", "volumeMounts", "[]", "mountPath"): "/data",
+}
+"""Valid values where the schema alone does not lead to one."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Values that break a rule, and a corrected one. `metadata` is set for rules about the object's name."""
+
+    bad: list[Any]
+    good: Any
+
+
+IMAGE = Case(["a b", "\timage"], "registry.example.com/team/server@sha256:" + SHA256)
+VARIABLES = (
+    "model, namespace, path, uri, format, version, revision, cpuLimit, memoryLimit, httpPort, grpcPort, metricsPort"
+)
+VOLUME = {"name": "labels", "emptyDir": {}}
+MOUNT = {"name": "labels", "mountPath": "/data"}
+
+CASES: dict[str, Case] = {
+    # spec.model
+    "must begin with s3://, https:// or pvc://: put the model in one of these stores": Case(
+        ["gs://models/fraud", "http://models/fraud", "file://models/fraud"], "s3://models/fraud/7"
+    ),
+    "must be SCHEME://BUCKET, HOST or CLAIM, then /PATH, without spaces; credentials go into credentialsSecret": Case(
+        ["s3://", "s3:///fraud", "https://user:secret@host/fraud", "pvc://claim/a b"], "https://host:8443/fraud?x=1"
+    ),
+    "must be 64 lower-case hexadecimal digits, as sha256sum prints them": Case([SHA256[1:], SHA256.upper()], SHA256),
+    "must be one line that neither begins nor ends with a space, such as 2026-03-01": Case([" 7", "7 ", "7\n8"], "v 7"),
+    "must be of letters, digits, -, . and _, beginning and ending with a letter or digit, such as onnx": Case(
+        ["-onnx", "on nx", "onnx."], "onnx"
+    ),
+    "must be a number of bytes above 0, with a suffix such as Mi or Gi if need be: 500Mi, 10Gi": Case(
+        ["0", "-1Gi", "10 Gi", "10GB", "1e9"], "1.5Gi"
+    ),
+    "sha256: without uri there are no bytes to check: set model.uri or remove sha256": Case(
+        [{"sha256": SHA256}], {"sha256": SHA256, "uri": "s3://models/fraud"}
+    ),
+    "credentialsSecret: without uri there is no store to log in to: set model.uri or remove credentialsSecret": Case(
+        [{"credentialsSecret": "s3-models"}], {"credentialsSecret": "s3-models", "uri": "s3://models/fraud"}
+    ),
+    "must be a name of lower-case letters, digits, - and ., beginning and ending with a letter or digit": Case(
+        ["A", "a_b", "-a", "a.", "a..b"], "a-b.c1"
+    ),
+    # spec.runtime, and a ModelRuntime
+    "must be an image such as registry.example.com/team/server:1.2, without spaces": IMAGE,
+    "env: names that begin with PODIUM_ are set by Podium: choose another name": Case(
+        [{"name": "PODIUM_MODEL", "value": "x"}, {"name": "PODIUM_"}], {"name": "MODEL_PODIUM_"}
+    ),
+    "env: name must be of printable ASCII characters without spaces and =, such as LOG_LEVEL": Case(
+        [{"name": ""}, {"name": "A B"}, {"name": "A=B"}, {"name": "ä"}], {"name": "a.b-c_D"}
+    ),
+    "env: set value or valueFrom, not both": Case(
+        [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        {"name": "A", "value": "", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+    ),
+    "env: valueFrom needs exactly one of configMapKeyRef, fieldRef, resourceFieldRef, secretKeyRef": Case(
+        [{}, {"fieldRef": {"fieldPath": "status.podIP"}, "secretKeyRef": {"name": "s", "key": "k"}}],
+        {"secretKeyRef": {"name": "s", "key": "k"}},
+    ),
+    "resources: a request exceeds the limit of the same name: lower it in requests or raise it in limits": Case(
+        [
+            {"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}},
+            {"requests": {"memory": "1Gi", "cpu": 1}, "limits": {"memory": "1G", "cpu": 1}},
+        ],
+        {"requests": {"cpu": "1500m", "memory": "1Gi"}, "limits": {"cpu": 2, "nvidia.com/gpu": 1}},
+    ),
+    # spec.podTemplate
+    "each key must be a label's name, such as team or example.com/team: correct it": Case(
+        [{"a b": "x"}, {"/x": "x"}, {"x" * 64: "x"}], {"example.com/team": "x"}
+    ),
+    "each value must be at most 63 letters, digits, -, _ or ., beginning and ending with a letter or digit": Case(
+        [{"team": "a b"}, {"team": "-a"}], {"team": "A_1", "other": ""}
+    ),
+    "labels: keys of podium.dev are written by Podium: choose a domain of your own": Case(
+        [{"podium.dev/model": "x"}, {"x.podium.dev/y": "x"}, {"podium.dev": "x"}], {"notpodium.dev/model": "x"}
+    ),
+    "labels: app.kubernetes.io/managed-by and app.kubernetes.io/instance are written by Podium: leave them out": Case(
+        [{"app.kubernetes.io/managed-by": "helm"}, {"app.kubernetes.io/instance": "x"}],
+        {"app.kubernetes.io/part-of": "x"},
+    ),
+    "annotations: each key must be an annotation's name, such as note or example.com/note: correct it": Case(
+        [{"a b": "x"}, {"a/b/c": "x"}], {"Example.com/Note": "any text: at all"}
+    ),
+    "annotations: keys of podium.dev are written by Podium: choose a domain of your own": Case(
+        [{"podium.dev/command": "x"}], {"example.com/podium.dev": "x"}
+    ),
+    "annotations: keys of container.apparmor.security.beta.kubernetes.io and "
+    "container.seccomp.security.alpha.kubernetes.io loosen the security profile and are refused: leave them out": Case(
+        [
+            {"container.apparmor.security.beta.kubernetes.io/model": "unconfined"},
+            {"container.seccomp.security.alpha.kubernetes.io/model": "unconfined"},
+        ],
+        {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
+    ),
+    "volumes: each needs exactly one of configMap, secret, emptyDir, persistentVolumeClaim, projected, csi, image; "
+    "other kinds, such as hostPath, are refused": Case(
+        [
+            {"name": "x"},
+            {"name": "x", "emptyDir": {}, "configMap": {"name": "c"}},
+            {"name": "x", "hostPath": {"path": "/"}},
+        ],
+        VOLUME,
+    ),
+    "volumes: name must be of lower-case letters, digits and -, beginning and ending with a letter or digit": Case(
+        [{"name": "", "emptyDir": {}}, {"name": "A", "emptyDir": {}}, {"name": "a.b", "emptyDir": {}}], VOLUME
+    ),
+    "volumes: names that begin with podium- are Podium's own: choose another name": Case(
+        [{"name": "podium-models", "emptyDir": {}}], VOLUME
+    ),
+    "volumeMounts: name must be that of an entry of podTemplate.volumes: add the volume or correct the name": Case(
+        [{"volumeMounts": [MOUNT]}, {"volumeMounts": [MOUNT], "volumes": [VOLUME | {"name": "other"}]}],
+        {"volumeMounts": [MOUNT], "volumes": [VOLUME]},
+    ),
+    "volumeMounts: mountPath must be an absolute path such as /data, without :, . or .. segments "
+    "and / at its end": Case(
+        [MOUNT | {"mountPath": path} for path in ("", "data", "/", "/data/", "/a:b", "/a/../models", "/./a", "/a//b")],
+        MOUNT | {"mountPath": "/a/.hidden/..c/d.e"},
+    ),
+    "volumeMounts: mountPath /tmp and all of /models are Podium's own: choose another path": Case(
+        [MOUNT | {"mountPath": path} for path in ("/tmp", "/models", "/models/model")],
+        MOUNT | {"mountPath": "/models2"},
+    ),
+    "volumeMounts: set subPath or subPathExpr, not both": Case(
+        [MOUNT | {"subPath": "a", "subPathExpr": "$(B)"}], MOUNT | {"subPathExpr": "$(B)"}
+    ),
+    # numbers and times
+    "replicas: must be at least 1 with autoscaling: remove autoscaling to scale to zero, or raise replicas": Case(
+        [{"replicas": 0, "autoscaling": {"maxReplicas": 3}}], {"replicas": 1, "autoscaling": {"maxReplicas": 3}}
+    ),
+    "minReplicas: must not exceed maxReplicas: lower minReplicas or raise maxReplicas": Case(
+        [{"minReplicas": 3, "maxReplicas": 2}], {"minReplicas": 2, "maxReplicas": 2}
+    ),
+    "must be a number of pods such as 1, or a share such as 25%": Case(["25", "%", "a%", "-1%"], "25%"),
+    "maxSurge: must not be 0 while maxUnavailable is 0, since no pod could be replaced: raise one of them": Case(
+        [
+            {"maxSurge": 0},
+            {"maxSurge": "0%", "maxUnavailable": 0},
+            {"maxSurge": 0, "maxUnavailable": "00%"},
+        ],
+        {"maxSurge": 0, "maxUnavailable": 1},
+    ),
+    "must be a duration: whole numbers with the units h, m, s or ms, such as 10m or 1h30m": Case(
+        ["", "10", "10 m", "1d", "1.5h", "-1m", "1h 30m", "ten minutes"], "1h30m"
+    ),
+    "must be at most 168h, a week: shorten the duration": Case(["168h1ms", "99999h"], "168h"),
+    "must be at least 1s: write a longer duration, such as 10m": Case(["999ms", "0s"], "1000ms"),
+    "progressDeadline: must be longer than minReadySeconds, or no pod could be available in time: raise "
+    "progressDeadline or lower minReadySeconds": Case(
+        [{"progressDeadline": "10s"}, {"minReadySeconds": 600}], {"progressDeadline": "10001ms", "minReadySeconds": 10}
+    ),
+    "promotion: Manual has no effect on a RollingUpdate, which promotes itself: set strategy to BlueGreen or leave "
+    "promotion out": Case([{"promotion": "Manual"}], {"promotion": "Manual", "strategy": "BlueGreen"}),
+    # a ModelRuntime
+    "grpc: must differ from http, since the Service tells them apart by port: choose another or leave grpc out": Case(
+        [{"http": 8080, "grpc": 8080}], {"http": 8080, "grpc": 8081, "metrics": 8080}
+    ),
+    "must be an absolute path of letters, digits, -, . and _, such as /etc/server/config.properties": Case(
+        ["etc/x", "/etc/", "/etc/../x", "/a b", "/etc//x"], "/home/server/.config/x.properties"
+    ),
+    "probe: set exactly one of exec, grpc, httpGet, tcpSocket": Case(
+        [{}, {"periodSeconds": 1}, PROBE | {"tcpSocket": {"port": 1}}], PROBE
+    ),
+    f"names a template variable that does not exist; there are {VARIABLES}, as in {{{{model}}}}": Case(
+        ["{{name}}", "{{ model }}", "{{model", "{{{model}}}", "{{}}", "{{Model}}", "ok {{model}} then {{other}}"],
+        "{{model}}{{path}}-{x}}$(A){",
+    ),
+}
+
+NAMES = {
+    "metadata.name: must be at most 50 lower-case letters, digits and -, beginning with a letter and ending with a "
+    "letter or digit, since a Service is called by it: choose another name": Case(["9a", "a.b", "a" * 51], "a" * 50),
+    "metadata.name: must not end in -preview, which names preview Services: choose another name": Case(
+        ["fraud-preview"], "preview"
+    ),
+    "metadata.name: must not begin with podium-, which names Podium's own objects: choose another name": Case(
+        ["podium-x"], "podiumx"
+    ),
+}
+"""The same for rules of metadata.name."""
