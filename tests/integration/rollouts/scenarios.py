@@ -1,0 +1,289 @@
+"""What people do with a ModelDeployment, as scripts: actions, each after a condition has come.
+
+Every condition that is waited for in the middle of a script stays once it has come, so a script can be played while
+the operator is killed and started again. `ready_to_act` marks the moment before the actions that a script is about.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object
+from tests.integration.rollouts.kubelet import SERVES, Crashes, FetchFails, Serves
+from tests.integration.rollouts.stage import MODEL, Stage, spec
+
+ReadyToAct = Callable[[], Awaitable[None]]
+Play = Callable[[Stage, ReadyToAct], Awaitable[None]]
+
+BLUE_GREEN: Final = {"strategy": "BlueGreen", "scaleDownDelay": "1h"}
+CPU: Final = {
+    "type": "Resource",
+    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}},
+}
+AUTOSCALING: Final = {"minReplicas": 2, "maxReplicas": 5, "metrics": [CPU]}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A script and the one condition by which it has ended."""
+
+    name: str
+    play: Play
+    ended: Callable[[Stage], object]
+
+
+async def _first(stage: Stage, replicas: int = 2, **other: object) -> None:
+    await stage.apply(spec("v1", replicas, **other))
+    await stage.until_ready("v1")
+
+
+async def first_rollout(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """The first revision comes up."""
+    await ready_to_act()
+    await stage.apply(spec("v1", 2))
+
+
+async def rolling_update(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """Three pods of v1 are replaced by v2."""
+    await _first(stage, 3)
+    await ready_to_act()
+    await stage.apply(spec("v2", 3))
+
+
+async def crash_rollback(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """v2 crashes; v1 stays."""
+    await _first(stage, 2)
+    stage.kubelet.script(stage.namespace, "v2", Crashes())
+    await ready_to_act()
+    await stage.apply(spec("v2", 2))
+
+
+async def late_rollback(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """One pod of v2 serves in place of one of v1, the next cannot fetch its model: the mirror image of an update."""
+    loose = {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    await _first(stage, 3, rollout=loose)
+    stage.kubelet.script(stage.namespace, "v2", Serves(limit=1))
+    await ready_to_act()
+    await stage.apply(spec("v2", 3, rollout=loose))
+    await stage.until(lambda: len(stage.pods("v2")) == 2 and len(stage.endpoints()) == 2, "a second pod of v2")
+    stage.kubelet.script(stage.namespace, "v2", FetchFails())
+
+
+async def blue_green(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """v2 takes all traffic at once; v1 goes when its warm time is over."""
+    rollout = {"strategy": "BlueGreen", "scaleDownDelay": "1s"}
+    await _first(stage, 2, rollout=rollout)
+    await ready_to_act()
+    await stage.apply(spec("v2", 2, rollout=rollout))
+
+
+async def blue_green_undone(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """v2 takes all traffic, and while v1 is kept warm a person takes it back."""
+    await _first(stage, 2, rollout=BLUE_GREEN)
+    await ready_to_act()
+    await stage.apply(spec("v2", 2, rollout=BLUE_GREEN))
+    await stage.until_ready("v2")
+    await stage.command("abort", stage.revision("v2"), "1")
+
+
+async def promoted_by_a_person(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """v2 waits behind the preview Service until a person promotes it."""
+    rollout = {**BLUE_GREEN, "promotion": "Manual"}
+    await _first(stage, 2, rollout=rollout)
+    await ready_to_act()
+    await stage.apply(spec("v2", 2, rollout=rollout))
+    await stage.until(lambda: stage.phase == "Paused", "that it waits for a person")
+    await stage.command("promote", stage.revision("v2"), "1")
+
+
+async def reverted_midway(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """With one pod of v2 serving and one that is not ready the spec is put back."""
+    await _first(stage, 3)
+    stage.kubelet.script(stage.namespace, "v2", Serves(limit=1))
+    await ready_to_act()
+    await stage.apply(spec("v2", 3))
+    await stage.until(lambda: len(stage.pods("v2")) == 2 and len(stage.endpoints()) == 3, "a second pod of v2")
+    await stage.apply(spec("v1", 3))
+
+
+async def replaced_midway(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """While v2 does not get ready, v3 is asked for."""
+    await _first(stage, 2)
+    stage.kubelet.script(stage.namespace, "v2", Serves(limit=0))
+    await ready_to_act()
+    await stage.apply(spec("v2", 2))
+    await stage.until(lambda: stage.pods("v2"), "a pod of v2")
+    await stage.apply(spec("v3", 2))
+
+
+async def autoscaling_on_and_off(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """The pods are handed to an HPA, which makes them four, and taken back."""
+    await _first(stage, 2)
+    await ready_to_act()
+    await stage.apply(spec("v1", 2, autoscaling=AUTOSCALING))
+    await stage.until(lambda: stage.is_ready("v1") and stage.all("HorizontalPodAutoscaler"), "an HPA")
+    scale = {"spec": {"replicas": 4}}
+    manager = "kube-controller-manager"
+    await stage.api.merge(
+        "Deployment", stage.namespace, stage.revision("v1"), scale, subresource="scale", manager=manager
+    )
+    await stage.until(lambda: stage.is_ready("v1") and len(stage.endpoints()) == 4, "four pods")
+    await stage.apply(spec("v1", 3))
+
+
+async def updated_under_autoscaling(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """A RollingUpdate takes the count from the HPA and gives it to the next one."""
+    await _first(stage, 2, autoscaling=AUTOSCALING)
+    await stage.until(lambda: stage.all("HorizontalPodAutoscaler"), "an HPA")
+    await ready_to_act()
+    await stage.apply(spec("v2", 2, autoscaling=AUTOSCALING))
+
+
+async def paused_and_resumed(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """A rollout is held by a command, and goes on by one."""
+    await _first(stage, 2)
+    stage.kubelet.script(stage.namespace, "v2", Serves(limit=0))
+    await ready_to_act()
+    await stage.apply(spec("v2", 2))
+    await stage.until(lambda: stage.pods("v2"), "a pod of v2")
+    await stage.command("pause", stage.revision("v2"), "1")
+    await stage.until(lambda: stage.condition("Paused"), "the pause")
+    stage.kubelet.script(stage.namespace, "v2", SERVES)
+    await stage.until(lambda: len(stage.endpoints()) == 3, "the pod of v2 beside those of v1")
+    await stage.command("resume", stage.revision("v2"), "2")
+
+
+async def restarted(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """A person restarts the champion: a new revision of the same inputs."""
+    await _first(stage, 2)
+    first = stage.revision("v1")
+    await ready_to_act()
+    await stage.command("restart", first, "1")
+
+
+async def retried(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """What was rolled back is tried again after its cause has gone."""
+    await _first(stage, 2)
+    stage.kubelet.script(stage.namespace, "v2", Crashes())
+    await stage.apply(spec("v2", 2))
+    await stage.until(lambda: stage.phase == "RolledBack", "the rollback")
+    rejected = stage.revision("v2")
+    stage.kubelet.script(stage.namespace, "v2", SERVES)
+    await ready_to_act()
+    await stage.command("retry", rejected, "1")
+
+
+async def deleted(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """The ModelDeployment goes, and all that belongs to it."""
+    await _first(stage, 2)
+    await ready_to_act()
+    await stage.delete()
+
+
+async def to_zero_and_back(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """Scaled to nothing, updated there, and back with the new version."""
+    await _first(stage, 2)
+    await ready_to_act()
+    await stage.apply(spec("v1", 0))
+    await stage.until(lambda: stage.is_ready("v1") and not stage.all("Pod"), "no pods")
+    await stage.apply(spec("v2", 0))
+    await stage.until_ready("v2")
+    await stage.apply(spec("v2", 1))
+
+
+def _only(stage: Stage, version: str, pods: int) -> bool:
+    """Whether one version serves with so many pods, and nothing of any other is left but its record."""
+    name = stage.revision(version)
+    return (
+        [one["metadata"]["name"] for one in stage.all("Deployment")] == [name]
+        and len(stage.all("Pod")) == pods == len(stage.endpoints())
+        and (stage.get("Service", MODEL) or {})["spec"]["selector"].get("podium.dev/revision") == name
+        and stage.get("Service", f"{MODEL}-preview") is None
+        and stage.settled
+        and stage.status["champion"]["available"] == pods
+    )
+
+
+def _serves(version: str, pods: int) -> Callable[[Stage], object]:
+    return lambda stage: stage.is_ready(version) and _only(stage, version, pods)
+
+
+def _rolled_back(to: str, version: str, pods: int) -> Callable[[Stage], object]:
+    return lambda stage: (
+        stage.phase == "RolledBack" and stage.outcome(version) == "RolledBack" and _only(stage, to, pods)
+    )
+
+
+def _warm(version: str, previous: str, pods: int) -> Callable[[Stage], object]:
+    def ended(stage: Stage) -> object:
+        names = sorted(one["metadata"]["name"] for one in stage.all("Deployment"))
+        return (
+            stage.is_ready(version)
+            and names == sorted([stage.revision(version), stage.revision(previous)])
+            and len(stage.endpoints()) == pods
+            and len(stage.all("Pod")) == 2 * pods
+            and stage.get("Service", f"{MODEL}-preview") is None
+            and "candidate" not in stage.status
+        )
+
+    return ended
+
+
+def _handed_over(version: str, pods: int) -> Callable[[Stage], object]:
+    def ended(stage: Stage) -> object:
+        hpas = [one["metadata"]["name"] for one in stage.all("HorizontalPodAutoscaler")]
+        return _serves(version, pods)(stage) and hpas == [stage.revision(version)]
+
+    return ended
+
+
+def _restarted(stage: Stage) -> object:
+    done = (stage.status.get("lastCommand") or {}).get("result") == "Done"
+    return len(stage.all("ControllerRevision")) == 2 and done and _serves("v1", 2)(stage)
+
+
+def _without_hpa(stage: Stage) -> object:
+    return _serves("v1", 3)(stage) and not stage.all("HorizontalPodAutoscaler")
+
+
+def nothing_left(stage: Stage) -> bool:
+    """Whether the ModelDeployment and all that belonged to it are gone."""
+    kinds = (MODEL_DEPLOYMENT, "ControllerRevision", "Deployment", "ReplicaSet", "Pod", "Service")
+    return not any(stage.all(kind) for kind in (*kinds, "PodDisruptionBudget", "HorizontalPodAutoscaler"))
+
+
+SCENARIOS: Final = (
+    Scenario("first-rollout", first_rollout, _serves("v1", 2)),
+    Scenario("rolling-update", rolling_update, _serves("v2", 3)),
+    Scenario("crash-rollback", crash_rollback, _rolled_back("v1", "v2", 2)),
+    Scenario("late-rollback", late_rollback, _rolled_back("v1", "v2", 3)),
+    Scenario("blue-green", blue_green, _serves("v2", 2)),
+    Scenario("blue-green-undone", blue_green_undone, _rolled_back("v1", "v2", 2)),
+    Scenario("promoted-by-a-person", promoted_by_a_person, _warm("v2", "v1", 2)),
+    Scenario("reverted-midway", reverted_midway, _serves("v1", 3)),
+    Scenario("replaced-midway", replaced_midway, _serves("v3", 2)),
+    Scenario("autoscaling-on-and-off", autoscaling_on_and_off, _without_hpa),
+    Scenario("updated-under-autoscaling", updated_under_autoscaling, _handed_over("v2", 2)),
+    Scenario("paused-and-resumed", paused_and_resumed, _serves("v2", 2)),
+    Scenario("restarted", restarted, _restarted),
+    Scenario("retried", retried, _serves("v2", 2)),
+    Scenario("deleted", deleted, nothing_left),
+    Scenario("to-zero-and-back", to_zero_and_back, _serves("v2", 1)),
+)
+BY_NAME: Final = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+async def at_once() -> None:
+    """For a run in which nothing is done before the actions."""
+
+
+async def run(scenario: Scenario, stage: Stage, ready_to_act: ReadyToAct = at_once) -> None:
+    """Play a scenario to its end."""
+    await scenario.play(stage, ready_to_act)
+    await stage.until(lambda: scenario.ended(stage), f"the end of {scenario.name}")
+
+
+def revision_annotations(stage: Stage, version: str) -> Object:
+    """The durable record of a version's newest revision."""
+    found = stage.get("ControllerRevision", stage.revision(version))
+    return dict((found or {"metadata": {}})["metadata"].get("annotations") or {})

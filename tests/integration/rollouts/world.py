@@ -1,0 +1,168 @@
+"""Everything that happens in the cluster, in its order: the store that tests wait on and judge by."""
+
+import asyncio
+import copy
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Api, Object, Refusal
+
+WATCHED: Final = (
+    MODEL_DEPLOYMENT,
+    "ControllerRevision",
+    "Deployment",
+    "Service",
+    "EndpointSlice",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "Pod",
+    "ReplicaSet",
+)
+PATIENCE: Final = 30.0
+"""Seconds that a condition may take: plenty on a busy machine. What is awaited normally comes within one or two."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of one object, as the API server's watch told it."""
+
+    revision: int
+    """resourceVersion: one order over all kinds."""
+    at: float
+    """time.monotonic() of its arrival here."""
+    event: str
+    kind: str
+    obj: Object
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return str(self.obj["metadata"]["name"])
+
+
+Listener = Callable[[Version], None]
+
+
+class World:
+    """Watches the whole cluster; `run` for as long as it is used."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.history: dict[str, list[Version]] = defaultdict(list)
+        """By namespace, in the order of arrival; sort by `revision` across kinds."""
+        self._objects: dict[str, dict[str, dict[str, Object]]] = defaultdict(lambda: defaultdict(dict))
+        self._listeners: list[tuple[str, Listener]] = []
+        self._changed: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._listed: set[str] = set()
+        self.ready = asyncio.Event()
+
+    def listen(self, kind: str, listener: Listener) -> None:
+        """Have `listener` called with every version of a kind from now on."""
+        self._listeners.append((kind, listener))
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """The object as it is now; None if there is none."""
+        return self._objects[namespace][kind].get(name)
+
+    def all(self, kind: str, namespace: str) -> list[Object]:
+        """All objects of a kind in a namespace, by name."""
+        found = self._objects[namespace][kind]
+        return [found[name] for name in sorted(found)]
+
+    async def until(
+        self,
+        namespace: str,
+        condition: Callable[[], object],
+        what: str,
+        *,
+        seconds: float = PATIENCE,
+        explain: Callable[[], str] = str,
+    ) -> None:
+        """Return once `condition` holds, which is asked after every change in the namespace.
+
+        A condition that meets a missing key is not true yet. AssertionError says `what` did not come, and `explain`.
+        """
+        changed = self._changed[namespace]
+        end = time.monotonic() + seconds
+        while True:
+            changed.clear()
+            if _holds(condition):
+                return
+            try:
+                async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                    await changed.wait()
+            except TimeoutError:
+                raise AssertionError(f"{namespace}: after {seconds:g} s not there: {what}\n{explain()}") from None
+
+    async def stays(
+        self, namespace: str, condition: Callable[[], object], what: str, *, seconds: float, explain: Callable[[], str]
+    ) -> None:
+        """Return after so many seconds during which `condition` held after every change; else AssertionError."""
+        changed = self._changed[namespace]
+        end = time.monotonic() + seconds
+        while True:
+            changed.clear()
+            if not _holds(condition):
+                raise AssertionError(f"{namespace}: no longer so: {what}\n{explain()}")
+            try:
+                async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                    await changed.wait()
+            except TimeoutError:
+                return
+
+    async def run(self) -> None:
+        """List and watch every kind until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for kind in WATCHED:
+                group.create_task(self._follow(kind))
+
+    async def _follow(self, kind: str) -> None:
+        while True:
+            try:
+                items, version = await self.api.list(kind)
+                for item in items:
+                    self._take("ADDED", kind, item)
+                self._listed.add(kind)
+                if len(self._listed) == len(WATCHED):
+                    self.ready.set()
+                while True:
+                    async for event, obj in self.api.watch(kind, version):
+                        if event == "ERROR":
+                            raise Refusal(int(obj.get("code", 0)), str(obj.get("message")))
+                        version = obj["metadata"]["resourceVersion"]
+                        if event != "BOOKMARK":
+                            self._take(event, kind, obj)
+            except (Refusal, OSError):
+                # The API server is away, by a test's doing: what was deleted meanwhile is told by a new list.
+                await asyncio.sleep(0.1)
+
+    def _take(self, event: str, kind: str, obj: Object) -> None:
+        meta = obj["metadata"]
+        namespace, name = meta.get("namespace", ""), meta["name"]
+        seen = Version(int(meta["resourceVersion"]), time.monotonic(), event, kind, obj)
+        self.history[namespace].append(seen)
+        if event == "DELETED":
+            self._objects[namespace][kind].pop(name, None)
+        else:
+            self._objects[namespace][kind][name] = obj
+        for wanted, listener in self._listeners:
+            if wanted == kind:
+                listener(seen)
+        self._changed[namespace].set()
+
+
+def _holds(condition: Callable[[], object]) -> bool:
+    try:
+        return bool(condition())
+    except (KeyError, IndexError, TypeError):
+        return False
+
+
+def without_noise(obj: Object) -> Object:
+    """A copy of an object without its field managers."""
+    found = copy.deepcopy(obj)
+    found["metadata"].pop("managedFields", None)
+    return found
