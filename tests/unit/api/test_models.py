@@ -1,0 +1,175 @@
+"""Reading specs: what comes out, what is refused and how the refusal reads, and what makes a revision."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from podium.api.v1alpha1 import InvalidSpec, ModelDeploymentSpec, ModelRuntimeSpec
+from tests.strategies import model_deployment_specs, model_runtime_specs
+
+RUNTIME = {"image": "server:1", "ports": {"http": 8080}, "probes": {"readiness": {"httpGet": {"port": "http"}}}}
+
+
+def test_an_empty_spec_has_the_defaults_of_the_design() -> None:
+    spec = ModelDeploymentSpec.parse({})
+    assert (spec.replicas, spec.paused, spec.autoscaling, spec.model.uri) == (1, False, None, None)
+    assert (spec.runtime.name, spec.traffic.router, spec.model.storage.size_limit) == ("onnxruntime", "None", "10Gi")
+    assert spec.disruption.max_unavailable == 1
+    assert spec.rollout.model_dump(by_alias=True) == {
+        "strategy": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0},
+        "minReadySeconds": 10,
+        "progressDeadline": "10m",
+        "promotion": "Automatic",
+        "scaleDownDelay": "5m",
+        "revisionHistoryLimit": 5,
+    }
+
+
+def test_a_runtime_has_the_defaults_of_the_design() -> None:
+    spec = ModelRuntimeSpec.parse(RUNTIME)
+    assert (spec.drain.pre_stop_seconds, spec.drain.seconds) == (5, 25)
+    assert (spec.ports.grpc, spec.ports.metrics, spec.formats, spec.files) == (None, None, [], [])
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "value", "said"),
+    [
+        ({"replicas": "3"}, "spec.replicas", "3", "valid integer"),
+        ({"replicas": -1}, "spec.replicas", -1, "greater than or equal to 0"),
+        ({"autoscaling": {}}, "spec.autoscaling.maxReplicas", None, "must be set"),
+        ({"rollout": {"strategy": "Canary"}}, "spec.rollout.strategy", "Canary", "RollingUpdate"),
+        ({"traffic": {"router": "Envoy"}}, "spec.traffic.router", "Envoy", "None"),
+        ({"rollout": {"progressDeadline": "1 hour"}}, "spec.rollout.progressDeadline", "1 hour", "such as 10m"),
+        ({"rollout": {"rollingUpdate": {"maxSurge": "x"}}}, "spec.rollout.rollingUpdate.maxSurge", "x", "25%"),
+        ({"model": {"uri": "gs://a/b"}}, "spec.model.uri", "gs://a/b", "s3://, https:// or pvc://"),
+        (
+            {"rollout": {"rollingUpdate": {"maxSurge": "0%"}}},
+            "spec.rollout.rollingUpdate.maxSurge",
+            "0%",
+            "no pod could be replaced",
+        ),
+        (
+            {"rollout": {"minReadySeconds": 600}},
+            "spec.rollout.progressDeadline",
+            "10m",
+            "longer than minReadySeconds, 600 s",
+        ),
+        (
+            {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
+            "spec.autoscaling.minReplicas",
+            3,
+            "must not exceed maxReplicas, 2",
+        ),
+        ({"replicas": 0, "autoscaling": {"maxReplicas": 2}}, "spec.replicas", 0, "remove autoscaling"),
+        ({"runtime": {"env": [{"name": "A"}, {"name": "A"}]}}, "spec.runtime.env[1].name", "A", "twice"),
+        # What would give more than its author has, whatever CRD let it in.
+        ({"runtime": {"env": [{"name": "PODIUM_X"}]}}, "spec.runtime.env[0].name", "PODIUM_X", "Podium's own"),
+        (
+            {"podTemplate": {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}},
+            "spec.podTemplate.volumes[0]",
+            "hostPath",
+            "refused",
+        ),
+        (
+            {"podTemplate": {"volumes": [{"name": "podium-x", "emptyDir": {}}]}},
+            "spec.podTemplate.volumes[0].name",
+            "podium-x",
+            "Podium's own",
+        ),
+        (
+            {"podTemplate": {"labels": {"podium.dev/model": "x"}}},
+            "spec.podTemplate.labels",
+            "podium.dev/model",
+            "Podium",
+        ),
+        (
+            {"podTemplate": {"labels": {"app.kubernetes.io/managed-by": "x"}}},
+            "spec.podTemplate.labels",
+            "app.kubernetes.io/managed-by",
+            "leave it out",
+        ),
+        (
+            {"podTemplate": {"annotations": {"container.apparmor.security.beta.kubernetes.io/model": "unconfined"}}},
+            "spec.podTemplate.annotations",
+            "container.apparmor.security.beta.kubernetes.io/model",
+            "security profile",
+        ),
+        (
+            {"podTemplate": {"securityContext": {"runAsUser": 0}}},
+            "spec.podTemplate.securityContext.runAsUser",
+            0,
+            "greater than or equal to 1",
+        ),
+    ],
+)
+def test_a_refusal_names_the_field_the_value_and_the_way_out(
+    spec: dict[str, Any], field: str, value: object, said: str
+) -> None:
+    with pytest.raises(InvalidSpec) as error:
+        ModelDeploymentSpec.parse(spec)
+    assert (error.value.field, error.value.value) == (field, value)
+    assert said in error.value.message
+    assert str(error.value).startswith(f"{field}: ")
+    assert value is None or str(value) in str(error.value)
+
+
+def test_a_runtime_with_an_unknown_variable_is_refused_at_its_string() -> None:
+    probes = {"readiness": {"exec": {"command": ["ready", "--model={{name}}"]}}}
+    with pytest.raises(InvalidSpec, match=r"spec.probes.readiness.exec.command\[1\].*\{\{name\}\} is no variable"):
+        ModelRuntimeSpec.parse(RUNTIME | {"probes": probes})
+
+
+def test_a_runtime_whose_ports_collide_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match=r"spec.ports.grpc: .*8080.* differ from http"):
+        ModelRuntimeSpec.parse(RUNTIME | {"ports": {"http": 8080, "grpc": 8080}})
+
+
+def test_fields_of_a_newer_crd_are_passed_over() -> None:
+    """While an upgrade is under way the CRD is newer than the operator, and its defaults are in every object."""
+    newer = {"traffic": {"timeout": "60s", "router": "None"}, "rollout": {"maxDuration": "24h"}, "mirror": {}}
+    assert ModelDeploymentSpec.parse(newer) == ModelDeploymentSpec()
+
+
+def test_inputs_of_an_empty_spec_are_empty() -> None:
+    assert ModelDeploymentSpec.parse({}).inputs() == {}
+
+
+def test_inputs_leave_out_what_equals_its_default_and_what_makes_no_revision() -> None:
+    spec = ModelDeploymentSpec.parse(
+        {
+            "model": {"uri": "s3://m/1", "storage": {"sizeLimit": "10Gi"}},
+            "runtime": {"name": "onnxruntime", "env": [{"name": "A", "value": "1"}], "args": []},
+            "podTemplate": {"labels": {}, "securityContext": {"fsGroup": 7}},
+            "replicas": 9,
+            "paused": True,
+            "rollout": {"strategy": "BlueGreen"},
+        }
+    )
+    assert spec.inputs() == {
+        "model": {"uri": "s3://m/1"},
+        "runtime": {"env": [{"name": "A", "value": "1"}]},
+        "podTemplate": {"securityContext": {"fsGroup": 7}},
+    }
+
+
+@given(spec=model_deployment_specs())
+def test_inputs_say_all_that_makes_a_revision(spec: dict[str, Any]) -> None:
+    """A spec made of its inputs alone has the same model, runtime and podTemplate, and the same inputs."""
+    first = ModelDeploymentSpec.parse(spec)
+    again = ModelDeploymentSpec.parse(first.inputs())
+    assert (again.model, again.runtime, again.pod_template) == (first.model, first.runtime, first.pod_template)
+    assert again.inputs() == first.inputs()
+
+
+@given(spec=model_deployment_specs())
+def test_defaults_written_out_change_no_inputs(spec: dict[str, Any]) -> None:
+    parsed = ModelDeploymentSpec.parse(spec)
+    assert ModelDeploymentSpec.parse(parsed.model_dump(by_alias=True)).inputs() == parsed.inputs()
+
+
+@given(spec=model_runtime_specs())
+def test_a_runtime_read_from_what_it_says_is_the_same(spec: dict[str, Any]) -> None:
+    parsed = ModelRuntimeSpec.parse(spec)
+    assert ModelRuntimeSpec.parse(parsed.wire()) == parsed
