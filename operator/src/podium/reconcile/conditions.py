@@ -8,14 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from podium.reasons import Reason
 from podium.reconcile.apply import Refused
 from podium.rollout.crash import evidence
-from podium.rollout.record import Outcome
+from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.state import Failure, Situation
-from podium.rollout.strategies import Sizes
+from podium.rollout.strategies import STRATEGIES, Frozen, Sizes
 from podium.rollout.verdict import Hold
 
-PENDING_REASONS = frozenset({"Paused", "WaitingForPromotion", "Draining", "Environment", "ChampionUnavailable"})
+PENDING_REASONS = frozenset(
+    {
+        Reason.PAUSED,
+        Reason.WAITING_FOR_PROMOTION,
+        Reason.DRAINING,
+        Reason.ENVIRONMENT,
+        Reason.CHAMPION_UNAVAILABLE,
+    }
+)
 """Holds that are part of a rollout; every other one is a mistake that only a person can mend."""
 
 
@@ -60,13 +69,13 @@ class Verdict:
     """A row's answer. `ready` and `available` are True, False or None for Unknown."""
 
     phase: str
-    reason: str
+    reason: Reason
     message: str
     available: bool
     ready: bool
     reconciling: bool = False
     stalled: bool = False
-    available_reason: str = ""
+    available_reason: Reason | None = None
 
 
 Row = Callable[[Facts], Verdict | None]
@@ -98,9 +107,9 @@ def first(facts: Facts) -> Verdict | None:
         return None
     if candidate is None:
         message = facts.hold.message if facts.hold else "waits for its first revision"
-        if facts.hold and facts.hold.reason == "Paused":
-            return Verdict("Paused", "Paused", message, False, False)
-        return Verdict("Progressing", "Progressing", message, False, False, reconciling=True)
+        if facts.hold and facts.hold.reason == Reason.PAUSED:
+            return Verdict("Paused", Reason.PAUSED, message, False, False)
+        return Verdict("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
     counts = f"{candidate.name}: {candidate.reported} of {s.size} pods available"
     failure = evidence(candidate, facts.now, s.timings)
     if failure is not None:
@@ -110,22 +119,22 @@ def first(facts: Facts) -> Verdict | None:
     if facts.now >= due and candidate.reported < s.size:
         cause = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
         message = f"{counts} after {_seconds(s.progress_deadline.total_seconds())}{'; ' + cause if cause else ''}"
-        return Verdict("Failed", "DeadlineExceeded", message, False, False, stalled=True)
-    if facts.hold and facts.hold.reason == "Paused":
-        return Verdict("Paused", "Paused", facts.hold.message, False, False)
+        return Verdict("Failed", Reason.DEADLINE_EXCEEDED, message, False, False, stalled=True)
+    if facts.hold and facts.hold.reason == Reason.PAUSED:
+        return Verdict("Paused", Reason.PAUSED, facts.hold.message, False, False)
     ailing = _ailing(candidate.failures)
     message = f"{counts}, until {_clock(due)}{'; ' + ailing if ailing else ''}"
-    return Verdict("Progressing", "Progressing", message, False, False, reconciling=True)
+    return Verdict("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
 
 
 def waiting_for_a_person(facts: Facts) -> Verdict | None:
     """A pause that holds something back, or a promotion that a person has to give."""
     s = facts.situation
-    held = facts.hold is not None and facts.hold.reason in ("Paused", "WaitingForPromotion")
+    held = facts.hold is not None and facts.hold.reason in (Reason.PAUSED, Reason.WAITING_FOR_PROMOTION)
     if not held and not (s.paused and s.candidate is not None):
         return None
     message = facts.hold.message if facts.hold and held else f"the rollout of {_named(s.candidate)} is paused"
-    reason = facts.hold.reason if facts.hold and held else "Paused"
+    reason = facts.hold.reason if facts.hold and held else Reason.PAUSED
     return Verdict("Paused", reason, message, facts.champion_available > 0, False)
 
 
@@ -144,8 +153,19 @@ def rolling(facts: Facts) -> Verdict | None:
         frozen = ", size frozen until it is over" if s.spec.autoscaling else ""
         message = f"{counts}, {champion.replicas} of {_named(champion)} left{frozen}; until {due}"
         message += f"; {ailing}" if ailing else ""
-        reason = "RollingUpdate" if candidate.record.strategy == "RollingUpdate" else candidate.record.strategy
+        reason = candidate.record.strategy
+        if _plan_pending(s, candidate.record):
+            reason = Reason.PLAN_PENDING
+            message += "; spec.rollout or spec.replicas was edited since it started: that counts from the next one"
     return Verdict("Progressing", reason, message, available, False, reconciling=True)
+
+
+def _plan_pending(situation: Situation, record: RolloutRecord) -> bool:
+    """Whether the rollout's frozen strategy and sizes are no longer what spec says."""
+    size = record.size if situation.spec.autoscaling else situation.spec.replicas
+    strategy = situation.spec.rollout.strategy
+    wanted = STRATEGIES[strategy].freeze(situation.spec, size)
+    return (strategy, wanted) != (record.strategy, Frozen(record.size, record.surge, record.unavailable))
 
 
 def draining(facts: Facts) -> Verdict | None:
@@ -165,9 +185,9 @@ def draining(facts: Facts) -> Verdict | None:
     others = sum(count for revision, count in s.endpoints.items() if revision != champion.name)
     if others and champion.reported:
         message = f"traffic moves to {_named(champion)}: {others} endpoints of other revisions are still listed"
-        return Verdict("Promoting", "TrafficMoving", message, available, False, reconciling=True)
-    if facts.hold is not None and facts.hold.reason == "Draining":
-        return Verdict("Progressing", "Draining", facts.hold.message, available, False, reconciling=True)
+        return Verdict("Promoting", Reason.TRAFFIC_MOVING, message, available, False, reconciling=True)
+    if facts.hold is not None and facts.hold.reason == Reason.DRAINING:
+        return Verdict("Progressing", Reason.DRAINING, facts.hold.message, available, False, reconciling=True)
     return None
 
 
@@ -178,7 +198,7 @@ def rolled_back(facts: Facts) -> Verdict | None:
         return None
     way = f'put spec back, or podium.dev/command="retry {rejected.name} $(date +%s)"'
     message = f"{_named(rejected)} was rolled back ({rejected.rule}); {_named(champion)} serves; {way}"
-    return Verdict("RolledBack", "RolledBack", message, facts.champion_available > 0, False, stalled=True)
+    return Verdict("RolledBack", Reason.ROLLED_BACK, message, facts.champion_available > 0, False, stalled=True)
 
 
 def scaled_to_zero(facts: Facts) -> Verdict | None:
@@ -187,7 +207,7 @@ def scaled_to_zero(facts: Facts) -> Verdict | None:
     if champion is None or facts.wanted:
         return None
     message = f"{_named(champion)} is scaled to zero"
-    return Verdict("Healthy", "ScaledToZero", message, True, True, available_reason="ScaledToZero")
+    return Verdict("Healthy", Reason.SCALED_TO_ZERO, message, True, True, available_reason=Reason.SCALED_TO_ZERO)
 
 
 def degraded(facts: Facts) -> Verdict | None:
@@ -199,10 +219,10 @@ def degraded(facts: Facts) -> Verdict | None:
     ailing = _ailing(champion.failures) or (champion.workload.failure if champion.workload else "")
     if champion.reported < facts.wanted:
         message = f"{counts}{'; ' + ailing if ailing else ''}"
-        return Verdict("Healthy", "Degraded", message, champion.reported > 0, False, reconciling=True)
+        return Verdict("Healthy", Reason.DEGRADED, message, champion.reported > 0, False, reconciling=True)
     if not facts.traffic_moved:
         message = f"{counts}; waits until the Service {facts.situation.name} lists them"
-        return Verdict("Promoting", "TrafficMoving", message, True, False, reconciling=True)
+        return Verdict("Promoting", Reason.TRAFFIC_MOVING, message, True, False, reconciling=True)
     return None
 
 
@@ -212,7 +232,7 @@ def healthy(facts: Facts) -> Verdict:
     message = f"{_named(champion)} serves with {champion.reported if champion else 0} pods"
     if s.warm is not None and s.warm_until is not None:
         message += f"; {_named(s.warm)} is kept warm until {_clock(s.warm_until)}"
-    return Verdict("Healthy", "Serving", message, True, True)
+    return Verdict("Healthy", Reason.SERVING, message, True, True)
 
 
 ROWS: tuple[Row, ...] = (
