@@ -1,0 +1,381 @@
+"""A simulated Kubernetes API server: objects as dicts, server-side apply, and a stream of events per kind.
+
+It stands for Kubernetes, not for any part of Podium: resourceVersions and generations count up, stale writes get 409,
+taken names AlreadyExists, two controllers or another selector 422. Server-side apply keeps the fields of each manager:
+a field that its only owner no longer applies goes, and takes its default again. Lists are applied as a whole, but for
+ownerReferences; that is coarser than the real thing, which the integration tests use.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from podium.kube.client import ApiError, Object
+from podium.kube.resources import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    HPAS,
+    MODEL_DEPLOYMENTS,
+    SERVICES,
+    WATCHED,
+    Resource,
+    resource_of,
+)
+from podium.api.status import pending
+
+Place = tuple[Resource, str, str]
+Path = tuple[str, ...]
+OWNERS: Path = ("metadata", "ownerReferences")
+UNOWNED = {("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace")}
+FOREGROUND = "foregroundDeletion"
+
+
+def clone(obj: Any) -> Any:
+    """A deep copy, as a trip over the wire makes one."""
+    return json.loads(json.dumps(obj))
+
+
+def wire_time(at: datetime) -> str:
+    """As the API server writes times: whole seconds."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a watch."""
+
+    at: datetime
+    type: str
+    obj: Object
+
+
+@dataclass
+class ApiServer:
+    """`now` tells the time. `admit` hooks may refuse or change what is written."""
+
+    now: Callable[[], datetime]
+    objects: dict[Place, Object] = field(default_factory=dict)
+    owners: dict[Place, dict[str, set[Path]]] = field(default_factory=dict)
+    streams: dict[Resource, list[Event]] = field(default_factory=lambda: {resource: [] for resource in WATCHED})
+    admit: list[Callable[[Resource, Object], None]] = field(default_factory=list)
+    terminating: bool = False
+    """Whether the namespace is being deleted: nothing new can be made in it."""
+    _version: int = 1000
+    _made: int = 0
+
+    # --- reading
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        return self.objects.get((resource, namespace or "", name))
+
+    def all(self, resource: Resource) -> list[Object]:
+        return [obj for (kind, _, _), obj in self.objects.items() if kind is resource]
+
+    # --- writing
+
+    def create(self, obj: Object, manager: str) -> Object:
+        place = _place(obj)
+        if place in self.objects:
+            raise ApiError(409, "AlreadyExists", f'{place[0].plural} "{place[2]}" already exists')
+        if self.terminating and place[0].namespaced:
+            cause = {"reason": "NamespaceTerminating", "message": f"namespace {place[1]} is being terminated"}
+            raise ApiError(403, "Forbidden", "because it is being terminated", causes=[cause])
+        new = clone(obj)
+        self._made += 1
+        new["metadata"] |= {"uid": f"uid-{self._made:05}", "creationTimestamp": wire_time(self.now()), "generation": 1}
+        if place[0] is MODEL_DEPLOYMENTS:
+            new["status"] = pending()
+        return self._store(place, None, new, {manager: set(leaves(obj))})
+
+    def apply(self, obj: Object, manager: str) -> Object:
+        """Server-side apply with force."""
+        place = _place(obj)
+        live = self.objects.get(place)
+        if live is None:
+            return self.create(obj, manager)
+        new, wanted = clone(live), leaves(obj)
+        owners = {name: set(paths) for name, paths in self.owners[place].items()}
+        for path, value in wanted.items():
+            if lookup(new, path) != value:
+                for others in owners.values():
+                    others.discard(path)
+                put(new, path, clone(value))
+        for path in self.owners[place].get(manager, set()) - wanted.keys():
+            shared = any(path in paths for name, paths in owners.items() if name != manager)
+            if not shared and not any(other[: len(path)] == path for other in wanted):
+                remove(new, path)
+        owners[manager] = set(wanted)
+        return self._store(place, live, new, owners)
+
+    def update(
+        self, resource: Resource, namespace: str, name: str, change: Callable[[Object], Any], manager: str
+    ) -> Object:
+        """A PUT or PATCH by `manager`: what it changes belongs to it from then on."""
+        place = (resource, namespace, name)
+        live = self.objects.get(place)
+        if live is None:
+            raise ApiError(404, "NotFound", f'{resource.plural} "{name}" not found')
+        new = clone(live)
+        change(new)
+        before, after = leaves(live), leaves(new)
+        touched = {p for p in before.keys() | after.keys() if before.get(p) != after.get(p) and p[0] != "status"}
+        owners = {who: paths - touched for who, paths in self.owners[place].items()}
+        owners[manager] = owners.get(manager, set()) | (touched & after.keys())
+        return self._store(place, live, new, owners)
+
+    def delete(self, resource: Resource, namespace: str, name: str, propagation: str = "Background") -> None:
+        """Background and Orphan remove at once; Foreground waits for the garbage collector."""
+        place = (resource, namespace, name)
+        live = self.objects.get(place)
+        if live is None:
+            return
+        if propagation == "Foreground":
+            self.mark_deleted(place, [FOREGROUND])
+            return
+        if propagation == "Orphan":
+            for (kind, _, child), obj in list(self.objects.items()):
+                if any(r["uid"] == live["metadata"]["uid"] for r in obj["metadata"].get("ownerReferences") or []):
+                    self.update(kind, namespace, child, lambda o: o["metadata"].pop("ownerReferences"), "gc")
+        self.purge(place)
+
+    def mark_deleted(self, place: Place, finalizers: list[str]) -> None:
+        """Set deletionTimestamp, once."""
+
+        def change(obj: Object) -> None:
+            obj["metadata"].setdefault("deletionTimestamp", wire_time(self.now()))
+            obj["metadata"]["finalizers"] = finalizers
+
+        self.update(*place, change, "apiserver")
+
+    def purge(self, place: Place) -> None:
+        """The object is gone."""
+        gone = self.objects.pop(place)
+        self.owners.pop(place)
+        self._version += 1
+        last = {**gone, "metadata": {**gone["metadata"], "resourceVersion": str(self._version)}}
+        self.streams[place[0]].append(Event(self.now(), "DELETED", last))
+
+    def _store(self, place: Place, live: Object | None, new: Object, owners: dict[str, set[Path]]) -> Object:
+        resource = place[0]
+        for hook in self.admit:
+            hook(resource, new)
+        _default(resource, new)
+        _validate(resource, live, new)
+        if live is not None:
+            if new == live and owners == self.owners[place]:
+                return live
+            if new.get("spec") != live.get("spec"):
+                new["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
+        self._version += 1
+        new["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[place], self.owners[place] = new, owners
+        self.streams[resource].append(Event(self.now(), "MODIFIED" if live else "ADDED", new))
+        return new
+
+
+def leaves(obj: Object) -> dict[Path, Any]:
+    """Every field by its path; lists are fields, but owner references stand by their uid."""
+    found: dict[Path, Any] = {}
+
+    def walk(value: Any, path: Path) -> None:
+        if path == OWNERS:
+            found.update({(*path, reference["uid"]): reference for reference in value})
+        elif isinstance(value, dict) and value:
+            for key, inner in value.items():
+                walk(inner, (*path, key))
+        else:
+            found[path] = value
+
+    walk(obj, ())
+    return {path: value for path, value in found.items() if path not in UNOWNED}
+
+
+def lookup(obj: Object, path: Path) -> Any:
+    """The value of a field; None without it."""
+    if path[:2] == OWNERS:
+        return next((r for r in obj["metadata"].get("ownerReferences") or [] if r["uid"] == path[2]), None)
+    for key in path:
+        obj = obj.get(key) if isinstance(obj, dict) else None  # type: ignore[assignment]
+    return obj
+
+
+def put(obj: Object, path: Path, value: Any) -> None:
+    """Set a field, making what leads to it."""
+    if path[:2] == OWNERS:
+        others = [r for r in obj["metadata"].get("ownerReferences") or [] if r["uid"] != path[2]]
+        obj["metadata"]["ownerReferences"] = [*others, value]
+        return
+    for key in path[:-1]:
+        if not isinstance(obj.get(key), dict):
+            obj[key] = {}
+        obj = obj[key]
+    obj[path[-1]] = value
+
+
+def remove(obj: Object, path: Path) -> None:
+    """Take a field away, and what becomes empty by that."""
+    if path[:2] == OWNERS:
+        obj["metadata"]["ownerReferences"] = [r for r in obj["metadata"]["ownerReferences"] if r["uid"] != path[2]]
+        return
+    parent = lookup(obj, path[:-1]) if len(path) > 1 else obj
+    if isinstance(parent, dict):
+        parent.pop(path[-1], None)
+        if not parent and len(path) > 1:
+            remove(obj, path[:-1])
+
+
+def _default(resource: Resource, obj: Object) -> None:
+    """Some of what the API server fills in, so that the live object is never quite the applied one."""
+    spec = obj.get("spec")
+    if resource is DEPLOYMENTS:
+        spec.setdefault("replicas", 1)
+        spec["template"]["spec"].setdefault("schedulerName", "default-scheduler")
+    elif resource is SERVICES:
+        spec.setdefault("clusterIP", "10.0.0.1")
+        spec.setdefault("sessionAffinity", "None")
+    elif resource is HPAS:
+        cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
+        spec.setdefault("metrics", [{"type": "Resource", "resource": cpu}])
+        if "scaleDown" in spec.get("behavior", {}):
+            spec["behavior"]["scaleDown"].setdefault("selectPolicy", "Max")
+
+
+def _validate(resource: Resource, live: Object | None, new: Object) -> None:
+    controllers = [r for r in new["metadata"].get("ownerReferences") or [] if r.get("controller")]
+    if len(controllers) > 1:
+        raise ApiError(422, "Invalid", "Only one reference can have Controller set to true")
+    if live is None:
+        return
+    if resource is DEPLOYMENTS and live["spec"]["selector"] != new["spec"]["selector"]:
+        raise ApiError(422, "Invalid", "spec.selector: field is immutable")
+    if resource is CONTROLLER_REVISIONS and live["data"] != new["data"]:
+        raise ApiError(422, "Invalid", "data: field is immutable")
+    if resource is HPAS and new["spec"].get("minReplicas", 1) > new["spec"]["maxReplicas"]:
+        raise ApiError(422, "Invalid", "spec.maxReplicas: must be greater than or equal to minReplicas")
+
+
+def _place(obj: Object) -> Place:
+    return resource_of(obj), obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request of the operator."""
+
+    verb: str
+    resource: Resource
+    name: str
+    body: Any = None
+    manager: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource.kind} {self.name}"
+
+
+class Killed(BaseException):
+    """The operator's process ends here: no handler of its own may catch it."""
+
+
+class Client:
+    """The API server as one operator process sees it; implements podium.kube.client.KubeClient.
+
+    `calls` are all requests; `before` and `after` watch each write; `faults` are raised, one at each write,
+    before it is done; with `kill_after` = n the process ends once its n-th write from now on is done.
+    """
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+        self.calls: list[Call] = []
+        self.faults: list[ApiError | None] = []
+        self.kill_after: int | None = None
+        self.before: list[Callable[[Call], None]] = []
+        self.after: list[Callable[[Call], None]] = []
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        self.calls.append(Call("get", resource, name))
+        return self._api.get(resource, namespace, name)
+
+    async def list(
+        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
+    ) -> list[Object]:
+        self.calls.append(Call("list", resource, ""))
+        return self._api.all(resource)
+
+    async def create(self, obj: Object) -> Object:
+        call = Call("create", resource_of(obj), obj["metadata"]["name"], obj)
+        return self._write(call, lambda: self._api.create(obj, "podium"))
+
+    async def apply(self, obj: Object, *, manager: str = "podium") -> Object:
+        call = Call("apply", resource_of(obj), obj["metadata"]["name"], obj, manager)
+        return self._write(call, lambda: self._api.apply(obj, manager))
+
+    async def annotate(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        annotations: dict[str, str | None],
+        *,
+        resource_version: str | None = None,
+    ) -> Object:
+        def change(obj: Object) -> None:
+            found = {**(obj["metadata"].get("annotations") or {}), **annotations}
+            obj["metadata"]["annotations"] = {key: value for key, value in found.items() if value is not None}
+
+        def write() -> Object:
+            self._check_version(resource, namespace, name, resource_version)
+            return self._api.update(resource, namespace or "", name, change, "podium")
+
+        return self._write(Call("annotate", resource, name, annotations), write)
+
+    async def write_status(self, resource: Resource, obj: Object, status: Object) -> Object:
+        meta = obj["metadata"]
+
+        def write() -> Object:
+            self._check_version(resource, meta["namespace"], meta["name"], meta["resourceVersion"])
+            body = clone(status)
+            return self._api.update(
+                resource, meta["namespace"], meta["name"], lambda o: o.update(status=body), "podium"
+            )
+
+        return self._write(Call("status", resource, meta["name"], status), write)
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        propagation: str = "Background",
+    ) -> None:
+        def write() -> None:
+            live = self._api.get(resource, namespace, name)
+            if live is not None and uid in (None, live["metadata"]["uid"]):
+                self._api.delete(resource, namespace or "", name, propagation)
+
+        self._write(Call("delete", resource, name), write)
+
+    def _check_version(self, resource: Resource, namespace: str | None, name: str, version: str | None) -> None:
+        live = self._api.get(resource, namespace, name)
+        if live is None:
+            raise ApiError(404, "NotFound", f'{resource.plural} "{name}" not found')
+        if version is not None and live["metadata"]["resourceVersion"] != version:
+            raise ApiError(409, "Conflict", "the object has been modified; please apply your changes to the latest")
+
+    def _write(self, call: Call, write: Callable[[], Any]) -> Any:
+        self.calls.append(call)
+        if self.faults and (fault := self.faults.pop(0)) is not None:
+            raise fault
+        for hook in self.before:
+            hook(call)
+        answer = write()
+        for hook in self.after:
+            hook(call)
+        if self.kill_after is not None:
+            self.kill_after -= 1
+            if self.kill_after <= 0:
+                raise Killed(str(call))
+        return answer

@@ -1,0 +1,382 @@
+"""Simulated controllers: Deployment, ReplicaSet, kubelet, EndpointSlice, HorizontalPodAutoscaler, garbage collector.
+
+Each acts once per step on what the API server holds, and reports what it saw before it acted, as the real ones do:
+a Deployment's status is its ReplicaSet's of the step before, and that one's is from before its own scaling.
+Left out: rollouts within one Deployment (Podium never changes a template), scheduling, node failures.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from podium import names
+from podium.kube.client import Object
+from podium.kube.resources import DEPLOYMENTS, HPAS, PODS, SERVICES
+from podium.rollout.record import parse_time
+from tests.unit.planner.apiserver import FOREGROUND, ApiServer, clone, wire_time
+
+CRASH_PERIOD = 10.0
+"""Seconds from one crash of a container to the next."""
+
+MOST_RESTARTS = 6
+"""No more are counted, so that a world with a crashing pod comes to rest."""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What pods of one version do. Times are seconds after their creation."""
+
+    ready_after: float | None = 3.0
+    """None: never."""
+    failure: str = ""
+    """crash, image, invalid-image, fetch-permanent, fetch-passing, config, unschedulable; instead of being ready."""
+    until: float | None = None
+    """When the failure ends by itself."""
+
+
+@dataclass
+class ReplicaSet:
+    """Of one Deployment: what it was told, and what it last reported."""
+
+    desired: int = 0
+    min_ready: int = 0
+    replicas: int = 0
+    ready: int = 0
+    available: int = 0
+    failure: str = ""
+    template: Any = None
+
+
+@dataclass
+class Controllers:
+    """All of them, over one API server."""
+
+    api: ApiServer
+    behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    """By version; a pod's own name takes precedence."""
+    refused: str = ""
+    """Why no pod can be made: a quota, Pod Security, a webhook."""
+    demand: dict[str, int] = field(default_factory=dict)
+    """Pods that the load asks for, by Deployment; "" for all."""
+    metrics_api: bool = True
+    grace: float = 8.0
+    """Seconds that a pod takes to stop."""
+    sets: dict[str, ReplicaSet] = field(default_factory=dict)
+    _made: int = 0
+
+    @property
+    def now(self) -> datetime:
+        return self.api.now()
+
+    def act(self) -> None:
+        """Each once."""
+        self.collect_garbage()
+        self.scale()
+        self.run_deployments()
+        self.run_replica_sets()
+        self.run_pods()
+        self.list_endpoints()
+
+    # --- Deployment, ReplicaSet
+
+    def run_deployments(self) -> None:
+        for deployment in self.api.all(DEPLOYMENTS):
+            if "deletionTimestamp" in deployment["metadata"]:
+                continue
+            owned = self.sets.setdefault(deployment["metadata"]["uid"], ReplicaSet())
+            spec = deployment["spec"]
+            owned.desired, owned.min_ready = spec["replicas"], spec.get("minReadySeconds", 0)
+            owned.template = spec["template"]
+            status: Object = {
+                "observedGeneration": deployment["metadata"]["generation"],
+                "replicas": owned.replicas,
+                "readyReplicas": owned.ready,
+                "availableReplicas": owned.available,
+            }
+            if owned.failure:
+                condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
+                status["conditions"] = [condition | {"message": owned.failure}]
+            if status != deployment.get("status"):
+                self._status(deployment, status)
+
+    def run_replica_sets(self) -> None:
+        for deployment in self.api.all(DEPLOYMENTS):
+            owned = self.sets.get(deployment["metadata"]["uid"])
+            if owned is None or "deletionTimestamp" in deployment["metadata"]:
+                continue
+            pods = self.active_pods(deployment)
+            owned.replicas = len(pods)
+            owned.ready = sum(1 for pod in pods if is_ready(pod))
+            owned.available = sum(1 for pod in pods if self.is_available(pod, owned.min_ready))
+            owned.failure = self.refused if len(pods) < owned.desired else ""
+            if not self.refused:
+                for _ in range(owned.desired - len(pods)):
+                    self._make_pod(deployment, owned)
+            for pod in ranked(pods)[: max(0, len(pods) - owned.desired)]:
+                self.stop(pod)
+
+    def active_pods(self, deployment: Object) -> list[Object]:
+        """Its pods that are not terminating."""
+        uid = deployment["metadata"]["uid"]
+        return [
+            pod
+            for pod in self.api.all(PODS)
+            if pod["metadata"]["ownerReferences"][0]["uid"] == uid and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    def is_available(self, pod: Object, min_ready: float) -> bool:
+        """Ready for so many seconds."""
+        since = ready_since(pod)
+        return since is not None and self.now - since >= timedelta(seconds=min_ready)
+
+    def stop(self, pod: Object) -> None:
+        """Begin a pod's deletion; it goes after its grace."""
+        self.api.mark_deleted((PODS, pod["metadata"]["namespace"], pod["metadata"]["name"]), ["kubelet"])
+
+    def _make_pod(self, deployment: Object, owned: ReplicaSet) -> None:
+        self._made += 1
+        meta, template = deployment["metadata"], clone(owned.template)
+        reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{meta['name']}-1", "uid": meta["uid"]}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                **template["metadata"],
+                "name": f"{meta['name']}-{self._made:03}",
+                "namespace": meta["namespace"],
+                "ownerReferences": [reference | {"controller": True}],
+            },
+            "spec": template["spec"],
+            "status": {"phase": "Pending"},
+        }
+        self.api.create(pod, "kube-controller-manager")
+
+    # --- kubelet
+
+    def behaviour(self, pod: Object) -> Behaviour:
+        """What this pod does."""
+        version = (pod["metadata"].get("annotations") or {}).get(names.ANNOTATION_VERSION, "")
+        return self.behaviours.get(pod["metadata"]["name"]) or self.behaviours.get(version) or Behaviour()
+
+    def run_pods(self) -> None:
+        for pod in self.api.all(PODS):
+            meta = pod["metadata"]
+            if "deletionTimestamp" in meta:
+                if self.now - parse_time(meta["deletionTimestamp"]) >= timedelta(seconds=self.grace):
+                    self.api.purge((PODS, meta["namespace"], meta["name"]))
+                continue
+            status = self._pod_status(pod, self.behaviour(pod))
+            if status != pod["status"]:
+                self._status(pod, status)
+
+    def _pod_status(self, pod: Object, how: Behaviour) -> Object:
+        age = (self.now - parse_time(pod["metadata"]["creationTimestamp"])).total_seconds()
+        failing = bool(how.failure) and (how.until is None or age < how.until)
+        if failing:
+            status = _failing(pod, how.failure, age)
+        else:
+            ready = how.ready_after is not None and age >= max(how.ready_after, how.until or 0.0)
+            status = _running(pod, ready)
+        was, is_now = ready_since(pod), is_ready({"status": status})
+        for condition in status.get("conditions", []):
+            if condition["type"] == "Ready":
+                old = next((c for c in pod["status"].get("conditions", []) if c["type"] == "Ready"), None)
+                same = old is not None and (was is not None) == is_now
+                condition["lastTransitionTime"] = old["lastTransitionTime"] if same and old else wire_time(self.now)
+        return status
+
+    # --- EndpointSlice
+
+    def list_endpoints(self) -> None:
+        for service in self.api.all(SERVICES):
+            selector = service["spec"].get("selector") or {}
+            meta = service["metadata"]
+            endpoints = [
+                {
+                    "addresses": ["10.1.0.1"],
+                    "conditions": {"ready": is_ready(pod) and "deletionTimestamp" not in pod["metadata"]},
+                    "targetRef": {"kind": "Pod", "name": pod["metadata"]["name"]},
+                }
+                for pod in self.api.all(PODS)
+                if selector and selector.items() <= pod["metadata"]["labels"].items()
+                if pod["status"].get("phase") == "Running"
+            ]
+            reference = {"apiVersion": "v1", "kind": "Service", "name": meta["name"], "uid": meta["uid"]}
+            piece = {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "name": f"{meta['name']}-slice",
+                    "namespace": meta["namespace"],
+                    "labels": {**(meta.get("labels") or {}), "kubernetes.io/service-name": meta["name"]},
+                    "ownerReferences": [reference | {"controller": True}],
+                },
+                "endpoints": endpoints,
+            }
+            self.api.apply(piece, "endpointslice-controller")
+
+    # --- HorizontalPodAutoscaler
+
+    def scale(self) -> None:
+        for hpa in self.api.all(HPAS):
+            meta, spec = hpa["metadata"], hpa["spec"]
+            target = self.api.get(DEPLOYMENTS, meta["namespace"], spec["scaleTargetRef"]["name"])
+            if target is None or "deletionTimestamp" in target["metadata"]:
+                continue
+            condition = {"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound", "message": ""}
+            if not self.metrics_api:
+                condition |= {"status": "False", "reason": "FailedGetResourceMetric", "message": "no metrics API"}
+            if {"conditions": [condition]} != hpa.get("status"):
+                self._status(hpa, {"conditions": [condition]})
+            current = target["spec"]["replicas"]
+            if current == 0:
+                continue
+            wanted = self.demand.get(meta["name"], self.demand.get("", current)) if self.metrics_api else current
+            disabled = spec.get("behavior", {}).get("scaleDown", {}).get("selectPolicy") == "Disabled"
+            wanted = max(wanted, current) if disabled else wanted
+            wanted = min(max(wanted, spec.get("minReplicas", 1)), spec["maxReplicas"])
+            if wanted != current:
+                self.api.update(
+                    DEPLOYMENTS,
+                    meta["namespace"],
+                    target["metadata"]["name"],
+                    lambda obj, wanted=wanted: obj["spec"].update(replicas=wanted),  # type: ignore[misc]
+                    "kube-controller-manager",
+                )
+
+    # --- garbage collector
+
+    def collect_garbage(self) -> None:
+        uids = {obj["metadata"]["uid"] for obj in self.api.objects.values()}
+        for place, obj in list(self.api.objects.items()):
+            references = obj["metadata"].get("ownerReferences") or []
+            if references and not any(r["uid"] in uids for r in references):
+                if place[0] is PODS:
+                    self.stop(obj)
+                else:
+                    self.api.purge(place)
+        for place, obj in list(self.api.objects.items()):
+            if FOREGROUND not in obj["metadata"].get("finalizers", []):
+                continue
+            children = [
+                (where, child)
+                for where, child in self.api.objects.items()
+                if any(r["uid"] == obj["metadata"]["uid"] for r in child["metadata"].get("ownerReferences") or [])
+            ]
+            for where, child in children:
+                if where[0] is PODS:
+                    self.stop(child)
+                elif where[0] is DEPLOYMENTS:
+                    self.api.mark_deleted(where, [FOREGROUND])
+                else:
+                    self.api.purge(where)
+            if not children:
+                self.api.purge(place)
+
+    def next_change(self) -> datetime | None:
+        """When a pod changes though nobody does anything."""
+        at: list[datetime] = []
+        for deployment in self.api.all(DEPLOYMENTS):
+            owned = self.sets.get(deployment["metadata"]["uid"], ReplicaSet())
+            status = deployment.get("status") or {}
+            counts = (status.get("replicas"), status.get("readyReplicas"), status.get("availableReplicas"))
+            if counts != (owned.replicas, owned.ready, owned.available):
+                at.append(self.now + timedelta(seconds=1))
+        for pod in self.api.all(PODS):
+            meta = pod["metadata"]
+            how, born = self.behaviour(pod), parse_time(meta["creationTimestamp"])
+            if "deletionTimestamp" in meta:
+                at.append(parse_time(meta["deletionTimestamp"]) + timedelta(seconds=self.grace))
+                continue
+            at += [born + timedelta(seconds=s) for s in (how.ready_after, how.until) if s is not None]
+            if how.failure:
+                at += [born + timedelta(seconds=CRASH_PERIOD * n) for n in range(1, MOST_RESTARTS + 1)]
+            since = ready_since(pod)
+            if since is not None:
+                owned = self.sets.get(meta["ownerReferences"][0]["uid"], ReplicaSet())
+                at.append(since + timedelta(seconds=owned.min_ready))
+        return min((moment for moment in at if moment > self.now), default=None)
+
+    def _status(self, obj: Object, status: Object) -> None:
+        meta, kind = obj["metadata"], obj["kind"]
+        resource = {"Deployment": DEPLOYMENTS, "Pod": PODS, "HorizontalPodAutoscaler": HPAS}[kind]
+        self.api.update(resource, meta["namespace"], meta["name"], lambda o: o.update(status=status), "kubernetes")
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether its Ready condition is True."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def ready_since(pod: Object) -> datetime | None:
+    """Since when it has been Ready."""
+    found = (c for c in pod["status"].get("conditions", []) if c["type"] == "Ready" and c["status"] == "True")
+    condition = next(found, None)
+    return parse_time(condition["lastTransitionTime"]) if condition else None
+
+
+def ranked(pods: list[Object]) -> list[Object]:
+    """In the order in which the ReplicaSet controller deletes (controller_utils.ActivePodsWithRanks).
+
+    Pending before running, not Ready before Ready, Ready for a shorter time first, more restarts first, newer first.
+    """
+
+    def rank(pod: Object) -> tuple[bool, bool, float, int, float]:
+        since = ready_since(pod)
+        restarts = max((c.get("restartCount", 0) for c in pod["status"].get("containerStatuses", [])), default=0)
+        born = parse_time(pod["metadata"]["creationTimestamp"]).timestamp()
+        return (
+            pod["status"].get("phase") != "Pending",
+            is_ready(pod),
+            -(since.timestamp() if since else 0.0),
+            -restarts,
+            -born,
+        )
+
+    return sorted(pods, key=rank)
+
+
+def _running(pod: Object, ready: bool) -> Object:
+    container = {"name": names.MODEL_CONTAINER, "image": "serving", "ready": ready, "restartCount": 0}
+    return {
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": ""}],
+        "containerStatuses": [container | {"state": {"running": {}}}],
+    }
+
+
+def _failing(pod: Object, failure: str, age: float) -> Object:
+    """The status as kubelet or the scheduler writes it."""
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": ""}
+    status: Object = {"phase": "Pending", "conditions": [ready]}
+    restarts = min(int(age // CRASH_PERIOD), MOST_RESTARTS)
+    model: Object = {"name": names.MODEL_CONTAINER, "image": "serving", "ready": False, "restartCount": 0}
+
+    def waiting(reason: str, message: str) -> Object:
+        return {"state": {"waiting": {"reason": reason, "message": message}}}
+
+    ended = {"exitCode": 1, "reason": "Error", "message": "ValueError: no such operator"}
+    match failure:
+        case "crash":
+            status["phase"] = "Running"
+            state = waiting("CrashLoopBackOff", "back-off") if restarts else {"state": {"terminated": ended}}
+            status["containerStatuses"] = [model | state | {"restartCount": restarts, "lastState": {"terminated": ended}}]
+        case "image":
+            reason = "ErrImagePull" if restarts % 2 == 0 else "ImagePullBackOff"
+            status["containerStatuses"] = [model | waiting(reason, "manifest unknown")]
+        case "invalid-image":
+            status["containerStatuses"] = [model | waiting("InvalidImageName", "invalid reference format")]
+        case "config":
+            status["containerStatuses"] = [model | waiting("CreateContainerConfigError", 'secret "s3" not found')]
+        case "fetch-permanent" | "fetch-passing":
+            permanent = "true" if failure == "fetch-permanent" else "false"
+            said = f'{{"permanent": {permanent}, "reason": "Checksum", "message": "sha256 differs"}}'
+            fetch = {"name": names.FETCH_CONTAINER, "image": "serving", "ready": False, "restartCount": restarts}
+            last = {"terminated": {"exitCode": 3, "reason": "Error", "message": said}}
+            status["initContainerStatuses"] = [fetch | waiting("CrashLoopBackOff", "back-off") | {"lastState": last}]
+        case "unschedulable":
+            said = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+            status["conditions"] += [{"type": "PodScheduled", "status": "False", "message": said}]
+        case _:
+            raise ValueError(failure)
+    return status

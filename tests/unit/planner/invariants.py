@@ -1,0 +1,183 @@
+"""What must hold whatever happens (api.md, "Invariants for property tests"): checked at every write of the operator."""
+
+import json
+from typing import Any
+
+from podium import names
+from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.build.fetch import Fetcher
+from podium.build.revision import inputs_digest
+from podium.kube.client import Object
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, ENDPOINT_SLICES, MODEL_DEPLOYMENTS, SERVICES
+from podium.reconcile.observe import Observer
+from podium.reconcile.plan import plan
+from tests.unit.planner.apiserver import Call
+from tests.unit.planner.controllers import ranked
+from tests.unit.planner.world import KEY, NAME, NAMESPACE, World
+
+RULES = {"person", "champion-down", "no-replicas", "first", "rolling-complete", "blue-green-available"}
+"""All that may promote, of what this version can do."""
+
+
+class Invariants:
+    """Watches a world; an AssertionError names the call and the sentence that it breaks."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.had_champion = False
+        self.before: dict[str, Any] = {}
+        self.cache, self.observer = world.cache, Observer(world.cache, world.settings)
+        world.client.before.append(self.take)
+        world.client.after.append(self.check)
+        world.after_pass.append(self.second_pass_makes_no_call)
+        world.after_pass.append(self.plan_is_pure)
+
+    # --- at each write
+
+    def take(self, call: Call) -> None:
+        self.before = {"serving": self.serving(), "floor": self.floor()}
+        if call.resource is MODEL_DEPLOYMENTS:
+            self.ready_is_true(call)
+        if call.verb == "delete":
+            champion = self.champion()
+            name = champion["metadata"]["name"] if champion else ""
+            assert (call.resource, call.name) not in ((DEPLOYMENTS, name), (CONTROLLER_REVISIONS, name)), (
+                f"{call}: the champion exists once there was one"
+            )
+
+    def check(self, call: Call) -> None:
+        revisions = self.world.api.all(CONTROLLER_REVISIONS)
+        outcomes = [_annotation(r, names.ANNOTATION_OUTCOME) for r in revisions]
+        assert outcomes.count("") <= 1, f"{call}: at most one candidate"
+        self.had_champion = self.had_champion or "Promoted" in outcomes
+        assert not self.had_champion or "Promoted" in outcomes, f"{call}: the champion exists once there was one"
+        for revision, outcome in zip(revisions, outcomes, strict=True):
+            rule = _annotation(revision, names.ANNOTATION_RULE)
+            assert outcome != "Promoted" or rule in RULES, f"{call}: promoted only by a known rule, not {rule!r}"
+        self.two_revisions_have_pods(call)
+        floor = self.before["floor"]
+        if floor is not None:
+            least, now = min(floor, self.before["serving"]), self.serving()
+            assert now >= least, (
+                f"{call}: no write of a RollingUpdate takes available below min(T - U, what it was before the write): "
+                f"{now} of at least {least} will be left\n{self.world.describe()}"
+            )
+
+    def two_revisions_have_pods(self, call: Call) -> None:
+        world = self.world
+        wanted = {
+            d["metadata"]["name"]
+            for d in world.api.all(DEPLOYMENTS)
+            if d["spec"]["replicas"] > 0 and "deletionTimestamp" not in d["metadata"]
+        }
+        present = {p["metadata"]["labels"][names.LABEL_REVISION] for p in world.pods()}
+        exempt = "champion-down" in {_annotation(r, names.ANNOTATION_RULE) for r in world.api.all(CONTROLLER_REVISIONS)}
+        assert exempt or len(wanted | present) <= 3, (
+            f"{call}: at most two revisions have pods, three while one terminates: {sorted(wanted | present)}\n"
+            f"{world.describe()}"
+        )
+
+    def ready_is_true(self, call: Call) -> None:
+        conditions = {c["type"]: c["status"] for c in call.body.get("conditions", [])}
+        if conditions.get("Ready") != "True":
+            return
+        md, champion = self.world.md, self.champion()
+        seen = self.world.cache.get(MODEL_DEPLOYMENTS, NAMESPACE, NAME)
+        assert seen is not None
+        if seen["metadata"]["resourceVersion"] != md["metadata"]["resourceVersion"]:
+            return  # refused with 409
+        assert call.body["observedGeneration"] == md["metadata"]["generation"], f"{call}: Ready=True of another spec"
+        spec = ModelDeploymentSpec.parse(md["spec"])
+        assert champion is not None, f"{call}: Ready=True without a champion"
+        inputs = _annotation(champion, names.ANNOTATION_INPUTS)
+        assert inputs == inputs_digest(spec.inputs()), f"{call}: Ready=True, but spec's revision is not the champion"
+        slices = self.world.cache.owned(ENDPOINT_SLICES, NAMESPACE, NAME)
+        listed = [
+            e
+            for s in slices
+            if s["metadata"]["labels"]["kubernetes.io/service-name"] == NAME
+            for e in s["endpoints"]
+            if e["conditions"]["ready"]
+        ]
+        zero = spec.replicas == 0 and spec.autoscaling is None
+        assert listed or zero, f"{call}: Ready=True without a ready endpoint behind the stable Service"
+
+    # --- after each pass
+
+    def second_pass_makes_no_call(self) -> None:
+        world = self.world
+        due = world.wakes.at
+        if due is not None and due <= world.now:
+            return  # it asked for another pass at once
+        calls, said = len(world.client.calls), len(world.heard.said)
+        world.after_pass, checks = [], world.after_pass
+        try:
+            world.reconcile()
+        finally:
+            world.after_pass = checks
+        more = [str(call) for call in world.client.calls[calls:]]
+        assert not more, f"plan(apply(plan(x))) is a no-op, but a second pass without events did {more}\n{world.describe()}"
+        assert len(world.heard.said) == said, f"a second pass without events says {world.heard.said[said:]}"
+        assert world.wakes.at == due, f"a second pass wants to be woken at {world.wakes.at}, the first at {due}"
+
+    def plan_is_pure(self) -> None:
+        world = self.world
+        if self.cache is not world.cache:
+            self.cache, self.observer = world.cache, Observer(world.cache, world.settings)
+        observed = self.observer.observe(KEY, world.now)
+        if observed is None:
+            return
+        before = json.dumps([observed.obj, *observed.children.values()], sort_keys=True)
+        fetcher = Fetcher(world.settings.fetcher_image)
+        assert plan(observed, world.now, fetcher) == plan(observed, world.now, fetcher), "the plan is a pure function"
+        after = json.dumps([observed.obj, *observed.children.values()], sort_keys=True)
+        assert before == after, "the plan changes nothing of what was observed"
+
+    # --- what they ask
+
+    def champion(self) -> Object | None:
+        """The Promoted revision with the latest decided-at."""
+        promoted = [
+            r
+            for r in self.world.api.all(CONTROLLER_REVISIONS)
+            if _annotation(r, names.ANNOTATION_OUTCOME) == "Promoted"
+        ]
+        return max(promoted, key=lambda r: _annotation(r, names.ANNOTATION_DECIDED_AT), default=None)
+
+    def floor(self) -> int | None:
+        """T - U of the RollingUpdate under way, forwards or backwards; None when there is none."""
+        if self.champion() is None:
+            return None
+        for revision in sorted(self.world.api.all(CONTROLLER_REVISIONS), key=lambda r: -r["revision"]):
+            if _annotation(revision, names.ANNOTATION_OUTCOME) == "Promoted":
+                continue
+            if self.world.live(DEPLOYMENTS, revision["metadata"]["name"]) is None:
+                continue
+            record = json.loads(_annotation(revision, names.ANNOTATION_ROLLOUT))
+            return record["size"] - record["unavailable"] if record["strategy"] == "RollingUpdate" else None
+        return None
+
+    def serving(self) -> int:
+        """Available pods behind the stable Service once every Deployment has been brought to its size."""
+        world = self.world
+        service = world.live(SERVICES, NAME)
+        if service is None:
+            return 0
+        selector = service["spec"]["selector"]
+        found = 0
+        for deployment in world.api.all(DEPLOYMENTS):
+            if "deletionTimestamp" in deployment["metadata"]:
+                continue
+            pods = ranked(world.cluster.active_pods(deployment))
+            left = pods[max(0, len(pods) - deployment["spec"]["replicas"]) :]
+            found += sum(
+                1
+                for pod in left
+                if selector.items() <= pod["metadata"]["labels"].items()
+                and world.cluster.is_available(pod, deployment["spec"].get("minReadySeconds", 0))
+            )
+        return found
+
+
+def _annotation(obj: Object, name: str) -> str:
+    return str((obj["metadata"].get("annotations") or {}).get(name, ""))

@@ -1,0 +1,309 @@
+"""api.md, Commands: each verb done, refused with a sentence, acted on once, and not lost with status."""
+
+import json
+from typing import Any
+
+import pytest
+
+from podium import names
+from podium.kube.resources import CONTROLLER_REVISIONS
+from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, rolled_back, serving, switched, updating
+from tests.unit.planner.world import World, model
+
+
+def _last(world: World) -> tuple[str, str]:
+    found: dict[str, Any] = world.status.get("lastCommand") or {}
+    return found.get("value", ""), found.get("result", "")
+
+
+def _refused(world: World, verb: str, revision: str, token: str = "t1") -> str:
+    """Send a command that must be refused; the sentence."""
+    value = world.command(verb, revision, token)
+    world.advance(3)
+    assert _last(world) == (value, "Refused")
+    sentence = str(world.status["lastCommand"]["message"])
+    assert sentence in world.events("CommandRefused")
+    return sentence
+
+
+def _waiting(**spec: Any) -> World:
+    world = updating(replicas=2, rollout=MANUAL, **spec)
+    world.until(lambda: world.phase == "Paused")
+    return world
+
+
+# --- done
+
+
+def test_promote_promotes_a_candidate_that_is_available_in_full() -> None:
+    world = _waiting()
+    value = world.command("promote", world.revision("2"))
+    world.advance(3)
+    assert world.rule(world.revision("2")) == "person"
+    assert _last(world) == (value, "Done")
+
+
+def test_abort_rolls_a_candidate_back() -> None:
+    world = updating(replicas=2)
+    two = world.revision("2")
+    value = world.command("abort", two)
+    world.rest()
+    assert (world.outcome(two), world.rule(two)) == ("RolledBack", "person")
+    assert world.phase == "RolledBack"
+    assert _last(world) == (value, "Done")
+
+
+def test_retry_starts_a_new_rollout_of_a_rolled_back_revision() -> None:
+    world = rolled_back()
+    old = world.revision("2")
+    world.behave("2")
+    value = world.command("retry", old)
+    world.rest()
+    assert world.revision("2") != old
+    assert world.status["champion"]["revision"] == world.revision("2")
+    assert world.outcome(old) == "Superseded"
+    assert _last(world) == (value, "Done")
+
+
+def test_restart_starts_a_rollout_of_the_champions_own_inputs_with_its_token_in_the_template() -> None:
+    world = serving(replicas=2)
+    old = world.revision("1")
+    value = world.command("restart", old, "2030-01-01")
+    world.rest()
+    new = world.need(CONTROLLER_REVISIONS, world.revision("1"))
+    assert new["metadata"]["name"] != old
+    assert new["data"]["template"]["metadata"]["annotations"][names.ANNOTATION_RESTART] == "2030-01-01"
+    assert world.status["champion"]["revision"] == new["metadata"]["name"]
+    assert _last(world) == (value, "Done")
+
+
+def test_pause_holds_the_candidate_and_resume_lets_it_go_on() -> None:
+    world = updating(replicas=3)
+    two = world.revision("2")
+    world.command("pause", two, "1")
+    world.advance(120)
+    assert world.phase == "Paused"
+    assert world.condition("Paused") == ("True", "PausedByCommand")
+    assert world.replicas(two) == 1
+    value = world.command("resume", two, "2")
+    world.rest()
+    assert world.outcome(two) == "Promoted"
+    assert _last(world) == (value, "Done")
+
+
+def test_pause_without_a_candidate_names_the_champion_and_no_rollout_starts() -> None:
+    world = serving()
+    one = world.revision("1")
+    world.command("pause", one, "1")
+    world.advance(3)
+    world.edit(model=model("2"))
+    world.rest()
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == 1
+    world.command("resume", one, "2")
+    world.rest()
+    assert world.status["champion"]["version"] == "2"
+
+
+# --- refused with a sentence
+
+
+@pytest.mark.parametrize("value", ["promote", "explode fraud-x t", "promote a b c", "abort fraud", "  "])
+def test_what_is_no_command_is_Refused_and_told_the_form(value: str) -> None:
+    world = serving()
+    world.annotate(names.ANNOTATION_COMMAND, value)
+    world.advance(3)
+    if value.strip():
+        assert _last(world) == (value, "Refused")
+        assert '"<verb> <revision> <token>"' in world.status["lastCommand"]["message"]
+        assert len(world.events("CommandRefused")) == 1
+    else:
+        assert _last(world) == ("", "")
+
+
+@pytest.mark.parametrize("verb", ["promote", "abort", "retry", "pause", "resume", "restart"])
+def test_a_revision_that_does_not_exist_is_Refused_and_told_those_that_do(verb: str) -> None:
+    world = serving()
+    assert world.revision("1") in _refused(world, verb, "fraud-unknown")
+
+
+@pytest.mark.parametrize("verb", ["promote", "abort", "retry", "pause", "restart"])
+def test_a_stale_revision_is_Refused(verb: str) -> None:
+    world = serving()
+    one = world.revision("1")
+    world.edit(model=model("2"))
+    world.rest()
+    assert world.revision("2") in _refused(world, verb, one)
+
+
+def test_promote_is_Refused_for_RollingUpdate() -> None:
+    world = updating(replicas=2)
+    assert "RollingUpdate" in _refused(world, "promote", world.revision("2"))
+
+
+def test_promote_is_Refused_while_the_candidate_is_not_available_in_full() -> None:
+    world = updating(replicas=2, rollout=MANUAL)
+    assert "0 of 2 pods" in _refused(world, "promote", world.revision("2"))
+
+
+def test_promote_is_Refused_while_paused() -> None:
+    world = _waiting()
+    world.edit(paused=True)
+    world.advance(2)
+    assert "paused" in _refused(world, "promote", world.revision("2"))
+
+
+def test_promote_of_the_champion_is_Refused() -> None:
+    world = serving()
+    _refused(world, "promote", world.revision("1"))
+
+
+def test_promote_and_abort_of_a_first_revision_are_Refused() -> None:
+    world = created(replicas=1)
+    world.behave("1", ready_after=None)
+    world.advance(5)
+    _refused(world, "promote", world.revision("1"), "1")
+    _refused(world, "abort", world.revision("1"), "2")
+
+
+def test_abort_of_a_champion_without_a_warm_predecessor_is_Refused() -> None:
+    world = serving()
+    assert "warm" in _refused(world, "abort", world.revision("1"))
+
+
+def test_abort_in_the_warm_window_is_Refused_when_the_predecessor_has_no_available_pod() -> None:
+    world = switched(replicas=1)
+    for pod in world.pods(world.revision("1")):
+        world.behave(pod["metadata"]["name"], ready_after=None)
+    world.advance(5)
+    _refused(world, "abort", world.revision("2"))
+    assert world.outcome(world.revision("2")) == "Promoted"
+
+
+def test_retry_of_what_was_not_rolled_back_is_Refused() -> None:
+    world = serving()
+    _refused(world, "retry", world.revision("1"))
+
+
+def test_restart_is_Refused_during_a_rollout() -> None:
+    world = updating(replicas=2)
+    assert world.revision("2") in _refused(world, "restart", world.revision("1"))
+
+
+def test_restart_names_the_champion() -> None:
+    world = updating(replicas=2)
+    _refused(world, "restart", world.revision("2"))
+
+
+def test_pause_of_the_champion_during_a_rollout_is_Refused() -> None:
+    world = updating(replicas=2)
+    _refused(world, "pause", world.revision("1"))
+
+
+def test_resume_of_what_is_not_paused_is_Refused() -> None:
+    world = serving()
+    _refused(world, "resume", world.revision("1"))
+
+
+# --- acted on once
+
+
+def test_an_equal_value_is_never_acted_on_again() -> None:
+    world = serving()
+    one = world.revision("1")
+    world.command("restart", one, "t")
+    world.rest()
+    world.restart_operator()
+    world.rest()
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == 2
+
+
+def test_an_equal_value_is_never_acted_on_again_though_status_is_lost() -> None:
+    world = updating(replicas=2)
+    two = world.revision("2")
+    value = world.command("abort", two)
+    world.rest()
+    world.lose_status()
+    world.restart_operator()
+    world.rest()
+    assert world.outcome(two) == "RolledBack"
+    assert _last(world) == (value, "Done")
+
+
+def test_a_refusal_is_said_once() -> None:
+    world = updating(replicas=2)
+    _refused(world, "promote", world.revision("2"))
+    world.restart_operator()
+    world.rest()
+    assert len(world.events("CommandRefused")) == 1
+
+
+def test_a_command_refused_before_is_not_acted_on_when_it_would_fit_later() -> None:
+    world = updating(replicas=2, rollout=MANUAL)
+    two = world.revision("2")
+    _refused(world, "promote", two)
+    world.until(lambda: world.phase == "Paused")
+    world.lose_status()
+    world.restart_operator()
+    world.rest()
+    assert world.outcome(two) == ""
+    assert world.phase == "Paused"
+
+
+def test_the_same_command_with_a_new_token_is_acted_on() -> None:
+    world = updating(replicas=2, rollout=MANUAL)
+    two = world.revision("2")
+    _refused(world, "promote", two, "1")
+    world.until(lambda: world.phase == "Paused")
+    world.command("promote", two, "2")
+    world.rest()
+    assert world.outcome(two) == "Promoted"
+
+
+def test_a_paused_rollout_stays_paused_through_lost_status_and_a_restart() -> None:
+    world = updating(replicas=2)
+    two = world.revision("2")
+    world.command("pause", two)
+    world.advance(3)
+    world.lose_status()
+    world.restart_operator()
+    world.advance(120)
+    assert world.phase == "Paused"
+    assert world.outcome(two) == ""
+
+
+def test_a_refused_command_during_a_pause_does_not_end_it() -> None:
+    world = updating(replicas=2)
+    two = world.revision("2")
+    world.command("pause", two, "1")
+    world.advance(3)
+    _refused(world, "promote", two, "2")
+    assert world.phase == "Paused"
+
+
+@pytest.mark.parametrize("verb", ["promote", "abort", "retry", "restart"])
+@pytest.mark.parametrize("nth", range(1, 8))
+def test_killed_after_any_write_a_command_is_done_once_and_recorded(verb: str, nth: int) -> None:
+    world, revision = {
+        "promote": lambda: (w := _waiting(), w.revision("2")),
+        "abort": lambda: (w := updating(replicas=2, rollout=BLUE_GREEN), w.revision("2")),
+        "retry": lambda: (w := rolled_back(), w.revision("2")),
+        "restart": lambda: (w := serving(), w.revision("1")),
+    }[verb]()
+    if verb == "retry":
+        world.rest()
+        world.behave("2")
+    before = len(world.api.all(CONTROLLER_REVISIONS))
+    value = world.command(verb, revision)
+    world.client.kill_after = nth
+    world.rest()
+    assert _last(world) == (value, "Done")
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == before + (verb in ("retry", "restart"))
+    assert world.phase == ("RolledBack" if verb == "abort" else "Healthy")
+
+
+def test_the_last_command_and_its_result_stand_on_the_revision_that_it_named() -> None:
+    world = updating(replicas=2)
+    value = world.command("abort", world.revision("2"))
+    world.rest()
+    record = json.loads(world.annotations(world.revision("2"))[names.ANNOTATION_COMMAND])
+    assert (record["value"], record["result"]) == (value, "Done")
