@@ -9,6 +9,7 @@ from podium import names
 from podium.build.canonical import digest
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Resource, resource_of
+from podium.reasons import Reason
 from podium.reconcile.drift import Memory, differences, project
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Create, Decision, Note, Plan, Scale
@@ -34,7 +35,7 @@ class Store(Protocol):
 class Refused(Exception):
     """A child that cannot be written as things are: a condition, and nothing after it in the plan is done."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -232,7 +233,7 @@ class _Pass:
     def _conflict(self, resource: Resource, name: str) -> Refused:
         owner = self._observed.owner
         return Refused(
-            "NameConflict",
+            Reason.NAME_CONFLICT,
             f"{resource.kind} {name} exists in {owner.namespace} and is not this ModelDeployment's: rename or delete "
             f"it, or give it over by the annotation {names.ANNOTATION_ADOPT}={owner.uid}",
         )
@@ -248,6 +249,6 @@ def _stamped(desired: Object, stamp: str) -> Object:
     return {**desired, "metadata": {**meta, "annotations": annotations}}
 
 
-def _reason(error: ApiError) -> str:
+def _reason(error: ApiError) -> Reason:
     """A condition's reason for what only a person can change."""
-    return {403: "Forbidden", 422: "Rejected", 400: "Rejected", 404: "NotFound"}.get(error.status, "Rejected")
+    return Reason.FORBIDDEN if error.status == 403 else Reason.REJECTED

@@ -153,7 +153,7 @@ def rolling(facts: Facts) -> Verdict | None:
         frozen = ", size frozen until it is over" if s.spec.autoscaling else ""
         message = f"{counts}, {champion.replicas} of {_named(champion)} left{frozen}; until {due}"
         message += f"; {ailing}" if ailing else ""
-        reason = candidate.record.strategy
+        reason = Reason(candidate.record.strategy)
         if _plan_pending(s, candidate.record):
             reason = Reason.PLAN_PENDING
             message += "; spec.rollout or spec.replicas was edited since it started: that counts from the next one"
@@ -181,7 +181,9 @@ def draining(facts: Facts) -> Verdict | None:
             f"going back: {loser.replicas} pods of {_named(loser)} left, {champion.reported} of "
             f"{_named(champion)} available"
         )
-        return Verdict("RollingBack", loser.outcome or "RollingBack", message, available, False, reconciling=True)
+        return Verdict(
+            "RollingBack", Reason(loser.outcome or Outcome.SUPERSEDED), message, available, False, reconciling=True
+        )
     others = sum(count for revision, count in s.endpoints.items() if revision != champion.name)
     if others and champion.reported:
         message = f"traffic moves to {_named(champion)}: {others} endpoints of other revisions are still listed"

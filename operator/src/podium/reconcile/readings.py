@@ -11,6 +11,7 @@ from podium.build.fetch import Fetcher
 from podium.build.owner import Owner
 from podium.build.revision import Revision, inputs_digest, resolve
 from podium.kube.client import Object
+from podium.reasons import Reason
 from podium.reconcile.symptoms import symptom
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
 from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Workload
@@ -144,12 +145,12 @@ def propose(
             f'spec.runtime.name: there is no ModelRuntime "{spec.runtime.name}": kubectl get modelruntimes lists them; '
             "the built-in ones are in runtimes.yaml, which a cluster admin applies where Podium is namespaced"
         )
-        return Proposal(inputs, version, reason="RuntimeNotFound", message=message), None
+        return Proposal(inputs, version, reason=Reason.RUNTIME_NOT_FOUND, message=message), None
     try:
         resolved = resolve(owner, spec, ModelRuntimeSpec.parse(runtime["spec"]), fetcher, number=0)
     except Unresolvable as error:
-        return Proposal(inputs, version, reason=error.reason, message=error.message), None
+        return Proposal(inputs, version, reason=Reason(error.reason), message=error.message), None
     except ValueError as error:
         name = runtime["metadata"]["name"]
-        return Proposal(inputs, version, reason="InvalidRuntime", message=f"ModelRuntime {name}: {error}"), None
+        return Proposal(inputs, version, reason=Reason.INVALID_RUNTIME, message=f"ModelRuntime {name}: {error}"), None
     return Proposal(inputs, resolved.version, template_digest(resolved)), resolved

@@ -6,6 +6,7 @@ from typing import Any
 from podium import names
 from podium.kube.client import Object
 from podium.kube.resources import HPAS
+from podium.reasons import Reason
 from podium.reconcile.apply import Report
 from podium.reconcile.conditions import Facts, Verdict, judge
 from podium.reconcile.observe import Observed
@@ -28,8 +29,8 @@ def invalid(observed: Observed, controller: str, now: datetime) -> Object:
     status["message"] = observed.invalid
     kept = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status.get("conditions", [])}
     kept |= {
-        "Ready": ("False", "InvalidSpec", observed.invalid),
-        "Stalled": ("True", "InvalidSpec", observed.invalid),
+        "Ready": ("False", Reason.INVALID_SPEC, observed.invalid),
+        "Stalled": ("True", Reason.INVALID_SPEC, observed.invalid),
     }
     kept.pop("Reconciling", None)
     status["conditions"] = _conditions(kept, observed, now)
@@ -78,7 +79,7 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, now
 
 def _kstatus(verdict: Verdict, situation: Situation) -> Conditions:
     said = (verdict.reason, verdict.message)
-    available_reason = verdict.available_reason or ("Available" if verdict.available else "NoAvailablePod")
+    available_reason = verdict.available_reason or (Reason.AVAILABLE if verdict.available else Reason.NO_AVAILABLE_POD)
     conditions: Conditions = {
         "Available": (_word(verdict.available), available_reason, verdict.message),
         "Ready": (_word(verdict.ready), *said),
@@ -88,9 +89,11 @@ def _kstatus(verdict: Verdict, situation: Situation) -> Conditions:
     if verdict.stalled:
         conditions["Stalled"] = ("True", *said)
     if situation.paused or verdict.phase == "Paused":
-        message = "spec.paused is true" if situation.spec.paused else verdict.message
-        conditions["Paused"] = ("True", "SpecPaused" if situation.spec.paused else "PausedByCommand", message)
-        if not situation.paused:
+        if situation.spec.paused:
+            conditions["Paused"] = ("True", Reason.SPEC_PAUSED, "spec.paused is true")
+        elif situation.paused:
+            conditions["Paused"] = ("True", Reason.PAUSED_BY_COMMAND, verdict.message)
+        else:
             conditions["Paused"] = ("True", verdict.reason, verdict.message)
     return conditions
 
@@ -101,7 +104,7 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
     failing = [
         (r, r.failures[0].reason, r.failures[0].message) for r in (situation.candidate, champion) if r and r.failures
     ] + [
-        (r, "FailedCreate", r.workload.failure)
+        (r, Reason.FAILED_CREATE, r.workload.failure)
         for r in (situation.candidate, champion)
         if r and r.workload and r.workload.failure
     ]
@@ -112,12 +115,12 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
     if champion is not None and outdated and champion.template_digest != proposal.template_digest:
         conditions["RuntimeOutdated"] = (
             "True",
-            "RuntimeChanged",
+            Reason.RUNTIME_CHANGED,
             f"ModelRuntime {champion.runtime} or Podium's pod template has changed since {champion.name} was made; to "
             f'adopt it: podium.dev/command="restart {champion.name} $(date +%s)"',
         )
     if report.contested:
-        conditions["DriftContested"] = ("True", "AnotherWriter", "; ".join(report.contested))
+        conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, "; ".join(report.contested))
     for (resource, name), hpa in observed.children.items():
         inactive = next(
             (

@@ -6,6 +6,7 @@ from typing import Any
 
 from podium import names
 from podium.kube.client import Object
+from podium.reasons import Reason
 
 IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
@@ -13,7 +14,7 @@ MESSAGE_LENGTH = 400
 """Characters of a container's own last words that are passed on."""
 
 
-def symptom(pod: Object) -> tuple[str, str, int] | None:
+def symptom(pod: Object) -> tuple[Reason, str, int] | None:
     """(reason, message, restarts) of the first thing that keeps the pod from serving; None if nothing is known."""
     status = pod.get("status") or {}
     found = next(_of_containers(status), None) or _of_pod(status)
@@ -23,7 +24,7 @@ def symptom(pod: Object) -> tuple[str, str, int] | None:
     return reason, f"pod {pod['metadata']['name']}: {message}", restarts
 
 
-def _of_containers(status: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+def _of_containers(status: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
     for container in status.get("initContainerStatuses") or []:
         yield from _waiting(container)
         if container["name"] == names.FETCH_CONTAINER:
@@ -35,20 +36,24 @@ def _of_containers(status: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
         yield from _crash(container)
 
 
-def _waiting(container: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+def _waiting(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
     waiting = (container.get("state") or {}).get("waiting") or {}
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     restarts = container.get("restartCount", 0)
     about = f"container {container['name']}"
     if reason in IMAGE_PULL:
-        yield "ImagePull", f"{about} cannot pull {container.get('image', 'its image')}: {said or reason}", restarts
+        yield (
+            Reason.IMAGE_PULL,
+            f"{about} cannot pull {container.get('image', 'its image')}: {said or reason}",
+            restarts,
+        )
     elif reason == "InvalidImageName":
-        yield "InvalidImageName", f"{about}: {container.get('image', '')} is no image name: {said}", restarts
+        yield Reason.INVALID_IMAGE_NAME, f"{about}: {container.get('image', '')} is no image name: {said}", restarts
     elif reason in CONFIG:
-        yield "ConfigError", f"{about}: {said or reason}", restarts
+        yield Reason.CONFIG_ERROR, f"{about}: {said or reason}", restarts
 
 
-def _fetch(container: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+def _fetch(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
     ended = _last_end(container)
     if ended is None or ended.get("exitCode") == 0:
         return
@@ -59,13 +64,13 @@ def _fetch(container: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
         permanent, reason = False, ended.get("reason", "Error")
         message = _words(ended) or f"exit code {ended.get('exitCode')}"
     yield (
-        "FetchFailed" if permanent else "FetchRetrying",
+        Reason.FETCH_FAILED if permanent else Reason.FETCH_RETRYING,
         f"the model was not fetched: {reason}: {message}",
         container.get("restartCount", 0),
     )
 
 
-def _crash(container: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+def _crash(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
     waiting = (container.get("state") or {}).get("waiting") or {}
     restarts = container.get("restartCount", 0)
     ended = _last_end(container)
@@ -74,16 +79,16 @@ def _crash(container: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
         how = f"exit code {ended.get('exitCode')}, {ended.get('reason', 'Error')}" if ended else "unknown cause"
         words = f": {_words(ended)}" if ended and _words(ended) else ""
         yield (
-            "CrashLoopBackOff" if crashing else "Crashed",
+            Reason.CRASH_LOOP if crashing else Reason.CRASHED,
             f"container {container['name']} ended {restarts + (0 if crashing else 1)} times ({how}){words}",
             restarts,
         )
 
 
-def _of_pod(status: dict[str, Any]) -> tuple[str, str, int] | None:
+def _of_pod(status: dict[str, Any]) -> tuple[Reason, str, int] | None:
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return "Unschedulable", condition.get("message") or "no node takes it", 0
+            return Reason.UNSCHEDULABLE, condition.get("message") or "no node takes it", 0
     return None
 
 

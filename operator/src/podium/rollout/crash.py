@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from podium.reasons import Reason
 from podium.rollout.state import Failure, RevisionState, Timings
 
 CRASH_RESTARTS = 3
@@ -11,11 +12,11 @@ CRASH_RESTARTS = 3
 def matures_at(failure: Failure, timings: Timings) -> datetime | None:
     """When this failure becomes evidence of a crash if it lasts; None when it never does."""
     match failure.reason:
-        case "CrashLoopBackOff":
+        case Reason.CRASH_LOOP:
             return failure.since if failure.restarts >= CRASH_RESTARTS else None
-        case "InvalidImageName":
+        case Reason.INVALID_IMAGE_NAME:
             return failure.since
-        case "ImagePull" | "FetchFailed":
+        case Reason.IMAGE_PULL | Reason.FETCH_FAILED:
             return failure.since + timings.crash_grace
         case _:
             return None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from podium.reasons import Reason
 from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence, matures_at
 from podium.rollout.record import CommandResult, Outcome
@@ -41,9 +42,11 @@ def crashed(situation: Situation, now: datetime) -> Verdict | None:
     if champion is None:
         return None  # nothing to go back to: its pods keep trying, and status says why it failed
     if environment_fails_likewise(failure, candidate, champion, situation.timings.environment_window):
-        return Hold("Environment", f"new pods of the champion fail in the same way, so it is not the model: {sentence}")
+        return Hold(
+            Reason.ENVIRONMENT, f"new pods of the champion fail in the same way, so it is not the model: {sentence}"
+        )
     if situation.champion_down_since is not None:
-        return Hold("ChampionUnavailable", f"no rollback while the champion has no available pod: {sentence}")
+        return Hold(Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {sentence}")
     return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, f"crash: {failure.reason}")
 
 
@@ -58,7 +61,9 @@ def deadline(situation: Situation, now: datetime) -> Verdict | None:
     counts = f"{candidate.available} of {situation.target} pods available"
     cause = _cause(situation)
     if situation.champion_down_since is not None:
-        return Hold("ChampionUnavailable", f"no rollback while the champion has no available pod: {counts}{cause}")
+        return Hold(
+            Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {counts}{cause}"
+        )
     limit = int(situation.progress_deadline.total_seconds())
     return Mark(candidate.name, f"{counts} after {limit} s{cause}", Outcome.ROLLED_BACK, "deadline")
 
@@ -89,7 +94,9 @@ def spec_left_candidate(situation: Situation, now: datetime) -> Verdict | None:
     if champion is None and situation.proposal.reason:
         return Hold(situation.proposal.reason, situation.proposal.message)
     if situation.champion_down_since is not None and candidate.available > 0:
-        return Hold("ChampionUnavailable", f"{candidate.name} serves alone; it is replaced once it is the champion")
+        return Hold(
+            Reason.CHAMPION_UNAVAILABLE, f"{candidate.name} serves alone; it is replaced once it is the champion"
+        )
     message = "spec was put back to the champion's" if back else "spec changed before it was promoted"
     return Mark(candidate.name, message, Outcome.SUPERSEDED, "spec-changed")
 
@@ -111,10 +118,10 @@ def start(situation: Situation, now: datetime) -> Verdict | None:
     if situation.proposal.reason:
         return Hold(situation.proposal.reason, situation.proposal.message)
     if situation.paused:
-        return Hold("Paused", f"a rollout of {situation.proposal.version} waits: it is paused")
+        return Hold(Reason.PAUSED, f"a rollout of {situation.proposal.version} waits: it is paused")
     leaving = [r.name for r in situation.losers if r.has_pods]
     if leaving and situation.champion_down_since is None and situation.champion is not None:
-        return Hold("Draining", f"a rollout of {situation.proposal.version} waits until {leaving[0]} has no pods")
+        return Hold(Reason.DRAINING, f"a rollout of {situation.proposal.version} waits until {leaving[0]} has no pods")
     return Start(situation.request.token if situation.request else "")
 
 
@@ -141,7 +148,7 @@ def complete(situation: Situation, now: datetime) -> Verdict | None:
             return verdict
         rule = verdict
     if situation.paused:
-        return Hold("Paused", f"{candidate.name} is ready to be promoted: it is paused")
+        return Hold(Reason.PAUSED, f"{candidate.name} is ready to be promoted: it is paused")
     counts = f"{candidate.available} of {situation.target} pods available"
     return Mark(candidate.name, counts, Outcome.PROMOTED, rule)
 

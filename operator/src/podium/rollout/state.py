@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
+from podium.reasons import Reason
 from podium.rollout.record import CommandRecord, CommandResult, Outcome, RolloutRecord
 
 SWITCHES = frozenset({"blue-green-available", "person"})
@@ -16,8 +17,7 @@ SWITCHES = frozenset({"blue-green-available", "person"})
 class Failure:
     """Why one pod cannot serve, in the words of the kubelet, the scheduler or the fetcher."""
 
-    reason: str
-    """CrashLoopBackOff, ImagePull, InvalidImageName, FetchFailed, FetchWaiting, Unschedulable, ConfigError, Killed."""
+    reason: Reason
     message: str
     since: datetime
     """When this operator first saw it."""
@@ -112,8 +112,8 @@ class Proposal:
     inputs: str
     version: str
     template_digest: str = ""
-    reason: str = ""
-    """RuntimeNotFound, Unresolvable …; empty when it can be rolled out."""
+    reason: Reason | None = None
+    """Why it cannot be rolled out; None when it can."""
     message: str = ""
 
 

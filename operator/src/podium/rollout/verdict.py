@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from podium.reasons import Reason
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord
 
 
@@ -35,9 +36,9 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Hold:
-    """Decide nothing more now. `reason` is a condition reason, `message` one sentence for a person."""
+    """Decide nothing more now. `message` is one sentence for a person."""
 
-    reason: str
+    reason: Reason
     message: str
 
 

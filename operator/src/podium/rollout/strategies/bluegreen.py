@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.reasons import Reason
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.strategies.base import Frozen, Target
 from podium.rollout.verdict import Hold
@@ -24,7 +25,9 @@ class BlueGreen:
         """At once, or when a person says so."""
         if situation.spec.rollout.promotion == "Manual":
             command = f'podium.dev/command="promote {candidate.name} $(date +%s)"'
-            return Hold("WaitingForPromotion", f"{candidate.name} is available in full; to promote it: {command}")
+            return Hold(
+                Reason.WAITING_FOR_PROMOTION, f"{candidate.name} is available in full; to promote it: {command}"
+            )
         return "blue-green-available"
 
     def targets(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> tuple[Target, Target]:

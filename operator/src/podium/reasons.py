@@ -1,0 +1,61 @@
+"""Every reason that a condition of a ModelDeployment can have. docs/troubleshooting.md explains each; a test compares.
+
+Condition ScalingActive alone passes on the HorizontalPodAutoscaler's own reasons.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """One word for programs."""
+
+    # All is well, or on its way.
+    PENDING = "Pending"
+    AVAILABLE = "Available"
+    SERVING = "Serving"
+    SCALED_TO_ZERO = "ScaledToZero"
+    PROGRESSING = "Progressing"
+    ROLLING_UPDATE = "RollingUpdate"
+    BLUE_GREEN = "BlueGreen"
+    TRAFFIC_MOVING = "TrafficMoving"
+    DRAINING = "Draining"
+    PLAN_PENDING = "PlanPending"
+    SUPERSEDED = "Superseded"
+
+    # A person is waited for.
+    PAUSED = "Paused"
+    SPEC_PAUSED = "SpecPaused"
+    PAUSED_BY_COMMAND = "PausedByCommand"
+    WAITING_FOR_PROMOTION = "WaitingForPromotion"
+
+    # Something is wrong and Podium copes.
+    DEGRADED = "Degraded"
+    NO_AVAILABLE_POD = "NoAvailablePod"
+    CHAMPION_UNAVAILABLE = "ChampionUnavailable"
+    ENVIRONMENT = "Environment"
+    ROLLED_BACK = "RolledBack"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+
+    # What keeps a pod from serving.
+    CRASH_LOOP = "CrashLoopBackOff"
+    CRASHED = "Crashed"
+    IMAGE_PULL = "ImagePull"
+    INVALID_IMAGE_NAME = "InvalidImageName"
+    FETCH_FAILED = "FetchFailed"
+    FETCH_RETRYING = "FetchRetrying"
+    CONFIG_ERROR = "ConfigError"
+    UNSCHEDULABLE = "Unschedulable"
+    FAILED_CREATE = "FailedCreate"
+
+    # Only a person can mend it.
+    INVALID_SPEC = "InvalidSpec"
+    INVALID_RUNTIME = "InvalidRuntime"
+    UNSUPPORTED_FORMAT = "UnsupportedFormat"
+    RUNTIME_NOT_FOUND = "RuntimeNotFound"
+    NAME_CONFLICT = "NameConflict"
+    FORBIDDEN = "Forbidden"
+    REJECTED = "Rejected"
+
+    # For information.
+    RUNTIME_CHANGED = "RuntimeChanged"
+    ANOTHER_WRITER = "AnotherWriter"
