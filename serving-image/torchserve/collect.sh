@@ -29,20 +29,14 @@ rm -rf "$torch/include" "$torch/share" "$torch/test" "$torch/testing/_internal" 
 rm -rf "$out"/opt/venv/lib/python3*/site-packages/pip "$out"/opt/venv/lib/python3*/site-packages/pip-* "$out"/opt/venv/bin/pip*
 find "$out" -depth -type d \( -name tests -o -name __pycache__ \) -exec rm -rf {} +
 
-# torch/lib links to libraries in $libraries by their sonames: those are wanted beside what is linked against.
+# Wanted are the libraries that are linked against, by their sonames, and those that torch/lib has links to.
 {
-    find "$out" -type f -name '*.so*'
-    for link in "$packages"/torch/lib/*.so*; do if [ -e "$link" ]; then realpath "$link"; fi; done
-    ls "$libraries"/libtorch_python.so* 2>/dev/null || true
-} | sort -u > /tmp/objects
-while read -r object; do
-    case $object in "$libraries"/*) echo "$object" ;; esac
-    ldd "$object" 2>/dev/null | awk '/=> \// { print $3 }'
-done < /tmp/objects | xargs -n 1 basename | sort -u > /tmp/wanted
-for link in "$packages"/torch/lib/*.so*; do
-    if [ -L "$link" ]; then basename "$(readlink "$link")"; fi
-done | sort -u >> /tmp/wanted
-sort -u /tmp/wanted | grep -vxF -f "$base" | while read -r name; do
+    { find "$out" -type f -name '*.so*'; ls "$packages"/torch/lib/*.so*; } | while read -r object; do
+        ldd "$object" 2>/dev/null | awk '/=> \// { print $3 }'
+    done
+    for link in "$packages"/torch/lib/*.so*; do if [ -L "$link" ]; then readlink "$link"; fi; done
+} | xargs -n 1 basename | sort -u > /tmp/wanted
+grep -vxF -f "$base" /tmp/wanted | while read -r name; do
     found=$(ldconfig -p | awk -v name="$name" '$1 == name { print $NF; exit }')
     if [ -z "$found" ] && [ -e "$libraries/$name" ]; then found=$libraries/$name; fi
     if [ -n "$found" ]; then cp -L "$found" "$out$libraries/$name"; fi

@@ -48,9 +48,9 @@ class FetchError(Exception):
         self.fields = fields
 
 
-def of_status(status: int, uri: str, hint: str, detail: str = "") -> FetchError:
-    """The failure that an HTTP status stands for. `hint` names where credentials come from."""
-    said = f"{status} {detail}".strip()
+def of_status(status: int, uri: str, hint: str, said: str = "") -> FetchError:
+    """The failure that an HTTP status stands for. `hint`: where credentials come from; `said`: the answer."""
+    said = said or str(status)
     if status == 401:
         return FetchError(Reason.Unauthorized, f"{uri}: the server does not accept the credentials ({said}); {hint}")
     if status == 403:

@@ -16,15 +16,15 @@ from podium_serving.fetch.source import Entry, Listing, check_path
 _CHUNK = 8 * 2**20
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-# Codes that come with a status which would say something else.
-_BY_CODE = {
-    "NoSuchBucket": Reason.NoSuchBucket,
-    "InvalidAccessKeyId": Reason.Unauthorized,
-    "SignatureDoesNotMatch": Reason.Unauthorized,
-    "ExpiredToken": Reason.Unauthorized,
-    "InvalidToken": Reason.Unauthorized,
-    "SlowDown": Reason.TooManyRequests,
-    "RequestTimeTooSkewed": Reason.ServerError,
+# Codes that say more than the status they come with, by the status that would say it.
+_MEANT = {
+    "InvalidAccessKeyId": 401,
+    "SignatureDoesNotMatch": 401,
+    "ExpiredToken": 401,
+    "InvalidToken": 401,
+    "XAdminUserNotFound": 401,  # versitygw's for an unknown access key, with 404
+    "SlowDown": 429,
+    "RequestTimeTooSkewed": 503,
 }
 _T = TypeVar("_T")
 
@@ -137,13 +137,11 @@ def _classify(config: Config, problem: Exception) -> FetchError:
     code = _CODE.search(text)
     status = _STATUS.search(text)
     if status:
-        error = of_status(int(status[1]), uri, config.hint, code[1] if code else "")
-        reason = _BY_CODE.get(code[1]) if code else None
-        if reason is Reason.NoSuchBucket:
-            return FetchError(
-                reason, f"{uri}: there is no such bucket ({status[1]} NoSuchBucket); correct spec.model.uri"
-            )
-        return FetchError(reason, str(error)) if reason else error
+        name = code[1] if code else ""
+        said = f"{status[1]} {name}".strip()
+        if name == "NoSuchBucket":
+            return FetchError(Reason.NoSuchBucket, f"{uri}: there is no such bucket ({said}); correct spec.model.uri")
+        return of_status(_MEANT.get(name, int(status[1])), uri, config.hint, said)
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "AWS")
     if "redirect" in text:
         return FetchError(

@@ -1,0 +1,203 @@
+"""s3:// against a real S3 server (versitygw), and against scripted answers that no such server gives on demand."""
+
+import hashlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import obstore
+import pytest
+from obstore.store import S3Store
+
+from tests.cluster.binaries import versitygw
+from tests.unit.serving.harness import Fetched, fetch
+from tests.unit.serving.web import Script, certificates, reply, web
+
+ACCESS, SECRET = "AKIAPODIUMTEST", "a-secret-that-must-never-be-logged"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    endpoint: str
+    folder: Path
+
+    def put(self, key: str, content: bytes) -> None:
+        store = S3Store(
+            "models",
+            endpoint=self.endpoint,
+            access_key_id=ACCESS,
+            secret_access_key=SECRET,
+            region="us-east-1",
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": True},
+        )
+        obstore.put(store, key, content)
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "models").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET}
+    command = [versitygw(), "--port", f"127.0.0.1:{port}", "posix", folder]
+    with (folder.parent / "versitygw.log").open("w") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except OSError:
+                    assert time.monotonic() < deadline, (folder.parent / "versitygw.log").read_text()
+                    time.sleep(0.02)
+            yield Bucket(f"http://127.0.0.1:{port}", folder)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def fetch_s3(tmp_path: Path, uri: str, endpoint: str, **variables: object) -> Fetched:
+    settings: dict[str, object] = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": ACCESS,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_REGION": "us-east-1",
+        "PODIUM_CREDENTIALS_SECRET": "s3-models",
+    }
+    result = fetch(tmp_path, uri, **settings | variables)
+    assert SECRET not in result.output
+    assert SECRET not in str(result.message)
+    assert ACCESS not in result.output
+    return result
+
+
+def test_an_object_is_fetched(tmp_path: Path, bucket: Bucket) -> None:
+    content = os.urandom(20_000_000)
+    bucket.put("fraud/7/model.onnx", content)
+    pin = hashlib.sha256(content).hexdigest()
+    result = fetch_s3(tmp_path, "s3://models/fraud/7/model.onnx", bucket.endpoint, PODIUM_MODEL_SHA256=pin)
+    assert result.code == 0, result.output
+    assert (tmp_path / "models" / "model" / "model.onnx").read_bytes() == content
+    assert result.message["digest"] == f"sha256:{pin}"
+    assert result.message["bytes"] == 20_000_000
+
+
+@pytest.mark.parametrize("uri", ["s3://models/folder", "s3://models/folder/"])
+def test_a_prefix_is_fetched_as_a_folder(tmp_path: Path, bucket: Bucket, uri: str) -> None:
+    bucket.put("folder/model.onnx", b"one")
+    bucket.put("folder/deep/er/weights with space", b"two")
+    bucket.put("folder-other/not-mine", b"three")
+    result = fetch_s3(tmp_path, uri, bucket.endpoint)
+    assert result.code == 0, result.output
+    assert (tmp_path / "models" / "model" / "model.onnx").read_bytes() == b"one"
+    assert (tmp_path / "models" / "model" / "deep" / "er" / "weights with space").read_bytes() == b"two"
+    assert (result.message["files"], result.message["bytes"]) == (2, 6)
+
+
+def test_one_object_below_a_prefix_is_a_file_for_layout_file(tmp_path: Path, bucket: Bucket) -> None:
+    bucket.put("store/fraud.mar", b"archive")
+    path = tmp_path / "models" / "fraud.mar"
+    variables = {"PODIUM_MODEL_LAYOUT": "File", "PODIUM_MODEL_PATH": path}
+    assert fetch_s3(tmp_path, "s3://models/store", bucket.endpoint, **variables).code == 0
+    assert path.read_bytes() == b"archive"
+
+
+def test_a_key_that_does_not_exist_is_permanent(tmp_path: Path, bucket: Bucket) -> None:
+    result = fetch_s3(tmp_path, "s3://models/nothing/7", bucket.endpoint)
+    assert (result.code, result.message["reason"]) == (65, "NotFound")
+    assert "s3://models/nothing/7: no object of that key and none under it as a folder" in result.message["message"]
+
+
+def test_a_bucket_that_does_not_exist_is_permanent(tmp_path: Path, bucket: Bucket) -> None:
+    result = fetch_s3(tmp_path, "s3://nobodys/fraud/7", bucket.endpoint)
+    assert (result.code, result.message["reason"]) == (65, "NoSuchBucket")
+
+
+@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_wrong_credentials_are_permanent_and_name_the_secret(tmp_path: Path, bucket: Bucket, variable: str) -> None:
+    bucket.put("fraud/8/model.onnx", b"one")
+    result = fetch_s3(tmp_path, "s3://models/fraud/8", bucket.endpoint, **{variable: "wrong"})
+    assert (result.code, result.message["permanent"]) == (65, True)
+    assert result.message["reason"] in ("Unauthorized", "Forbidden")
+    assert "check the credentials in the Secret s3-models" in result.message["message"]
+
+
+def test_no_credentials_at_all_are_told_what_to_set(tmp_path: Path, bucket: Bucket) -> None:
+    bucket.put("fraud/8/model.onnx", b"one")
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "PODIUM_CREDENTIALS_SECRET": ""}
+    result = fetch_s3(tmp_path, "s3://models/fraud/8", bucket.endpoint, **nothing)
+    assert (result.code, result.message["reason"]) == (65, "Forbidden")
+    assert "set spec.model.credentialsSecret to a Secret" in result.message["message"]
+
+
+def xml(status: int, code: str) -> Script:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"
+    return reply(status, body.encode(), Content_Type="application/xml")
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "reason"),
+    [
+        (xml(403, "AccessDenied"), 65, "Forbidden"),
+        (xml(403, "InvalidAccessKeyId"), 65, "Unauthorized"),
+        (xml(403, "SignatureDoesNotMatch"), 65, "Unauthorized"),
+        (xml(401, "AccessDenied"), 65, "Unauthorized"),
+        (xml(400, "ExpiredToken"), 65, "Unauthorized"),
+        (xml(404, "NoSuchBucket"), 65, "NoSuchBucket"),
+        (xml(429, "TooManyRequests"), 75, "TooManyRequests"),
+        (xml(500, "InternalError"), 75, "ServerError"),
+        (xml(503, "ServiceUnavailable"), 75, "ServerError"),
+    ],
+)
+def test_answers_of_a_store_are_permanent_or_passing(tmp_path: Path, script: Script, code: int, reason: str) -> None:
+    with web(script) as server:
+        result = fetch_s3(tmp_path, "s3://models/fraud/7", server.url)
+    assert (result.code, result.message["reason"]) == (code, reason)
+    assert result.message["message"].startswith("s3://models/fraud/7: ")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "reason"),
+    [("http://127.0.0.1:1", "ConnectFailed"), ("http://store.invalid", "NameResolution")],
+)
+def test_a_store_that_cannot_be_reached_is_a_passing_failure(tmp_path: Path, endpoint: str, reason: str) -> None:
+    result = fetch_s3(tmp_path, "s3://models/fraud/7", endpoint)
+    assert (result.code, result.message["reason"], result.message["permanent"]) == (75, reason, False)
+    assert endpoint in result.message["message"]
+
+
+def test_a_store_that_says_nothing_is_a_passing_failure(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        result = fetch_s3(tmp_path, "s3://models/fraud/7", endpoint, PODIUM_STALL_SECONDS=0.3)
+    assert (result.code, result.message["reason"]) == (75, "Timeout")
+
+
+def test_an_object_that_breaks_off_is_a_passing_failure(tmp_path: Path) -> None:
+    dated = {"Last_Modified": "Sun, 22 Nov 2026 20:59:22 GMT", "ETag": '"x"'}
+    with web(reply(200, b"model", announced=9, **dated)) as server:
+        result = fetch_s3(tmp_path, "s3://models/fraud/7", server.url)
+    assert (result.code, result.message["reason"]) == (75, "Incomplete")
+
+
+def test_a_store_with_an_authority_of_its_own_is_trusted_by_ca_crt(tmp_path: Path) -> None:
+    tls = certificates(tmp_path)
+    dated = {"Last_Modified": "Sun, 22 Nov 2026 20:59:22 GMT", "ETag": '"x"'}
+    with web(reply(200, b"model", **dated), tls.server) as server:
+        refused = fetch_s3(tmp_path, "s3://models/fraud/7", server.url)
+        assert (refused.code, refused.message["reason"]) == (75, "TLSFailed")
+        assert "ca.crt (Secret s3-models)" in refused.message["message"]
+        trusted = fetch_s3(
+            tmp_path,
+            "s3://models/fraud/7",
+            server.url,
+            **{"ca.crt": tls.authority.read_text()},
+        )
+        assert trusted.code == 0, trusted.output
