@@ -138,7 +138,7 @@ class Operator:
         """The status that the health port answers a path with; 0 for no answer."""
         return _fetch(f"http://127.0.0.1:{self._health_port}{path}")[0]
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The sum of a metric's samples with at least these labels."""
         _, text = _fetch(f"http://127.0.0.1:{self._metrics_port}/metrics")
         found = 0.0

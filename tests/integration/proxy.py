@@ -130,6 +130,8 @@ class Proxy:
         self._cut_at: tuple[int, Match] | None = None
         self._counted = 0
         self._cut = threading.Event()
+        self.on_cut: Callable[[], None] = lambda: None
+        """Called in the proxy's thread at the moment of a cut."""
         self._open: set[asyncio.Transport] = set()
         self._watching: set[asyncio.Transport] = set()
         self._expire: set[str] = set()
@@ -248,8 +250,8 @@ class Proxy:
         )
         self._writing = asyncio.Lock()
         app = web.Application(client_max_size=2**24)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         await self._listen(0)
 
@@ -268,6 +270,7 @@ class Proxy:
         await self._abort(self._open)
         await self._runner.cleanup()
         await self._session.close()
+        await asyncio.sleep(0.1)  # for what TLS has to say at its end, as aiohttp's documentation asks for
 
     async def _abort(self, transports: set[asyncio.Transport]) -> int:
         count = len(transports)
@@ -276,9 +279,17 @@ class Proxy:
         transports.clear()
         return count
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         transport = request.transport
         assert isinstance(transport, asyncio.Transport)
+        try:
+            return await self._handle(request, transport)
+        except (ConnectionError, aiohttp.ClientError):
+            # Cut by us, or by one of both ends: nobody is there to be answered.
+            transport.abort()
+            return web.Response(status=502)
+
+    async def _handle(self, request: web.Request, transport: asyncio.Transport) -> web.StreamResponse:
         self._open = {one for one in self._open if not one.is_closing()} | {transport}
         call = Call(
             request.method,
@@ -301,7 +312,9 @@ class Proxy:
             if expired:
                 return web.Response(text=_EXPIRED + "\n", content_type="application/json")
             return await self._watch(request, transport)
-        return await self._pass_on(request, call, transport, lose_answer=fault is not None and fault.lose_answer)
+        lose_answer = fault is not None and fault.lose_answer
+        # What the operator has sent the API server gets, even if the operator is killed this very moment.
+        return await asyncio.shield(self._pass_on(request, call, transport, lose_answer=lose_answer))
 
     def _hit(self, call: Call) -> Fault | None:
         with self._lock:
@@ -340,6 +353,7 @@ class Proxy:
             if self._counted < self._cut_at[0]:
                 return False
             self._cut.set()
+            self.on_cut()
             return True
 
     async def _watch(self, request: web.Request, transport: asyncio.Transport) -> web.StreamResponse:
@@ -352,8 +366,6 @@ class Proxy:
             try:
                 async for chunk in response.content.iter_any():
                     await answer.write(chunk)
-            except (ConnectionError, aiohttp.ClientError):
-                transport.abort()
             finally:
                 self._watching.discard(transport)
             return answer

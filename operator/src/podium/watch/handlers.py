@@ -65,15 +65,30 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
-def registry(feed: Feed, connection: Connection) -> kopf.OperatorRegistry:
+class Login:
+    """Gives kopf its HTTP sessions, and closes what kopf leaves open."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sessions: list[aiohttp.ClientSession] = []
+
+    async def __call__(self, **_: Any) -> kopf.AiohttpSession:
+        """kopf's login handler; the session refreshes its token itself."""
+        session = self._connection.session()
+        self._sessions.append(session)
+        return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
+
+    async def close(self) -> None:
+        """Close every session that was given out."""
+        for session in self._sessions:
+            await session.close()
+
+
+def registry(feed: Feed, login: Login) -> kopf.OperatorRegistry:
     """Everything that kopf is asked to call: the login, and one event handler for each watched kind."""
     found = kopf.OperatorRegistry()
 
-    @kopf.on.login(registry=found)
-    async def login(**_: Any) -> kopf.AiohttpSession:
-        session: aiohttp.ClientSession = connection.session()
-        return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
-
+    kopf.on.login(id="login", registry=found)(login.__call__)
     for resource in WATCHED:
         kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=found)(
             _handler(feed, resource)

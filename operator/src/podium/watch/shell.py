@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Collection
+from typing import Any, Final, Protocol
 
 import kopf
 
@@ -23,6 +23,11 @@ REPEAT_EVERY: Final = 30.0
 
 FIRST_DELAY: Final = 1.0
 LAST_DELAY: Final = 30.0
+END_FIRST: Final = 2.0
+END_ROUND: Final = 0.3
+END_ROUNDS: Final = 20
+"""Seconds that kopf is given to end by itself, and then for each further cancellation."""
+
 STEADY: Final = 60.0
 """Seconds that kopf must have run for its next failure to count as the first."""
 
@@ -77,17 +82,25 @@ class Shell:
             await asyncio.sleep(delay)
 
     async def _kopf(self) -> None:
-        # kopf cancels at its end every task that it does not find here: all of ours exist by now.
+        """Run kopf until it fails or `stop` is set; raises what it failed with."""
         ours = asyncio.all_tasks()
+        login = handlers.Login(self._connection)
         tasks = await kopf.spawn_tasks(
-            registry=handlers.registry(self._feed, self._connection),
+            registry=handlers.registry(self._feed, login),
             settings=handlers.settings_for(self._settings),
             clusterwide=not self._settings.watch_namespaces,
             namespaces=self._settings.watch_namespaces,
-            stop_flag=self._stop,
         )
         self._on_signals()  # kopf has just made SIGTERM and SIGINT its own
-        await kopf.run_tasks(tasks, ignored=ours)
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            await _end(tasks, ours)
+            await login.close()
+        for task in done - {stop}:
+            task.result()
 
     async def _crds(self) -> None:
         """Wait until both kinds are served: kopf looks for them once, and there is nothing to do without them."""
@@ -96,9 +109,8 @@ class Shell:
         while not self._stop.is_set():
             try:
                 missing = wanted - await self._discovery.served(names.GROUP, names.VERSION)
-                why = (
-                    f"the CRDs {', '.join(f'{name}.{names.GROUP}' for name in sorted(missing))} are missing: apply them"
-                )
+                absent = ", ".join(f"{name}.{names.GROUP}" for name in sorted(missing))
+                why = f"these CRDs are missing, apply crds/ first: {absent}"
             except ApiError as error:
                 missing, why = wanted, f"the API server does not answer: {error}"
             if not missing:
@@ -111,3 +123,27 @@ class Shell:
                     await self._stop.wait()
             except TimeoutError:
                 continue
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]], ours: set[asyncio.Task[Any]]) -> None:
+    """End kopf for certain.
+
+    kopf's own `run_tasks` never returns when one watch fails for good (1.45.2): the other watches then wait for
+    credentials that will not come, and each swallows its first cancellation while it closes its stream. So they are
+    cancelled until they are gone. Their helpers end with them and must not be cancelled: the watches wait for them.
+    """
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=END_FIRST)
+    for _ in range(END_ROUNDS):
+        watches = {task for task in asyncio.all_tasks() - ours if task.get_name().startswith("watcher for ")}
+        if not watches:
+            break
+        for task in watches:
+            task.cancel()
+        await asyncio.wait(watches, timeout=END_ROUND)
+    else:
+        log.error("kopf has not ended: %s", ", ".join(sorted(task.get_name() for task in watches)))
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # told by the first that failed; the others would complain of not being asked

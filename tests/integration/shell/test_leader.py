@@ -11,9 +11,7 @@ import pytest
 
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.operator import Operator
-
-STUB = "tests.integration.shell_operator"
-ADMINS = ("system:masters",)
+from tests.integration.shell.rig import ADMINS, STUB
 
 
 def restless(plane: ControlPlane, namespace: str) -> None:

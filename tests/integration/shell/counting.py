@@ -1,6 +1,6 @@
 """The operator's shell around a reconciler that can be read at a glance: it counts in the status, and never rests.
 
-Run as `python -m tests.integration.shell_operator` with the operator's own arguments.
+Run as `python -m tests.integration.shell.counting` with the operator's own arguments.
 """
 
 import asyncio
