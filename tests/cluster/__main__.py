@@ -23,9 +23,10 @@ def up(arguments: argparse.Namespace) -> None:
     say(f"""
 The cluster is up. To use it:
     export KUBECONFIG={cluster.kubeconfig_file}
-The namespace {podium.DEMO_NAMESPACE} has the Secret {podium.CREDENTIALS}, by which pods read the model store. To put a model there:
-    python -m tests.cluster put model.onnx s3://{cluster.store.bucket}/mine/model.onnx
-It is an S3 server; other clients reach it at {cluster.store.endpoint} with the credentials in {cluster.folder}/store.json.""")
+To put a model into its store, an S3 server at {cluster.store.endpoint} (credentials: {cluster.folder}/store.json):
+    python -m tests.cluster put model.onnx s3://{cluster.store.bucket}/mine/model.onnx""")
+    if not arguments.bare:
+        say(f"In the namespace {podium.DEMO_NAMESPACE} the Secret {podium.CREDENTIALS} lets pods read the store.")
 
 
 def down(arguments: argparse.Namespace) -> None:
@@ -51,7 +52,7 @@ def load(arguments: argparse.Namespace) -> None:
 
 def put(arguments: argparse.Namespace) -> None:
     """Puts a file or a folder into the cluster's model store."""
-    for uri in Store.of(arguments.folder.absolute()).put(arguments.source, arguments.uri):
+    for uri in Store.of(arguments.folder.resolve()).put(arguments.source, arguments.uri):
         print(uri)
 
 

@@ -3,14 +3,13 @@
 import fcntl
 import json
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import binaries, images, node, slot
 from tests.cluster.controlplane import APISERVER, ETCD, kubeconfig
-from tests.cluster.node import CONTAINERD, KUBELET, NODE, PARTS, STORE, Layout
+from tests.cluster.node import CONTAINERD, KUBELET, PARTS, STORE, Layout
 from tests.cluster.pki import Authority
 from tests.cluster.processes import Processes, await_true
 from tests.cluster.progress import ClusterError, run, say, step, tail
@@ -28,7 +27,7 @@ class Cluster:
     """The cluster of `folder`. Several may run on a host: each has its own addresses, devices and cgroups."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
+        self.folder = folder.resolve()
         if len(str(self.folder)) > LONGEST_FOLDER:
             raise ClusterError(
                 f"the path {self.folder} is longer than {LONGEST_FOLDER} letters, too long for sockets below it"
@@ -118,8 +117,9 @@ class Cluster:
             return [f"no cluster in {self.folder}"]
         alive = self.processes.names()
         lines = [f"{part:24} {'runs' if part in alive else 'does NOT run'}" for part in PARTS]
-        return [*lines, f"{'API server':24} {self.layout.url}", f"{'kubeconfig':24} {self.kubeconfig_file}",
-                f"{'audit log':24} {self.audit_log}", f"{'pods, services':24} {found.pods}, {found.services}"]  # fmt: skip
+        facts = {"API server": self.layout.url, "kubeconfig": self.kubeconfig_file, "audit log": self.audit_log,
+                 "pods": found.pods, "services": found.services, "model store": self.store.endpoint}  # fmt: skip
+        return [*lines, *(f"{name:24} {fact}" for name, fact in facts.items())]
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -180,7 +180,7 @@ class Cluster:
         return slot.find(self.folder) is not None or (self.folder / "state").exists() or bool(self.processes.names())
 
     def _clean(self) -> None:
-        """From the outside in: who would restart containers first, then containers, then who is asked, then what held them.
+        """First who would restart containers, then containers, then the rest, then what held them.
 
         Everything is killed, since nothing of it is kept; so the same way serves for a whole cluster and half a one.
         """

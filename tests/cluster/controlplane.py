@@ -52,7 +52,7 @@ class ControlPlane:
         apiserver_flags: Sequence[str] = (),
         controller_manager_flags: Sequence[str] = (),
     ) -> None:
-        self.folder = folder.absolute()
+        self.folder = folder.resolve()
         self.controllers = tuple(controllers)
         self.processes = Processes(self.folder, f"control-plane {self.folder}")
         self.authority = Authority(self.folder / "pki")

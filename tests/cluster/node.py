@@ -7,7 +7,14 @@ from pathlib import Path
 
 from tests.cluster import binaries
 from tests.cluster.controlplane import (
-    APISERVER, CLIENT_LIMITS, CONTROLLER_MANAGER, ETCD, apiserver_flags, controller_manager_flags, etcd_command, kubeconfig,
+    APISERVER,
+    CLIENT_LIMITS,
+    CONTROLLER_MANAGER,
+    ETCD,
+    apiserver_flags,
+    controller_manager_flags,
+    etcd_command,
+    kubeconfig,
 )  # fmt: skip
 from tests.cluster.pki import Authority
 from tests.cluster.slot import Slot
@@ -70,8 +77,8 @@ def etcd(layout: Layout) -> list[str | Path]:
 def kube_apiserver(layout: Layout) -> list[str | Path]:
     slot, authority = layout.slot, layout.authority
     hosts = (
-        "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost",
-        "127.0.0.1", slot.kubernetes_service, slot.node,
+        "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+        "localhost", "127.0.0.1", slot.kubernetes_service, slot.node,
     )  # fmt: skip
     to_kubelet = authority.issue("kubelet-client", "kube-apiserver-kubelet-client", groups=("system:masters",))
     front = authority.issue("front-proxy", "front-proxy-client")
@@ -171,8 +178,9 @@ def kubelet(layout: Layout) -> list[str | Path]:
         "podLogsDir": str(layout.folder / "log" / "pods"), "volumePluginDir": str(state / "volume-plugins"),
     }  # fmt: skip
     user = layout.kubeconfig(f"system:node:{NODE}", "system:nodes")
-    return [layout.program(KUBELET), f"--config={layout.file('kubelet.yaml', configuration)}", f"--kubeconfig={user}",
-            f"--hostname-override={NODE}", f"--node-ip={layout.slot.node}", f"--root-dir={state / 'kubelet'}"]  # fmt: skip
+    return [layout.program(KUBELET), f"--config={layout.file('kubelet.yaml', configuration)}",
+            f"--kubeconfig={user}", f"--hostname-override={NODE}",
+            f"--node-ip={layout.slot.node}", f"--root-dir={state / 'kubelet'}"]  # fmt: skip
 
 
 def kube_proxy(layout: Layout) -> list[str | Path]:
@@ -242,7 +250,8 @@ def metrics_api(slot: Slot) -> str:
                       "labels": {"kubernetes.io/service-name": "metrics-server"}},
          "endpoints": [{"addresses": [slot.node], "conditions": {"ready": True}}],
          "ports": [{"port": 4443, "protocol": "TCP"}]},
-        {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1beta1.metrics.k8s.io"},
+        {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+         "metadata": {"name": "v1beta1.metrics.k8s.io"},
          "spec": {"group": "metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100,
                   "insecureSkipTLSVerify": True, "service": {"name": "metrics-server", "namespace": "kube-system"}}},
     ]})  # fmt: skip

@@ -1,7 +1,6 @@
 """Podium on the local cluster: installed by Helm from the tree's chart, with the images built from the tree."""
 
 import json
-import time
 from collections.abc import Sequence
 
 from tests.cluster import binaries
@@ -29,16 +28,16 @@ def values(archives: Sequence[Archive] = ()) -> dict[str, object]:
 
 
 def install_podium(cluster: Cluster, archives: Sequence[Archive] = (), *, more: Sequence[str] = ()) -> None:
-    """Installs the chart, or upgrades to it, and waits until the operator is ready; `more` are further words for helm."""
+    """Installs the chart, or upgrades to it, and waits until the operator is ready; `more` are more words for helm."""
     file = cluster.folder / "state" / "values.json"
     file.write_text(json.dumps(values(archives), indent=1))
     helm_folder = cache_folder() / "helm"
     environment = {f"HELM_{kind}_HOME": str(helm_folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
     with step("Installing Podium from charts/podium", "20 s"):
         try:
-            run(["env", *(f"{name}={value}" for name, value in environment.items()), binaries.helm(), "upgrade", "--install",
-                 RELEASE, CHART, f"--kubeconfig={cluster.kubeconfig_file}", f"--namespace={NAMESPACE}", "--create-namespace",
-                 f"--values={file}", "--wait", "--timeout=120s", *more])  # fmt: skip
+            run(["env", *(f"{name}={value}" for name, value in environment.items()), binaries.helm(), "upgrade",
+                 "--install", RELEASE, CHART, f"--kubeconfig={cluster.kubeconfig_file}", f"--namespace={NAMESPACE}",
+                 "--create-namespace", f"--values={file}", "--wait", "--timeout=120s", *more])  # fmt: skip
         except ClusterError:
             say(_why(cluster))
             raise
@@ -74,9 +73,3 @@ def credentials_secret(cluster: Cluster, namespace: str, name: str = CREDENTIALS
         "metadata": {"name": name, "namespace": namespace},
         "stringData": cluster.store.environment(),
     }
-
-
-def restart_operator(cluster: Cluster) -> None:
-    """Lets the operator's pods start anew, for instance after another image of the same name was loaded."""
-    cluster.kubectl(f"--namespace={NAMESPACE}", "rollout", "restart", "deployment", "--selector=app.kubernetes.io/name=podium",
-                    f"--field-manager=restart-{int(time.time())}")  # fmt: skip

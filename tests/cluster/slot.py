@@ -109,9 +109,9 @@ def take(folder: Path) -> Slot:
 
 
 def _routed(slot: Slot) -> bool:
-    """Whether the host has a route of its own into the slot's ranges (one as wide as a default route does not count)."""
-    wanted = [ipaddress.ip_network(text) for text in (slot.pods, slot.services, f"{slot.node}/32", f"{slot.host}/30")
-              for text in [str(ipaddress.ip_network(text, strict=False))]]  # fmt: skip
+    """Whether the host has a route of its own into the slot's ranges; a very wide one does not count."""
+    ours = (slot.pods, slot.services, f"{slot.node}/32", f"{slot.host}/30")
+    wanted = [ipaddress.ip_network(text, strict=False) for text in ours]
     for route in json.loads(run(["ip", "-json", "-4", "route", "show", "table", "all"]) or "[]"):
         if route["dst"] != "default":
             known = ipaddress.ip_network(route["dst"], strict=False)
@@ -215,7 +215,7 @@ def _removed(group: Path) -> bool:
 
 
 def disconnect(slot: Slot) -> None:
-    """Removes the namespace, and with it its devices and chains, and the host's end of the veth pair with its routes."""
+    """Removes the namespace with its devices and chains, and the host's end of the veth pair with its routes."""
     if Path("/sys/class/net", slot.name).exists():
         run(["ip", "link", "delete", slot.name])
     if slot.namespace.exists():
