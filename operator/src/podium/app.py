@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Protocol
 
+from podium.keys import Key
 from podium.kube.aio import AioClient
 from podium.kube.client import ApiError, KubeClient, NotLeader
 from podium.kube.connect import connect
@@ -19,7 +20,7 @@ from podium.settings import Settings
 from podium.telemetry import Metrics, Servers, about
 from podium.watch.cache import Cache
 from podium.watch.feed import Feed
-from podium.watch.queue import Key, Queue
+from podium.watch.queue import Queue
 from podium.watch.resync import Resync
 from podium.watch.shell import Shell
 

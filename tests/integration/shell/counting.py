@@ -10,12 +10,12 @@ import sys
 
 from podium import app, telemetry
 from podium.__main__ import settings_from
+from podium.keys import Key
 from podium.kube.client import KubeClient
 from podium.kube.events import Recorder
 from podium.kube.resources import MODEL_DEPLOYMENTS, PODS
 from podium.settings import Settings
 from podium.watch.cache import Cache
-from podium.watch.queue import Key
 
 log = logging.getLogger("podium.counting")
 

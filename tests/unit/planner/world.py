@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from podium import names
+from podium.keys import Key
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,
@@ -31,7 +32,6 @@ from podium.reconcile.loop import Reconciler
 from podium.settings import Settings
 from podium.watch.cache import Cache
 from podium.watch.feed import Feed
-from podium.watch.queue import Key
 from tests.unit.planner.apiserver import ApiServer, Client, Killed, clone
 from tests.unit.planner.controllers import Behaviour, Controllers, is_ready
 

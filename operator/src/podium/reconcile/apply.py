@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from podium import names
 from podium.build.canonical import digest
+from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Resource, resource_of
 from podium.reasons import Reason
@@ -15,7 +16,6 @@ from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Create, Decision, Note, Plan, Scale
 from podium.reconcile.readings import controller_of
 from podium.settings import Settings
-from podium.watch.queue import Key
 
 Place = tuple[Resource, str]
 

@@ -56,13 +56,6 @@ class Facts:
         target = self.sizes.targets.get(champion.name)
         return target.replicas if target else 0
 
-    @property
-    def traffic_moved(self) -> bool:
-        """Whether the stable Service's EndpointSlices list pods of the champion and of nobody else."""
-        champion = self.situation.champion
-        listed = {revision for revision, count in self.situation.endpoints.items() if count}
-        return champion is not None and listed == {champion.name}
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -222,7 +215,7 @@ def degraded(facts: Facts) -> Verdict | None:
     if champion.reported < facts.wanted:
         message = f"{counts}{'; ' + ailing if ailing else ''}"
         return Verdict("Healthy", Reason.DEGRADED, message, champion.reported > 0, False, reconciling=True)
-    if not facts.traffic_moved:
+    if not facts.situation.traffic_moved:
         message = f"{counts}; waits until the Service {facts.situation.name} lists them"
         return Verdict("Promoting", Reason.TRAFFIC_MOVING, message, True, False, reconciling=True)
     return None

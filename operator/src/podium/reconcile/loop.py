@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from podium.build.fetch import Fetcher
+from podium.keys import Key
 from podium.kube.client import KubeClient, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.reconcile import status as statuses
@@ -16,7 +17,6 @@ from podium.reconcile.apply import Applier, Store
 from podium.reconcile.observe import Observed, Observer, View
 from podium.reconcile.plan import Note, plan
 from podium.settings import Settings
-from podium.watch.queue import Key
 
 log = logging.getLogger(__name__)
 

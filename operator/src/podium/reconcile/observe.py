@@ -10,6 +10,7 @@ from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.build.fetch import Fetcher
 from podium.build.owner import Owner
 from podium.build.revision import Revision, revision_of
+from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,
@@ -26,7 +27,6 @@ from podium.kube.resources import (
 from podium.reconcile import readings
 from podium.rollout.state import RevisionState, Situation, Timings
 from podium.settings import Settings
-from podium.watch.queue import Key
 
 T = TypeVar("T")
 SERVICE_OF_SLICE = "kubernetes.io/service-name"

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from podium import names
+from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.resources import CHILDREN, MODEL_DEPLOYMENTS, PODS, WATCHED, Resource
-from podium.watch.queue import Key
 
 TOMBSTONE_SECONDS: Final = 300.0
 """How long a deleted object's uid is remembered: far longer than the answer to any request may be late."""

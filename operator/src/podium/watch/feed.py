@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, Resource
 from podium.watch.cache import Cache, model_of
-from podium.watch.queue import Key, Queue
+from podium.watch.queue import Queue
 
 
 class Feed:

@@ -10,22 +10,14 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+from podium.keys import Key
 
 FIRST_BACKOFF: Final = 0.05
 LAST_BACKOFF: Final = 60.0
 JITTER: Final = 0.2
 """Backoffs are stretched by up to this share, so that what failed together does not come back together."""
-
-
-class Key(NamedTuple):
-    """A ModelDeployment."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 class QueueObserver(Protocol):

@@ -88,6 +88,8 @@ class Shell:
         tasks = await kopf.spawn_tasks(
             registry=handlers.registry(self._feed, login),
             settings=handlers.settings_for(self._settings),
+            # Else kopf makes one of the user's name, and a container's user has none.
+            identity=peering.Identity(self._settings.identity),
             clusterwide=not self._settings.watch_namespaces,
             namespaces=self._settings.watch_namespaces,
         )
