@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import kopf
 
@@ -89,7 +89,7 @@ class Shell:
             registry=handlers.registry(self._feed, login),
             settings=handlers.settings_for(self._settings),
             # Else kopf makes one of the user's name, and a container's user has none.
-            identity=peering.Identity(self._settings.identity),
+            identity=cast(Any, self._settings.identity),
             clusterwide=not self._settings.watch_namespaces,
             namespaces=self._settings.watch_namespaces,
         )
