@@ -15,6 +15,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.progress import run
 from tests.integration.operator import Operator
 from tests.integration.rollouts.api import Api
+from tests.integration.rollouts.invariants import violations
 from tests.integration.rollouts.kubelet import Kubelet
 from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
 from tests.integration.rollouts.world import World
@@ -120,3 +121,6 @@ async def stage(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterat
     )
     with operator:
         yield Stage(cluster, namespace, operator)
+        await cluster.world.caught_up(namespace)
+    broken = violations(cluster.world.history[namespace])
+    assert not broken, "\n".join(broken)

@@ -113,6 +113,26 @@ class World:
             except TimeoutError:
                 return
 
+    async def caught_up(self, namespace: str) -> None:
+        """Return once the watches have told all that the API server held of a namespace when this was called."""
+        for kind in WATCHED:
+            items, _ = await self.api.list(kind, namespace)
+            there = {item["metadata"]["name"]: int(item["metadata"]["resourceVersion"]) for item in items}
+            await self.until(
+                namespace,
+                lambda there=there, kind=kind: self._holds_all(namespace, kind, there),  # type: ignore[misc]
+                f"the watch of {kind}",
+            )
+
+    def _holds_all(self, namespace: str, kind: str, there: dict[str, int]) -> bool:
+        newest = max(there.values(), default=0)
+        known = {name: int(obj["metadata"]["resourceVersion"]) for name, obj in self._objects[namespace][kind].items()}
+        lacking = [name for name, version in there.items() if known.get(name, -1) < version]
+        # What has gone since, or come, is no lack.
+        gone = [one.name for one in self.history[namespace] if one.event == "DELETED" and one.revision > newest]
+        stale = [name for name, version in known.items() if name not in there and version <= newest]
+        return not stale and all(name in gone for name in lacking)
+
     async def run(self) -> None:
         """List and watch every kind until cancelled."""
         async with asyncio.TaskGroup() as group:
