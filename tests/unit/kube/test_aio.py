@@ -1,0 +1,231 @@
+"""The client's requests as the API server sees them, and its answers as the operator does."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from podium.kube.aio import AioClient
+from podium.kube.client import ApiError, NotLeader
+from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, PODS
+from podium.kube.transport import Transport
+from tests.unit.kube.conftest import Asked, Server, refuses, says
+
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "ns"}}
+
+
+class Fence:
+    """Open, until told otherwise."""
+
+    open = True
+
+    def __call__(self) -> None:
+        if not self.open:
+            raise NotLeader("closed")
+
+
+@pytest.fixture
+def fence() -> Fence:
+    return Fence()
+
+
+@pytest.fixture
+def client(transport: Transport, fence: Fence) -> AioClient:
+    return AioClient(transport, fence=fence, write_timeout=4.0)
+
+
+async def test_an_apply_is_forced_bounded_and_signed(client: AioClient, server: Server) -> None:
+    await client.apply(POD, manager="podium-handover")
+
+    asked = server.asked[0]
+    assert (asked.method, asked.path) == ("PATCH", "/api/v1/namespaces/ns/pods/p")
+    assert asked.query == {"fieldManager": "podium-handover", "force": "true", "timeout": "4s"}
+    assert asked.headers["Content-Type"] == "application/apply-patch+yaml"
+    assert asked.headers["User-Agent"] == "podium/test (me)"
+    assert asked.body == POD
+
+
+async def test_a_status_is_written_against_the_version_it_was_computed_from(client: AioClient, server: Server) -> None:
+    meta = {"name": "m", "namespace": "ns", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"}}
+
+    await client.write_status(MODEL_DEPLOYMENTS, {"metadata": meta, "spec": {"replicas": 1}}, {"phase": "Healthy"})
+
+    asked = server.asked[0]
+    assert (asked.method, asked.path) == ("PUT", "/apis/podium.dev/v1alpha1/namespaces/ns/modeldeployments/m/status")
+    assert asked.body["metadata"]["resourceVersion"] == "7"
+    assert asked.body["status"] == {"phase": "Healthy"}
+
+
+async def test_annotations_are_merged_and_may_be_guarded(client: AioClient, server: Server) -> None:
+    await client.annotate(CONTROLLER_REVISIONS, "ns", "r", {"a": "1", "b": None}, resource_version="9")
+
+    asked = server.asked[0]
+    assert asked.headers["Content-Type"] == "application/merge-patch+json"
+    assert asked.body == {"metadata": {"annotations": {"a": "1", "b": None}, "resourceVersion": "9"}}
+
+
+@pytest.mark.parametrize(("status", "uid"), [(404, None), (404, "u"), (409, "u")])
+async def test_deleting_what_is_not_there_is_fine(
+    client: AioClient, server: Server, status: int, uid: str | None
+) -> None:
+    server.answer = says(refuses(status, "Whatever"), status)
+
+    await client.delete(PODS, "ns", "p", uid=uid)
+
+    expected = {"preconditions": {"uid": uid}} if uid else {}
+    assert server.asked[0].body.items() >= {"propagationPolicy": "Background", **expected}.items()
+
+
+async def test_a_conflict_without_a_uid_is_an_error(client: AioClient, server: Server) -> None:
+    server.answer = says(refuses(409, "Conflict"), 409)
+
+    with pytest.raises(ApiError):
+        await client.delete(PODS, "ns", "p")
+
+
+async def test_what_does_not_exist_is_none(client: AioClient, server: Server) -> None:
+    server.answer = says(refuses(404, "NotFound"), 404)
+
+    assert await client.get(PODS, "ns", "p") is None
+
+
+async def test_a_list_is_read_page_by_page(client: AioClient, server: Server) -> None:
+    async def answer(asked: Asked) -> web.Response:
+        if "continue" not in asked.query:
+            return web.json_response({"metadata": {"continue": "more", "resourceVersion": "5"}, "items": [{"n": 1}]})
+        return web.json_response({"metadata": {"resourceVersion": "5"}, "items": [{"n": 2}]})
+
+    server.answer = answer
+
+    found = await client.list(PODS, None, selector="podium.dev/model", metadata_only=True)
+
+    assert found == [{"n": 1}, {"n": 2}]
+    assert [asked.query.get("continue") for asked in server.asked] == [None, "more"]
+    assert server.asked[1].query["labelSelector"] == "podium.dev/model"
+    assert "PartialObjectMetadataList" in server.asked[0].headers["Accept"]
+
+
+async def test_a_list_that_expires_between_two_pages_starts_over(client: AioClient, server: Server) -> None:
+    async def answer(asked: Asked) -> web.Response:
+        if len(server.asked) == 2:
+            return web.json_response(refuses(410, "Expired"), status=410)
+        more = {"continue": "more"} if len(server.asked) == 1 else {}
+        return web.json_response({"metadata": {"resourceVersion": "5", **more}, "items": [{"n": len(server.asked)}]})
+
+    server.answer = answer
+
+    assert await client.list(PODS, None) == [{"n": 3}]
+
+
+async def test_an_empty_list_may_be_null(client: AioClient, server: Server) -> None:
+    server.answer = says({"metadata": {"resourceVersion": "5"}, "items": None})
+
+    assert await client.list(PODS, "ns") == []
+
+
+async def test_a_refusal_says_what_the_server_said(client: AioClient, server: Server) -> None:
+    causes = [{"field": "spec.replicas", "reason": "FieldValueInvalid", "message": "too many"}]
+    server.answer = says(refuses(422, "Invalid", "spec.replicas: too many", causes=causes), 422)
+
+    with pytest.raises(ApiError) as caught:
+        await client.apply(POD)
+
+    error = caught.value
+    assert (error.status, error.reason, error.message) == (422, "Invalid", "spec.replicas: too many")
+    assert error.causes == causes
+    assert not error.passing
+
+
+async def test_an_answer_that_is_no_status_is_quoted(client: AioClient, server: Server) -> None:
+    async def answer(_: Asked) -> web.Response:
+        return web.Response(status=502, text="bad gateway")
+
+    server.answer = answer
+
+    with pytest.raises(ApiError, match="bad gateway") as caught:
+        await client.apply(POD)
+    assert caught.value.passing
+
+
+async def test_an_unreachable_server_is_status_0(transport: Transport, server: Server, fence: Fence) -> None:
+    client = AioClient(transport, fence=fence, write_timeout=4.0)
+    transport._server = "http://127.0.0.1:1"
+
+    with pytest.raises(ApiError) as caught:
+        await client.get(PODS, "ns", "p")
+
+    assert (caught.value.status, caught.value.reason) == (0, "Unreachable")
+
+
+async def test_a_server_that_does_not_answer_in_time_is_status_0(
+    transport: Transport, server: Server, fence: Fence
+) -> None:
+    async def answer(_: Asked) -> web.Response:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    server.answer = answer
+    client = AioClient(transport, fence=fence, write_timeout=-1.9)  # and two seconds on top
+
+    with pytest.raises(ApiError) as caught:
+        await client.apply(POD)
+
+    assert (caught.value.status, caught.value.reason) == (0, "Timeout")
+
+
+async def test_nothing_is_written_behind_a_closed_fence_and_reading_goes_on(
+    client: AioClient, server: Server, fence: Fence
+) -> None:
+    fence.open = False
+    writes: list[Any] = [
+        client.create(POD),
+        client.apply(POD),
+        client.annotate(PODS, "ns", "p", {}),
+        client.write_status(MODEL_DEPLOYMENTS, {"metadata": {"name": "m", "namespace": "ns"}}, {}),
+        client.delete(PODS, "ns", "p"),
+    ]
+
+    for write in writes:
+        with pytest.raises(NotLeader):
+            await write
+    assert server.asked == []
+    await client.get(PODS, "ns", "p")
+    assert [asked.method for asked in server.asked] == ["GET"]
+
+
+async def test_a_fence_that_closes_while_the_request_waits_for_a_connection_still_holds(
+    transport: Transport, server: Server
+) -> None:
+    looks = 0
+
+    def fence() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # the first look was before the connection, the second is with the bytes in hand
+            raise NotLeader("closed meanwhile")
+
+    client = AioClient(transport, fence=fence, write_timeout=4.0)
+
+    with pytest.raises(NotLeader):
+        await client.apply(POD)
+    await asyncio.sleep(0.05)
+    assert server.asked == []
+
+
+async def test_a_429_holds_back_every_request_for_as_long_as_it_says(client: AioClient, server: Server) -> None:
+    async def answer(asked: Asked) -> web.Response:
+        if len(server.asked) == 1:
+            return web.json_response(refuses(429, "TooManyRequests"), status=429, headers={"Retry-After": "1"})
+        return web.json_response({})
+
+    server.answer = answer
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+
+    with pytest.raises(ApiError) as caught:
+        await client.apply(POD)
+    await asyncio.gather(client.get(PODS, "ns", "p"), client.apply(POD))
+
+    assert caught.value.retry_after == 1
+    assert loop.time() - start >= 1

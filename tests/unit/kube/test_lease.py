@@ -1,0 +1,232 @@
+"""The Lease's promises, with short terms and a server that keeps one Lease the way the API server does."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from podium.kube.client import NotLeader
+from podium.kube.lease import Lease
+from podium.kube.transport import Transport
+from podium.settings import Settings
+from tests.unit.kube.conftest import Asked, Server, refuses
+from tests.until import until
+
+
+class Shelf:
+    """Keeps one Lease, with optimistic locking."""
+
+    def __init__(self) -> None:
+        self.lease: dict[str, Any] | None = None
+        self.version = 0
+        self.away = False
+        self.slow = 0.0
+
+    async def __call__(self, asked: Asked) -> web.Response:
+        if self.away:
+            return web.json_response(refuses(503, "ServiceUnavailable"), status=503)
+        if asked.method == "GET":
+            return web.json_response(self.lease) if self.lease else _status(404)
+        if asked.method == "POST":
+            if self.lease is not None:
+                return _status(409)
+        elif self.lease is None:
+            return _status(404)
+        elif asked.body["metadata"].get("resourceVersion") != str(self.version):
+            return _status(409)
+        await asyncio.sleep(self.slow)
+        self.put(asked.body["spec"], asked.body["metadata"])
+        return web.json_response(self.lease)
+
+    def put(self, spec: dict[str, Any], meta: dict[str, Any] | None = None) -> None:
+        self.version += 1
+        self.lease = {"metadata": (meta or {"name": "podium"}) | {"resourceVersion": str(self.version)}, "spec": spec}
+
+    @property
+    def holder(self) -> str:
+        return str(self.lease["spec"]["holderIdentity"]) if self.lease else ""
+
+
+def _status(code: int) -> web.Response:
+    return web.json_response(refuses(code, "NotFound" if code == 404 else "Conflict"), status=code)
+
+
+class Clock:
+    """The loop's clock, which may be put forward."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return asyncio.get_running_loop().time() + self.ahead
+
+
+@pytest.fixture
+async def shelf(server: Server) -> Shelf:
+    shelf = Shelf()
+    server.answer = shelf
+    return shelf
+
+
+def lease(transport: Transport, identity: str, clock: Clock | None = None, **settings: Any) -> Lease:
+    given = {
+        "lease_duration": 1.0,
+        "lease_write_deadline": 0.5,
+        "lease_renew_interval": 0.1,
+        "lease_poll_interval": 0.05,
+    }
+    return Lease(transport, Settings(identity=identity, **given | settings), clock=clock or Clock())
+
+
+@contextlib.asynccontextmanager
+async def running(*leases: Lease) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(one.run()) for one in leases]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def closed(one: Lease) -> bool:
+    try:
+        one.fence()
+    except NotLeader:
+        return True
+    return False
+
+
+async def test_the_first_one_takes_it_and_keeps_it(shelf: Shelf, transport: Transport) -> None:
+    one, two = lease(transport, "one"), lease(transport, "two")
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 1)
+        async with running(two):
+            await asyncio.sleep(1.5)  # longer than a term
+
+            assert shelf.holder == "one"
+            assert (one.leading, two.leading) == (True, False)
+            assert not closed(one)
+            assert closed(two)
+            assert one.term == 1
+
+
+async def test_a_given_up_lease_is_taken_at_the_next_look(shelf: Shelf, transport: Transport) -> None:
+    one, two = lease(transport, "one"), lease(transport, "two")
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 1)
+    async with running(two):
+        await asyncio.sleep(0.1)
+        assert not two.holding
+
+        await one.release()
+
+        assert closed(one)
+        assert shelf.holder == ""
+        await asyncio.wait_for(two.gained(), 0.5)
+
+
+async def test_nobody_takes_it_before_the_holders_term_is_over(shelf: Shelf, transport: Transport) -> None:
+    shelf.put({"holderIdentity": "dead", "leaseDurationSeconds": 1, "leaseTransitions": 4})
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    two = lease(transport, "two", lease_duration=30, lease_write_deadline=20)
+    async with running(two):
+        await asyncio.wait_for(two.gained(), 3)
+
+    assert 1.0 <= loop.time() - start < 1.5, "the term that counts is the one that the holder wrote"
+    assert shelf.lease is not None
+    assert shelf.lease["spec"]["leaseTransitions"] == 5
+
+
+async def test_ones_own_lease_is_taken_back_without_waiting(shelf: Shelf, transport: Transport) -> None:
+    shelf.put({"holderIdentity": "one", "leaseDurationSeconds": 100, "leaseTransitions": 4})
+    one = lease(transport, "one")
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 0.5)
+
+    assert shelf.lease is not None
+    assert shelf.lease["spec"]["leaseTransitions"] == 4
+
+
+async def test_the_fence_closes_at_the_deadline_whatever_the_renewals_do(shelf: Shelf, transport: Transport) -> None:
+    one = lease(transport, "one")
+    lost = asyncio.Event()
+    one.on_lost = lost.set
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 1)
+        shelf.away = True
+        await asyncio.sleep(0.3)
+        assert not closed(one), "within the deadline"
+        await asyncio.sleep(0.3)
+
+        assert closed(one)
+        await asyncio.wait_for(lost.wait(), 0.5)
+
+
+async def test_after_the_outage_it_leads_in_a_new_term(shelf: Shelf, transport: Transport) -> None:
+    one = lease(transport, "one")
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 1)
+        shelf.away = True
+        await asyncio.wait_for(one.lost(), 2)
+        shelf.away = False
+        await asyncio.wait_for(one.gained(), 2)
+
+        assert one.term == 2
+
+
+async def test_a_process_that_was_stopped_finds_its_fence_closed_at_once(shelf: Shelf, transport: Transport) -> None:
+    clock = Clock()
+    one = lease(transport, "one", clock)
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 1)
+
+        clock.ahead = 100.0  # and not a single step of the event loop in between
+
+        assert closed(one)
+
+
+async def test_a_pass_from_an_earlier_term_may_not_write_in_the_next(shelf: Shelf, transport: Transport) -> None:
+    clock = Clock()
+    one = lease(transport, "one", clock)
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 1)
+        with one.pinned():
+            clock.ahead = 100.0
+            await until(lambda: one.term == 2 and one.leading)
+
+            assert closed(one)
+        assert not closed(one)
+
+
+async def test_who_finds_another_holder_at_renewal_stops_leading(shelf: Shelf, transport: Transport) -> None:
+    one = lease(transport, "one")
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 1)
+
+        shelf.put({"holderIdentity": "two", "leaseDurationSeconds": 100})
+
+        await asyncio.wait_for(one.lost(), 0.5)
+        assert closed(one)
+        await asyncio.sleep(0.3)
+        assert shelf.holder == "two"
+
+
+async def test_a_lease_that_somebody_deleted_is_made_anew(shelf: Shelf, transport: Transport) -> None:
+    one = lease(transport, "one")
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 1)
+
+        shelf.lease = None
+
+        await until(lambda: shelf.holder == "one")
+
+
+async def test_of_two_that_reach_for_it_at_once_one_gets_it(shelf: Shelf, transport: Transport) -> None:
+    shelf.slow = 0.02
+    contenders = [lease(transport, f"c{number}") for number in range(5)]
+    async with running(*contenders):
+        await asyncio.sleep(0.8)
+
+        assert sum(one.leading for one in contenders) == 1

@@ -1,0 +1,116 @@
+"""Whom an event wakes."""
+
+from typing import Any
+
+import pytest
+
+from podium.keys import Key
+from podium.kube.resources import DEPLOYMENTS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES, PODS, Resource
+from podium.watch.cache import Cache
+from podium.watch.feed import Feed
+from podium.watch.queue import Queue
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.cache, self.queue = Cache(), Queue()
+        self.relisted: list[Resource] = []
+        self.feed = Feed(self.cache, self.queue, relisted=self.relisted.append)
+        self.queue.resume()
+
+    async def woken(self) -> list[Key]:
+        """Takes out what is due."""
+        found = []
+        while len(self.queue):
+            found.append(await self.queue.get())
+            self.queue.done(found[-1])
+        return found
+
+
+@pytest.fixture
+async def rig() -> Rig:
+    rig = Rig()
+    rig.feed.seen(MODEL_DEPLOYMENTS, None, model_deployment("m"))
+    assert await rig.woken() == [Key("ns", "m")]
+    return rig
+
+
+def meta(name: str, version: int, **more: Any) -> dict[str, Any]:
+    return {"name": name, "namespace": "ns", "uid": f"uid-{name}", "resourceVersion": str(version)} | more
+
+
+def model_deployment(name: str, version: int = 1, **more: Any) -> dict[str, Any]:
+    return {"metadata": meta(name, version), "spec": {"runtime": {"name": "torchserve"}}} | more
+
+
+def child(name: str, version: int, model: str, **more: Any) -> dict[str, Any]:
+    return {"metadata": meta(name, version, labels={"podium.dev/model": model})} | more
+
+
+async def test_a_child_wakes_its_model_when_it_comes_changes_and_goes(rig: Rig) -> None:
+    for event, version, spec in (("ADDED", 2, 1), ("MODIFIED", 3, 2), ("DELETED", 4, 2)):
+        rig.feed.seen(DEPLOYMENTS, event, child("d", version, "m", spec=spec))
+        assert await rig.woken() == [Key("ns", "m")], event
+
+
+async def test_the_echo_of_our_own_write_wakes_nobody(rig: Rig) -> None:
+    rig.cache.put(MODEL_DEPLOYMENTS, model_deployment("m", 5, status={"phase": "Healthy"}))
+
+    rig.feed.seen(MODEL_DEPLOYMENTS, "MODIFIED", model_deployment("m", 5, status={"phase": "Healthy"}))
+
+    assert await rig.woken() == []
+
+
+async def test_somebody_elses_change_of_the_status_wakes(rig: Rig) -> None:
+    rig.cache.put(MODEL_DEPLOYMENTS, model_deployment("m", 5, status={"phase": "Healthy"}))
+
+    rig.feed.seen(MODEL_DEPLOYMENTS, "MODIFIED", model_deployment("m", 6))
+
+    assert await rig.woken() == [Key("ns", "m")]
+
+
+async def test_a_list_that_tells_nothing_new_wakes_nobody_but_is_reported(rig: Rig) -> None:
+    rig.relisted.clear()
+
+    rig.feed.seen(MODEL_DEPLOYMENTS, None, model_deployment("m"))
+
+    assert await rig.woken() == []
+    assert rig.relisted == [MODEL_DEPLOYMENTS]
+
+
+async def test_a_runtime_wakes_all_that_use_it(rig: Rig) -> None:
+    rig.feed.seen(MODEL_DEPLOYMENTS, "ADDED", model_deployment("n", 2))
+    rig.feed.seen(MODEL_DEPLOYMENTS, "ADDED", model_deployment("other", 3) | {"spec": {}})
+    await rig.woken()
+    runtime = {"metadata": {"name": "torchserve", "uid": "u", "resourceVersion": "4"}, "spec": {}}
+
+    rig.feed.seen(MODEL_RUNTIMES, "MODIFIED", runtime)
+
+    assert await rig.woken() == [Key("ns", "m"), Key("ns", "n")]
+
+
+async def test_a_child_that_changes_hands_wakes_both(rig: Rig) -> None:
+    rig.feed.seen(MODEL_DEPLOYMENTS, "ADDED", model_deployment("n", 2))
+    rig.feed.seen(PODS, "ADDED", child("p", 3, "m"))
+    await rig.woken()
+
+    rig.feed.seen(PODS, "MODIFIED", child("p", 4, "n"))
+
+    assert set(await rig.woken()) == {Key("ns", "m"), Key("ns", "n")}
+
+
+async def test_a_child_of_nobody_we_know_wakes_nobody_and_is_there_when_its_model_comes(rig: Rig) -> None:
+    rig.feed.seen(PODS, "ADDED", child("p", 3, "late"))
+    assert await rig.woken() == []
+
+    rig.feed.seen(MODEL_DEPLOYMENTS, "ADDED", model_deployment("late", 4))
+
+    assert await rig.woken() == [Key("ns", "late")]
+    assert len(rig.cache.owned(PODS, "ns", "late")) == 1
+
+
+async def test_a_deleted_model_deployment_wakes_its_key_so_that_it_is_forgotten(rig: Rig) -> None:
+    rig.feed.seen(MODEL_DEPLOYMENTS, "DELETED", model_deployment("m", 2))
+
+    assert await rig.woken() == [Key("ns", "m")]
+    assert rig.cache.keys() == []

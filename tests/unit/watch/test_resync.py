@@ -1,0 +1,180 @@
+"""Comparing the cache with the cluster: what is gone is dropped, what is missing is waited for or fetched."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from podium.keys import Key
+from podium.kube.client import ApiError, Object
+from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, WATCHED, Resource
+from podium.settings import Settings
+from podium.watch import resync
+from podium.watch.cache import Cache
+from podium.watch.queue import Queue
+from podium.watch.resync import Resync, selector_of
+from tests.until import until
+
+
+class Cluster:
+    """What an API server would answer, from memory."""
+
+    def __init__(self) -> None:
+        self.objects: dict[Resource, list[Object]] = {resource: [] for resource in WATCHED}
+        self.version = 100
+        self.asked: list[tuple[str, str | None, str]] = []
+        self.read: list[str] = []
+        self.failures: Iterator[ApiError] = iter(())
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        self.read.append(name)
+        return next((obj for obj in self.objects[resource] if obj["metadata"]["name"] == name), None)
+
+    async def snapshot(
+        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
+    ) -> tuple[list[Object], int]:
+        if failure := next(self.failures, None):
+            raise failure
+        assert metadata_only, "a resync must stay cheap"
+        self.asked.append((resource.plural, namespace, selector))
+        return list(self.objects[resource]), self.version
+
+
+class Rig:
+    def __init__(self, **settings: Any) -> None:
+        self.cluster, self.cache, self.queue = Cluster(), Cache(), Queue()
+        self.settings = Settings(identity="one", **settings)
+        self.resync = Resync(self.cluster, self.cache, self.queue, self.settings)
+        self.queue.resume()
+
+    async def due(self) -> set[Key]:
+        found = set()
+        while len(self.queue):
+            key = await self.queue.get()
+            self.queue.done(key)
+            found.add(key)
+        return found
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    monkeypatch.setattr(resync, "POLL", 0.005)
+    monkeypatch.setattr(resync, "STALLED", 0.05)
+    monkeypatch.setattr(resync, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(resync, "RELIST_DELAY", 0.0)
+    return Rig()
+
+
+def obj(name: str, version: int = 1, model: str = "m", namespace: str = "ns") -> Object:
+    labels = {"podium.dev/model": model}
+    meta = {"name": name, "namespace": namespace, "uid": f"u-{name}", "resourceVersion": str(version), "labels": labels}
+    return {"metadata": meta}
+
+
+async def test_it_is_synced_once_the_cache_holds_all_there_was(rig: Rig) -> None:
+    rig.cluster.objects[PODS] = [obj("p", 7)]
+    running = asyncio.create_task(rig.resync.catch_up())
+    await asyncio.sleep(0.02)
+    assert not running.done()
+
+    rig.cache.put(PODS, obj("p", 6))
+    await asyncio.sleep(0.02)
+    assert not running.done(), "an older version is not enough"
+    rig.cache.put(PODS, obj("p", 8))
+    await asyncio.wait_for(running, 1)
+
+    assert rig.resync.synced
+    assert rig.cluster.read == []
+
+
+async def test_an_object_that_was_deleted_meanwhile_is_not_waited_for(rig: Rig) -> None:
+    rig.cluster.objects[PODS] = [obj("p", 7)]
+    rig.cache.drop(PODS, obj("p", 9))
+
+    await asyncio.wait_for(rig.resync.catch_up(), 0.04)
+
+    assert rig.resync.synced
+
+
+async def test_what_the_watch_never_brings_is_fetched(rig: Rig) -> None:
+    rig.cache.put(MODEL_DEPLOYMENTS, obj("m"))
+    rig.cluster.objects[MODEL_DEPLOYMENTS] = [obj("m")]
+    rig.cluster.objects[PODS] = [obj("p", 7)]
+
+    await asyncio.wait_for(rig.resync.catch_up(), 1)
+
+    assert rig.cluster.read == ["p"]
+    assert len(rig.cache.owned(PODS, "ns", "m")) == 1
+    assert await rig.due() == {Key("ns", "m")}
+
+
+async def test_what_is_gone_is_dropped_and_its_model_woken(rig: Rig) -> None:
+    rig.cache.put(MODEL_DEPLOYMENTS, obj("m"))
+    rig.cluster.objects[MODEL_DEPLOYMENTS] = [obj("m")]
+    rig.cache.put(PODS, obj("p", 50))
+
+    await rig.resync.catch_up()
+
+    assert rig.cache.owned(PODS, "ns", "m") == []
+    assert await rig.due() == {Key("ns", "m")}
+    assert not rig.cache.put(PODS, obj("p", 99)), "an answer from before the list comes too late"
+
+
+async def test_what_is_newer_than_the_list_stays(rig: Rig) -> None:
+    rig.cache.put(PODS, obj("p", 101))
+
+    await rig.resync.catch_up()
+
+    assert rig.cache.get(PODS, "ns", "p") is not None
+
+
+async def test_each_namespace_is_compared_by_itself(rig: Rig) -> None:
+    rig = Rig(watch_namespaces=("ns", "other"))
+
+    await rig.resync.catch_up()
+
+    assert {(namespace) for kind, namespace, _ in rig.cluster.asked if kind == "pods"} == {"ns", "other"}
+    assert [namespace for kind, namespace, _ in rig.cluster.asked if kind == "modelruntimes"] == [None]
+
+
+async def test_an_api_server_that_does_not_answer_is_asked_again(rig: Rig) -> None:
+    rig.cluster.failures = iter([ApiError(0, "Unreachable", "refused"), ApiError(500, "InternalError", "ill")])
+
+    await asyncio.wait_for(rig.resync.catch_up(), 1)
+
+    assert rig.resync.synced
+
+
+async def test_a_kind_that_was_listed_anew_is_compared_soon(rig: Rig) -> None:
+    running = asyncio.create_task(rig.resync.run())
+    await until(lambda: rig.resync.synced)
+    rig.cache.put(PODS, obj("p", 50))
+    rig.cluster.asked.clear()
+
+    rig.resync.relisted(PODS)
+    await until(lambda: rig.cache.get(PODS, "ns", "p") is None)
+    running.cancel()
+
+    assert [kind for kind, *_ in rig.cluster.asked] == ["pods"]
+
+
+async def test_every_few_minutes_every_model_deployment_is_looked_at(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(resync_min=0.02, resync_max=0.03)
+    rig.cache.put(MODEL_DEPLOYMENTS, obj("m"))
+    rig.cluster.objects[MODEL_DEPLOYMENTS] = [obj("m")]
+    running = asyncio.create_task(rig.resync.run())
+
+    assert await asyncio.wait_for(rig.queue.get(), 1) == Key("ns", "m")
+
+    running.cancel()
+
+
+def test_children_are_selected_by_the_label_and_model_deployments_by_the_users_selector() -> None:
+    settings = Settings(identity="one", selector="team=a")
+
+    selectors = {resource.plural: selector_of(resource, settings) for resource in WATCHED}
+
+    assert selectors.pop("modeldeployments") == "team=a"
+    assert selectors.pop("modelruntimes") == ""
+    assert set(selectors.values()) == {"podium.dev/model"}
