@@ -14,14 +14,25 @@ from podium.api.base import ApiModel
 from podium.api.embedded import EXTRACT
 from podium.api.extract import ROOTS
 from podium.api.status import ModelDeploymentStatus
-from podium.api.structural import sizes
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
+
+
+def places(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema below `schema` with its path, such as `.spec.volumes[].name`; the root's is empty."""
+    waiting = [("", schema)]
+    while waiting:
+        path, part = waiting.pop()
+        yield path, part
+        waiting += [(f"{path}.{name}", inner) for name, inner in part.get("properties", {}).items()]
+        waiting += [(f"{path}[]", part["items"])] if "items" in part else []
+        waiting += [(f"{path}{{}}", part["additionalProperties"])] if "additionalProperties" in part else []
+
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
 RENDERED = crd.rendered()
 DEFINITIONS = {text["spec"]["names"]["kind"]: text for text in map(yaml.safe_load, RENDERED.values())}
 SCHEMAS = {kind: body["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for kind, body in DEFINITIONS.items()}
-NODES = [(f"{kind}{path}", node) for kind, schema in SCHEMAS.items() for path, node in sizes(schema)]
+NODES = [(f"{kind}{path}", node) for kind, schema in SCHEMAS.items() for path, node in places(schema)]
 
 
 @pytest.mark.parametrize("name", RENDERED)

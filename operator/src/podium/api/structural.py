@@ -1,7 +1,7 @@
 """From pydantic's JSON schema to the structural schema that a CRD holds."""
 
 import copy
-from typing import Any, Final
+from typing import Final
 
 from podium.api.base import ApiModel
 from podium.api.schema import VALIDATIONS, JsonSchema
@@ -87,16 +87,3 @@ def _default(out: JsonSchema) -> None:
         out["default"] = {name: part["default"] for name, part in out["properties"].items() if "default" in part}
         if not out["default"]:
             del out["default"]
-
-
-def sizes(schema: JsonSchema) -> Any:
-    """Every (path, schema) of a structural schema, the root first, for tests that look at all of it."""
-    waiting = [("", schema)]
-    while waiting:
-        path, part = waiting.pop()
-        yield path, part
-        waiting += [(f"{path}.{name}", inner) for name, inner in part.get("properties", {}).items()]
-        if "items" in part:
-            waiting.append((f"{path}[]", part["items"]))
-        if "additionalProperties" in part:
-            waiting.append((f"{path}{{}}", part["additionalProperties"]))
