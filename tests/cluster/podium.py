@@ -10,7 +10,7 @@ from tests.cluster.images import TAG, Archive
 from tests.cluster.progress import ClusterError, run, say, step
 
 CHART = REPOSITORY / "charts" / "podium"
-RELEASE = NAMESPACE = "podium-system"
+RELEASE, NAMESPACE = "podium", "podium-system"
 DEMO_NAMESPACE = "demo"
 CREDENTIALS = "model-store"
 
