@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 from podium import names
 from podium.build.canonical import digest
+from podium.build.owner import owner_reference
 from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Resource, resource_of
 from podium.reasons import Reason
-from podium.reconcile.drift import Memory, differences, project
+from podium.reconcile.drift import Memory, differences, managers, project
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Create, Decision, Note, Plan, Scale
 from podium.reconcile.readings import controller_of
@@ -50,8 +51,8 @@ class Report:
     """Sentences on fields that another writer keeps changing back."""
     terminating: bool = False
     """The namespace is going: nothing more is to be done, nor to be said."""
-    removed: int = 0
-    """Children deleted: nothing but another look tells what that made room for."""
+    again: bool = False
+    """Look again at once: a child has gone and made room, or one was there that the plan knew nothing of."""
 
 
 Emit = Callable[[Note], None]
@@ -75,6 +76,7 @@ class Applier:
         writer = _Pass(self, observed, now)
         report = writer.report
         try:
+            await writer.adopt_revisions()
             for decision in plan.decisions:
                 await writer.decide(decision)
             for note in plan.notes:
@@ -115,6 +117,15 @@ class _Pass:
         self._live: dict[Place, Object] = dict(observed.children)
         self._now = now.timestamp()
         self.report = Report()
+
+    async def adopt_revisions(self) -> None:
+        """Orphaned revisions become this ModelDeployment's; other orphans do when they are next applied."""
+        owner = self._observed.owner
+        for (resource, name), live in self._observed.children.items():
+            if resource is CONTROLLER_REVISIONS and controller_of(live) is None:
+                meta = {"name": name, "namespace": owner.namespace, "ownerReferences": [owner_reference(owner)]}
+                partial = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta}
+                self._wrote(resource, await self._client.apply(partial))
 
     async def decide(self, decision: Decision) -> None:
         namespace = self._observed.owner.namespace
@@ -166,19 +177,23 @@ class _Pass:
         memory = self._memories.get(place)
         stamp = memory.digest if memory and memory.desired == desired else digest(desired)
         live = self._live.get(place)
+        unknown = live is None
         if live is None:
             live = await self._look(resource, name)
         elif "deletionTimestamp" in live["metadata"]:
             return  # it is made anew once it has gone
+        found = unknown and live is not None
         stamped = _stamped(desired, stamp)
-        if live is not None and not always and not self._differs(place, live, desired, stamped, stamp):
+        if live is not None and not always and not await self._differs(place, live, desired, stamped, stamp):
+            self.report.again |= found and self._wrote(resource, live)
             return
         answer = await self._client.apply(stamped)
         repairs = memory.repairs if memory else {}
         self._memories[place] = Memory(stamp, desired, project(answer, stamped), answer, repairs)
-        self._wrote(resource, answer)
+        news = self._wrote(resource, answer)
+        self.report.again |= found and news
 
-    def _differs(self, place: Place, live: Object, desired: Object, stamped: Object, stamp: str) -> bool:
+    async def _differs(self, place: Place, live: Object, desired: Object, stamped: Object, stamp: str) -> bool:
         memory = self._memories.get(place)
         if memory is None:
             # After a restart: what carries our stamp and still says what we say was left as we left it.
@@ -197,13 +212,22 @@ class _Pass:
         fields = sorted(differences(memory.projection, current))
         window, limit = self._settings.drift_window, self._settings.drift_limit
         if memory.contested(fields, self._now, window, limit):
+            memory.rivals = memory.rivals or await self._rivals(place, fields)
             resource, name = place
             self.report.contested.append(
-                f"{resource.kind} {name}: {', '.join(fields[:3])} changed back {limit} times in {window:.0f} s"
+                f"{resource.kind} {name}: {', '.join(fields[:3])} changed by {memory.rivals} after {limit} repairs in "
+                f"{window:.0f} s: let that writer leave the field alone"
             )
             return False
         memory.repaired(fields, self._now, window)
         return True
+
+    async def _rivals(self, place: Place, fields: list[str]) -> str:
+        """The field managers that another writer goes by; the cache does not keep them."""
+        resource, name = place
+        live = await self._client.get(resource, self._observed.owner.namespace, name)
+        ours = (names.FIELD_MANAGER, names.HANDOVER_MANAGER)
+        return ", ".join(managers(live or {}, fields, ours)) or "a writer that took it away"
 
     async def _look(self, resource: Resource, name: str) -> Object | None:
         """The live object before the first apply of a child that the cache does not know."""
@@ -226,7 +250,7 @@ class _Pass:
         if resource is SERVICES and controller_of(live) != self._observed.owner.uid:
             return
         await self._client.delete(resource, self._observed.owner.namespace, name, uid=live["metadata"]["uid"])
-        self.report.removed += 1
+        self.report.again = True
         self._memories.pop((resource, name), None)
         self._cache.drop(resource, live)
 
@@ -238,9 +262,9 @@ class _Pass:
             f"it, or give it over by the annotation {names.ANNOTATION_ADOPT}={owner.uid}",
         )
 
-    def _wrote(self, resource: Resource, answer: Object) -> None:
+    def _wrote(self, resource: Resource, answer: Object) -> bool:
         self._live[(resource, answer["metadata"]["name"])] = answer
-        self._cache.put(resource, answer)
+        return self._cache.put(resource, answer)
 
 
 def _stamped(desired: Object, stamp: str) -> Object:

@@ -11,6 +11,8 @@ from typing import Any
 
 MERGE_KEYS = ("name", "mountPath", "containerPort", "port", "topologyKey", "key", "type", "uid")
 """Fields that tell the items of a list of objects apart, as in Kubernetes' own list-map keys."""
+ATOMIC = frozenset({"selector"})
+"""Maps that the API server takes as a whole (x-kubernetes-map-type: atomic): a key that another adds is drift."""
 COMPARED = ("generation", "labels", "annotations", "ownerReferences", "uid")
 _ABSENT = object()
 
@@ -20,7 +22,9 @@ def project(live: Any, desired: Any) -> Any:
     if isinstance(desired, dict):
         if not isinstance(live, dict):
             return live
-        return {key: project(live.get(key, None), value) for key, value in desired.items()}
+        return {
+            key: live.get(key) if key in ATOMIC else project(live.get(key), value) for key, value in desired.items()
+        }
     if isinstance(desired, list) and isinstance(live, list):
         key = _merge_key(desired)
         if key is not None and all(isinstance(item, dict) for item in live):
@@ -41,6 +45,25 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
+def managers(live: dict[str, Any], fields: list[str], ours: tuple[str, ...]) -> list[str]:
+    """The field managers, but ours, that hold one of these fields according to metadata.managedFields."""
+    tops = [path.split(".")[:2] for path in fields]
+    found = {
+        entry["manager"]
+        for entry in live.get("metadata", {}).get("managedFields") or []
+        if entry.get("manager") not in ours and any(_holds(entry.get("fieldsV1") or {}, top) for top in tops)
+    }
+    return sorted(found)
+
+
+def _holds(tree: dict[str, Any], path: list[str]) -> bool:
+    for part in path:
+        tree = tree.get(f"f:{part.split('[', 1)[0]}")  # type: ignore[assignment]
+        if tree is None:
+            return False
+    return True
+
+
 def _merge_key(items: list[Any]) -> str | None:
     if not items or not all(isinstance(item, dict) for item in items):
         return None
@@ -59,6 +82,8 @@ class Memory:
     seen: dict[str, Any]
     """The live object that was last found to agree with `projection`."""
     repairs: dict[str, deque[float]] = field(default_factory=dict)
+    rivals: str = ""
+    """Who changes it back, once that has been looked up."""
 
     def unchanged(self, live: dict[str, Any]) -> bool:
         """Whether nothing but status can have changed since `seen`: generation counts every change of spec."""

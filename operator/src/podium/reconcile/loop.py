@@ -85,9 +85,12 @@ class Reconciler:
         await self._write_status(observed, status)
         if report.refused is not None:
             return REFUSED_RETRY
-        if report.removed:
+        if report.again:
             return 0.0
-        return (planned.wake_at - now).total_seconds() if planned.wake_at else None
+        waits = [(planned.wake_at - now).total_seconds()] if planned.wake_at else []
+        if report.contested:
+            waits.append(self._settings.drift_window)
+        return min(waits, default=None)
 
     async def _write_status(self, observed: Observed, status: Object) -> None:
         if status == observed.status:

@@ -29,6 +29,8 @@ from podium.rollout.state import RevisionState, Situation, Timings
 from podium.settings import Settings
 
 T = TypeVar("T")
+COMMAND_LENGTH = 1024
+"""Characters of the command annotation that are read: status, which repeats it, is bounded."""
 SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
 
@@ -161,7 +163,7 @@ class Observer:
             spec=spec,
             proposal=proposal,
             revisions=states,
-            command=annotations.get(names.ANNOTATION_COMMAND, "").strip(),
+            command=annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH],
             last_command=(seen.status.get("lastCommand") or {}).get("value", ""),
             endpoints=self._endpoints(key, pods),
             timings=self._timings,

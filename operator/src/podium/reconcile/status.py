@@ -17,6 +17,8 @@ from podium.rollout.state import RevisionState, Situation
 
 HISTORY = 20
 """Entries of status.history, the newest first."""
+MESSAGE_LENGTH = 4096
+"""Characters of a message: an admission webhook's sentence may be of any length."""
 Conditions = dict[str, tuple[str, str, str]]
 """type -> (status, reason, message)."""
 
@@ -26,7 +28,7 @@ def invalid(observed: Observed, controller: str, now: datetime) -> Object:
     status = dict(observed.status)
     status["observedGeneration"] = observed.generation
     status["controller"] = controller
-    status["message"] = observed.invalid
+    status["message"] = observed.invalid[:MESSAGE_LENGTH]
     kept = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status.get("conditions", [])}
     kept |= {
         "Ready": ("False", Reason.INVALID_SPEC, observed.invalid),
@@ -48,7 +50,7 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, now
     status: Object = {
         "observedGeneration": observed.generation,
         "phase": phase,
-        "message": verdict.message,
+        "message": verdict.message[:MESSAGE_LENGTH],
         "url": f"http://{owner.name}.{owner.namespace}.svc",
         "replicas": sum(r.workload.pods for r in situation.revisions if r.workload),
         "selector": f"{names.LABEL_MODEL}={owner.name}",
@@ -148,7 +150,7 @@ def _conditions(wanted: Conditions, observed: Observed, now: datetime) -> list[d
                 "type": kind,
                 "status": status,
                 "reason": reason,
-                "message": message,
+                "message": message[:MESSAGE_LENGTH],
                 "lastTransitionTime": since,
                 "observedGeneration": observed.generation,
             }
