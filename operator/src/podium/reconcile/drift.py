@@ -56,9 +56,9 @@ def managers(live: dict[str, Any], fields: list[str], ours: tuple[str, ...]) -> 
     return sorted(found)
 
 
-def _holds(tree: dict[str, Any], path: list[str]) -> bool:
+def _holds(tree: Any, path: list[str]) -> bool:
     for part in path:
-        tree = tree.get(f"f:{part.split('[', 1)[0]}")  # type: ignore[assignment]
+        tree = tree.get(f"f:{part.split('[', 1)[0]}")
         if tree is None:
             return False
     return True

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from podium.rollout.record import Outcome
-from podium.rollout.state import RevisionState, Situation, Workload
+from podium.rollout.state import SWITCHES, RevisionState, Situation, Workload
 from podium.rollout.strategies import STRATEGIES, Sizes, Target
 
 DEFAULT_STABILIZATION = 300
@@ -73,6 +73,9 @@ def _steady(situation: Situation, champion: RevisionState, now: datetime) -> Tar
     if champion.workload is None:
         # Its Deployment was lost: it comes back at the initial size first, and is handed to the HPA then.
         return Target(min(max(situation.spec.replicas, autoscaling.min_replicas), autoscaling.max_replicas))
+    switched = champion.record.strategy == "BlueGreen" and champion.rule in SWITCHES
+    if switched and not champion.has_hpa and not situation.traffic_moved:
+        return Target(champion.replicas)  # an HPA that sees no load yet would take away what is about to be needed
     calm = champion.decided_at is None or now >= settled_at(situation, champion.decided_at)
     free = calm or champion.record.strategy == "RollingUpdate" or champion.rule == "first"
     return Target(champion.replicas, autoscaled=True, min_replicas=autoscaling.min_replicas, scale_down=free)

@@ -184,6 +184,12 @@ class Situation:
         return None
 
     @property
+    def traffic_moved(self) -> bool:
+        """Whether the stable Service's EndpointSlices list pods of the champion and of nobody else."""
+        listed = {revision for revision, count in self.endpoints.items() if count}
+        return self.champion is not None and listed == {self.champion.name}
+
+    @property
     def size(self) -> int:
         """T for a rollout that starts now: spec.replicas, or with autoscaling the champion's live replicas."""
         if self.spec.autoscaling is None:
