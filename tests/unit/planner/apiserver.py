@@ -12,22 +12,30 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from podium.api.status import pending
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     HPAS,
     MODEL_DEPLOYMENTS,
+    MODEL_RUNTIMES,
+    PDBS,
     SERVICES,
     WATCHED,
     Resource,
     resource_of,
 )
-from podium.api.status import pending
 
 Place = tuple[Resource, str, str]
 Path = tuple[str, ...]
 OWNERS: Path = ("metadata", "ownerReferences")
+ATOMIC: Path = ("spec", "selector")
+"""Taken as a whole, in Services, Deployments and PodDisruptionBudgets alike."""
+GENERATED = (DEPLOYMENTS, PDBS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES)
+"""Kinds that have a metadata.generation."""
+UPDATES = "podium (Update)"
+"""Podium's POST and PATCH: to server-side apply another manager than Podium's applies."""
 UNOWNED = {("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace")}
 FOREGROUND = "foregroundDeletion"
 
@@ -70,6 +78,18 @@ class ApiServer:
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         return self.objects.get((resource, namespace or "", name))
 
+    def managed_fields(self, resource: Resource, namespace: str | None, name: str) -> list[Object]:
+        """As in metadata.managedFields, without times."""
+        found = []
+        for manager, paths in self.owners[(resource, namespace or "", name)].items():
+            tree: Object = {}
+            for path in paths:
+                branch = tree
+                for key in path:
+                    branch = branch.setdefault(f"f:{key}", {})
+            found.append({"manager": manager, "fieldsV1": tree})
+        return found
+
     def all(self, resource: Resource) -> list[Object]:
         return [obj for (kind, _, _), obj in self.objects.items() if kind is resource]
 
@@ -84,7 +104,9 @@ class ApiServer:
             raise ApiError(403, "Forbidden", "because it is being terminated", causes=[cause])
         new = clone(obj)
         self._made += 1
-        new["metadata"] |= {"uid": f"uid-{self._made:05}", "creationTimestamp": wire_time(self.now()), "generation": 1}
+        new["metadata"] |= {"uid": f"uid-{self._made:05}", "creationTimestamp": wire_time(self.now())}
+        if place[0] in GENERATED:
+            new["metadata"]["generation"] = 1
         if place[0] is MODEL_DEPLOYMENTS:
             new["status"] = pending()
         return self._store(place, None, new, {manager: set(leaves(obj))})
@@ -166,8 +188,8 @@ class ApiServer:
         if live is not None:
             if new == live and owners == self.owners[place]:
                 return live
-            if new.get("spec") != live.get("spec"):
-                new["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
+            if resource in GENERATED and new.get("spec") != live.get("spec"):
+                new["metadata"]["generation"] = live["metadata"]["generation"] + 1
         self._version += 1
         new["metadata"]["resourceVersion"] = str(self._version)
         self.objects[place], self.owners[place] = new, owners
@@ -182,7 +204,7 @@ def leaves(obj: Object) -> dict[Path, Any]:
     def walk(value: Any, path: Path) -> None:
         if path == OWNERS:
             found.update({(*path, reference["uid"]): reference for reference in value})
-        elif isinstance(value, dict) and value:
+        elif isinstance(value, dict) and value and path != ATOMIC:
             for key, inner in value.items():
                 walk(inner, (*path, key))
         else:
@@ -295,7 +317,11 @@ class Client:
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         self.calls.append(Call("get", resource, name))
-        return self._api.get(resource, namespace, name)
+        live = self._api.get(resource, namespace, name)
+        if live is None:
+            return None
+        fields = self._api.managed_fields(resource, namespace, name)
+        return {**live, "metadata": {**live["metadata"], "managedFields": fields}}
 
     async def list(
         self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
@@ -305,7 +331,7 @@ class Client:
 
     async def create(self, obj: Object) -> Object:
         call = Call("create", resource_of(obj), obj["metadata"]["name"], obj)
-        return self._write(call, lambda: self._api.create(obj, "podium"))
+        return self._write(call, lambda: self._api.create(obj, UPDATES))
 
     async def apply(self, obj: Object, *, manager: str = "podium") -> Object:
         call = Call("apply", resource_of(obj), obj["metadata"]["name"], obj, manager)
@@ -326,7 +352,7 @@ class Client:
 
         def write() -> Object:
             self._check_version(resource, namespace, name, resource_version)
-            return self._api.update(resource, namespace or "", name, change, "podium")
+            return self._api.update(resource, namespace or "", name, change, UPDATES)
 
         return self._write(Call("annotate", resource, name, annotations), write)
 
@@ -336,9 +362,7 @@ class Client:
         def write() -> Object:
             self._check_version(resource, meta["namespace"], meta["name"], meta["resourceVersion"])
             body = clone(status)
-            return self._api.update(
-                resource, meta["namespace"], meta["name"], lambda o: o.update(status=body), "podium"
-            )
+            return self._api.update(resource, meta["namespace"], meta["name"], lambda o: o.update(status=body), UPDATES)
 
         return self._write(Call("status", resource, meta["name"], status), write)
 

@@ -360,7 +360,9 @@ def _failing(pod: Object, failure: str, age: float) -> Object:
         case "crash":
             status["phase"] = "Running"
             state = waiting("CrashLoopBackOff", "back-off") if restarts else {"state": {"terminated": ended}}
-            status["containerStatuses"] = [model | state | {"restartCount": restarts, "lastState": {"terminated": ended}}]
+            status["containerStatuses"] = [
+                model | state | {"restartCount": restarts, "lastState": {"terminated": ended}}
+            ]
         case "image":
             reason = "ErrImagePull" if restarts % 2 == 0 else "ImagePullBackOff"
             status["containerStatuses"] = [model | waiting(reason, "manifest unknown")]

@@ -28,7 +28,7 @@ def created(**spec: Any) -> World:
 def serving(**spec: Any) -> World:
     """Version 1 serves, in full."""
     world = created(**spec)
-    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    world.until(lambda: world.condition("Ready") in (("True", "Serving"), ("True", "ScaledToZero")))
     return world
 
 

@@ -12,7 +12,6 @@ from tests.unit.planner.given import BLUE_GREEN, created, rolled_back, serving, 
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 
-
 def _versions(world: World) -> list[str]:
     found = sorted(world.api.all(CONTROLLER_REVISIONS), key=lambda r: r["revision"])
     return [revision["data"]["version"] for revision in found]
@@ -28,7 +27,7 @@ def test_the_operator_never_writes_spec_labels_or_foreign_annotations() -> None:
     assert {call.verb for call in calls} == {"status"}
     assert before["metadata"]["annotations"] == {"team.example/owner": "ml"}
     assert "labels" not in before["metadata"]
-    owned = world.api.owners[(MODEL_DEPLOYMENTS, NAMESPACE, NAME)].get("podium", set())
+    owned = world.api.owners[(MODEL_DEPLOYMENTS, NAMESPACE, NAME)].get("podium (Update)", set())
     assert not {path for path in owned if path[0] != "status"}
 
 
@@ -171,7 +170,9 @@ def test_decided_at_strictly_increases_even_when_the_clock_goes_back() -> None:
     revision = world.revision("2")
     future = "2031-01-01T00:00:00.000000Z"
     world.change(
-        CONTROLLER_REVISIONS, revision, lambda o: o["metadata"]["annotations"].update({names.ANNOTATION_DECIDED_AT: future})
+        CONTROLLER_REVISIONS,
+        revision,
+        lambda o: o["metadata"]["annotations"].update({names.ANNOTATION_DECIDED_AT: future}),
     )
     world.edit(model=model("3"))
     world.rest()

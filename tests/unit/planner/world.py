@@ -17,6 +17,7 @@ from podium import names
 from podium.keys import Key
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import (
+    CHILDREN,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -30,7 +31,7 @@ from podium.kube.resources import (
 )
 from podium.reconcile.loop import Reconciler
 from podium.settings import Settings
-from podium.watch.cache import Cache
+from podium.watch.cache import Cache, model_of
 from podium.watch.feed import Feed
 from tests.unit.planner.apiserver import ApiServer, Client, Killed, clone
 from tests.unit.planner.controllers import Behaviour, Controllers, is_ready
@@ -166,7 +167,8 @@ class World:
         self.seen = {resource: len(self.api.streams[resource]) for resource in WATCHED}
         for resource in WATCHED:
             for obj in self.api.all(resource):
-                self.feed.seen(resource, None, obj)
+                if resource not in CHILDREN or model_of(obj) is not None:
+                    self.feed.seen(resource, None, obj)
         self.reconciler = Reconciler(self.cache, self.client, self.heard, self.settings, lambda: self.now)
 
     def _connect(self) -> Client:
@@ -182,7 +184,9 @@ class World:
             while self.seen[resource] < len(stream) and stream[self.seen[resource]].at + late <= self.now:
                 event = stream[self.seen[resource]]
                 self.seen[resource] += 1
-                self.feed.seen(resource, event.type, event.obj)
+                # children are watched by label: one that loses it is deleted as far as its watch can tell
+                gone = resource in CHILDREN and model_of(event.obj) is None
+                self.feed.seen(resource, "DELETED" if gone else event.type, event.obj)
 
     def reconcile(self) -> float | None:
         """One pass, now; what it raises ends the process (Killed) or is tried again (ApiError)."""

@@ -1,0 +1,444 @@
+"""api.md, Gates: first verdict wins."""
+
+import pytest
+
+from podium.kube.client import Object
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS
+from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, rolled_back, serving, switched, updating
+from tests.unit.planner.world import NAME, NAMESPACE, World, model
+
+
+def _break_champion(world: World, version: str = "1") -> None:
+    """All pods of a version stop being ready, and new ones never are."""
+    world.behave(version, ready_after=None)
+
+
+def _outcome(world: World, version: str = "2") -> tuple[str, str]:
+    return world.outcome(world.revision(version)), world.rule(world.revision(version))
+
+
+# --- 1. Deletion or a terminating namespace
+
+
+@pytest.mark.parametrize("propagation", ["Background", "Foreground", "Orphan"])
+def test_1_deletion_the_plan_is_empty(propagation: str) -> None:
+    world = updating(replicas=2)
+    world.api.delete(MODEL_DEPLOYMENTS, NAMESPACE, NAME, propagation)
+    calls = len(world.client.calls)
+    world.deliver()
+    world.reconcile()
+    assert [str(call) for call in world.client.calls[calls:]] == []
+    world.advance(60)
+    assert [str(call) for call in world.client.calls[calls:]] == []
+    assert bool(world.pods()) == (propagation == "Orphan")
+
+
+def test_1_a_terminating_namespace_is_no_failure_and_nothing_more_is_tried() -> None:
+    world = serving()
+    world.api.terminating = True
+    world.edit(model=model("2"))
+    world.advance(5)
+    calls = len(world.client.calls)
+    world.advance(600)
+    assert world.failures == []
+    assert len(world.client.calls) == calls
+
+
+# --- 2. champion-down
+
+
+def test_2_a_champion_without_an_available_pod_for_60_s_gives_way_to_a_candidate_that_has_one() -> None:
+    world = updating(replicas=4, rollout=BLUE_GREEN)
+    world.behave(world.pods(world.revision("2"))[0]["metadata"]["name"], ready_after=None)
+    world.until(lambda: len(world.ready_pods(world.revision("2"))) == 3)
+    _break_champion(world)
+    world.advance(55)
+    assert _outcome(world) == ("", "")
+    world.until(lambda: _outcome(world) == ("Promoted", "champion-down"), within=30)
+    assert world.selector() == {"podium.dev/model": "fraud", "podium.dev/revision": world.revision("2")}
+
+
+def test_2_a_champion_that_comes_back_within_60_s_stays() -> None:
+    world = updating(replicas=1, rollout=MANUAL)
+    world.until(lambda: world.phase == "Paused")
+    _break_champion(world)
+    world.advance(40)
+    world.behave("1")
+    world.advance(60)
+    assert _outcome(world) == ("", "")
+
+
+def test_2_no_rollback_while_the_champion_has_no_available_pod() -> None:
+    world = updating(replicas=2, rollout=BLUE_GREEN)
+    world.behave("2", failure="crash")
+    _break_champion(world)
+    world.advance(300)
+    assert _outcome(world) == ("", "")
+    assert world.condition("Reconciling") == ("True", "ChampionUnavailable")
+    world.behave("1")
+    world.until(lambda: _outcome(world) == ("RolledBack", "crash: CrashLoopBackOff"), within=30)
+
+
+def test_2_no_rollback_at_the_deadline_either() -> None:
+    world = updating(replicas=2, rollout={**BLUE_GREEN, "progressDeadline": "1m"})
+    world.behave("2", ready_after=None)
+    _break_champion(world)
+    world.advance(300)
+    assert _outcome(world) == ("", "")
+
+
+def test_2_no_rollback_by_a_person_either() -> None:
+    world = updating(replicas=2, rollout=BLUE_GREEN)
+    world.behave("2", ready_after=None)
+    _break_champion(world)
+    world.advance(10)
+    world.command("abort", world.revision("2"))
+    world.advance(5)
+    assert _outcome(world) == ("", "")
+    assert world.status["lastCommand"]["result"] == "Refused"
+
+
+def test_2_both_down_hold_and_Available_is_False() -> None:
+    world = updating(replicas=2, rollout=BLUE_GREEN)
+    world.behave("2", ready_after=None)
+    _break_champion(world)
+    world.advance(900)
+    assert world.condition("Available") == ("False", "NoAvailablePod")
+    assert _outcome(world) == ("", "")
+    assert world.replicas(world.revision("1")) == 2
+
+
+# --- 3. crash evidence
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "rule", "seconds"),
+    [
+        ("crash", "crash: CrashLoopBackOff", 30),
+        ("image", "crash: ImagePull", 30),
+        ("fetch-permanent", "crash: FetchFailed", 30),
+        ("invalid-image", "crash: InvalidImageName", 0),
+    ],
+)
+def test_3_crash_evidence_rolls_back_long_before_the_deadline(behaviour: str, rule: str, seconds: int) -> None:
+    world = serving(replicas=2)
+    world.behave("2", failure=behaviour)
+    world.edit(model=model("2"))
+    began = world.now
+    world.until(lambda: _outcome(world)[0] if len(world.api.all(CONTROLLER_REVISIONS)) > 1 else "")
+    assert _outcome(world) == ("RolledBack", rule)
+    assert seconds <= (world.now - began).total_seconds() <= seconds + 8
+    assert len(world.ready_pods(world.revision("1"))) == 2
+
+
+def test_3_one_candidate_pod_is_enough() -> None:
+    world = updating(replicas=3, rollout=BLUE_GREEN)
+    world.behave(world.pods(world.revision("2"))[1]["metadata"]["name"], failure="crash")
+    world.until(lambda: _outcome(world)[0])
+    assert _outcome(world) == ("RolledBack", "crash: CrashLoopBackOff")
+
+
+def test_3_fewer_than_3_restarts_are_no_evidence() -> None:
+    world = updating(replicas=1)
+    world.behave("2", failure="crash", until=28)
+    world.rest()
+    assert _outcome(world)[0] == "Promoted"
+
+
+def test_3_an_image_that_can_be_pulled_within_30_s_is_no_evidence() -> None:
+    world = updating(replicas=1)
+    world.behave("2", failure="image", until=25)
+    world.rest()
+    assert _outcome(world)[0] == "Promoted"
+
+
+def test_3_ErrImagePull_and_ImagePullBackOff_are_one_state() -> None:
+    """The simulated kubelet changes between the two every 10 s."""
+    world = updating(replicas=1)
+    world.behave("2", failure="image")
+    world.until(lambda: _outcome(world)[0], within=40)
+    assert _outcome(world) == ("RolledBack", "crash: ImagePull")
+
+
+def test_3_an_init_failure_called_passing_is_never_crash_evidence_but_a_condition_until_the_deadline() -> None:
+    world = updating(replicas=1, rollout={"progressDeadline": "5m"})
+    world.behave("2", failure="fetch-passing")
+    world.advance(280)
+    assert _outcome(world) == ("", "")
+    assert world.condition("PodFailure") == ("True", "FetchRetrying")
+    world.advance(30)
+    assert _outcome(world) == ("RolledBack", "deadline")
+
+
+def test_3_not_when_champion_pods_made_in_the_same_5_min_fail_likewise() -> None:
+    world = updating(replicas=2, rollout=BLUE_GREEN)
+    world.behave("2", failure="crash")
+    first = world.pods(world.revision("1"))[0]
+    world.behave("1", failure="crash")
+    for pod in world.pods(world.revision("1"))[1:]:
+        world.behave(pod["metadata"]["name"])
+    world.cluster.stop(first)
+    world.advance(120)
+    assert _outcome(world) == ("", "")
+    assert world.condition("Reconciling") == ("True", "Environment")
+
+
+def test_3_champion_pods_made_earlier_do_not_excuse_the_candidate() -> None:
+    world = serving(replicas=2, rollout=BLUE_GREEN)
+    world.advance(600)
+    world.edit(model=model("2"))
+    world.behave("2", failure="crash")
+    world.behave(world.pods(world.revision("1"))[0]["metadata"]["name"], failure="crash")
+    world.rest()
+    assert _outcome(world) == ("RolledBack", "crash: CrashLoopBackOff")
+
+
+def test_3_the_sentence_names_the_pod_and_the_containers_last_words() -> None:
+    world = rolled_back()
+    assert world.rule(world.revision("2")) == "crash: CrashLoopBackOff"
+    (note,) = world.events("RolledBack")
+    assert world.revision("2") in note
+    assert "no such operator" in note
+
+
+# --- 4. progressDeadline
+
+
+def test_4_a_candidate_that_is_not_available_by_the_deadline_is_rolled_back() -> None:
+    world = updating(replicas=2)
+    world.behave("2", ready_after=None)
+    world.advance(590)
+    assert _outcome(world) == ("", "")
+    world.advance(20)
+    assert _outcome(world) == ("RolledBack", "deadline")
+
+
+def test_4_flapping_does_not_restart_it() -> None:
+    world = updating(replicas=1, rollout={"progressDeadline": "3m", "minReadySeconds": 10})
+    pod = world.pods(world.revision("2"))[0]["metadata"]["name"]
+    for _ in range(12):
+        world.behave(pod)
+        world.advance(8)
+        world.behave(pod, ready_after=None)
+        world.advance(8)
+    assert _outcome(world) == ("RolledBack", "deadline")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason", "sentence"),
+    [
+        ("config", "ConfigError", 'secret "s3" not found'),
+        ("unschedulable", "Unschedulable", "Insufficient nvidia.com/gpu"),
+    ],
+)
+def test_4_what_may_be_mended_is_a_condition_within_30_s_and_rolls_back_at_the_deadline(
+    behaviour: str, reason: str, sentence: str
+) -> None:
+    world = updating(replicas=1)
+    world.behave("2", failure=behaviour)
+    world.advance(30)
+    assert world.condition("PodFailure") == ("True", reason)
+    assert sentence in world.message("PodFailure")
+    assert sentence in world.status["message"]
+    world.advance(540)
+    assert _outcome(world) == ("", "")
+    world.advance(40)
+    assert _outcome(world) == ("RolledBack", "deadline")
+
+
+def test_4_FailedCreate_is_a_condition_with_the_API_servers_own_sentence_and_rolls_back_at_the_deadline() -> None:
+    world = serving(replicas=1)
+    world.cluster.refused = 'pods "x" is forbidden: exceeded quota: team, requested: pods=1'
+    world.edit(model=model("2"))
+    world.advance(30)
+    assert world.condition("PodFailure") == ("True", "FailedCreate")
+    assert "exceeded quota: team" in world.message("PodFailure")
+    world.advance(600)
+    assert _outcome(world) == ("RolledBack", "deadline")
+
+
+def test_4_what_is_mended_before_the_deadline_goes_on() -> None:
+    world = serving(replicas=1)
+    world.cluster.refused = "exceeded quota"
+    world.edit(model=model("2"))
+    world.advance(300)
+    world.cluster.refused = ""
+    world.rest()
+    assert _outcome(world)[0] == "Promoted"
+    assert world.condition("PodFailure") is None
+
+
+# --- order
+
+
+def test_crash_evidence_wins_over_a_persons_promote() -> None:
+    world = updating(replicas=1, rollout=MANUAL)
+    world.behave("2", failure="crash")
+    world.until(lambda: world.pods(world.revision("2"))[0]["status"]["containerStatuses"][0]["restartCount"] >= 2)
+    world.advance(9)
+    world.command("promote", world.revision("2"))
+    world.advance(3)
+    assert _outcome(world) == ("RolledBack", "crash: CrashLoopBackOff")
+
+
+# --- Pause
+
+
+def test_pause_no_start() -> None:
+    world = serving(paused=False)
+    world.edit(paused=True, model=model("2"))
+    world.rest()
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == 1
+    assert world.phase == "Paused"
+
+
+def test_pause_no_step() -> None:
+    world = updating(replicas=4)
+    world.edit(paused=True)
+    world.advance(120)
+    assert (world.replicas(world.revision("1")), world.replicas(world.revision("2"))) == (4, 1)
+
+
+def test_pause_no_promotion() -> None:
+    world = updating(replicas=2, rollout=BLUE_GREEN)
+    world.edit(paused=True)
+    world.rest()
+    assert _outcome(world) == ("", "")
+    world.edit(paused=False)
+    world.rest()
+    assert _outcome(world) == ("Promoted", "blue-green-available")
+
+
+def test_pause_crash_rollback_goes_on() -> None:
+    world = updating(replicas=2, paused=False)
+    world.edit(paused=True)
+    world.behave("2", failure="crash")
+    world.until(lambda: _outcome(world)[0] == "RolledBack")
+
+
+def test_pause_drift_repair_goes_on() -> None:
+    world = serving(replicas=2)
+    world.edit(paused=True)
+    one = world.revision("1")
+    world.change(DEPLOYMENTS, one, lambda o: o["spec"].update(minReadySeconds=0))
+    world.advance(2)
+    assert world.need(DEPLOYMENTS, one)["spec"]["minReadySeconds"] == 10
+
+
+def test_pause_scaling_goes_on() -> None:
+    world = serving(replicas=2)
+    world.edit(paused=True, replicas=5)
+    world.rest()
+    assert len(world.ready_pods()) == 5
+
+
+def test_pause_progressDeadline_runs_on() -> None:
+    world = updating(replicas=2)
+    world.behave("2", ready_after=None)
+    world.edit(paused=True)
+    world.advance(620)
+    assert _outcome(world) == ("RolledBack", "deadline")
+
+
+def test_a_first_revision_is_not_started_while_paused() -> None:
+    world = created(paused=True)
+    world.rest()
+    assert world.api.all(CONTROLLER_REVISIONS) == []
+    assert world.phase == "Paused"
+    world.edit(paused=False)
+    world.rest()
+    assert world.phase == "Healthy"
+
+
+# --- spec changes
+
+
+@pytest.mark.parametrize("rollout", [{}, BLUE_GREEN], ids=["RollingUpdate", "BlueGreen"])
+def test_spec_changed_mid_rollout_supersedes_the_candidate_and_the_champion_stays(rollout: Object) -> None:
+    world = updating(replicas=3, rollout=rollout)
+    one, two = world.revision("1"), world.revision("2")
+    world.until(lambda: world.ready_pods(two))
+    world.edit(model=model("3"))
+    world.advance(2)
+    assert world.outcome(two) == "Superseded"
+    assert world.status["champion"]["revision"] == one
+    world.rest()
+    assert world.status["champion"]["version"] == "3"
+    assert world.live(DEPLOYMENTS, two) is None
+
+
+@pytest.mark.parametrize("rollout", [{}, BLUE_GREEN], ids=["RollingUpdate", "BlueGreen"])
+def test_spec_put_back_mid_way_retires_the_candidate_phase_Healthy(rollout: Object) -> None:
+    world = updating(replicas=3, rollout=rollout)
+    one, two = world.revision("1"), world.revision("2")
+    world.until(lambda: len(world.ready_pods(two)) >= 2)
+    world.edit(model=model("1"))
+    world.rest()
+    assert world.phase == "Healthy"
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.outcome(two) == "Superseded"
+    assert world.status["champion"]["revision"] == one
+    assert (world.replicas(one), world.replicas(two)) == (3, None)
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == 2
+
+
+def test_a_candidate_that_was_superseded_before_does_not_stop_the_same_inputs_from_starting_anew() -> None:
+    world = updating(replicas=2)
+    world.edit(model=model("1"))
+    world.advance(5)
+    world.edit(model=model("2"))
+    world.rest()
+    assert world.status["champion"]["version"] == "2"
+
+
+def test_spec_changed_on_a_first_revision_that_never_came_up_starts_the_new_one() -> None:
+    world = created(replicas=2)
+    world.behave("1", failure="crash")
+    world.until(lambda: world.phase == "Failed")
+    world.edit(model=model("2"))
+    world.rest()
+    assert world.phase == "Healthy"
+    assert _outcome(world) == ("Promoted", "first")
+    assert _outcome(world, "1") == ("Superseded", "spec-changed")
+
+
+# --- first, no-replicas
+
+
+def test_a_first_revision_that_failed_has_no_outcome_and_becomes_champion_if_it_comes_up_after_all() -> None:
+    world = created(replicas=2)
+    world.behave("1", failure="crash", until=900)
+    world.until(lambda: world.phase == "Failed")
+    assert _outcome(world, "1") == ("", "")
+    assert len(world.pods()) == 2
+    world.rest()
+    assert _outcome(world, "1") == ("Promoted", "first")
+    assert world.phase == "Healthy"
+
+
+def test_with_replicas_0_a_new_revision_becomes_champion_at_once() -> None:
+    world = serving(replicas=0)
+    world.edit(model=model("2"))
+    world.advance(2)
+    assert _outcome(world) == ("Promoted", "no-replicas")
+    assert world.pods() == []
+    assert world.condition("Ready") == ("True", "ScaledToZero")
+
+
+def test_from_0_to_some_replicas_it_is_Ready_once_they_serve() -> None:
+    world = serving(replicas=0)
+    world.edit(replicas=2)
+    world.advance(3)
+    assert world.condition("Ready") == ("False", "Degraded")
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+def test_a_bluegreen_undo_after_the_champion_lost_its_pods_is_champion_down_no_more() -> None:
+    world = switched(replicas=1)
+    two = world.revision("2")
+    _break_champion(world, "2")
+    world.advance(10)
+    world.command("abort", two)
+    world.advance(5)
+    assert world.backends() == {world.revision("1")}
