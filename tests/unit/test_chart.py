@@ -1,5 +1,6 @@
 """The chart: what it renders, what it refuses, and that what is copied into it is what it was copied from."""
 
+import ast
 import json
 import shutil
 import subprocess
@@ -121,6 +122,23 @@ def test_rendering_changes_nothing_of_a_runtime_but_its_image() -> None:
     }
 
     assert runtimes("image.tag=0.1.0") == source
+
+
+def test_the_runtimes_file_is_made_of_its_sources() -> None:
+    result = subprocess.run(
+        [sys.executable, "charts/embed_runtimes.py", "--check"], capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_what_torchserve_runs_arrives_as_it_was_written_and_in_the_python_of_its_image() -> None:
+    files = {item["path"]: item["template"] for item in runtimes()["torchserve"]["spec"]["files"]}
+
+    for name in ("serve.py", "front.py"):
+        text = files[f"/etc/podium/{name}"]
+        assert text == Path("charts/runtimes", name).read_text()
+        ast.parse(text, feature_version=(3, 9))
 
 
 def test_the_operator_restarts_when_the_runtimes_change() -> None:

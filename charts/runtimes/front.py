@@ -1,0 +1,336 @@
+"""Passes HTTP/1 on to a server on loopback, one connection for one, so that it can be ended without a lost request.
+
+While it drains it answers with `Connection: close` until nothing comes any more. Every answer says which revision gave
+it, and GET /podium/ready is answered here.
+"""
+
+# ruff: noqa: D102 (the methods without a docstring are asyncio's callbacks, described there)
+
+import asyncio
+import json
+import re
+import time
+
+QUIET = 1.0
+"""Seconds without a request after which a drain is over."""
+LARGEST_HEAD = 65536
+
+CONNECTION = re.compile(rb"\r\nconnection:[^\r]*", re.IGNORECASE)
+LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
+ENCODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
+SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+
+
+class Body:
+    """Finds the end of a message's body: `length` bytes, chunks (-1), or all until the connection ends (None)."""
+
+    def __init__(self, length):
+        self.left = 0 if length == -1 else length
+        self.chunked = length == -1
+        self.line = b""
+        self.last = False
+        self.done = length == 0
+
+    def take(self, data):
+        """How many of `data`'s first bytes belong to the body."""
+        if self.done:
+            return 0
+        if self.left is None:
+            return len(data)
+        if self.chunked:
+            return self._chunks(data)
+        taken = min(self.left, len(data))
+        self.left -= taken
+        self.done = self.left == 0
+        return taken
+
+    def _chunks(self, data):
+        at = 0
+        while at < len(data) and not self.done:
+            if self.left:  # of a chunk's bytes and the line end behind them
+                step = min(self.left, len(data) - at)
+                self.left -= step
+                at += step
+                continue
+            end = data.find(b"\n", at)
+            self.line += data[at : end + 1 if end >= 0 else len(data)]
+            at = end + 1 if end >= 0 else len(data)
+            if len(self.line) > LARGEST_HEAD:
+                raise ValueError("a line between two chunks is too long")
+            if end < 0:
+                break
+            line, self.line = self.line.strip(), b""
+            if self.last:
+                self.done = not line  # trailers end with an empty line
+            else:
+                size = self._size(line.split(b";")[0].strip())
+                self.last = size == 0
+                self.left = size + 2 if size else 0
+        return at
+
+    @staticmethod
+    def _size(text):
+        if not SIZE.fullmatch(text):
+            raise ValueError("the size of a chunk must be a hexadecimal number")
+        return int(text, 16)
+
+
+def body_of(head, otherwise):
+    """The Body that a head announces; ValueError where two readers could see two different ends."""
+    encodings, lengths = ENCODING.findall(head), LENGTH.findall(head)
+    if encodings:
+        if lengths or [name.lower() for name in encodings] != [b"chunked"]:
+            raise ValueError("transfer-encoding must be chunked, alone and without content-length")
+        return Body(-1)
+    if lengths:
+        if len(lengths) > 1 or not lengths[0].isdigit():
+            raise ValueError("content-length must be one number")
+        return Body(int(lengths[0]))
+    return Body(otherwise)
+
+
+class Side(asyncio.Protocol):
+    """One end of a passed-on connection: it makes the other end wait when it cannot write fast enough."""
+
+    def __init__(self):
+        self.transport = None
+        self.peer = None
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def pause_writing(self):
+        if self.peer and self.peer.transport:
+            self.peer.transport.pause_reading()
+
+    def resume_writing(self):
+        if self.peer and self.peer.transport:
+            self.peer.transport.resume_reading()
+
+
+class Client(Side):
+    """A client's connection. One request is passed on at a time; what a client sends ahead waits in `ahead`."""
+
+    def __init__(self, front):
+        super().__init__()
+        self.front = front
+        self.ahead = b""
+        self.request = None  # Body of the request that is passed on, as long as its answer is not complete
+        self.last = False  # close after the answer
+        self.method = b""
+
+    def forget(self):
+        """Nothing is in flight here any more."""
+        if self.request:
+            self.request = None
+            self.front.ended()
+
+    def connection_lost(self, exc):
+        self.forget()
+        if self.peer and self.peer.transport:
+            self.peer.transport.abort()
+
+    def data_received(self, data):
+        self.ahead += data
+        self.advance()
+        if self.request and self.request.done and len(self.ahead) > LARGEST_HEAD:
+            self.transport.pause_reading()
+
+    def advance(self):
+        """Pass on what can be passed on."""
+        try:
+            if self.request is None and not self.begin():
+                return
+            taken = self.request.take(self.ahead)
+        except ValueError as error:
+            self.answer(b"400 Bad Request", error=str(error))
+            return
+        if taken:
+            self.peer.send(self.ahead[:taken])
+            self.ahead = self.ahead[taken:]
+
+    def begin(self):
+        """Read a request's head, if it is there, and pass it on."""
+        self.ahead = self.ahead.lstrip(b"\r\n")
+        end = self.ahead.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self.ahead) > LARGEST_HEAD:
+                raise ValueError("the head of the request is too large")
+            return False
+        head, rest = self.ahead[: end + 4], self.ahead[end + 4 :]
+        line = head[: head.index(b"\r\n")].split(b" ")
+        if len(line) != 3 or not line[2].startswith(b"HTTP/1."):
+            raise ValueError("not an HTTP/1 request")
+        body = body_of(head, 0)
+        self.ahead, self.method, self.request = rest, line[0], body
+        if line[1] == b"/podium/ready":
+            self.last = True
+            self.front.loop.create_task(self.front.tell_ready(self))
+            return False
+        wishes = b"".join(CONNECTION.findall(head)).lower()
+        self.last = b"close" in wishes or (line[2] == b"HTTP/1.0" and b"keep-alive" not in wishes)
+        self.front.began()
+        if self.peer is None or self.peer.lost:
+            self.peer = Upstream(self)
+            self.front.loop.create_task(self.peer.connect())
+        self.peer.expect()
+        self.peer.send(CONNECTION.sub(b"", head))
+        return True
+
+    def answered(self):
+        """The answer is complete: the next request, or the end."""
+        complete = self.request is not None and self.request.done
+        self.forget()
+        if self.last or self.front.draining or not complete:
+            self.transport.close()
+            return
+        self.transport.resume_reading()
+        if self.ahead:
+            self.advance()
+
+    def answer(self, status, **content):
+        """An answer of this process itself, after which the connection ends."""
+        if self.transport.is_closing():
+            return
+        self.forget()
+        data = json.dumps(content).encode()
+        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(head % (status, len(data)) + (b"" if self.method == b"HEAD" else data))
+        self.transport.close()
+
+
+class Upstream(Side):
+    """The connection to the server that belongs to one client's."""
+
+    def __init__(self, client):
+        super().__init__()
+        self.peer = client
+        self.lost = False
+        self.waiting = []
+        self.head = b""
+        self.body = None
+        self.expecting = False
+
+    async def connect(self):
+        """Connect, then send what has gathered."""
+        try:
+            await self.peer.front.loop.create_connection(lambda: self, *self.peer.front.server)
+        except OSError as error:
+            self.lost = True
+            self.peer.answer(b"503 Service Unavailable", error=f"the server does not answer: {error}")
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        if self.peer.transport.is_closing():
+            transport.abort()
+        for data in self.waiting:
+            transport.write(data)
+        self.waiting = []
+
+    def send(self, data):
+        """Send to the server, now or once connected."""
+        if self.transport:
+            self.transport.write(data)
+        else:
+            self.waiting.append(data)
+
+    def expect(self):
+        """An answer is to come."""
+        self.head, self.body, self.expecting = b"", None, True
+
+    def data_received(self, data):
+        if not self.expecting or self.peer.request is None:
+            self.transport.abort()  # an answer that nobody asked for, or waits for any more
+            return
+        if self.body is None:
+            self.head += data
+            data = self.heads()
+            if data is None:
+                return
+        try:
+            taken = self.body.take(data)
+        except ValueError:
+            self.peer.transport.abort()
+            return
+        if taken:
+            self.peer.transport.write(data[:taken])
+        if self.body.done:
+            self.expecting = False
+            self.peer.answered()
+
+    def heads(self):
+        """Pass the answer's head on once it is there, interim ones (100) too; the bytes behind it, or None."""
+        while (end := self.head.find(b"\r\n\r\n")) >= 0:
+            head, rest = self.head[: end + 2], self.head[end + 4 :]
+            status = head[9:12]
+            if status.startswith(b"1"):
+                self.peer.transport.write(head + b"\r\n")
+                self.head = rest
+                continue
+            bare = self.peer.method == b"HEAD" or status in (b"204", b"304")
+            try:
+                self.body = Body(0) if bare else body_of(head, None)
+            except ValueError as error:
+                self.peer.answer(b"502 Bad Gateway", error=f"the server: {error}")
+                return None
+            client = self.peer
+            closing = client.last or client.front.draining or not client.request.done or self.body.left is None
+            client.last = client.last or closing
+            own = b"connection: %b\r\n" % (b"close" if closing else b"keep-alive")
+            if client.front.revision and b"x-podium-revision:" not in head.lower():
+                own += b"x-podium-revision: %b\r\n" % client.front.revision
+            client.transport.write(CONNECTION.sub(b"", head) + own + b"\r\n")
+            return rest
+        return None
+
+    def connection_lost(self, exc):
+        self.lost = True
+        if not self.expecting:
+            return
+        self.expecting = False
+        if self.body is None:
+            self.peer.answer(b"502 Bad Gateway", error="the server closed the connection without an answer")
+        elif self.body.left is None:
+            self.peer.answered()
+        else:
+            self.peer.transport.abort()
+
+
+class Front:
+    """What is in flight. `server` is (host, port); `state` says why the server is not ready, or an empty text."""
+
+    def __init__(self, server, revision, state):
+        self.loop = asyncio.get_running_loop()
+        self.server = server
+        self.revision = revision.encode()
+        self.state = state
+        self.in_flight = 0
+        self.latest = 0.0
+        self.draining = False
+
+    async def listen(self, port):
+        """Accept connections from everywhere."""
+        return await self.loop.create_server(lambda: Client(self), "0.0.0.0", port, backlog=1024)
+
+    def began(self):
+        self.in_flight += 1
+        self.latest = time.monotonic()
+
+    def ended(self):
+        self.in_flight -= 1
+        self.latest = time.monotonic()
+
+    async def tell_ready(self, client):
+        """The readiness probe's answer."""
+        reason = "told to stop" if self.draining else await self.state()
+        client.answer(b"503 Service Unavailable" if reason else b"200 OK", ready=not reason, reason=reason)
+
+    async def drain(self, within):
+        """Wait until nobody asks any more, for at most `within` seconds."""
+        self.draining = True
+        self.latest = time.monotonic()
+        deadline = self.latest + within
+        while (now := time.monotonic()) < deadline:
+            if not self.in_flight and now - self.latest >= QUIET:
+                return
+            await asyncio.sleep(0.05)

@@ -1,0 +1,325 @@
+"""The front of the runtime torchserve: HTTP goes through unharmed, and a drain loses no request."""
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SOURCE = Path("charts/runtimes/front.py")
+
+
+def load() -> Any:
+    spec = importlib.util.spec_from_file_location("torchserve_front", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+front_module = load()
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass
+class Stand:
+    """A server and the front before it."""
+
+    front: Any
+    port: int
+    reason: str = ""
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def connect(self) -> Streams:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers.append(writer)
+        return reader, writer
+
+
+@contextlib.asynccontextmanager
+async def standing(handler: Handler) -> AsyncIterator[Stand]:
+    """The front before a server that serves each connection by `handler`; twenty seconds, then it counts as hung."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await handler(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    stand: Stand
+
+    async def state() -> str:
+        return stand.reason
+
+    front = front_module.Front(server.sockets[0].getsockname(), "digits-x", state)
+    listener = await front.listen(0)
+    stand = Stand(front, listener.sockets[0].getsockname()[1])
+    async with asyncio.timeout(20):
+        yield stand
+        for writer in stand.writers:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        for _ in range(3):  # a connection that was just made is accepted in the loop's next round
+            await asyncio.sleep(0)
+            if others := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(others)
+    listener.close()
+    server.close()
+
+
+async def head_of(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+    """Status (0 of a request) and headers."""
+    lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)}
+    return int(lines[0].split()[1]) if lines[0].startswith("HTTP/") else 0, headers
+
+
+async def answer_of(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    status, headers = await head_of(reader)
+    return status, headers, await reader.readexactly(int(headers["content-length"]))
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers each request with its own body."""
+    while True:
+        _, headers = await head_of(reader)
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        writer.write(b"HTTP/1.1 200 \r\ncontent-length: %d\r\nconnection: keep-alive\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+
+
+def post(body: bytes, *headers: bytes) -> bytes:
+    lines = [b"POST /predictions/digits HTTP/1.1", b"Host: x", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+async def test_requests_of_one_connection_go_through_one_by_one_and_the_answers_say_the_revision() -> None:
+    async with standing(echo) as stand:
+        reader, writer = await stand.connect()
+        for body in (b"one", b"", b"three"):
+            writer.write(post(body))
+            status, headers, answer = await answer_of(reader)
+            assert (status, answer) == (200, body)
+            assert headers["x-podium-revision"] == "digits-x"
+            assert headers["connection"] == "keep-alive"
+
+
+async def test_requests_sent_ahead_are_answered_in_order() -> None:
+    async with standing(echo) as stand:
+        reader, writer = await stand.connect()
+        writer.write(post(b"one") + post(b"two") + post(b"three"))
+
+        assert [(await answer_of(reader))[2] for _ in range(3)] == [b"one", b"two", b"three"]
+
+
+async def test_a_request_in_pieces_goes_through() -> None:
+    async with standing(echo) as stand:
+        reader, writer = await stand.connect()
+        for byte in post(b"slow"):
+            writer.write(bytes([byte]))
+            await writer.drain()
+
+        assert (await answer_of(reader))[2] == b"slow"
+
+
+async def test_large_bodies_go_through_both_ways() -> None:
+    body = bytes(range(256)) * 40_000
+    async with standing(echo) as stand:
+        reader, writer = await stand.connect()
+        writer.write(post(body))
+
+        assert (await answer_of(reader))[2] == body
+
+
+@pytest.mark.parametrize("wish", [b"Connection: close", b"connection: Close"])
+async def test_a_client_that_wants_to_close_is_closed(wish: bytes) -> None:
+    async with standing(echo) as stand:
+        reader, writer = await stand.connect()
+        writer.write(post(b"x", wish))
+
+        assert (await answer_of(reader))[1]["connection"] == "close"
+        assert await reader.read() == b""
+
+
+async def test_chunked_bodies_with_trailers_end_where_they_end() -> None:
+    chunks = b"5;a=b\r\nhello\r\n1\r\n \r\n0\r\nX-T: 1\r\n\r\n"
+
+    async def chunked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await head_of(reader)
+            assert await reader.readexactly(len(chunks)) == chunks
+            for byte in b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks:
+                writer.write(bytes([byte]))
+                await writer.drain()
+
+    async with standing(chunked) as stand:
+        reader, writer = await stand.connect()
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+            status, _ = await head_of(reader)
+            assert status == 200
+            assert await reader.readexactly(len(chunks)) == chunks
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    async def until_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nall there is")
+
+    async with standing(until_close) as stand:
+        reader, writer = await stand.connect()
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert (await head_of(reader))[1]["connection"] == "close"
+        assert await reader.read() == b"all there is"
+
+
+async def test_interim_answers_and_answers_without_a_body_go_through() -> None:
+    async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert await reader.readexactly(2) == b"ok"
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
+        await head_of(reader)
+
+    async with standing(server) as stand:
+        reader, writer = await stand.connect()
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert (await head_of(reader))[0] == 100
+        writer.write(b"ok")
+        assert (await head_of(reader))[0] == 204
+        writer.write(b"HEAD / HTTP/1.1\r\n\r\n")
+        assert (await head_of(reader))[1]["content-length"] == "99"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n+5\r\n",
+        b"nonsense\r\n\r\n",
+        b"x" * 70_000,
+    ],
+)
+async def test_a_request_whose_end_is_in_doubt_is_refused(request_: bytes) -> None:
+    async with standing(echo) as stand:
+        reader, writer = await stand.connect()
+        writer.write(request_)
+
+        status, _, body = await answer_of(reader)
+        assert status == 400
+        assert json.loads(body)["error"]
+        assert stand.front.in_flight == 0
+
+
+async def test_a_server_that_hangs_up_is_a_502() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+
+    async with standing(hang_up) as stand:
+        reader, writer = await stand.connect()
+        writer.write(post(b""))
+        assert (await answer_of(reader))[0] == 502
+        assert stand.front.in_flight == 0
+
+
+async def test_readiness_is_the_models_and_ends_with_the_drain() -> None:
+    async with standing(echo) as stand:
+
+        async def ready() -> tuple[int, str]:
+            reader, writer = await stand.connect()
+            writer.write(b"GET /podium/ready HTTP/1.1\r\n\r\n")
+            status, _, body = await answer_of(reader)
+            writer.close()
+            return status, json.loads(body)["reason"]
+
+        assert await ready() == (200, "")
+        stand.reason = "no worker of the model is READY: UNLOADING"
+        assert await ready() == (503, stand.reason)
+        stand.reason, stand.front.draining = "", True
+        assert await ready() == (503, "told to stop")
+
+
+async def test_a_drain_waits_for_what_is_in_flight_and_closes_by_the_header() -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        asked.set()
+        await go_on.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        await reader.read()
+
+    async with standing(slow) as stand:
+        # given a request in flight when the drain begins
+        reader, writer = await stand.connect()
+        writer.write(post(b""))
+        await asked.wait()
+        drain = asyncio.ensure_future(stand.front.drain(30))
+        await asyncio.sleep(front_module.QUIET * 1.5)
+        assert not drain.done()
+
+        # when it is answered, then the answer is whole, announces the end, and the drain is over a quiet second later
+        go_on.set()
+        status, headers, body = await answer_of(reader)
+        assert (status, headers["connection"], body) == (200, "close", b"ok")
+        assert await reader.read() == b""
+        await asyncio.wait_for(drain, 5)
+
+
+async def test_no_request_is_lost_while_clients_that_obey_the_header_go_on_through_a_drain() -> None:
+    answers, warm, stop = [0, 0], asyncio.Event(), asyncio.Event()
+
+    async def client(stand: Stand) -> None:
+        streams: Streams | None = None
+        while not stop.is_set():
+            streams = streams or await stand.connect()
+            streams[1].write(post(b"x"))
+            _, headers, body = await answer_of(streams[0])
+            assert body == b"x"
+            answers[stand.front.draining] += 1
+            if sum(answers) == 200:
+                warm.set()
+            if headers["connection"] == "close":
+                streams[1].close()
+                streams = None
+                if stand.front.draining:
+                    return  # the Service leads new connections elsewhere
+        if streams:
+            streams[1].close()
+
+    async with standing(echo) as stand:
+        clients = [asyncio.ensure_future(client(stand)) for _ in range(8)]
+        await warm.wait()
+        await asyncio.wait_for(stand.front.drain(20), 25)
+        stop.set()
+        await asyncio.gather(*clients)
+        assert answers[1] >= 8  # each connection was told to close, by an answer
+
+
+async def test_a_drain_does_not_outlast_its_time() -> None:
+    asked = asyncio.Event()
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+
+    async with standing(never) as stand:
+        _, writer = await stand.connect()
+        writer.write(post(b""))
+        await asked.wait()
+        await asyncio.wait_for(stand.front.drain(0.5), 5)
