@@ -1,0 +1,207 @@
+"""What serving costs: start to first answer, latency of one connection, CPU per request of one process.
+
+    python -m tests.bench.bench_serving [--seconds 5]
+
+Real server processes, real sockets, small real models; prints a table and asserts nothing, for the figures are the
+machine's. The load generator shares the machine with the server: throughput is lower than the server's alone, CPU per
+request is the server's own.
+"""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import socket
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import uvloop
+from skl2onnx import to_onnx
+from sklearn.datasets import load_digits, load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from tests.unit.serving.harness import Server, serving
+
+STARTS = 9
+INFER = "/v2/models/model/infer"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model file and one request for it."""
+
+    name: str
+    model: Path
+    body: bytes
+
+
+def cases(folder: Path) -> list[Case]:
+    """Logistic regression on iris; a perceptron on digits blown up to 28 x 28, with 784 floats a request."""
+    features, species = load_iris(return_X_y=True)
+    iris = LogisticRegression(max_iter=1000).fit(features, species)
+    digits, labels = load_digits(return_X_y=True)
+    images = np.kron(digits.reshape(-1, 8, 8) / 16, np.ones((4, 4)))[:, 2:30, 2:30].reshape(-1, 784)
+    perceptron = MLPClassifier((64,), max_iter=15, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it need not converge to take its time
+        perceptron.fit(images, labels)
+    rows = {"iris, 4 floats": (iris, features[:1]), "digits, 784 floats": (perceptron, images[:1] + 0.123456789)}
+    found = []
+    for name, (estimator, row) in rows.items():
+        row = row.astype(np.float32)
+        path = folder / f"{name.split(',')[0]}.onnx"
+        path.write_bytes(to_onnx(estimator, row, options={"zipmap": False}).SerializeToString())
+        data = [float(str(value)) for value in row[0]]
+        tensor = {"name": "X", "shape": list(row.shape), "datatype": "FP32", "data": data}
+        found.append(Case(name, path, json.dumps({"inputs": [tensor]}).encode()))
+    return found
+
+
+def start_to_first_answer(case: Case) -> float:
+    """Seconds from the start of the process to its first inference answered, polled every 2 ms."""
+    port = _free_port()
+    started = time.monotonic()
+    server = Server(case.model, PODIUM_HTTP_PORT=port)
+    try:
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", port)
+            try:
+                connection.request("POST", INFER, case.body)
+                assert connection.getresponse().status == 200
+                return time.monotonic() - started
+            except ConnectionRefusedError:
+                time.sleep(0.002)
+            finally:
+                connection.close()
+    finally:
+        server.close()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class _Client(asyncio.Protocol):
+    """Sends the same request again as soon as it is answered, and notes the latencies."""
+
+    def __init__(self, request: bytes, until: float, done: "asyncio.Future[None]") -> None:
+        self.request, self.until, self.done = request, until, done
+        self.latencies: list[float] = []
+        self.received = b""
+        self.expected = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("the server ended the connection"))
+
+    def send(self) -> None:
+        self.sent = time.perf_counter()
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        if not self.expected:
+            head = self.received.find(b"\r\n\r\n")
+            if head < 0:
+                return
+            assert self.received.startswith(b"HTTP/1.1 200 "), self.received
+            length = self.received.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0]
+            self.expected = head + 4 + int(length)
+        if len(self.received) < self.expected:
+            return
+        now = time.perf_counter()
+        self.latencies.append(now - self.sent)
+        self.received, self.expected = b"", 0
+        if now < self.until:
+            self.send()
+        else:
+            self.transport.close()
+            self.done.set_result(None)
+
+
+async def load(port: int, body: bytes, connections: int, seconds: float) -> list[float]:
+    """Latencies in seconds of closed-loop clients on that many connections."""
+    loop = asyncio.get_running_loop()
+    request = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    until = time.perf_counter() + seconds
+    clients = []
+    waiting = []
+    for _ in range(connections):
+        done = loop.create_future()
+        factory: Callable[[], _Client] = lambda done=done: _Client(request, until, done)  # type: ignore[misc] # noqa: E731
+        _, client = await loop.create_connection(factory, "127.0.0.1", port)
+        clients.append(client)
+        waiting.append(done)
+    await asyncio.gather(*waiting)
+    return sorted(latency for client in clients for latency in client.latencies)
+
+
+def measure(case: Case, connections: int, seconds: float) -> list[str]:
+    """One row of the table."""
+    with serving(case.model) as server:
+        uvloop.run(load(server.port, case.body, connections, 0.5))
+        before, started = cpu_seconds(server.process.pid), time.perf_counter()
+        latencies = uvloop.run(load(server.port, case.body, connections, seconds))
+        elapsed, used = time.perf_counter() - started, cpu_seconds(server.process.pid) - before
+    count = len(latencies)
+    return [
+        case.name,
+        str(connections),
+        f"{count / elapsed:,.0f}",
+        f"{latencies[count // 2] * 1e3:.2f}",
+        f"{latencies[count * 99 // 100] * 1e3:.2f}",
+        f"{used / count * 1e6:.0f}",
+    ]
+
+
+def print_table(head: list[str], rows: list[list[str]]) -> None:
+    """Columns wide enough for their content, numbers to the right."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    for row in [head, *rows]:
+        cells = [
+            cell.ljust(width) if not i else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells))
+    print()
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description="What serving costs on this machine.")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of load per row (5)")
+    seconds = parser.parse_args().seconds
+    print(f"{os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        found = cases(Path(folder))
+        rows = []
+        for case in found:
+            times = sorted(start_to_first_answer(case) for _ in range(STARTS))
+            rows.append([case.name, f"{statistics.median(times):.2f}", f"{times[0]:.2f}", f"{times[-1]:.2f}"])
+        print_table(["process start to first answer, s", "median", "least", "most"], rows)
+        rows = [measure(case, connections, seconds) for case in found for connections in (1, 32)]
+    print_table(["inference", "connections", "requests/s", "p50 ms", "p99 ms", "server CPU us/request"], rows)
+
+
+if __name__ == "__main__":
+    main()
