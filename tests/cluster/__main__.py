@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tests.cluster import binaries, images, podium
-from tests.cluster.choice import choose, choose_running
+from tests.cluster.choice import choose
 from tests.cluster.progress import ClusterError, say
 from tests.cluster.store import Store
 
@@ -14,7 +14,7 @@ def up(arguments: argparse.Namespace) -> None:
     """Starts the cluster with Podium on it, or brings one that runs up to date with the tree."""
     cluster = choose(arguments.folder)
     # Built first: nothing waits for a cluster that cannot be used yet.
-    archives = images.build()
+    archives = cluster.build_images()
     cluster.up()
     cluster.load(archives)
     if not arguments.bare:
@@ -47,7 +47,10 @@ def build(arguments: argparse.Namespace) -> None:
 
 def load(arguments: argparse.Namespace) -> None:
     """Builds the container images that changed, and brings them to the cluster's node."""
-    choose_running(arguments.folder).load(images.build(arguments.names))
+    cluster = choose(arguments.folder)
+    if not cluster.running():
+        raise ClusterError(f"no cluster runs in {cluster.folder}; `python -m tests.cluster up` starts one")
+    cluster.load(cluster.build_images(arguments.names))
 
 
 def put(arguments: argparse.Namespace) -> None:
@@ -56,13 +59,29 @@ def put(arguments: argparse.Namespace) -> None:
         print(uri)
 
 
+def prepare(arguments: argparse.Namespace) -> None:
+    """Builds every program and image that clusters and tests need, so that nothing waits for it later."""
+    tools(arguments)
+    arguments.names = []
+    build(arguments)
+
+
 def tools(arguments: argparse.Namespace) -> None:
     """Builds, unpacks or installs every program a cluster needs, and prints where it is."""
     for name, path in binaries.everything().items():
         print(f"{name:12} {path}")
 
 
-COMMANDS = {"up": up, "down": down, "status": status, "images": build, "load": load, "put": put, "tools": tools}
+COMMANDS = {
+    "up": up,
+    "down": down,
+    "status": status,
+    "images": build,
+    "load": load,
+    "put": put,
+    "tools": tools,
+    "prepare": prepare,
+}
 
 
 def main() -> int:

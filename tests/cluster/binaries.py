@@ -39,10 +39,10 @@ def apt(packages: dict[str, str]) -> None:
 
     Services that the packages bring are not started. Raises ClusterError if it cannot be done here.
     """
-    if not _missing(packages):
+    if not missing(packages):
         return
     with lock("apt"):
-        names = _missing(packages)
+        names = missing(packages)
         if not names:
             return
         if os.geteuid() != 0 or not shutil.which("apt-get"):
@@ -55,7 +55,8 @@ def apt(packages: dict[str, str]) -> None:
             run(["apt-get", "install", "-y", "--no-install-recommends", *options, *names], log, env=environment)
 
 
-def _missing(packages: dict[str, str]) -> list[str]:
+def missing(packages: dict[str, str]) -> list[str]:
+    """The packages of which the program (or absolute path) is not there."""
     # A login shell's PATH is not given: the tools of root are looked for where Debian puts them.
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     return sorted({package for program, package in packages.items() if not shutil.which(program, path=path)

@@ -70,6 +70,18 @@ class Cluster:
         """Whether its start was finished and all its parts live."""
         return (self.folder / "started").exists() and set(self.processes.names()) >= set(PARTS)
 
+    def taken(self) -> bool:
+        """Whether something of it is there: it runs, or a start or an end of it was broken off."""
+        return slot.find(self.folder) is not None or (self.folder / "state").exists() or bool(self.processes.names())
+
+    def build_images(self, names: Sequence[str] = ()) -> list[images.Archive]:
+        """Podium's images as they are in the tree, built if they changed."""
+        return images.build(names)
+
+    def registry(self) -> str:
+        """The registry in the names of those images."""
+        return "localhost"
+
     def up(self) -> None:
         """Starts it, if it does not run; what a killed or crashed start left is cleaned first."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +89,7 @@ class Cluster:
             if self.running():
                 say(f"The cluster in {self.folder} runs.")
                 return
-            if self._traces():
+            if self.taken():
                 with step("Cleaning up after a start that did not finish, or a cluster that broke"):
                     self._clean()
             binaries.apt(binaries.CONTROL_PLANE_PACKAGES | binaries.NODE_PACKAGES)
@@ -176,9 +188,6 @@ class Cluster:
         conditions = [condition for item in nodes for condition in item["status"].get("conditions", [])]
         return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
-    def _traces(self) -> bool:
-        return slot.find(self.folder) is not None or (self.folder / "state").exists() or bool(self.processes.names())
-
     def _clean(self) -> None:
         """First who would restart containers, then containers, then the rest, then what held them.
 
@@ -208,7 +217,7 @@ class Cluster:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         if (self.folder / "log").exists():
             (self.folder / "log").rename(self.folder / "log.before")
-        for name in ("kubeconfig", "store.json", "audit-policy.yaml"):
+        for name in ("kubeconfig", "store.json", "values.json", "audit-policy.yaml"):
             (self.folder / name).unlink(missing_ok=True)
         if taken is not None:
             slot.give_back(taken)

@@ -15,10 +15,10 @@ DEMO_NAMESPACE = "demo"
 CREDENTIALS = "model-store"
 
 
-def values(archives: Sequence[Archive] = ()) -> dict[str, object]:
+def values(archives: Sequence[Archive] = (), registry: str = "localhost") -> dict[str, object]:
     """The chart's values for images that were built here. The images' keys make pods new when their image is."""
     return {
-        "image": {"registry": "localhost", "tag": TAG},
+        "image": {"registry": registry, "tag": TAG},
         "operator": {"repository": "podium/operator"},
         "serving": {"repository": "podium/serving"},
         "runtimes": {"torchserve": {"repository": "podium/torchserve", "tag": TAG}},
@@ -29,8 +29,8 @@ def values(archives: Sequence[Archive] = ()) -> dict[str, object]:
 
 def install_podium(cluster: Cluster, archives: Sequence[Archive] = (), *, more: Sequence[str] = ()) -> None:
     """Installs the chart, or upgrades to it, and waits until the operator is ready; `more` are more words for helm."""
-    file = cluster.folder / "state" / "values.json"
-    file.write_text(json.dumps(values(archives), indent=1))
+    file = cluster.folder / "values.json"
+    file.write_text(json.dumps(values(archives, cluster.registry()), indent=1))
     helm_folder = cache_folder() / "helm"
     environment = {f"HELM_{kind}_HOME": str(helm_folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
     with step("Installing Podium from charts/podium", "20 s"):

@@ -6,8 +6,9 @@ import ipaddress
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def take(folder: Path) -> Slot:
             slot = Slot(number)
             if number not in taken and not _routed(slot):
                 if not taken:
+                    # What is given back when the last cluster of the host goes.
                     values = {name: Path("/proc/sys", name).read_text().strip() for name in _KUBELET_SETTINGS}
                     (REGISTRY / "settings.json").write_text(json.dumps(values))
                 (REGISTRY / str(number)).write_text(str(folder))
@@ -249,3 +251,20 @@ def give_back(slot: Slot) -> None:
                     if Path("/proc/sys", name).read_text().strip() != value:
                         Path("/proc/sys", name).write_text(value)
                 saved.unlink()
+            _remove_kubelet_socket()
+
+
+def _remove_kubelet_socket() -> None:
+    """Where kubelet listens for device plugins is the same for all kubelets, whatever their folder."""
+    endpoint = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
+    if endpoint.exists() and not _listens(endpoint):
+        endpoint.unlink()
+    for folder in (*endpoint.parents[:2], Path("/var/log/containers"), Path("/run/containerd/s")):
+        # Empty: nobody's, or its owner makes it again.
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0

@@ -29,9 +29,14 @@ class Store:
         if not file.exists():
             if not endpoint:
                 raise ClusterError(f"no cluster in {folder}; `python -m tests.cluster up` starts one")
-            file.touch(mode=0o600)
-            file.write_text(json.dumps(asdict(cls(endpoint, "podium", secrets.token_hex(16))), indent=1))
+            cls(endpoint, "podium", secrets.token_hex(16)).save(folder)
         return cls(**json.loads(file.read_text()))
+
+    def save(self, folder: Path) -> None:
+        """Writes it down, for the owner alone to read."""
+        file = folder / "store.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(asdict(self), indent=1))
 
     def environment(self) -> dict[str, str]:
         """The variables by which S3 clients find the store: also the content of a credentials Secret."""
