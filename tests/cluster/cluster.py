@@ -199,7 +199,7 @@ class Cluster:
             processes.kill(part)
         if taken is not None:
             slot.kill_containers(taken)
-        sockets = self._shim_sockets()
+        sockets = self.shim_sockets()
         processes.kill(CONTAINERD)
         processes.kill(APISERVER)
         # Shims were started by containerd and inherit its mark, as does whatever no file tells of.
@@ -222,7 +222,8 @@ class Cluster:
         if taken is not None:
             slot.give_back(taken)
 
-    def _shim_sockets(self) -> list[Path]:
+    def shim_sockets(self) -> list[Path]:
+        """The sockets of its containers' minders: they are not below its folder."""
         addresses = (self.folder / "state" / "run").glob("io.containerd.runtime.v2.task/*/*/address")
         return [Path(file.read_text().removeprefix("unix://")) for file in addresses]
 

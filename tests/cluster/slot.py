@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.cluster.processes import await_true
@@ -185,25 +186,24 @@ def kill_containers(slot: Slot) -> None:
 def _members(slot: Slot) -> set[int]:
     found: set[int] = set()
     for hierarchy in hierarchies():
-        for file in (hierarchy / slot.name).rglob("cgroup.procs"):
-            try:
-                found.update(int(line) for line in file.read_text().split())
-            except OSError:
-                continue
+        for group in _groups(hierarchy / slot.name):
+            with suppress(OSError):
+                found.update(int(line) for line in (group / "cgroup.procs").read_text().split())
     return found
 
 
 def remove_cgroups(slot: Slot) -> None:
     """Removes the cluster's cgroups, which have to be empty."""
     for hierarchy in hierarchies():
-        top = hierarchy / slot.name
-        if top.exists():
-            for group in [*sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True), top]:
-                # A killed process leaves its cgroup only some moments later.
-                if not await_true(lambda group=group: _removed(group), 5):  # type: ignore[misc]
-                    raise ClusterError(
-                        f"the cgroup {group} cannot be removed; `cat {group}/cgroup.procs` says who is in it"
-                    )
+        for group in _groups(hierarchy / slot.name):
+            # A killed process leaves its cgroup only some moments later.
+            if not await_true(partial(_removed, group), 5):
+                raise ClusterError(f"the cgroup {group} cannot be removed; its cgroup.procs says who is in it")
+
+
+def _groups(top: Path) -> list[Path]:
+    """A cgroup and all below it, innermost first. They may vanish meanwhile, which os.walk bears."""
+    return [Path(folder) for folder, _, _ in os.walk(top, topdown=False)]
 
 
 def _removed(group: Path) -> bool:
