@@ -14,6 +14,8 @@ DEFAULT_PAUSE: Final = 1.0
 
 LONGEST_PAUSE: Final = 60.0
 
+_ESCAPES: Final = tuple((character.encode(), b"\\u%04x" % ord(character)) for character in "<>&\u2028\u2029")
+
 
 class RequestObserver(Protocol):
     """Told about every request: verb, resource, HTTP status (0: no answer), seconds."""
@@ -94,8 +96,15 @@ def json_body(content: Object, content_type: str = "application/json") -> aiohtt
 
 
 def dump(content: Object) -> bytes:
-    """An object as JSON without spaces."""
-    return orjson.dumps(content)
+    """An object as JSON without spaces, byte by byte as the API server itself would write it.
+
+    It keeps a ControllerRevision's data as the bytes that it was sent, and compares bytes when it says that data is
+    immutable; but a patch of the annotations makes it write the data anew, with these five characters escaped.
+    """
+    text = orjson.dumps(content)
+    for character, escape in _ESCAPES:
+        text = text.replace(character, escape)
+    return text
 
 
 def error_of(status: int, retry_after: str | None, content: bytes) -> ApiError:

@@ -1,0 +1,17 @@
+"""JSON as the API server writes it: its own escapes, so that what it stores does not change when it writes it anew."""
+
+import json
+
+from podium.kube.transport import dump
+
+GO_ESCAPES = "<a> & b\u2028\u2029"
+
+
+def test_characters_that_go_escapes_are_sent_escaped() -> None:
+    assert dump({"data": GO_ESCAPES}) == b'{"data":"\\u003ca\\u003e \\u0026 b\\u2028\\u2029"}'
+
+
+def test_the_object_stays_the_same() -> None:
+    content = {"data": GO_ESCAPES, "nested": [{"ü": "\\u003c \" \n \x7f"}]}
+
+    assert json.loads(dump(content)) == content
