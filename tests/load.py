@@ -129,16 +129,19 @@ class Load:
         *,
         pick: Sequence[str | int] = (),
         rate: float = 200,
-        headers: Mapping[str, str] | None = None,
+        kept: float = 0.5,
         timeout: float = TIMEOUT,
     ) -> None:
-        """`pick` is the way to the answer in the JSON of a response; `rate` counts requests per second."""
+        """`pick` is the way to the answer in the JSON of a response; `rate` counts requests per second.
+
+        `kept` is the share of requests over connections that are kept alive.
+        """
         self._task = {
             "url": url,
             "rate": rate,
             "pick": list(pick),
             "timeout": timeout,
-            "headers": dict(headers or {}),
+            "kept": kept,
             "questions": [{"body": q.body, "answers": dict(q.answers)} for q in questions],
         }
         self._counts = Counts()
@@ -287,7 +290,8 @@ class _Client:
     def __init__(self, task: Mapping[str, Any]) -> None:
         where = urlsplit(task["url"])
         self.host, self.port = where.hostname or "", where.port or 80
-        self.rate, self.pick, self.timeout = float(task["rate"]), task["pick"], float(task["timeout"])
+        self.pick, self.timeout = task["pick"], float(task["timeout"])
+        self.kept_rate, self.new_rate = task["rate"] * task["kept"], task["rate"] * (1 - task["kept"])
         self.questions = [(q["body"].encode(), q["answers"]) for q in task["questions"]]
         lines = {
             "Host": where.netloc,
@@ -345,12 +349,12 @@ class _Client:
 
     async def _lane(self, number: int, ended: asyncio.Event) -> None:
         connection = _Connection()
-        async for _ in self._beats(self.rate / 2 / LANES, number / LANES, ended):
+        async for _ in self._beats(self.kept_rate / LANES, number / LANES, ended):
             connection = await self._request(connection)
         connection.close()
 
     async def _newcomers(self, ended: asyncio.Event) -> None:
-        async for _ in self._beats(self.rate / 2, 0, ended):
+        async for _ in self._beats(self.new_rate, 0, ended):
             task = asyncio.create_task(self._newcomer())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -360,6 +364,8 @@ class _Client:
 
     async def _beats(self, rate: float, phase: float, ended: asyncio.Event) -> AsyncIterator[None]:
         """Yields at a steady rate; beats missed by more than a second are left out rather than made up for."""
+        if not rate:
+            return
         at = time.monotonic() + phase / rate
         while not ended.is_set():
             late = time.monotonic() - at

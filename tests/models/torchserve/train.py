@@ -31,16 +31,22 @@ class Network(torch.nn.Module):
 
 
 def train(images: torch.Tensor, truth: torch.Tensor) -> Network:
-    """A network that has seen the images 60 times."""
+    """A network that has seen the images 60 times, by gradient descent with momentum.
+
+    Not by torch.optim: that imports parts of PyTorch which an image for serving does without.
+    """
     torch.manual_seed(7)
     network = Network()
-    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    weights = list(network.parameters())
+    steps = [torch.zeros_like(weight) for weight in weights]
     for _ in range(60):
-        order = torch.randperm(len(images))
-        for batch in order.split(100):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(network(images[batch]), truth[batch]).backward()
-            optimizer.step()
+        for batch in torch.randperm(len(images)).split(50):
+            loss = torch.nn.functional.cross_entropy(network(images[batch]), truth[batch])
+            gradients = torch.autograd.grad(loss, weights)
+            with torch.no_grad():
+                for weight, step, gradient in zip(weights, steps, gradients, strict=True):
+                    step.mul_(0.9).add_(gradient, alpha=-0.02)
+                    weight.add_(step)
     return network.eval()
 
 

@@ -1,0 +1,172 @@
+"""The demo's acts, in their order. Each notes what it measured; the closing table is made of that."""
+
+import time
+from datetime import datetime
+
+from tests import stage as s
+from tests.client import Object, wait
+from tests.demo.show import Show, figures
+from tests.load import Counts
+
+DIGITS, BLUE_GREEN, TORCH = "digits", "digits-bg", "digits-torch"
+ROLLOUT = {"minReadySeconds": 5}
+# What the demo drew and asked: an image that both versions read rightly, and one that only the second does.
+EASY, HARD = 0, -1
+
+
+def clear(show: Show) -> None:
+    """Removes what an earlier demo left, so that every run starts from nothing."""
+    stage = show.stage
+    left = stage.client.list("ModelDeployment", stage.namespace)
+    for obj in left:
+        stage.client.delete("ModelDeployment", stage.namespace, obj["metadata"]["name"])
+    if left:
+        show.terminal.say("Removing what an earlier demo left ...")
+        wait("no pods of an earlier demo", lambda: not stage.client.list("Pod", stage.namespace), 90)
+
+
+def digits(version: str, *, file: str = "", sha256: str = "") -> Object:
+    """The ModelDeployment of the demo: two replicas, a RollingUpdate."""
+    pin = {"model": {"sha256": sha256}} if sha256 else {}
+    return s.onnx(DIGITS, version, file=file, rollout={"strategy": "RollingUpdate", **ROLLOUT}, **pin)
+
+
+def blue_green(version: str) -> Object:
+    """The same, as BlueGreen."""
+    return s.onnx(BLUE_GREEN, version, rollout={"strategy": "BlueGreen", **ROLLOUT})
+
+
+def first(show: Show) -> None:
+    """Version 1 from the model store to a prediction; a TorchServe model beside it."""
+    terminal, stage = show.terminal, show.stage
+    terminal.title("A model from the store, served")
+    terminal.say(
+        "digits-1.yaml names an ONNX file in an S3 store, its sha256, and how many replicas. Podium fetches it into "
+        "each pod, checks it, and starts the runtime. Beside it a PyTorch model on TorchServe, and one that "
+        "will be updated blue/green."
+    )
+    obj = digits("1", sha256=show.digits.sha256("1"))
+    show.apply(obj, "digits-1")
+    terminal.output((show.manifests / "digits-1.yaml").read_text())
+    show.apply(s.torch(TORCH, "1", rollout=ROLLOUT), "digits-torch-1")
+    show.apply(blue_green("1"), "digits-bg-1")
+    _, took = show.follow(DIGITS, "Ready", s.ready)
+    show.held("ONNX model from S3 to Ready", f"{took:.0f} s, 2 replicas")
+    predict(show, DIGITS, EASY, "1")
+    _, more = show.follow(TORCH, "Ready", s.ready)
+    show.held("TorchServe model from S3 to Ready", f"{took + more:.0f} s")
+    said, revision = stage.ask(TORCH, show.digits.images[0], runtime="torchserve")
+    right = str(show.torch.answers["1"][0])
+    show.held("TorchServe predicts", f"{said} (the image shows {show.digits.truth[0]}), says {revision}", said == right)
+    show.follow(BLUE_GREEN, "Ready", s.ready)
+
+
+def predict(show: Show, name: str, number: int, version: str) -> None:
+    """Asks a model about an image, draws both, and checks the answer against what this version is known to answer."""
+    said, revision = show.stage.ask(name, show.digits.images[number])
+    truth = show.digits.truth[number]
+    show.picture(number, f"version {version} reads {said}; it is a {truth}")
+    right = str(show.digits.answers[version][number])
+    show.held(
+        f"A prediction of version {version}", f"{said} (a {truth} was drawn), answered by {revision}", said == right
+    )
+
+
+def load(show: Show) -> None:
+    """Steady load from here to the end."""
+    show.terminal.title("Load")
+    show.terminal.say(
+        "From here on a client asks digits 200 times a second, half of it over new connections, and digits-torch 20 "
+        "times. It never tries again, and counts every error, every answer over 2 s, and every wrong answer."
+    )
+    show.flow(DIGITS, show.stage.load(DIGITS, show.digits.questions()))
+    show.flow(TORCH, show.stage.torch_load(TORCH, show.torch.questions(), rate=20))
+    show.terminal.output(str(show.loads[DIGITS].counts()))
+
+
+def rolling_update(show: Show) -> None:
+    """Version 2 replaces version 1 pod by pod."""
+    show.terminal.title("Version 2: rolling update under load")
+    before = show.loads[DIGITS].counts()
+    show.apply(digits("2", sha256=show.digits.sha256("2")), "digits-2")
+    _, took = show.follow(DIGITS, "version 2 Ready", lambda obj: s.ready(obj) and s.champion(obj) == "2")
+    seen = show.since(DIGITS, before)
+    held = not seen.failed and both_answered(seen)
+    show.held("Rolling update to version 2", f"{took:.0f} s; {figures(seen)}", held)
+    predict(show, DIGITS, HARD, "2")
+
+
+def both_answered(counts: Counts) -> bool:
+    """Whether version 1 and version 2 both answered, each as itself."""
+    return sorted(list(versions) for versions in counts.versions.values()) == [["1"], ["2"]]
+
+
+def switch(show: Show) -> None:
+    """The same as BlueGreen: all at once."""
+    show.terminal.title("The same as BlueGreen: all requests move at once")
+    show.flow(BLUE_GREEN, show.stage.load(BLUE_GREEN, show.digits.questions()))
+    before = show.loads[BLUE_GREEN].counts()
+    show.apply(blue_green("2"), "digits-bg-2")
+    obj, took = show.follow(BLUE_GREEN, "version 2 Ready", lambda obj: s.ready(obj) and s.champion(obj) == "2")
+    seen = show.since(BLUE_GREEN, before)
+    show.ebb(BLUE_GREEN)
+    held = not seen.failed and both_answered(seen)
+    show.held("BlueGreen to version 2", f"{took:.0f} s; {figures(seen)}", held)
+    until = (obj["status"].get("previous") or {}).get("until", "")
+    show.held("The old version stays warm", f"until {until}: one command goes back", bool(until))
+
+
+def wrong_bytes(show: Show) -> None:
+    """A version 3 whose bytes are not those that its sha256 pins."""
+    show.terminal.title("Version 3: its bytes do not match its sha256")
+    wrong = digits("3", file="1", sha256="0" * 64)
+    refused(show, wrong, "3", "Version 3 (wrong sha256) rolled back", "ChecksumMismatch")
+
+
+def crashing(show: Show) -> None:
+    """A version 4 that onnxruntime cannot load."""
+    show.terminal.title("Version 4: it crashes")
+    refused(show, digits("4", file="broken"), "4", "Version 4 (crashes) rolled back", "crash")
+
+
+def refused(show: Show, obj: Object, version: str, what: str, cause: str) -> None:
+    """Applies a bad version; it is rolled back before its deadline, for a stated reason, and nobody notices."""
+    before = show.loads[DIGITS].counts()
+    applied = time.monotonic()
+    show.apply(obj, f"digits-{version}")
+
+    def on_its_way(now: Object) -> bool:
+        return bool((now["status"].get("candidate") or {}).get("version") == version)
+
+    began, _ = show.follow(DIGITS, f"version {version} on its way", on_its_way)
+    deadline = moment(began["status"]["rollout"]["deadline"])
+    rolled, _ = show.follow(DIGITS, "RolledBack", lambda o: o["status"]["phase"] == "RolledBack")
+    took = time.monotonic() - applied
+    seen = show.since(DIGITS, before)
+    status = rolled["status"]
+    left = deadline - moment(status["rollout"]["decision"]["at"])
+    show.terminal.output(f"status.message: {status['message']}")
+    held = left > 0 and cause.lower() in status["message"].lower() and s.champion(rolled) == "2"
+    show.held(what, f"{took:.0f} s, {left:.0f} s before its deadline: {status['rollout']['decision']['rule']}", held)
+    alone = list(seen.revisions) == [status["champion"]["revision"]]
+    show.held("  meanwhile the champion", figures(seen), not seen.failed and alone)
+
+
+def moment(text: str) -> float:
+    """Seconds of an RFC 3339 time."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def look(show: Show) -> None:
+    """What a user sees."""
+    show.terminal.title("What a user sees")
+    torch = show.ebb(TORCH)
+    show.held("TorchServe beside it, all the time", figures(torch), not torch.failed)
+    whole = show.ebb(DIGITS)
+    show.kubectl("get", "mdep")
+    show.kubectl("describe", "mdep", DIGITS)
+    show.kubectl("events", "--for", f"modeldeployment/{DIGITS}")
+    show.held("digits, from the first request to the last", figures(whole), not whole.failed)
+
+
+ACTS = (first, load, rolling_update, switch, wrong_bytes, crashing, look)

@@ -1,0 +1,67 @@
+"""One cluster for the session, in a folder of its own; brought up here and taken down at the end."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.client import Client
+from tests.cluster import images, podium
+from tests.cluster.cache import REPOSITORY
+from tests.cluster.choice import choose
+from tests.e2e.world import AT_ONCE, SCENES, Performance, World
+from tests.stage import put_digits, put_torch_digits
+from tests.watching import Watcher
+
+FOLDER = REPOSITORY / ".cluster-e2e"
+# Modules that take Podium away come after all scenes, and what judges the whole session at the end.
+LAST = ("test_helm", "test_namespaced", "test_whole_session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        module = Path(str(item.path)).stem
+        return LAST.index(module) + 1 if module in LAST else 0
+
+    ours = [item for item in items if Path(str(item.path)).parent == Path(__file__).parent]
+    if len(ours) == len(items):
+        items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """A cluster that never had Podium's kinds; then Podium installed by Helm, models in the store, and the watcher.
+
+    PODIUM_E2E_KEEP=1 leaves it running, and takes the one that runs: for work on a test.
+    """
+    keep = os.environ.get("PODIUM_E2E_KEEP") == "1"
+    cluster = choose(FOLDER)
+    archives = images.build()
+    if not keep:
+        cluster.down()
+    try:
+        cluster.up()
+        cluster.load(archives)
+        client = Client(cluster.kubeconfig_file)
+        before = [crd["metadata"]["name"] for crd in client.list("CustomResourceDefinition")]
+        podium.install_podium(cluster, archives)
+        models = put_digits(cluster), put_torch_digits(cluster, client)
+        with Watcher(client) as watcher:
+            yield World(cluster, client, *models, watcher, before)
+        client.close()
+    finally:
+        if not keep:
+            cluster.down()
+
+
+@pytest.fixture(scope="session")
+def performance(request: pytest.FixtureRequest, world: World) -> Iterator[Performance]:
+    """All scenes that the collected tests ask for, under way."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scene") as pool:
+        performing = Performance(pool)
+        performing.begin(world, [name for name in SCENES if name in wanted])
+        yield performing
+        pool.shutdown(cancel_futures=True)
