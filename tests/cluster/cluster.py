@@ -51,7 +51,7 @@ class Cluster:
     @property
     def processes(self) -> Processes:
         """Its parts, by the names in node.PARTS."""
-        return Processes(self.folder, f"cluster {self.folder}")
+        return Processes(self.folder, f"cluster {self.folder}", outlive=True)
 
     @property
     def store(self) -> Store:

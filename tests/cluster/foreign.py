@@ -108,8 +108,10 @@ class InDocker(Cluster):
         """Brings images to the nodes."""
         for archive in archives:
             with step(f"Loading {archive.image.reference}", "10 s"):
-                run({"kind": ["kind", "load", "image-archive", "--name", self.name, archive.path],
-                     "k3d": ["k3d", "image", "import", "--cluster", self.name, archive.path]}[self.tool])  # fmt: skip
+                if self.tool == "kind":
+                    run(["kind", "load", "image-archive", "--name", self.name, archive.path])
+                else:
+                    run(["k3d", "image", "import", "--cluster", self.name, archive.path])
 
     def status(self) -> list[str]:
         """Where it is."""
@@ -150,7 +152,14 @@ class InDocker(Cluster):
         store = Store.of(self.folder, f"http://{gateway}:{STORE_PORT}")
         (self.folder / "store" / BUCKET).mkdir(parents=True, exist_ok=True)
         credentials = {"ROOT_ACCESS_KEY_ID": store.access_key, "ROOT_SECRET_ACCESS_KEY": store.secret_key}
-        command = [binaries.versitygw(), "--port", f"{gateway}:{STORE_PORT}", "--quiet", "posix", self.folder / "store"]
+        command: list[str | Path] = [
+            binaries.versitygw(),
+            "--port",
+            f"{gateway}:{STORE_PORT}",
+            "--quiet",
+            "posix",
+            self.folder / "store",
+        ]
         self.processes.start("store", command, credentials)
         if not await_true(lambda: self.processes.log("store").exists() and self.processes.alive("store"), 5):
             self.processes.require("store")

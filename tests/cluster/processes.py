@@ -15,11 +15,12 @@ class Processes:
     """Named processes whose ids and logs are kept in `folder`, so that whoever opens the folder again can end them.
 
     Every process gets the variable PODIUM_CLUSTER=`mark`, by which even those are found whose id was not yet
-    written when their starter was killed.
+    written when their starter was killed. With `outlive` they are meant to go on when this process ends.
     """
 
-    def __init__(self, folder: Path, mark: str) -> None:
+    def __init__(self, folder: Path, mark: str, *, outlive: bool = False) -> None:
         self.folder = folder
+        self.outlive = outlive
         self.mark = mark
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         for kind in ("log", "pid"):
@@ -33,13 +34,28 @@ class Processes:
         """Starts a process in a session of its own; what it writes is added to its log."""
         if self.alive(name):
             raise ClusterError(f"{name} runs already, as process {self._identity(name)[0]}")
+        words = [str(word) for word in command]
+        environment = os.environ | {"PODIUM_CLUSTER": self.mark} | dict(env or {})
+        pid = self._orphan(name, words, environment) if self.outlive else self._child(name, words, environment)
+        self._file(name).write_text(f"{pid} {start_time(pid)}")
+
+    def _child(self, name: str, words: list[str], environment: Mapping[str, str]) -> int:
         with self.log(name).open("ab") as log:
             child = subprocess.Popen(
-                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                env=os.environ | {"PODIUM_CLUSTER": self.mark} | dict(env or {}), start_new_session=True,
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=environment,
+                start_new_session=True,
             )  # fmt: skip
         self._children[name] = child
-        self._file(name).write_text(f"{child.pid} {start_time(child.pid)}")
+        return child.pid
+
+    def _orphan(self, name: str, words: list[str], environment: Mapping[str, str]) -> int:
+        # The shell that starts it ends at once: then init is its parent, and not this process.
+        script = 'setsid "$@" < /dev/null >> "$0" 2>&1 & echo $!'
+        started = subprocess.run(
+            ["sh", "-c", script, str(self.log(name)), *words], cwd=self.folder, env=environment, check=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        return int(started.stdout)
 
     def pid(self, name: str) -> int | None:
         """The process's id, while it lives."""
