@@ -12,6 +12,6 @@ def test_characters_that_go_escapes_are_sent_escaped() -> None:
 
 
 def test_the_object_stays_the_same() -> None:
-    content = {"data": GO_ESCAPES, "nested": [{"ü": "\\u003c \" \n \x7f"}]}
+    content = {"data": GO_ESCAPES, "nested": [{"ü": '\\u003c " \n \x7f'}]}
 
     assert json.loads(dump(content)) == content
