@@ -138,25 +138,28 @@ class Client(Side):
 
     def advance(self):
         """Pass on what can be passed on."""
+        head = b""
         try:
-            if self.request is None and not self.begin():
-                return
+            if self.request is None:
+                head = self.begin()
+                if not head:
+                    return
             taken = self.request.take(self.ahead)
         except ValueError as error:
             self.answer(b"400 Bad Request", error=str(error))
             return
-        if taken:
-            self.peer.send(self.ahead[:taken])
+        if head or taken:
+            self.peer.send(head + self.ahead[:taken])
             self.ahead = self.ahead[taken:]
 
     def begin(self):
-        """Read a request's head, if it is there, and pass it on."""
+        """Read a request's head, if it is there; what of it is passed on, empty if nothing is."""
         self.ahead = self.ahead.lstrip(b"\r\n")
         end = self.ahead.find(b"\r\n\r\n")
         if end < 0:
             if len(self.ahead) > LARGEST_HEAD:
                 raise ValueError("the head of the request is too large")
-            return False
+            return b""
         head, rest = self.ahead[: end + 4], self.ahead[end + 4 :]
         line = head[: head.index(b"\r\n")].split(b" ")
         if len(line) != 3 or not line[2].startswith(b"HTTP/1."):
@@ -166,7 +169,7 @@ class Client(Side):
         if line[1] == b"/podium/ready":
             self.last = True
             self.front.loop.create_task(self.front.tell_ready(self))
-            return False
+            return b""
         wishes = b"".join(CONNECTION.findall(head)).lower()
         self.last = b"close" in wishes or (line[2] == b"HTTP/1.0" and b"keep-alive" not in wishes)
         self.front.began()
@@ -174,8 +177,7 @@ class Client(Side):
             self.peer = Upstream(self)
             self.front.loop.create_task(self.peer.connect())
         self.peer.expect()
-        self.peer.send(CONNECTION.sub(b"", head))
-        return True
+        return CONNECTION.sub(b"", head)
 
     def answered(self):
         """The answer is complete: the next request, or the end."""
