@@ -21,6 +21,7 @@ import ssl
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -242,8 +243,9 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     async def _start(self) -> None:
+        self._connector = _Connector(limit=0, ssl=self._ssl)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl),
+            connector=self._connector,
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             read_bufsize=2**21,
@@ -269,8 +271,13 @@ class Proxy:
     async def _end(self) -> None:
         await self._abort(self._open)
         await self._runner.cleanup()
+        # What was still being passed on: the loop is the proxy's own, so all of its tasks are.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._connector.abort()
         await self._session.close()
-        await asyncio.sleep(0.1)  # for what TLS has to say at its end, as aiohttp's documentation asks for
 
     async def _abort(self, transports: set[asyncio.Transport]) -> int:
         count = len(transports)
@@ -369,6 +376,26 @@ class Proxy:
             finally:
                 self._watching.discard(transport)
             return answer
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Can end its connections at once, where closing would wait for the other end's farewell in TLS."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._transports: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+
+    async def _create_connection(self, *arguments: Any) -> Any:
+        protocol = await super()._create_connection(*arguments)
+        self._transports.add(protocol.transport)  # type: ignore[arg-type]
+        return protocol
+
+    async def abort(self) -> None:
+        """End every connection, and return when the sockets are closed."""
+        for transport in list(self._transports):
+            transport.abort()
+        for _ in range(3):  # to the TLS layer, from there to the socket, and back
+            await asyncio.sleep(0)
 
 
 _EXPIRED = json.dumps(

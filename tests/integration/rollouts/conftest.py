@@ -17,6 +17,7 @@ from tests.integration.operator import Operator
 from tests.integration.rollouts.api import Api
 from tests.integration.rollouts.invariants import violations
 from tests.integration.rollouts.kubelet import Kubelet
+from tests.integration.rollouts.nursery import Nursery
 from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
 from tests.integration.rollouts.world import World
 
@@ -105,6 +106,13 @@ def _roles() -> list[dict[str, Any]]:
     }
     kind = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"}
     return [*({**kind, "metadata": {"name": name}, "rules": rules} for name, rules in made.items()), binding]
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where operators are forked that start in no time."""
+    with Nursery() as nursery:
+        yield nursery
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -18,13 +18,9 @@ MODEL: Final = "fraud"
 USER: Final = "podium"
 SHORT: Final[dict[str, Any]] = {
     "crash_grace": 0.5,
-    "champion_down": 2,
+    "champion_down": 5,
     "environment_window": 300,
     "status_interval": 0.1,
-    "lease_duration": 3,
-    "lease_write_deadline": 2,
-    "lease_renew_interval": 0.5,
-    "lease_poll_interval": 0.2,
 }
 """Settings of every operator: what lasts half a minute in production lasts half a second here."""
 
@@ -197,9 +193,16 @@ class Stage:
 
     # Waiting.
 
-    async def until(self, condition: Callable[[], object], what: str, *, seconds: float = PATIENCE) -> None:
+    async def until(
+        self,
+        condition: Callable[[], object],
+        what: str,
+        *,
+        seconds: float = PATIENCE,
+        explain: Callable[[], str] | None = None,
+    ) -> None:
         """Wait for a condition; see World.until."""
-        await self.world.until(self.namespace, condition, what, seconds=seconds, explain=self.explain)
+        await self.world.until(self.namespace, condition, what, seconds=seconds, explain=explain or self.explain)
 
     async def stays(self, condition: Callable[[], object], what: str, *, seconds: float = 1.0) -> None:
         """See World.stays."""

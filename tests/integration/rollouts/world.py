@@ -21,7 +21,7 @@ WATCHED: Final = (
     "Pod",
     "ReplicaSet",
 )
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 """Seconds that a condition may take: plenty on a busy machine. What is awaited normally comes within one or two."""
 
 

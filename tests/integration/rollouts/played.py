@@ -1,0 +1,121 @@
+"""Runs of scenarios by the dozen: operators from the nursery, each behind a proxy of its own, eight at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from tests.integration.proxy import Proxy
+from tests.integration.rollouts.api import Object
+from tests.integration.rollouts.dump import differences, dump
+from tests.integration.rollouts.invariants import violations
+from tests.integration.rollouts.nursery import Nursery, Nursling
+from tests.integration.rollouts.scenarios import Scenario, run
+from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
+
+AT_ONCE: Final = 8
+ENOUGH: Final = 3
+
+
+class Played:
+    """A stage whose operator speaks through a proxy; a context manager that ends both."""
+
+    def __init__(self, cluster: Cluster, nursery: Nursery, name: str, **settings: Any) -> None:
+        self._cluster = cluster
+        self._nursery = nursery
+        self._name = name
+        self._settings = SHORT | settings
+        self.proxy = Proxy(cluster.plane.kubeconfig(USER))
+
+    async def __aenter__(self) -> "Played":
+        namespace = await self._cluster.namespace(self._name)
+        folder = self._cluster.folder / namespace
+        await asyncio.to_thread(self.proxy.__enter__)
+        self.operator = Nursling(
+            self._nursery,
+            folder,
+            self.proxy.kubeconfig(folder),
+            watch_namespaces=namespace,
+            lease_namespace=namespace,
+            **self._settings,
+        )
+        self.operator.start()
+        self.stage = Stage(self._cluster, namespace, self.operator, self.proxy)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.operator.kill()
+        await asyncio.to_thread(self.proxy.__exit__, None, None, None)
+
+    @property
+    def writes(self) -> int:
+        """How many writes were answered so far, those of the Lease and of Events aside."""
+        return len(self.proxy.answered())
+
+    async def kill_when_cut(self) -> None:
+        """Once the proxy has cut the operator off: kill it, and start it again with a way to the API server."""
+        loop, cut = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(cut.set)
+
+        self.proxy.on_cut = tell
+        await cut.wait()
+        self.operator.kill()
+        self.proxy.mend()
+        self.operator.start()
+
+    async def until_same(self, expected: Object) -> None:
+        """Wait until the state is that of an undisturbed run."""
+        await self.stage.until(
+            lambda: dump(self.stage) == expected,
+            "the end of an undisturbed run",
+            explain=lambda: "\n".join([*differences(expected, dump(self.stage)), self.stage.explain()]),
+        )
+
+    async def broken(self) -> list[str]:
+        """Rules that were broken at some moment."""
+        await self._cluster.world.caught_up(self.stage.namespace)
+        return violations(self._cluster.world.history[self.stage.namespace])
+
+
+async def undisturbed(cluster: Cluster, nursery: Nursery, scenario: Scenario) -> tuple[int, Object]:
+    """How many writes the scenario takes after its preparation, and what it leaves behind."""
+    async with Played(cluster, nursery, f"plain-{scenario.name}") as played:
+        before = 0
+
+        async def count() -> None:
+            nonlocal before
+            before = played.writes
+
+        await run(scenario, played.stage, count)
+        broken = await played.broken()
+        assert not broken, "\n".join(broken)
+        return played.writes - before, dump(played.stage)
+
+
+class Slots:
+    """So many runs at once, and none any more once several have failed: the rest would take its time-outs to say so."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._failed = 0
+
+    async def take(self, what: str, play: Callable[[], Awaitable[object]]) -> str:
+        """Play; answers what was wrong, nothing if all was well."""
+        async with self._free:
+            if self._failed >= ENOUGH:
+                return ""
+            try:
+                await play()
+            except AssertionError as error:
+                self._failed += 1
+                return f"{what}: {error}"
+            return ""
+
+
+async def all_well(plays: dict[str, Callable[[], Awaitable[object]]]) -> None:
+    """Play them all, eight at once; AssertionError says which went wrong and how."""
+    slots = Slots()
+    found = await asyncio.gather(*(slots.take(what, play) for what, play in plays.items()))
+    wrong = [one for one in found if one]
+    assert not wrong, "\n\n".join(wrong)
