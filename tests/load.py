@@ -145,6 +145,7 @@ class Load:
             "questions": [{"body": q.body, "answers": dict(q.answers)} for q in questions],
         }
         self._counts = Counts()
+        self._ended = False
         self._news = threading.Condition()
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -178,7 +179,8 @@ class Load:
         """Waits for `count` further right answers: the load flows. Raises TimeoutError with what came instead."""
         goal = self.counts().answered + count
         with self._news:
-            if not self._news.wait_for(lambda: self._counts.answered >= goal, seconds):
+            done = self._news.wait_for(lambda: self._ended or self._counts.answered >= goal, seconds)
+            if not done or self._counts.answered < goal:
                 raise TimeoutError(f"not {count} right answers within {seconds:g} s: {self._counts}")
             return self._counts
 
@@ -209,6 +211,9 @@ class Load:
             with self._news:
                 self._counts = Counts(**raw)
                 self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
 
 
 class _Failure(Exception):
@@ -297,7 +302,6 @@ class _Client:
             "Host": where.netloc,
             "Content-Type": "application/json",
             "User-Agent": "podium-load",
-            **task["headers"],
         }
         method = "POST" if any(body for body, _ in self.questions) else "GET"
         head = f"{method} {where.path or '/'} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items())

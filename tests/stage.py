@@ -1,4 +1,4 @@
-"""What the demo and the e2e tests stand on: a cluster with Podium, models in its store, words for what is done there."""
+"""What the demo and the e2e tests stand on: a cluster with Podium, models in its store, and words for using them."""
 
 import json
 import urllib.request
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.client import Client, Object, condition, wait
-from tests.cluster import images, podium
+from tests.cluster import podium
 from tests.cluster.choice import choose
 from tests.cluster.cluster import Cluster
 from tests.cluster.store import BUCKET
@@ -26,7 +26,7 @@ SLOW_START = 180
 def start(folder: Path) -> Cluster:
     """The cluster of `folder`, running, with Podium as it is in the tree."""
     cluster = choose(folder)
-    archives = images.build()
+    archives = cluster.build_images()
     cluster.up()
     cluster.load(archives)
     podium.install_podium(cluster, archives)

@@ -61,7 +61,7 @@ def play(show: Show) -> int:
         requests.RequestException,
         OSError,
     ) as error:
-        show.held("The demo itself", f"ended early: {error}", False)
+        show.held("The demo itself", f"ended early: {str(error)[:600]}", False)
         why(show)
     finally:
         for name in list(show.loads):

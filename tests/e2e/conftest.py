@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.client import Client
-from tests.cluster import images, podium
+from tests.cluster import podium
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.choice import choose
 from tests.e2e.world import AT_ONCE, SCENES, Performance, World
@@ -17,7 +17,7 @@ from tests.watching import Watcher
 
 FOLDER = REPOSITORY / ".cluster-e2e"
 # Modules that take Podium away come after all scenes, and what judges the whole session at the end.
-LAST = ("test_helm", "test_namespaced", "test_whole_session")
+LAST = ("test_failover", "test_helm", "test_plain_yaml", "test_namespaced", "test_zz_rbac", "test_whole_session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +38,7 @@ def world() -> Iterator[World]:
     """
     keep = os.environ.get("PODIUM_E2E_KEEP") == "1"
     cluster = choose(FOLDER)
-    archives = images.build()
+    archives = cluster.build_images()
     if not keep:
         cluster.down()
     try:
