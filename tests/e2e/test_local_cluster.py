@@ -153,7 +153,7 @@ def fetched(cluster: Cluster, key: str) -> bytes:
     return bytes(client.get(key).bytes())
 
 
-@pytest.mark.parametrize("part", ["etcd", "kube-apiserver", "kubelet", "store"])
+@pytest.mark.parametrize("part", ["etcd", "kubelet"])
 def test_a_start_that_was_killed_half_way_is_cleaned_by_the_next(folder: Path, part: str) -> None:
     command = [sys.executable, "-m", "tests.cluster", "up", "--bare", f"--folder={folder}"]
     start = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
