@@ -1,6 +1,7 @@
 """s3:// against a real S3 server (versitygw), and against scripted answers that no such server gives on demand."""
 
 import hashlib
+import http.server
 import os
 import socket
 import subprocess
@@ -185,6 +186,29 @@ def test_an_object_that_breaks_off_is_a_passing_failure(tmp_path: Path) -> None:
     with web(reply(200, b"model", announced=9, **dated)) as server:
         result = fetch_s3(tmp_path, "s3://models/fraud/7", server.url)
     assert (result.code, result.message["reason"]) == (75, "Incomplete")
+
+
+def test_objects_that_only_mark_a_folder_are_no_files(tmp_path: Path) -> None:
+    dated = {"Last_Modified": "Sun, 22 Nov 2026 20:59:22 GMT", "ETag": '"x"'}
+    listed = "".join(
+        f"<Contents><Key>fraud/7/{key}</Key><LastModified>2026-11-22T20:59:22.000Z</LastModified>"
+        f'<ETag>"x"</ETag><Size>{size}</Size></Contents>'
+        for key, size in {"": 0, "deep/": 0, "deep/model.onnx": 5}.items()
+    )
+    listing = f"<?xml version='1.0'?><ListBucketResult><IsTruncated>false</IsTruncated>{listed}</ListBucketResult>"
+
+    def script(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if "list-type" in handler.path:
+            reply(200, listing.encode())(handler)
+        elif handler.path == "/models/fraud/7/deep/model.onnx":
+            reply(200, b"model", **dated)(handler)
+        else:
+            reply(404)(handler)
+
+    with web(script) as server:
+        result = fetch_s3(tmp_path, "s3://models/fraud/7", server.url)
+    assert (result.code, result.message["files"]) == (0, 1), result.output
+    assert (tmp_path / "models" / "model" / "deep" / "model.onnx").read_bytes() == b"model"
 
 
 def test_a_store_with_an_authority_of_its_own_is_trusted_by_ca_crt(tmp_path: Path) -> None:

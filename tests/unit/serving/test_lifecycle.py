@@ -172,6 +172,16 @@ def test_a_long_run_does_not_hold_up_health_checks(slow_model: Path) -> None:
         assert isinstance(request.answer, Answer)
 
 
+def test_a_client_that_half_closes_while_the_model_runs_gets_its_answer(slow_model: Path) -> None:
+    with serving(slow_model) as server:
+        body = work(times_for(server, 0.3))
+        head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(head + body)
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+
+
 def failing(path: Path, **variables: object) -> tuple[int, dict[str, Any]]:
     server = Server(path, **variables)
     try:

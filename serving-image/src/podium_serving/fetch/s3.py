@@ -58,11 +58,13 @@ def _folder(config: Config, store: S3Store, prefix: str) -> Listing:
     def collect() -> list[Any]:
         return [meta for batch in obstore.list(store, prefix) for meta in batch]
 
+    found = _call(config, collect)
+    # Tools mark a folder by an empty object of its name; the client hands it over without the slash at its end.
+    folders = {parent for meta in found for parent in _parents(meta["path"])}
     entries = []
-    for meta in _call(config, collect):
+    for meta in found:
         key = meta["path"]
-        # What tools make to show a folder.
-        if key.endswith("/") or key == prefix.rstrip("/"):
+        if meta["size"] == 0 and (key in folders or key == prefix.rstrip("/")):
             continue
         relative = check_path(key.removeprefix(prefix), config.shown_uri)
         entries.append(_entry(config, store, key, relative, meta["size"]))
@@ -73,6 +75,12 @@ def _folder(config: Config, store: S3Store, prefix: str) -> Listing:
             "put the model there or correct spec.model.uri",
         )
     return Listing(True, tuple(entries))
+
+
+def _parents(key: str) -> Iterator[str]:
+    while "/" in key:
+        key = key.rsplit("/", 1)[0]
+        yield key
 
 
 def _entry(config: Config, store: S3Store, key: str, relative: str, size: int) -> Entry:
