@@ -46,7 +46,7 @@ def _settling(situation: Situation, champion: RevisionState, now: datetime) -> S
     for loser in situation.losers:
         if loser is situation.warm and _still_warm(situation, now):
             targets[loser.name] = Target(loser.replicas)
-        elif loser.outcome is Outcome.PROMOTED or loser.workload is None:
+        elif loser.outcome is Outcome.PROMOTED or loser.workload is None or situation.size == 0:
             removals.add(loser.name)
         else:
             strategy = STRATEGIES[loser.record.strategy]
@@ -70,9 +70,11 @@ def _steady(situation: Situation, champion: RevisionState, now: datetime) -> Tar
     autoscaling = situation.spec.autoscaling
     if autoscaling is None:
         return Target(situation.spec.replicas)
-    if champion.workload is None:
-        # Its Deployment was lost: it comes back at the initial size first, and is handed to the HPA then.
-        return Target(min(max(situation.spec.replicas, autoscaling.min_replicas), autoscaling.max_replicas))
+    if champion.replicas == 0:
+        # Its Deployment was lost, or scaled to zero before: it gets its initial size first, and the HPA then.
+        return Target(situation.initial_size)
+    if not champion.has_hpa and champion.workload and not champion.workload.settled:
+        return Target(champion.replicas)
     switched = champion.record.strategy == "BlueGreen" and champion.rule in SWITCHES
     if switched and not champion.has_hpa and not situation.traffic_moved:
         return Target(champion.replicas)  # an HPA that sees no load yet would take away what is about to be needed

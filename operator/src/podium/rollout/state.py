@@ -194,8 +194,13 @@ class Situation:
         """T for a rollout that starts now: spec.replicas, or with autoscaling the champion's live replicas."""
         if self.spec.autoscaling is None:
             return self.spec.replicas
-        if self.champion and self.champion.workload:
-            return self.champion.workload.spec
+        return (self.champion.replicas if self.champion else 0) or self.initial_size
+
+    @property
+    def initial_size(self) -> int:
+        """Pods before any HPA decides: an HPA does nothing for a Deployment of 0 pods."""
+        if self.spec.autoscaling is None:
+            return self.spec.replicas
         return min(max(self.spec.replicas, self.spec.autoscaling.min_replicas), self.spec.autoscaling.max_replicas)
 
     @property
