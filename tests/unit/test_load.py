@@ -1,0 +1,164 @@
+"""The load client counts what is lost: a server that misbehaves in one way, and the failure that has to be seen."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.cluster.controlplane import free_ports
+from tests.load import Counts, Load, Question
+
+Behaviour = Callable[[int, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+RIGHT = {"1": "7", "2": "8"}
+
+
+def reply(digit: int, *, status: str = "200 OK", revision: str = "digits-a") -> bytes:
+    body = json.dumps({"digit": digit}).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nx-podium-revision: {revision}\r\n\r\n"
+    return head.encode() + body
+
+
+@contextmanager
+def serving(behave: Behaviour) -> Iterator[str]:
+    """A server that lets `behave` answer the n-th request; yields its URL."""
+    (port,), number = free_ports(1), iter(range(10**6))
+    began, ended = threading.Event(), asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                length = 0
+                while line.strip():
+                    name, _, value = line.lower().partition(b":")
+                    length = int(value) if name == b"content-length" else length
+                    line = await reader.readline()
+                await reader.readexactly(length)
+                await behave(next(number), writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def serve() -> None:
+        server = await asyncio.start_server(connected, "127.0.0.1", port)
+        loops.append(asyncio.get_running_loop())
+        began.set()
+        await ended.wait()
+        server.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert began.wait(10)
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        loops[0].call_soon_threadsafe(ended.set)
+        thread.join()
+
+
+def seen(behave: Behaviour, *, timeout: float = 2.0) -> Counts:
+    """What the client counts against a server that answers 30 requests rightly first."""
+
+    async def after_thirty(number: int, writer: asyncio.StreamWriter) -> None:
+        if number < 30:
+            writer.write(reply(7))
+        else:
+            await behave(number, writer)
+
+    question = Question("{}", RIGHT)
+    with serving(after_thirty) as url, Load(url, [question], pick=("digit",), rate=100, timeout=timeout) as load:
+        load.await_answers(40, seconds=10)
+        return load.close()
+
+
+def every_tenth(bad: Behaviour) -> Behaviour:
+    async def behave(number: int, writer: asyncio.StreamWriter) -> None:
+        if number % 10:
+            writer.write(reply(7))
+        else:
+            await bad(number, writer)
+
+    return behave
+
+
+async def right(number: int, writer: asyncio.StreamWriter) -> None:
+    writer.write(reply(7))
+
+
+async def reset(number: int, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+async def half(number: int, writer: asyncio.StreamWriter) -> None:
+    writer.write(reply(7)[:-3])
+    writer.close()
+
+
+async def unavailable(number: int, writer: asyncio.StreamWriter) -> None:
+    writer.write(reply(7, status="503 Service Unavailable"))
+
+
+async def wrong(number: int, writer: asyncio.StreamWriter) -> None:
+    writer.write(reply(9))
+
+
+async def another_version(number: int, writer: asyncio.StreamWriter) -> None:
+    writer.write(reply(8))
+
+
+async def nameless(number: int, writer: asyncio.StreamWriter) -> None:
+    writer.write(reply(7, revision=""))
+
+
+async def never(number: int, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
+
+
+def test_right_answers_are_no_failures_and_tell_which_version_a_revision_is() -> None:
+    counts = seen(right)
+
+    assert counts.failed == 0
+    assert counts.versions == {"digits-a": ["1"]}
+    assert counts.sent == counts.answered == counts.revisions["digits-a"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind"),
+    [
+        (reset, "reset"),
+        (half, "reset"),
+        (unavailable, "status 503"),
+        (wrong, "wrong"),
+        (another_version, "wrong"),
+        (nameless, "nameless"),
+    ],
+)
+def test_a_failure_is_counted_by_its_kind(bad: Behaviour, kind: str) -> None:
+    counts = seen(every_tenth(bad))
+
+    assert set(counts.failures) == {kind}
+    assert counts.sent == counts.answered + counts.failed
+
+
+def test_an_answer_that_takes_too_long_is_a_failure() -> None:
+    counts = seen(every_tenth(never), timeout=0.5)
+
+    assert set(counts.failures) == {"late"}
+
+
+def test_a_server_that_is_gone_is_a_failure() -> None:
+    with serving(right) as url:
+        load = Load(url, [Question("{}", RIGHT)], pick=("digit",), rate=100)
+        load.__enter__()
+        load.await_answers(20)
+    before = load.counts().failed
+    while load.counts().failed < before + 10:
+        assert load.counts().seconds < 20
+    counts = load.close()
+
+    assert "connect" in counts.failures
