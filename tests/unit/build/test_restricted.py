@@ -12,7 +12,7 @@ from tests.unit.build.examples import builtin, pod, runtime, spec
 from tests.unit.build.restricted import violations
 
 TEXT = st.text("abcz09", min_size=1, max_size=8)
-KINDS = st.sampled_from(
+KINDS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {"configMap": {"name": "c"}},
         {"secret": {"secretName": "s"}},
