@@ -1,14 +1,18 @@
 """The operator itself: what others change is put back, and when its leader dies the other takes over."""
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
+
 from tests import stage as s
 from tests.client import Object, wait
 from tests.cluster.podium import NAMESPACE
+from tests.e2e import ground
 from tests.e2e.test_rollouts import QUICK, Update, both_versions_answered
-from tests.e2e.world import World, scene
+from tests.e2e.world import Performance, World, scene
 
 PUT_BACK = 5
 """Seconds within which what somebody else changed is put back."""
@@ -70,9 +74,13 @@ class Takeover:
     update: Update
 
 
-@scene
-def leader_killed(world: World) -> Takeover:
-    """Kills the leader's process (SIGKILL) when a candidate has just come up, and deletes its pod."""
+@pytest.fixture(scope="session")
+def leader_killed(world: World, performance: Performance) -> Takeover:
+    """Kills the leader's process (SIGKILL) when a candidate has just come up, and deletes its pod.
+
+    After all scenes: what is to be told or put back within seconds has to have its leader.
+    """
+    performance.finish()
     stage = world.stage("e2e-leader")
     stage.apply(s.onnx("digits", "1", rollout=QUICK))
     stage.until_ready("digits", "1")
@@ -103,8 +111,7 @@ def kill(world: World, identity: str) -> None:
         for pod in world.client.list("Pod", NAMESPACE)
         if identity.startswith(pod["metadata"]["name"])
     ]
-    container = world.client.get("Pod", NAMESPACE, pod)["status"]["containerStatuses"][0]["containerID"]
-    world.cluster.ctr("tasks", "kill", "--signal", "SIGKILL", container.removeprefix("containerd://"))
+    ground.kill(pod, signal.SIGKILL)
     world.client.delete("Pod", NAMESPACE, pod, grace=0)
 
 
