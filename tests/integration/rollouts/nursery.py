@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -122,6 +123,8 @@ def serve() -> None:
             try:
                 _become(order, parent)
                 code = main(order["arguments"])
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         print(child, flush=True)

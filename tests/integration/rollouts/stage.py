@@ -1,6 +1,5 @@
 """One namespace with one operator and one ModelDeployment: where a scenario is played."""
 
-import asyncio
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any, Final
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.operator import Operator
 from tests.integration.proxy import Proxy
-from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Api, Object, Refusal
+from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Api, Object
 from tests.integration.rollouts.kubelet import Kubelet
 from tests.integration.rollouts.world import PATIENCE, World
 
@@ -231,25 +230,6 @@ class Stage:
         selectors = {one["metadata"]["name"]: one["spec"].get("selector") for one in self.all("Service")}
         lines.append(f"services: {selectors}; endpoints {sorted(self.endpoints())}")
         return "\n".join([*lines, self.operator.tail(20)])
-
-
-async def away(api: Api, kind: str, namespace: str | None, name: str) -> bool:
-    """Whether the API server knows no such object."""
-    return await api.get(kind, namespace, name) is None
-
-
-async def in_thread(work: Callable[[], Any]) -> Any:
-    """Waiting that is not asynchronous, beside the loop."""
-    return await asyncio.to_thread(work)
-
-
-async def succeeds(work: Callable[[], Any]) -> bool:
-    """Whether a call to the API server is not refused."""
-    try:
-        await work()
-    except Refusal:
-        return False
-    return True
 
 
 def _counts(found: Object) -> str:

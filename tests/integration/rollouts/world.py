@@ -11,6 +11,7 @@ from typing import Final
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Api, Object, Refusal
 
 WATCHED: Final = (
+    "Namespace",
     MODEL_DEPLOYMENT,
     "ControllerRevision",
     "Deployment",
@@ -115,7 +116,7 @@ class World:
 
     async def caught_up(self, namespace: str) -> None:
         """Return once the watches have told all that the API server held of a namespace when this was called."""
-        for kind in WATCHED:
+        for kind in WATCHED[1:]:
             items, _ = await self.api.list(kind, namespace)
             there = {item["metadata"]["name"]: int(item["metadata"]["resourceVersion"]) for item in items}
             await self.until(
