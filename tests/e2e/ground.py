@@ -1,4 +1,4 @@
-"""Words for tests of what Podium stands on: Helm releases, the audit log, the operator's pods, a model that needs nothing."""
+"""Words for tests of what Podium stands on: Helm, the audit log, operator pods, a model that needs nothing."""
 
 import json
 import os
@@ -19,6 +19,8 @@ from tests.stage import Stage
 
 EXAMPLES = REPOSITORY / "examples"
 OPERATOR_PODS = "app.kubernetes.io/name=podium"
+TEAM, TEAM_PODIUM, OTHERS = "e2e-team", "e2e-team-podium", "e2e-others"
+"""A namespace with a Podium of its own, where that runs, and a namespace that it has nothing to do with."""
 
 
 def example(name: str) -> list[Object]:
@@ -124,7 +126,7 @@ def account(namespace: str = podium.NAMESPACE) -> str:
 
 def done(event: Object) -> bool:
     """Whether the request was granted and carried out."""
-    return event["stage"] == "ResponseComplete" and event.get("responseStatus", {}).get("code", 500) < 300
+    return bool(event["stage"] == "ResponseComplete" and event.get("responseStatus", {}).get("code", 500) < 300)
 
 
 def kill(pod: str, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""Two replicas of the operator: the other one takes over when the leader is killed, and at once when it is stopped."""
+"""A leader that is stopped in good order gives the Lease up, and the other replica takes it at once."""
 
 import signal
 import time
@@ -44,25 +44,6 @@ def takeover(world: World, number: signal.Signals, within: float) -> tuple[float
 
     (first, *_) = ground.audited(world.cluster, claim)
     return ground.answered(first) - moment, old, new
-
-
-def test_a_killed_leader_is_followed_within_fifteen_seconds_and_work_goes_on(
-    world: World, performance: Performance
-) -> None:
-    performance.finish()
-    stage = world.stage("e2e-failover")
-    ground.plain_runtime(stage)
-    stage.apply(ground.plain("one"))
-    stage.until_ready("plain")
-
-    took, old, new = takeover(world, signal.SIGKILL, 15)
-    stage.apply(ground.plain("two"))
-    obj = stage.until_ready("plain", seconds=60)
-
-    assert took < 15
-    assert new != old
-    assert len(obj["status"]["history"]) == 2
-    stage.client.delete("ModelDeployment", stage.namespace, "plain")
 
 
 def test_a_stopped_leader_is_followed_within_two_seconds(world: World, performance: Performance) -> None:
