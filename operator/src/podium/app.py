@@ -67,8 +67,7 @@ async def run(settings: Settings, make_reconciler: MakeReconciler) -> None:
     transport = Transport(connection, observer=metrics)
     lease = Lease(transport, settings)
     lease.on_lost = queue.pause
-    write_timeout = settings.lease_duration - settings.lease_write_deadline
-    client = AioClient(transport, fence=lease.fence, write_timeout=write_timeout)
+    client = AioClient(transport, fence=lease.fence, write_timeout=lease.left)
     recorder = Recorder(client, settings.identity)
 
     # From events to passes.

@@ -60,15 +60,18 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+_NOISE: Final = ("request_cancel_callback", "async_generator object infinite_watch")
+
+
 class _KopfNoise(logging.Filter):
     """kopf reports every attempt of every watch while the API server is away; the Lease and the cache say it once.
 
-    When it ends, a callback of its streams fails an assertion, to no effect (1.45.2).
+    When it ends, its streams complain about the way they are closed, to no effect (1.45.2).
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = str(record.msg)
-        return not message.startswith("Request attempt") and "request_cancel_callback" not in message
+        return not message.startswith("Request attempt") and not any(noise in message for noise in _NOISE)
 
 
 def log_to_stderr(level: str) -> None:

@@ -17,15 +17,8 @@ class Rig:
 
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path, proxy: Proxy, **settings: Any) -> None:
         self.plane, self.namespace, self.proxy = plane, namespace, proxy
-        given: dict[str, Any] = {"watch_namespaces": namespace} | settings
-        self.operator = Operator(
-            folder,
-            proxy.kubeconfig(folder),
-            identity=f"op-{namespace}",
-            module=STUB,
-            lease_namespace=namespace,
-            **given,
-        )
+        given: dict[str, Any] = {"watch_namespaces": namespace, "lease_namespace": namespace, "module": STUB} | settings
+        self.operator = Operator(folder, proxy.kubeconfig(folder), identity=f"op-{namespace}", **given)
 
     def apply(self, name: str, *, replicas: int = 1, labels: dict[str, str] | None = None) -> None:
         """Apply a ModelDeployment as a person would."""

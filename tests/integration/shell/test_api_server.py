@@ -241,3 +241,19 @@ def test_the_metrics_bear_the_names_of_controller_runtime_and_its_work_queue(rig
     assert operator.metric("workqueue_work_duration_seconds_count") >= 1
     assert operator.metric("rest_client_requests_total", code="200", method="list") >= 9
     assert operator.metric("leader_election_master_status") == 1
+
+
+def test_a_kopf_without_the_seam_of_the_short_cut_brings_the_same_events(
+    plane: ControlPlane, namespace: str, tmp_path: Path, proxy: Proxy
+) -> None:
+    apply(plane, namespace, "m")
+    rig = Rig(plane, namespace, tmp_path, proxy, module="tests.integration.shell.without_short_cut")
+    with rig.operator:
+        rig.await_message("m", "replicas 1, pods 0")
+
+        rig.apply("m", replicas=2)
+        pod(plane, namespace, "p", "m")
+
+        rig.await_message("m", "replicas 2, pods 1")
+        plane.kubectl("delete", "mdep", "m", "-n", namespace)
+        rig.operator.await_log(f"{namespace}/m is gone")

@@ -40,7 +40,7 @@ async def test_an_apply_is_forced_bounded_and_signed(client: AioClient, server: 
 
     asked = server.asked[0]
     assert (asked.method, asked.path) == ("PATCH", "/api/v1/namespaces/ns/pods/p")
-    assert asked.query == {"fieldManager": "podium-handover", "force": "true", "timeout": "4s"}
+    assert asked.query == {"fieldManager": "podium-handover", "force": "true", "timeout": "4000ms"}
     assert asked.headers["Content-Type"] == "application/apply-patch+yaml"
     assert asked.headers["User-Agent"] == "podium/test (me)"
     assert asked.body == POD

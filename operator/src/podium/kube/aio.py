@@ -46,14 +46,16 @@ class _FencedBody(aiohttp.BytesPayload):
 class AioClient:
     """The implementation of KubeClient.
 
-    `fence` raises NotLeader when nothing may be written. `write_timeout` (seconds) bounds how late a write that
-    passed the fence can still take effect: the API server is told to give up on it after that time.
+    `fence` raises NotLeader when nothing may be written. `write_timeout` (seconds, asked before each write) bounds
+    how late a write that passed the fence can still take effect: the API server is told to give up on it by then.
     """
 
-    def __init__(self, transport: Transport, *, fence: Callable[[], None], write_timeout: float) -> None:
+    def __init__(
+        self, transport: Transport, *, fence: Callable[[], None], write_timeout: Callable[[], float] | float
+    ) -> None:
         self._transport = transport
         self._fence = fence
-        self._write_timeout = write_timeout
+        self._write_timeout = write_timeout if callable(write_timeout) else lambda: write_timeout
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """See KubeClient."""
@@ -192,8 +194,9 @@ class AioClient:
         await self._transport.pause()
         self._fence()
         body = _FencedBody(dump(content), content_type, self._fence)
-        query["timeout"] = f"{max(1, round(self._write_timeout))}s"
-        within = self._write_timeout + 2  # the API server's own answer about its time-out says more than ours
+        seconds = self._write_timeout()
+        query["timeout"] = f"{max(1, int(seconds * 1000))}ms"
+        within = seconds + 2  # the API server's own answer about its time-out says more than ours
         try:
             return await self._transport.request(
                 method, path, within=within, verb=verb, kind=resource.plural, query=query, body=body

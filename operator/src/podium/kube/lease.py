@@ -1,8 +1,8 @@
 """Which replica may write: a coordination.k8s.io Lease, and the fence in front of every write.
 
 Time line of one renewal sent at t: the holder lets no write through after t + `lease_write_deadline` (8 s), tells
-the API server to give up on a write after the rest of the term (4 s), and nobody else takes the Lease before it has
-seen it unchanged for `lease_duration` (12 s). Only durations on each replica's own clock count: clocks need not agree.
+the API server to give up on a write at t + `lease_duration` (12 s), and nobody else takes the Lease before it has
+seen it unchanged for `lease_duration`. Only durations on each replica's own clock count: clocks need not agree.
 """
 
 import asyncio
@@ -73,6 +73,11 @@ class Lease:
         pinned = _term.get()
         if pinned is not None and pinned != self.term:
             raise NotLeader(f"the Lease was lost and taken again since this pass began (term {pinned} of {self.term})")
+
+    def left(self) -> float:
+        """Seconds until somebody else may hold the Lease: what is written now must take effect within them, or not."""
+        margin = self._settings.lease_duration - self._settings.lease_write_deadline
+        return max(0.0, self._deadline + margin - self._clock())
 
     @contextmanager
     def pinned(self) -> Iterator[None]:

@@ -30,11 +30,15 @@ class Feed:
         else:
             news = self._cache.put(resource, obj)
             if event is None:
-                self._relisted(resource)
+                self.listed(resource)
         if news:
             self._wake(resource, obj)
             if before is not None and model_of(before) != model_of(obj):
                 self._wake(resource, before)
+
+    def listed(self, resource: Resource) -> None:
+        """A kind has been listed, from the beginning or anew."""
+        self._relisted(resource)
 
     def _wake(self, resource: Resource, obj: Object) -> None:
         meta = obj["metadata"]

@@ -85,6 +85,7 @@ class Shell:
         """Run kopf until it fails or `stop` is set; raises what it failed with."""
         ours = asyncio.all_tasks()
         login = handlers.Login(self._connection)
+        handlers.short_cut(self._feed)
         tasks = await kopf.spawn_tasks(
             registry=handlers.registry(self._feed, login),
             settings=handlers.settings_for(self._settings),
