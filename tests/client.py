@@ -61,6 +61,7 @@ class Client:
         self._ca = self._data(cluster, "certificate-authority")
         self._pair = self._data(user, "client-certificate"), self._data(user, "client-key")
         self._local = threading.local()
+        self._sessions: list[requests.Session] = []
 
     def _data(self, part: Mapping[str, str], name: str) -> str:
         if name in part:
@@ -75,6 +76,7 @@ class Client:
         session = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
+            self._sessions.append(session)
             session.trust_env = False
             session.verify, session.cert = self._ca, self._pair
         response: requests.Response = session.request(method, self.url + path, **{"timeout": 30} | more)
@@ -153,7 +155,9 @@ class Client:
                     yield json.loads(line)
 
     def close(self) -> None:
-        """Removes the key from the disk."""
+        """Ends its connections and removes the key from the disk."""
+        for session in self._sessions:
+            session.close()
         self._files.cleanup()
 
 

@@ -31,6 +31,8 @@ GRACE = 2.0
 """Seconds before a write in which a ready endpoint must have been there."""
 SETTLE = 1.0
 """Seconds that a status waits for the other watches, whose events may come a little later, before it is judged."""
+WATCH = 3
+"""Seconds of one watch request, and so what a watcher takes to end."""
 SKEW = 0.5
 """Seconds by which one watch's events may come later than another's."""
 Key = tuple[str, str]
@@ -47,7 +49,6 @@ class Watcher:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._responses: dict[str, requests.Response] = {}
         self._slices: dict[Key, dict[str, bool]] = defaultdict(dict)
         self._ready: dict[Key, list[tuple[float, bool]]] = defaultdict(list)
         self._revisions: dict[Key, dict[str, str]] = {}
@@ -81,29 +82,39 @@ class Watcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        # The last thread judges what is still to be judged; those that wait for events are left to their end.
-        self._threads[-1].join()
+        for thread in self._threads:
+            thread.join()
 
     def _follow(self, kind: str, handle: Callable[[str, Object], None], listed: threading.Event) -> None:
+        version = ""
         while not self._stop.is_set():
             try:
-                found = self._client.listed(kind, self._namespace)
-                with self._lock:
-                    for obj in found["items"]:
-                        handle("LISTED", obj)
-                listed.set()
-                version = found["metadata"]["resourceVersion"]
-                for event in self._client.watch(kind, self._namespace, version):
-                    if self._stop.is_set():
-                        return
-                    if event["type"] == "ERROR":
-                        break
-                    if event["type"] != "BOOKMARK":
-                        with self._lock:
-                            handle(event["type"], event["object"])
+                if not version:
+                    version = self._list(kind, handle)
+                    listed.set()
+                version = self._watch(kind, handle, version)
             except (requests.RequestException, Refused, ValueError):
                 # The API server is away for a while, or the kinds are not there yet: tests do such things.
+                version = ""
                 self._stop.wait(0.5)
+
+    def _list(self, kind: str, handle: Callable[[str, Object], None]) -> str:
+        found = self._client.listed(kind, self._namespace)
+        with self._lock:
+            for obj in found["items"]:
+                handle("LISTED", obj)
+        return str(found["metadata"]["resourceVersion"])
+
+    def _watch(self, kind: str, handle: Callable[[str, Object], None], version: str) -> str:
+        """Handles the events of some seconds; returns the version to go on from, empty for a new list."""
+        for event in self._client.watch(kind, self._namespace, version, WATCH):
+            if event["type"] == "ERROR":
+                return ""
+            version = event["object"]["metadata"]["resourceVersion"]
+            if event["type"] != "BOOKMARK":
+                with self._lock:
+                    handle(event["type"], event["object"])
+        return version
 
     def _endpoint_slice(self, event: str, obj: Object) -> None:
         meta = obj["metadata"]

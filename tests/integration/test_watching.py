@@ -1,0 +1,140 @@
+"""The watcher of the rule on Ready=True sees what breaks it: statuses written by hand, one lie at a time."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from podium import names
+from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.build.revision import inputs_digest
+from tests.client import Client, Object, wait
+from tests.cluster.controlplane import ControlPlane
+from tests.watching import GRACE, Watcher
+
+NAME, REVISION = "digits", "digits-bcdfghjklm"
+SPEC: Object = {"model": {"uri": "s3://models/digits/1", "format": "onnx"}}
+
+
+class Stage:
+    """A ModelDeployment, its champion's record and its Service's endpoints, all written by the test."""
+
+    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        self.client, self.namespace = Client(plane.kubeconfig()), namespace
+
+    def model(self) -> None:
+        self.client.apply(self._object("podium.dev/v1alpha1", "ModelDeployment", NAME, spec=SPEC))
+
+    def record(self, outcome: str = "Promoted", spec: Object = SPEC) -> None:
+        digest = inputs_digest(ModelDeploymentSpec.parse(spec).inputs())
+        annotations = {names.ANNOTATION_INPUTS: digest, names.ANNOTATION_OUTCOME: outcome}
+        obj = self._object("apps/v1", "ControllerRevision", REVISION, revision=1, data={})
+        obj["metadata"]["annotations"] = annotations
+        self.client.apply(obj)
+
+    def endpoint(self, ready: bool) -> None:
+        obj = self._object("discovery.k8s.io/v1", "EndpointSlice", f"{NAME}-1", addressType="IPv4")
+        obj["metadata"]["labels"] = {"kubernetes.io/service-name": NAME}
+        self.client.apply(obj | {"endpoints": [{"addresses": ["10.1.1.1"], "conditions": {"ready": ready}}]})
+
+    def status(self, *, generation: int = 1, desired: int = 1, ready: str = "True") -> None:
+        condition = {
+            "type": "Ready",
+            "status": ready,
+            "reason": "Serving",
+            "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "observedGeneration": generation,
+        }
+        champion = {"revision": REVISION, "version": "1", "desired": desired, "ready": desired, "available": desired}
+        status = {"observedGeneration": generation, "champion": champion, "conditions": [condition]}
+        self.client.patch("ModelDeployment", self.namespace, NAME, {"status": status}, "status")
+
+    def _object(self, api_version: str, kind: str, name: str, **rest: object) -> Object:
+        meta = {"name": name, "namespace": self.namespace}
+        return {"apiVersion": api_version, "kind": kind, "metadata": meta, **rest}
+
+
+@pytest.fixture
+def stage(plane: ControlPlane, namespace: str) -> Iterator[Stage]:
+    found = Stage(plane, namespace)
+    found.model()
+    yield found
+    found.client.close()
+
+
+def watched(stage: Stage, **status: int | str) -> Watcher:
+    """A watcher that has seen one status."""
+    with Watcher(stage.client, stage.namespace) as watcher:
+        stage.status(**status)  # type: ignore[arg-type]
+        wait("the status to be judged", lambda: watcher.seen, 10)
+    return watcher
+
+
+def test_a_true_ready_is_no_violation(stage: Stage) -> None:
+    stage.record()
+    stage.endpoint(ready=True)
+
+    watcher = watched(stage)
+
+    assert watcher.judged == 1
+    assert watcher.violations == []
+
+
+def test_what_does_not_say_ready_is_not_judged(stage: Stage) -> None:
+    watcher = watched(stage, ready="False")
+
+    assert watcher.judged == 0
+    assert watcher.violations == []
+
+
+def test_ready_for_another_generation_is_one(stage: Stage) -> None:
+    stage.record()
+    stage.endpoint(ready=True)
+
+    (violation,) = watched(stage, generation=7).violations
+
+    assert "Ready for generation {7}, but spec's is 1" in violation
+
+
+def test_ready_with_a_champion_of_other_inputs_is_one(stage: Stage) -> None:
+    stage.record(spec={"model": {"uri": "s3://models/digits/2", "format": "onnx"}})
+    stage.endpoint(ready=True)
+
+    (violation,) = watched(stage).violations
+
+    assert "is not of spec's inputs" in violation
+
+
+def test_ready_with_a_champion_that_was_not_promoted_is_one(stage: Stage) -> None:
+    stage.record(outcome="RolledBack")
+    stage.endpoint(ready=True)
+
+    (violation,) = watched(stage).violations
+
+    assert "the outcome of" in violation
+
+
+def test_ready_without_a_ready_endpoint_is_one(stage: Stage) -> None:
+    stage.record()
+    stage.endpoint(ready=False)
+
+    (violation,) = watched(stage).violations
+
+    assert f"no ready endpoint in the {GRACE:g} s before" in violation
+
+
+def test_ready_without_endpoints_at_replicas_0_is_none(stage: Stage) -> None:
+    stage.record()
+
+    assert watched(stage, desired=0).violations == []
+
+
+def test_an_endpoint_that_was_ready_a_moment_before_is_enough(stage: Stage) -> None:
+    stage.record()
+    stage.endpoint(ready=True)
+    with Watcher(stage.client, stage.namespace) as watcher:
+        stage.endpoint(ready=False)
+        stage.status()
+        wait("the status to be judged", lambda: watcher.seen, 10)
+
+    assert watcher.violations == []
