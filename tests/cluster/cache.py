@@ -3,11 +3,14 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+KEPT = 3
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -34,28 +37,28 @@ def digest(files: Iterable[Path], *words: str) -> str:
     total = hashlib.sha256()
     for word in words:
         total.update(word.encode() + b"\0")
-    for path in sorted(_walk(files)):
-        total.update(f"{path.name}\0{path.stat().st_mode & 0o111:o}\0".encode())
+    for path, name in sorted(_walk(files)):
+        total.update(f"{name}\0{path.stat().st_mode & 0o111:o}\0".encode())
         total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()[:12]
 
 
-def _walk(files: Iterable[Path]) -> Iterator[Path]:
+def _walk(files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     for path in files:
         if path.is_dir():
             for below in path.rglob("*"):
                 if below.is_file() and "__pycache__" not in below.parts:
-                    yield below
+                    yield below, str(below.relative_to(path.parent))
         else:
-            yield path
+            yield path, path.name
 
 
 def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
     """The folder `<cache>/<name>-<key>`, filled by `make` if it is not there yet.
 
     `make` gets an empty folder beside it, which is renamed once `make` returns: a killed build leaves nothing
-    that looks finished. Two callers at once build once. Older folders of
-    the same name that nobody used for 14 days are removed.
+    that looks finished. Two callers at once build once. Of the same
+    name the KEPT last used are kept, and what was used within the hour.
     """
     target = cache_folder() / f"{name}-{key}"
     if not target.exists():
@@ -66,16 +69,21 @@ def cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
                 building.mkdir()
                 make(building)
                 building.rename(target)
-                _forget_old(name, keep=target)
+                _forget_old(name)
     os.utime(target)
     return target
 
 
-def _forget_old(name: str, keep: Path) -> None:
-    limit = keep.stat().st_mtime - 14 * 24 * 3600
-    for other in cache_folder().glob(f"{name}-" + "[0-9a-f]" * 12):
-        if other != keep and other.stat().st_mtime < limit:
-            shutil.rmtree(other, ignore_errors=True)
+def _forget_old(name: str) -> None:
+    now = time.time()
+    ours = [
+        folder
+        for folder in cache_folder().glob(f"{name}-*")
+        if re.fullmatch(r"[0-9a-f]{12}", folder.name[len(name) + 1 :])
+    ]
+    for folder in sorted(ours, key=lambda folder: folder.stat().st_mtime)[:-KEPT]:
+        if now - folder.stat().st_mtime > 3600:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def log_file(name: str) -> Path:

@@ -102,8 +102,9 @@ class Cluster:
 
     def down(self) -> None:
         """Ends it, whatever state it is in, and removes all it took of the host; its logs stay, in log.before."""
-        if not self.folder.exists():
+        if not self.folder.exists() and not self.taken():
             return
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self._alone(), step("Stopping the cluster", "3 s"):
             self._clean()
 

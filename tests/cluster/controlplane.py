@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.cluster import binaries
 from tests.cluster.pki import Authority
@@ -145,7 +145,7 @@ class ControlPlane:
         """Runs kubectl as admin; returns what it prints."""
         return run([binaries.kubectl(), f"--kubeconfig={self.kubeconfig()}", *words], stdin=stdin)
 
-    def audit(self) -> list[dict[str, object]]:
+    def audit(self) -> list[dict[str, Any]]:
         """The audited requests so far (audit.k8s.io/v1 Events), oldest first."""
         # A last line without its end is still being written.
         lines = self.audit_log.read_text().splitlines(keepends=True) if self.audit_log.exists() else []

@@ -90,7 +90,19 @@ def build(names: Sequence[str] = ()) -> list[Archive]:
     return archives
 
 
+class _ChangedMeanwhile(Exception):
+    """The files changed while the image was built: it is neither what they were nor what they are."""
+
+
 def _build(image: Image) -> Archive:
+    while True:
+        try:
+            return _build_as_it_is(image)
+        except _ChangedMeanwhile:
+            say(f"{image.reference}: its sources changed meanwhile, once more")
+
+
+def _build_as_it_is(image: Image) -> Archive:
     key = image.key()
 
     def make(folder: Path) -> None:
@@ -108,6 +120,8 @@ def _build(image: Image) -> Archive:
             arguments = ["--build-arg", f"BASE={BASE}"] if image.on_base else []
             _buildah(["bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never", *_lent(),
                       *arguments, "--tag", image.reference, "--file", image.dockerfile, context], log)  # fmt: skip
+            if image.key() != key:
+                raise _ChangedMeanwhile
             target = folder / f"{image.name}.tar"
             _buildah(["push", "--quiet", image.reference, f"docker-archive:{target}:{image.reference}"], log)
             if image.prepare:
