@@ -60,4 +60,5 @@ def pod(plane: ControlPlane, namespace: str, name: str, model: str) -> None:
 
 def audited(plane: ControlPlane, user: str) -> list[dict[str, Any]]:
     """The user's requests about objects, as audited."""
-    return [event for event in plane.audit() if event["user"]["username"] == user and "objectRef" in event]  # type: ignore[index]
+    events: list[Any] = list(plane.audit())
+    return [event for event in events if event["user"]["username"] == user and "objectRef" in event]
