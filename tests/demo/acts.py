@@ -27,7 +27,7 @@ def clear(show: Show) -> None:
 
 def digits(version: str, *, file: str = "", sha256: str = "") -> Object:
     """The ModelDeployment of the demo: two replicas, a RollingUpdate."""
-    pin = {"model": {"sha256": sha256}} if sha256 else {}
+    pin: Object = {"model": {"sha256": sha256}} if sha256 else {}
     return s.onnx(DIGITS, version, file=file, rollout={"strategy": "RollingUpdate", **ROLLOUT}, **pin)
 
 
@@ -76,11 +76,11 @@ def load(show: Show) -> None:
     """Steady load from here to the end."""
     show.terminal.title("Load")
     show.terminal.say(
-        "From here on a client asks digits 200 times a second, half of it over new connections, and digits-torch 20 "
+        "From here on a client asks digits 200 times a second, half of it over new connections, and digits-torch 10 "
         "times. It never tries again, and counts every error, every answer over 2 s, and every wrong answer."
     )
     show.flow(DIGITS, show.stage.load(DIGITS, show.digits.questions()))
-    show.flow(TORCH, show.stage.torch_load(TORCH, show.torch.questions(), rate=20))
+    show.flow(TORCH, show.stage.torch_load(TORCH, show.torch.questions(), rate=10))
     show.terminal.output(str(show.loads[DIGITS].counts()))
 
 

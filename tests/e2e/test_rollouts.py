@@ -7,6 +7,7 @@ from tests import stage as s
 from tests.client import Object
 from tests.e2e.world import World, scene
 from tests.load import Counts, Load
+from tests.models.digits import PICK
 
 QUICK = {"minReadySeconds": 5}
 
@@ -136,11 +137,11 @@ def abrupt_update(world: World, pre_stop: int) -> Update:
     name = f"abrupt-{pre_stop}"
     stage = world.stage(f"e2e-{name}")
     world.client.apply(abrupt_runtime(name, pre_stop))
-    spec = {"runtime": {"name": name}, "rollout": QUICK}
+    spec: Object = {"runtime": {"name": name}, "rollout": QUICK}
     stage.apply(s.onnx("digits", "1", **spec))
     stage.until_ready("digits", "1")
     url = stage.address("digits") + s.INFER.format(name="digits")
-    load = Load(url, world.digits.questions(), pick=s.digits.PICK, kept=0.0)
+    load = Load(url, world.digits.questions(), pick=PICK, kept=0.0)
     return update(stage, "digits", load, s.onnx("digits", "2", **spec))
 
 
