@@ -42,7 +42,7 @@ def team(world: World, performance: Performance, manifests: Path) -> Iterator[St
 
 
 def mine(event: Object) -> bool:
-    return bool(event["user"]["username"] == ground.account(ground.TEAM_PODIUM))
+    return bool(event["user"].get("username") == ground.account(ground.TEAM_PODIUM))
 
 
 def test_a_missing_runtime_is_a_condition_that_names_the_file_to_apply(team: Stage) -> None:

@@ -13,7 +13,7 @@ BINDINGS = frozenset({"clusterrolebindings", "rolebindings"})
 
 def asked(world: World, namespace: str) -> list[Object]:
     """The requests of the operator that runs in a namespace."""
-    return ground.audited(world.cluster, lambda event: bool(event["user"]["username"] == ground.account(namespace)))
+    return ground.audited(world.cluster, lambda event: bool(event["user"].get("username") == ground.account(namespace)))
 
 
 def right(event: Object) -> Right:
@@ -72,7 +72,7 @@ def test_nothing_was_forbidden_while_the_operator_was_installed(world: World) ->
 
     def forbidden(event: Object) -> bool:
         decision = (event.get("annotations") or {}).get("authorization.k8s.io/decision")
-        name = event["user"]["username"]
+        name = event["user"].get("username")
         operators = (ground.account(podium.NAMESPACE), ground.account(ground.TEAM_PODIUM))
         return name in operators and decision == "forbid"
 
@@ -93,7 +93,7 @@ def _gone(world: World) -> list[tuple[float, float]]:
     def binding(event: Object) -> bool:
         reference = event.get("objectRef") or {}
         ours = podium.RELEASE in reference.get("name", "") or event["verb"] == "create"
-        return reference.get("resource") in BINDINGS and ours and event["user"]["username"] == "admin"
+        return reference.get("resource") in BINDINGS and ours and event["user"].get("username") == "admin"
 
     spans: list[tuple[float, float]] = []
     begin = None
