@@ -73,7 +73,7 @@ def _steady(situation: Situation, champion: RevisionState, now: datetime) -> Tar
     if champion.replicas == 0:
         # Its Deployment was lost, or scaled to zero before: it gets its initial size first, and the HPA then.
         return Target(situation.initial_size)
-    if not champion.has_hpa and champion.workload and not champion.workload.settled:
+    if not champion.scalable:
         return Target(champion.replicas)
     switched = champion.record.strategy == "BlueGreen" and champion.rule in SWITCHES
     if switched and not champion.has_hpa and not situation.traffic_moved:

@@ -94,6 +94,12 @@ class RevisionState:
         return self.workload.spec if self.workload else 0
 
     @property
+    def scalable(self) -> bool:
+        """Whether an HPA can be left to decide: it does nothing for 0 pods, and a live count has to be handed over."""
+        workload = self.workload
+        return workload is not None and workload.spec > 0 and (self.has_hpa or workload.settled)
+
+    @property
     def has_pods(self) -> bool:
         """Whether any pod exists or is asked for, terminating ones included."""
         return bool(self.pods) or (self.workload is not None and (self.workload.spec > 0 or self.workload.pods > 0))

@@ -32,13 +32,17 @@ class BlueGreen:
 
     def targets(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> tuple[Target, Target]:
         """The champion keeps all that it needs for all of the traffic: its HPA may add pods, never take any away."""
-        return self._champion(situation, candidate.record.size), Target(candidate.record.size)
+        return self._champion(situation, champion, candidate.record.size), Target(candidate.record.size)
 
     def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> tuple[Target, Target]:
         """The traffic never left the champion, or goes back at once: the loser keeps its count until it has."""
         size = champion.replicas if situation.spec.autoscaling else situation.spec.replicas
-        return self._champion(situation, max(size, 1) if size else 0), Target(loser.replicas)
+        return self._champion(situation, champion, size), Target(loser.replicas)
 
-    def _champion(self, situation: Situation, size: int) -> Target:
-        autoscaled = situation.spec.autoscaling is not None
-        return Target(size, autoscaled=autoscaled, min_replicas=max(1, size), scale_down=False)
+    def _champion(self, situation: Situation, champion: RevisionState, size: int) -> Target:
+        if situation.spec.autoscaling is None:
+            return Target(size)
+        size = max(1, size)
+        if not champion.scalable:
+            return Target(max(size, champion.replicas))
+        return Target(size, autoscaled=True, min_replicas=size, scale_down=False)
