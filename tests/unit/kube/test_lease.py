@@ -70,6 +70,10 @@ async def shelf(server: Server) -> Shelf:
     return shelf
 
 
+LONG: dict[str, Any] = {"lease_duration": 60.0, "lease_write_deadline": 40.0}
+"""So long that nothing in a test can be owed to its end, however busy the machine is."""
+
+
 def lease(transport: Transport, identity: str, clock: Clock | None = None, **settings: Any) -> Lease:
     given = {
         "lease_duration": 1.0,
@@ -98,11 +102,12 @@ def closed(one: Lease) -> bool:
 
 
 async def test_the_first_one_takes_it_and_keeps_it(shelf: Shelf, transport: Transport) -> None:
-    one, two = lease(transport, "one"), lease(transport, "two")
+    term = {"lease_duration": 2.0, "lease_write_deadline": 1.8}
+    one, two = lease(transport, "one", None, **term), lease(transport, "two", None, **term)
     async with running(one):
-        await asyncio.wait_for(one.gained(), 1)
+        await asyncio.wait_for(one.gained(), 5)
         async with running(two):
-            await asyncio.sleep(1.5)  # longer than a term
+            await asyncio.sleep(2.5)  # longer than a term
 
             assert shelf.holder == "one"
             assert (one.leading, two.leading) == (True, False)
@@ -112,29 +117,29 @@ async def test_the_first_one_takes_it_and_keeps_it(shelf: Shelf, transport: Tran
 
 
 async def test_a_given_up_lease_is_taken_at_the_next_look(shelf: Shelf, transport: Transport) -> None:
-    one, two = lease(transport, "one"), lease(transport, "two")
+    one, two = lease(transport, "one", **LONG), lease(transport, "two", **LONG)
     async with running(one):
-        await asyncio.wait_for(one.gained(), 1)
+        await asyncio.wait_for(one.gained(), 5)
     async with running(two):
-        await asyncio.sleep(0.1)
+        await until(lambda: two._live is not None)
         assert not two.holding
 
         await one.release()
 
         assert closed(one)
-        assert shelf.holder == ""
-        await asyncio.wait_for(two.gained(), 0.5)
+        await asyncio.wait_for(two.gained(), 5)
+        assert shelf.holder == "two"
 
 
 async def test_nobody_takes_it_before_the_holders_term_is_over(shelf: Shelf, transport: Transport) -> None:
     shelf.put({"holderIdentity": "dead", "leaseDurationSeconds": 1, "leaseTransitions": 4})
     loop = asyncio.get_running_loop()
     start = loop.time()
-    two = lease(transport, "two", lease_duration=30, lease_write_deadline=20)
+    two = lease(transport, "two", **LONG)
     async with running(two):
-        await asyncio.wait_for(two.gained(), 3)
+        await asyncio.wait_for(two.gained(), 30)
 
-    assert 1.0 <= loop.time() - start < 1.5, "the term that counts is the one that the holder wrote"
+    assert 1.0 <= loop.time() - start < 30, "the term that counts is the one that the holder wrote"
     assert shelf.lease is not None
     assert shelf.lease["spec"]["leaseTransitions"] == 5
 
@@ -143,35 +148,40 @@ async def test_ones_own_lease_is_taken_back_without_waiting(shelf: Shelf, transp
     shelf.put({"holderIdentity": "one", "leaseDurationSeconds": 100, "leaseTransitions": 4})
     one = lease(transport, "one")
     async with running(one):
-        await asyncio.wait_for(one.gained(), 0.5)
+        await asyncio.wait_for(one.gained(), 5)
 
     assert shelf.lease is not None
     assert shelf.lease["spec"]["leaseTransitions"] == 4
 
 
 async def test_the_fence_closes_at_the_deadline_whatever_the_renewals_do(shelf: Shelf, transport: Transport) -> None:
-    one = lease(transport, "one")
+    clock = Clock()
+    one = lease(transport, "one", clock, **LONG)
     lost = asyncio.Event()
     one.on_lost = lost.set
     async with running(one):
-        await asyncio.wait_for(one.gained(), 1)
+        await asyncio.wait_for(one.gained(), 5)
         shelf.away = True
-        await asyncio.sleep(0.3)
-        assert not closed(one), "within the deadline"
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.2)  # a renewal under way is over
+
+        clock.ahead = 30.0
+        assert not closed(one)
+        assert 25 < one.left() < 30
+        clock.ahead = 40.0
 
         assert closed(one)
-        await asyncio.wait_for(lost.wait(), 0.5)
+        await asyncio.wait_for(lost.wait(), 5)
+        assert one.left() == 0
 
 
 async def test_after_the_outage_it_leads_in_a_new_term(shelf: Shelf, transport: Transport) -> None:
     one = lease(transport, "one")
     async with running(one):
-        await asyncio.wait_for(one.gained(), 1)
+        await asyncio.wait_for(one.gained(), 5)
         shelf.away = True
-        await asyncio.wait_for(one.lost(), 2)
+        await asyncio.wait_for(one.lost(), 5)
         shelf.away = False
-        await asyncio.wait_for(one.gained(), 2)
+        await asyncio.wait_for(one.gained(), 5)
 
         assert one.term == 2
 
@@ -180,7 +190,7 @@ async def test_a_process_that_was_stopped_finds_its_fence_closed_at_once(shelf: 
     clock = Clock()
     one = lease(transport, "one", clock)
     async with running(one):
-        await asyncio.wait_for(one.gained(), 1)
+        await asyncio.wait_for(one.gained(), 5)
 
         clock.ahead = 100.0  # and not a single step of the event loop in between
 
@@ -191,23 +201,23 @@ async def test_a_pass_from_an_earlier_term_may_not_write_in_the_next(shelf: Shel
     clock = Clock()
     one = lease(transport, "one", clock)
     async with running(one):
-        await asyncio.wait_for(one.gained(), 1)
+        await asyncio.wait_for(one.gained(), 5)
         with one.pinned():
             clock.ahead = 100.0
-            await until(lambda: one.term == 2 and one.leading)
+            await until(lambda: one.term == 2 and one.leading, 5)
 
             assert closed(one)
         assert not closed(one)
 
 
 async def test_who_finds_another_holder_at_renewal_stops_leading(shelf: Shelf, transport: Transport) -> None:
-    one = lease(transport, "one")
+    one = lease(transport, "one", **LONG)
     async with running(one):
-        await asyncio.wait_for(one.gained(), 1)
+        await asyncio.wait_for(one.gained(), 5)
 
         shelf.put({"holderIdentity": "two", "leaseDurationSeconds": 100})
 
-        await asyncio.wait_for(one.lost(), 0.5)
+        await asyncio.wait_for(one.lost(), 5)
         assert closed(one)
         await asyncio.sleep(0.3)
         assert shelf.holder == "two"
@@ -216,7 +226,7 @@ async def test_who_finds_another_holder_at_renewal_stops_leading(shelf: Shelf, t
 async def test_a_lease_that_somebody_deleted_is_made_anew(shelf: Shelf, transport: Transport) -> None:
     one = lease(transport, "one")
     async with running(one):
-        await asyncio.wait_for(one.gained(), 1)
+        await asyncio.wait_for(one.gained(), 5)
 
         shelf.lease = None
 
@@ -225,8 +235,9 @@ async def test_a_lease_that_somebody_deleted_is_made_anew(shelf: Shelf, transpor
 
 async def test_of_two_that_reach_for_it_at_once_one_gets_it(shelf: Shelf, transport: Transport) -> None:
     shelf.slow = 0.02
-    contenders = [lease(transport, f"c{number}") for number in range(5)]
+    contenders = [lease(transport, f"c{number}", **LONG) for number in range(5)]
     async with running(*contenders):
-        await asyncio.sleep(0.8)
+        await until(lambda: any(one.leading for one in contenders))
+        await asyncio.sleep(0.3)
 
         assert sum(one.leading for one in contenders) == 1

@@ -60,7 +60,6 @@ class Rig:
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     monkeypatch.setattr(resync, "POLL", 0.005)
-    monkeypatch.setattr(resync, "STALLED", 0.05)
     monkeypatch.setattr(resync, "FIRST_DELAY", 0.01)
     monkeypatch.setattr(resync, "RELIST_DELAY", 0.0)
     return Rig()
@@ -92,17 +91,19 @@ async def test_an_object_that_was_deleted_meanwhile_is_not_waited_for(rig: Rig) 
     rig.cluster.objects[PODS] = [obj("p", 7)]
     rig.cache.drop(PODS, obj("p", 9))
 
-    await asyncio.wait_for(rig.resync.catch_up(), 0.04)
+    await asyncio.wait_for(rig.resync.catch_up(), resync.STALLED - 1)
 
     assert rig.resync.synced
+    assert rig.cluster.read == []
 
 
-async def test_what_the_watch_never_brings_is_fetched(rig: Rig) -> None:
+async def test_what_the_watch_never_brings_is_fetched(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resync, "STALLED", 0.05)
     rig.cache.put(MODEL_DEPLOYMENTS, obj("m"))
     rig.cluster.objects[MODEL_DEPLOYMENTS] = [obj("m")]
     rig.cluster.objects[PODS] = [obj("p", 7)]
 
-    await asyncio.wait_for(rig.resync.catch_up(), 1)
+    await asyncio.wait_for(rig.resync.catch_up(), 5)
 
     assert rig.cluster.read == ["p"]
     assert len(rig.cache.owned(PODS, "ns", "m")) == 1
@@ -141,7 +142,7 @@ async def test_each_namespace_is_compared_by_itself(rig: Rig) -> None:
 async def test_an_api_server_that_does_not_answer_is_asked_again(rig: Rig) -> None:
     rig.cluster.failures = iter([ApiError(0, "Unreachable", "refused"), ApiError(500, "InternalError", "ill")])
 
-    await asyncio.wait_for(rig.resync.catch_up(), 1)
+    await asyncio.wait_for(rig.resync.catch_up(), 5)
 
     assert rig.resync.synced
 
