@@ -40,7 +40,9 @@ class ControlPlane:
     newest, `apiserver_flags` are added to its command line, and win.
 
     The API server audits every request to `audit_log`, a JSON object a line, with user and user agent. Without the
-    controller "serviceaccount-controller" pods need no ServiceAccount.
+    controller "serviceaccount-controller" pods need no ServiceAccount. Whatever else is a controller's work is left
+    undone too, unless it is named: deleted namespaces stay Terminating, owned objects stay, the roles view and edit are
+    empty.
     """
 
     def __init__(
