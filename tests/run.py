@@ -30,7 +30,7 @@ LINT = (
     Step("mypy --strict", [str(BIN / "mypy")]),
     Step("import contract", [str(BIN / "lint-imports"), "--no-cache"]),
 )
-PREPARE = Step("programs and images", [sys.executable, "-m", "tests.cluster", "images"])
+PREPARE = Step("programs and images", [sys.executable, "-m", "tests.cluster", "prepare"])
 SUITES = (
     Step("unit", [*PYTEST, "-q", "tests/unit"]),
     Step("integration", [*PYTEST, "-q", "tests/integration"]),
