@@ -288,3 +288,26 @@ def test_a_Deployment_that_is_lost_under_autoscaling_is_handed_over_again() -> N
     world.rest()
     assert world.replicas(one) == 3
     assert world.hpas() == [one]
+
+
+def test_a_champions_Deployment_that_is_lost_in_a_blue_green_rollout_comes_back_at_its_size_and_is_handed_over() -> (
+    None
+):
+    world = updating(replicas=4, autoscaling=AUTOSCALING, rollout=MANUAL)
+    world.advance(30)
+    one = world.revision("1")
+    _never_fell_below(world, one, 4)
+    world.api.delete(DEPLOYMENTS, "ml", one)
+    world.rest()
+    assert world.replicas(one) == 4
+    assert world.hpas() == [one]
+    assert world.managers(one) == {"podium-handover"}
+
+
+def test_autoscaling_switched_on_at_replicas_0_brings_pods_up_first_since_an_HPA_does_not() -> None:
+    world = serving(replicas=0)
+    world.edit(replicas=1, autoscaling=AUTOSCALING)
+    world.rest()
+    assert len(world.ready_pods()) == 2
+    assert world.hpas() == [world.revision("1")]
+    assert world.condition("Ready") == ("True", "Serving")

@@ -1,0 +1,233 @@
+"""Random events, checked for the invariants of api.md all the time, and for coming to rest once they cease.
+
+By default a fixed set of examples that takes under a minute. PODIUM_EXAMPLES=2000 looks for new ones, at random.
+"""
+
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from podium import names
+from podium.kube.client import ApiError, Object
+from podium.kube.resources import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    HPAS,
+    MODEL_DEPLOYMENTS,
+    PODS,
+    SERVICES,
+    Resource,
+)
+from tests.unit.planner.given import empty
+from tests.unit.planner.kstatus import kstatus
+from tests.unit.planner.world import NAME, NAMESPACE, World, model
+
+BROKEN = "4"
+"""The version whose pods always crash."""
+VERSIONS = st.sampled_from(["1", "2", "3", BROKEN])
+ROLLOUTS = st.fixed_dictionaries(
+    {
+        "strategy": st.sampled_from(["RollingUpdate", "BlueGreen"]),
+        "rollingUpdate": st.sampled_from(
+            [
+                {},
+                {"maxSurge": 0, "maxUnavailable": 1},
+                {"maxSurge": "50%", "maxUnavailable": "50%"},
+                {"maxSurge": 0, "maxUnavailable": "20%"},
+                {"maxSurge": "100%"},
+            ]
+        ),
+        "minReadySeconds": st.sampled_from([0, 5]),
+        "progressDeadline": st.sampled_from(["60s", "2m"]),
+        "scaleDownDelay": st.sampled_from(["0s", "40s"]),
+        "revisionHistoryLimit": st.sampled_from([0, 2]),
+    }
+)
+AUTOSCALINGS = st.sampled_from([{"minReplicas": 1, "maxReplicas": 4}, {"minReplicas": 2, "maxReplicas": 6}])
+BEHAVIOURS = st.sampled_from(
+    [
+        {},
+        {"ready_after": 20.0},
+        {"ready_after": None},
+        {"failure": "crash"},
+        {"failure": "image", "until": 35.0},
+        {"failure": "fetch-passing"},
+        {"failure": "unschedulable"},
+    ]
+)
+# Pods are not among them: that a pod has failed since is what no reader of a late watch can know.
+LATE = st.sampled_from([DEPLOYMENTS, ENDPOINT_SLICES, MODEL_DEPLOYMENTS, CONTROLLER_REVISIONS, SERVICES, HPAS])
+
+
+class Operator(RuleBasedStateMachine):
+    """One ModelDeployment, and all that may happen to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world: World = empty()
+        self.tokens = 0
+
+    @initialize(
+        replicas=st.integers(0, 4),
+        rollout=ROLLOUTS,
+        autoscaling=st.none() | AUTOSCALINGS,
+        first=st.sampled_from([0, 1, 5, 60]),
+    )
+    def create(self, replicas: int, rollout: Object, autoscaling: Object | None, first: int) -> None:
+        self.world.behave(BROKEN, failure="crash")
+        spec: dict[str, Any] = {"replicas": replicas, "rollout": rollout}
+        if autoscaling is not None:
+            spec |= {"autoscaling": autoscaling, "replicas": max(1, replicas)}
+        self.world.create(**spec)
+        self.world.advance(first)
+
+    # --- people
+
+    @rule(version=VERSIONS)
+    def change_the_model(self, version: str) -> None:
+        self.world.edit(model=model(version))
+
+    @rule(replicas=st.integers(0, 5))
+    def change_replicas(self, replicas: int) -> None:
+        self.world.edit(replicas=max(replicas, 1) if "autoscaling" in self.world.spec else replicas)
+
+    @rule(rollout=ROLLOUTS)
+    def change_the_rollout(self, rollout: Object) -> None:
+        self.world.edit(rollout=rollout)
+
+    @precondition(lambda self: self.world.spec["rollout"]["strategy"] == "BlueGreen")
+    @rule(promotion=st.sampled_from(["Manual", "Automatic"]))
+    def change_the_promotion(self, promotion: str) -> None:
+        self.world.rollout(promotion=promotion)
+
+    @rule(autoscaling=st.none() | AUTOSCALINGS)
+    def change_autoscaling(self, autoscaling: Object | None) -> None:
+        self.world.edit(autoscaling=autoscaling, replicas=max(1, self.world.spec["replicas"]))
+
+    @rule(paused=st.booleans())
+    def pause(self, paused: bool) -> None:
+        self.world.edit(paused=paused)
+
+    @rule(
+        verb=st.sampled_from(["promote", "abort", "retry", "pause", "resume", "restart", "explode"]),
+        of=st.integers(0, 4),
+    )
+    def command(self, verb: str, of: int) -> None:
+        revisions = sorted(self.world.api.all(CONTROLLER_REVISIONS), key=lambda r: -r["revision"])
+        name = revisions[of]["metadata"]["name"] if of < len(revisions) else "fraud-unknown"
+        self.tokens += 1
+        self.world.command(verb, name, str(self.tokens))
+
+    @rule()
+    def lose_status(self) -> None:
+        self.world.lose_status()
+
+    @rule(resource=st.sampled_from([SERVICES, DEPLOYMENTS, HPAS]))
+    def delete_a_child(self, resource: Resource) -> None:
+        for obj in self.world.api.all(resource)[-1:]:
+            self.world.api.delete(resource, NAMESPACE, obj["metadata"]["name"])
+
+    # --- the cluster
+
+    @rule(version=st.sampled_from(["1", "2", "3"]), behaviour=BEHAVIOURS)
+    def pods_of_a_version_behave(self, version: str, behaviour: dict[str, Any]) -> None:
+        self.world.behave(version, **behaviour)
+
+    @rule(number=st.integers(0, 9), behaviour=BEHAVIOURS)
+    def a_pod_behaves(self, number: int, behaviour: dict[str, Any]) -> None:
+        pods = self.world.pods(terminating=False)
+        if pods:
+            self.world.behave(pods[number % len(pods)]["metadata"]["name"], **behaviour)
+
+    @rule(number=st.integers(0, 9))
+    def a_pod_is_evicted(self, number: int) -> None:
+        pods = self.world.pods(terminating=False)
+        if pods:
+            self.world.cluster.stop(pods[number % len(pods)])
+
+    @rule(demand=st.integers(1, 7))
+    def the_load_changes(self, demand: int) -> None:
+        self.world.cluster.demand[""] = demand
+
+    @rule(refused=st.sampled_from(["", "exceeded quota"]))
+    def pods_are_refused(self, refused: str) -> None:
+        self.world.cluster.refused = refused
+
+    @rule(seconds=st.sampled_from([1, 2, 5, 12, 40, 130]))
+    def time_passes(self, seconds: int) -> None:
+        self.world.advance(seconds)
+
+    # --- the operator
+
+    @rule()
+    def the_operator_is_restarted(self) -> None:
+        self.world.restart_operator()
+
+    @rule(nth=st.integers(1, 6))
+    def the_operator_is_killed_after_a_write(self, nth: int) -> None:
+        self.world.client.kill_after = nth
+
+    @rule(nth=st.integers(0, 4), status=st.sampled_from([0, 409, 429, 500]))
+    def a_write_fails(self, nth: int, status: int) -> None:
+        self.world.client.faults = [*[None] * nth, ApiError(status, "Passing", "not now")]
+
+    @rule(resource=LATE, seconds=st.sampled_from([0, 3, 15]))
+    def a_watch_is_late(self, resource: Resource, seconds: int) -> None:
+        self.world.lag[resource] = seconds
+
+    # --- the end
+
+    def teardown(self) -> None:
+        """Events cease, and all pods but those of the broken version get well: it comes to rest, and stays so."""
+        world = self.world
+        if world.live(MODEL_DEPLOYMENTS) is None:
+            return
+        world.lag.clear()
+        world.cluster.behaviours.clear()
+        world.cluster.refused = ""
+        world.behave(BROKEN, failure="crash")
+        world.rest(within=4 * 3600)
+        assert world.phase in ("Healthy", "RolledBack", "Failed", "Paused"), world.describe()
+        self.nothing_is_left_over()
+        status = kstatus(world.md)
+        champion = world.status.get("champion", {}).get("version")
+        assert status != "InProgress" or world.phase == "Paused" or champion == BROKEN, world.describe()
+        world.restart_operator()
+        world.rest()
+        assert [str(call) for call in world.client.calls] == [], "a restart at rest makes no call"
+
+    def nothing_is_left_over(self) -> None:
+        """Pods, Deployments, HPAs and Services are those of champion and candidate, and traffic is the champion's."""
+        world, status = self.world, self.world.status
+        roles = {status[role]["revision"] for role in ("champion", "candidate") if role in status}
+        for resource in (DEPLOYMENTS, HPAS):
+            assert {o["metadata"]["name"] for o in world.api.all(resource)} <= roles, world.describe()
+        assert {p["metadata"]["labels"][names.LABEL_REVISION] for p in world.api.all(PODS)} <= roles, world.describe()
+        if "champion" in status and "candidate" not in status:
+            expected = {names.LABEL_MODEL: NAME, names.LABEL_REVISION: status["champion"]["revision"]}
+            assert world.selector() == expected, world.describe()
+            if "autoscaling" in world.spec:
+                assert world.hpas() == [status["champion"]["revision"]], world.describe()
+            else:
+                assert world.replicas(status["champion"]["revision"]) == world.spec["replicas"], world.describe()
+
+
+EXAMPLES = int(os.environ.get("PODIUM_EXAMPLES", "100"))
+Operator.TestCase.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=20,
+    deadline=None,
+    derandomize="PODIUM_EXAMPLES" not in os.environ,
+    database=None,
+    report_multiple_bugs=False,
+    print_blob=False,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class TestOperator(Operator.TestCase):  # type: ignore[name-defined,misc]
+    """pytest collects it from here."""
