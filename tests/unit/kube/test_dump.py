@@ -15,3 +15,7 @@ def test_the_object_stays_the_same() -> None:
     content = {"data": GO_ESCAPES, "nested": [{"ü": '\\u003c " \n \x7f'}]}
 
     assert json.loads(dump(content)) == content
+
+
+def test_keys_are_in_order_as_go_writes_them() -> None:
+    assert dump({"b": {"d": 1, "c": 2}, "a": []}) == b'{"a":[],"b":{"c":2,"d":1}}'

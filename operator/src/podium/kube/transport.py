@@ -99,9 +99,10 @@ def dump(content: Object) -> bytes:
     """An object as JSON without spaces, byte by byte as the API server itself would write it.
 
     It keeps a ControllerRevision's data as the bytes that it was sent, and compares bytes when it says that data is
-    immutable; but a patch of the annotations makes it write the data anew, with these five characters escaped.
+    immutable; but a patch of the annotations makes it write the data anew, with these five characters escaped, and a
+    strategic one (kubectl label, the garbage collector's when it orphans children) with all keys in order.
     """
-    text = orjson.dumps(content)
+    text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
     for character, escape in _ESCAPES:
         text = text.replace(character, escape)
     return text
