@@ -128,7 +128,10 @@ async def stage(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterat
         **SHORT,
     )
     with operator:
-        yield Stage(cluster, namespace, operator)
+        stage = Stage(cluster, namespace, operator)
+        yield stage
         await cluster.world.caught_up(namespace)
     broken = violations(cluster.world.history[namespace])
+    if stage.cut_off_by_others:
+        broken = [one for one in broken if "the stable Service" not in one]
     assert not broken, "\n".join(broken)

@@ -1,6 +1,7 @@
 """Runs of scenarios by the dozen: operators from the nursery, each behind a proxy of its own, eight at once."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
 
 AT_ONCE: Final = 8
 ENOUGH: Final = 3
+UNDER_WAY: Final = 0.5
 
 
 class Played:
@@ -50,6 +52,16 @@ class Played:
     def writes(self) -> int:
         """How many writes were answered so far, those of the Lease and of Events aside."""
         return len(self.proxy.answered())
+
+    async def rests(self, seconds: float = 2.0) -> None:
+        """AssertionError unless the operator writes nothing for so long.
+
+        The answer to its last write may still be on its way to it while the watch has told of its effect.
+        """
+        begun = time.monotonic()
+        await asyncio.sleep(seconds)  # nothing can be awaited where nothing is to happen
+        late = [one for one in self.proxy.answered() if one.at > begun + UNDER_WAY]
+        assert not late, f"still writes: {[(one.call.method, one.call.path, one.status) for one in late]}"
 
     async def kill_when_cut(self) -> None:
         """Once the proxy has cut the operator off: kill it, and start it again with a way to the API server."""

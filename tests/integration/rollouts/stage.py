@@ -81,6 +81,8 @@ class Stage:
         self.operator = operator
         self.proxy = proxy
         self.uid = ""
+        self.cut_off_by_others = False
+        """Whether somebody else takes the stable Service away: then it is not the operator's fault if nobody serves."""
 
     # What a person does.
 
