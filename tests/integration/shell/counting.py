@@ -19,8 +19,9 @@ from podium.watch.cache import Cache
 
 log = logging.getLogger("podium.counting")
 
-RESTLESS = 0.2
-"""Seconds between two writes about one ModelDeployment whose annotation `restless` is set."""
+RESTLESS = 0.1
+THOUGHT = 0.3
+"""Seconds between two passes over a ModelDeployment with the annotation `restless`, and from its start to its write."""
 
 
 class Counting:
@@ -42,6 +43,8 @@ class Counting:
         replicas = (obj.get("spec") or {}).get("replicas")
         restless = "restless" in (obj["metadata"].get("annotations") or {})
         message = f"replicas {replicas}, pods {pods}" + (f", call {calls}" if restless else "")
+        if restless:
+            await asyncio.sleep(THOUGHT)  # so that it may be stopped between the decision and the write
         if (obj.get("status") or {}).get("message") != message:
             status = {"message": message, "controller": self._settings.identity}
             self._cache.put(MODEL_DEPLOYMENTS, await self._client.write_status(MODEL_DEPLOYMENTS, obj, status))

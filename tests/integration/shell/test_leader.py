@@ -15,14 +15,17 @@ from tests.integration.shell.rig import ADMINS, STUB
 
 
 def restless(plane: ControlPlane, namespace: str) -> None:
-    """A ModelDeployment about which whoever leads writes five times a second."""
-    obj = {
-        "apiVersion": "podium.dev/v1alpha1",
-        "kind": "ModelDeployment",
-        "metadata": {"name": "m", "namespace": namespace, "annotations": {"restless": ""}},
-        "spec": {"model": {"uri": "s3://models/m", "format": "onnx"}},
-    }
-    plane.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
+    """ModelDeployments about which whoever leads writes some twenty times a second, always with a pass under way."""
+    items = [
+        {
+            "apiVersion": "podium.dev/v1alpha1",
+            "kind": "ModelDeployment",
+            "metadata": {"name": f"m{number}", "namespace": namespace, "annotations": {"restless": ""}},
+            "spec": {"model": {"uri": "s3://models/m", "format": "onnx"}},
+        }
+        for number in range(8)
+    ]
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
 
 def replica(plane: ControlPlane, folder: Path, namespace: str, name: str, **settings: Any) -> Operator:
