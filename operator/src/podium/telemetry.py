@@ -20,6 +20,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics import disable_created_metrics
 
 CONTROLLER: Final = "modeldeployment"
 LOG_FIELDS: Final = ("modeldeployment", "revision", "rule")
@@ -89,6 +90,7 @@ class Metrics:
     """The operator's own metrics; it observes the queue (QueueObserver) and the requests (RequestObserver)."""
 
     def __init__(self, *, held: Callable[[], list[float]], leading: Callable[[], bool], lease: str) -> None:
+        disable_created_metrics()  # a second series for each, with no use here
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
