@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 from prometheus_client import (
@@ -90,7 +90,7 @@ class Metrics:
     """The operator's own metrics; it observes the queue (QueueObserver) and the requests (RequestObserver)."""
 
     def __init__(self, *, held: Callable[[], list[float]], leading: Callable[[], bool], lease: str) -> None:
-        disable_created_metrics()  # a second series for each, with no use here
+        cast(Any, disable_created_metrics)()  # a second series for each, with no use here; untyped
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
