@@ -25,6 +25,8 @@ ANNOTATION_INPUTS: Final = "podium.dev/inputs"
 ANNOTATION_ROLLOUT: Final = "podium.dev/rollout"
 ANNOTATION_OUTCOME: Final = "podium.dev/outcome"
 ANNOTATION_RULE: Final = "podium.dev/rule"
+ANNOTATION_CAUSE: Final = "podium.dev/cause"
+"""Why a revision was rolled back, in a sentence: its pods, which would say it, are gone by the time somebody asks."""
 ANNOTATION_DECIDED_AT: Final = "podium.dev/decided-at"
 
 # On pod templates and children.

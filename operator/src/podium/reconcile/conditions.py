@@ -192,7 +192,8 @@ def rolled_back(facts: Facts) -> Verdict | None:
     if rejected is None or champion is None:
         return None
     way = f'put spec back, or podium.dev/command="retry {rejected.name} $(date +%s)"'
-    message = f"{_named(rejected)} was rolled back ({rejected.rule}); {_named(champion)} serves; {way}"
+    cause = f": {rejected.cause}" if rejected.cause else ""
+    message = f"{_named(rejected)} was rolled back ({rejected.rule}{cause}); {_named(champion)} serves; {way}"
     return Verdict("RolledBack", Reason.ROLLED_BACK, message, facts.champion_available > 0, False, stalled=True)
 
 

@@ -27,6 +27,9 @@ from podium.rollout.state import RevisionState, Situation
 from podium.rollout.strategies import STRATEGIES, Sizes
 from podium.rollout.verdict import Hold, Mark, Refuse, Start
 
+CAUSE_LENGTH = 700
+"""Characters of the cause of a rollback that are kept on its revision."""
+
 MAX_DECISIONS = 12
 """More in one pass means that two gates undo each other, which is a mistake of ours."""
 
@@ -169,6 +172,10 @@ def _mark(deciding: _Deciding, mark: Mark, now: datetime) -> None:
     if mark.outcome is not None:
         annotations[names.ANNOTATION_OUTCOME] = mark.outcome.value
         after = replace(after, outcome=mark.outcome)
+        if mark.outcome is Outcome.ROLLED_BACK and mark.message:
+            cause = mark.message if len(mark.message) <= CAUSE_LENGTH else f"{mark.message[: CAUSE_LENGTH - 2]} …"
+            annotations[names.ANNOTATION_CAUSE] = cause
+            after = replace(after, cause=cause)
         if mark.rule is not None:
             decided_at = situation.next_decision(now)
             annotations |= {names.ANNOTATION_RULE: mark.rule, names.ANNOTATION_DECIDED_AT: format_time(decided_at)}

@@ -111,6 +111,7 @@ def read_revision(
         record=record if isinstance(record, RolloutRecord) else RolloutRecord("", created, "RollingUpdate", 0),
         outcome=outcome if isinstance(outcome, Outcome) else None,
         rule=annotations.get(names.ANNOTATION_RULE, ""),
+        cause=annotations.get(names.ANNOTATION_CAUSE, ""),
         decided_at=decided_at if isinstance(decided_at, datetime) else None,
         command=command if isinstance(command, CommandRecord) else None,
         template_digest=template_digest,

@@ -47,7 +47,7 @@ def crashed(situation: Situation, now: datetime) -> Verdict | None:
         )
     if situation.champion_down_since is not None:
         return Hold(Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {sentence}")
-    return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, f"crash: {failure.reason}")
+    return Mark(candidate.name, failure.message, Outcome.ROLLED_BACK, f"crash: {failure.reason}")
 
 
 def deadline(situation: Situation, now: datetime) -> Verdict | None:

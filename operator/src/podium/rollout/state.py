@@ -65,6 +65,8 @@ class RevisionState:
     record: RolloutRecord
     outcome: Outcome | None = None
     rule: str = ""
+    cause: str = ""
+    """Why it was rolled back, in a sentence."""
     decided_at: datetime | None = None
     command: CommandRecord | None = None
     template_digest: str = ""

@@ -1,0 +1,23 @@
+"""Why a version was rolled back stays in status once its pods, which would say it, are gone."""
+
+import pytest
+
+from tests.unit.planner.given import updating
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [("crash", "container model ended"), ("fetch-permanent", "the model was not fetched: Checksum: sha256 differs")],
+)
+def test_status_says_in_one_line_what_was_wrong_even_after_it_was_lost(behaviour: str, words: str) -> None:
+    world = updating(replicas=2)
+    world.behave("2", failure=behaviour)
+    world.until(lambda: world.phase == "RolledBack", within=600)
+    world.rest()
+    assert not world.pods(world.revision("2"))
+    assert words in world.status["message"]
+
+    world.lose_status()
+    world.rest()
+
+    assert words in world.status["message"]
