@@ -108,7 +108,8 @@ class Show:
 
 def figures(counts: Counts) -> str:
     """The load's figures in a line."""
+    kinds = ", ".join(f"{kind}: {count}" for kind, count in sorted(counts.failures.items()))
     return (
-        f"{counts.failed} of {counts.answered + counts.failed:,} requests failed "
+        f"{counts.failed} of {counts.answered + counts.failed:,} requests failed{f' [{kinds}]' if kinds else ''} "
         f"({counts.rate:.0f}/s, p50 {counts.percentile(0.5) * 1e3:.0f} ms, p99 {counts.percentile(0.99) * 1e3:.0f} ms)"
     )
