@@ -218,11 +218,15 @@ def _last_command(observed: Observed, plan: Plan, now: datetime) -> dict[str, An
         }
     before: dict[str, Any] = observed.status.get("lastCommand") or {}
     command = command_of(plan.situation)
-    if command is None or (before.get("at", "") > format_time(command.at)):
+    if command is None:
+        return before
+    said, at = before.get("at", ""), format_time(command.at)
+    # Of two within one moment of the clock, the later is the one that still stands in the annotation.
+    if said > at or (said == at and command.value != plan.situation.command):
         return before
     return {
         "value": command.value,
-        "at": format_time(command.at),
+        "at": at,
         "result": command.result.value,
         "message": command.message,
     }
