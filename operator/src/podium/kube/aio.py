@@ -157,7 +157,13 @@ class AioClient:
         try:
             await self._write("DELETE", "delete", resource, resource.path(namespace, name), options, _JSON, {})
         except ApiError as error:
-            if error.status != 404 and not (error.status == 409 and uid is not None):
+            if error.status == 404:
+                return
+            if error.status != 409 or uid is None:
+                raise
+            # Another object of the same name, then; but a webhook or a proxy may say 409 for a reason of its own.
+            live = await self.get(resource, namespace, name)
+            if live is not None and live["metadata"].get("uid") == uid:
                 raise
 
     async def _pages(
