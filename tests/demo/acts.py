@@ -126,7 +126,7 @@ def wrong_bytes(show: Show) -> None:
 def crashing(show: Show) -> None:
     """A version 4 that onnxruntime cannot load."""
     show.terminal.title("Version 4: it crashes")
-    refused(show, digits("4", file="broken"), "4", "Version 4 (crashes) rolled back", "crash")
+    refused(show, digits("4", file="broken"), "4", "Version 4 (crashes) rolled back", "ModelInvalid")
 
 
 def refused(show: Show, obj: Object, version: str, what: str, cause: str) -> None:
@@ -146,8 +146,10 @@ def refused(show: Show, obj: Object, version: str, what: str, cause: str) -> Non
     status = rolled["status"]
     left = deadline - moment(status["rollout"]["decision"]["at"])
     show.terminal.output(f"status.message: {status['message']}")
-    held = left > 0 and cause.lower() in status["message"].lower() and s.champion(rolled) == "2"
-    show.held(what, f"{took:.0f} s, {left:.0f} s before its deadline: {status['rollout']['decision']['rule']}", held)
+    held = left > 0 and cause in status["message"] and s.champion(rolled) == "2"
+    show.held(
+        what, f"{took:.0f} s, {left:.0f} s before its deadline: {status['rollout']['decision']['rule']}, {cause}", held
+    )
     alone = list(seen.revisions) == [status["champion"]["revision"]]
     show.held("  meanwhile the champion", figures(seen), not seen.failed and alone)
 
