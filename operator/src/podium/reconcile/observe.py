@@ -169,8 +169,7 @@ class Observer:
             timings=self._timings,
         )
         champion = situation.champion
-        expected = champion.workload.spec if champion and champion.workload and champion.workload.settled else 0
-        if champion and expected and champion.available == 0:
+        if champion and champion.replicas and champion.reported == 0 and _known_down(champion, memory):
             situation = replace(situation, champion_down_since=first_seen(champion.name, "Down"))
         memory.since = since
         memory.keep({"spec", "proposal", *revisions})
@@ -207,6 +206,12 @@ class Observer:
                 if (endpoint.get("conditions") or {}).get("ready") is not False:
                     ready.setdefault(revision_of_pod.get(pod, ""), set()).add(pod)
         return {revision: len(found) for revision, found in ready.items()}
+
+
+def _known_down(champion: RevisionState, memory: _Memory) -> bool:
+    """Counts that are not settled neither begin a champion's being down nor end it: a write of ours is no recovery."""
+    settled = champion.workload is not None and champion.workload.settled
+    return settled or (champion.name, "Down") in memory.since
 
 
 def _read(obj: Object) -> tuple[Revision, str]:

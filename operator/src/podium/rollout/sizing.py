@@ -22,7 +22,9 @@ def sizes(situation: Situation, now: datetime) -> Sizes:
         return _settling(situation, champion, now)
     strategy = STRATEGIES[candidate.record.strategy]
     first, second = strategy.targets(situation, champion, candidate)
-    clear = not any(r.has_pods for r in situation.losers) or situation.champion_down_since is not None
+    # A champion that is down, or has given all of its pods up, leaves nothing that a third revision's pods could harm.
+    down = situation.champion_down_since is not None or champion.replicas == 0
+    clear = down or not any(r.has_pods for r in situation.losers)
     together = strategy.shares_traffic and clear
     return Sizes(
         {champion.name: first, candidate.name: second},
