@@ -442,3 +442,15 @@ def test_a_bluegreen_undo_after_the_champion_lost_its_pods_is_champion_down_no_m
     world.command("abort", two)
     world.advance(5)
     assert world.backends() == {world.revision("1")}
+
+
+def test_2_the_60_s_go_on_while_the_champions_own_counts_are_not_settled() -> None:
+    world = updating(replicas=4, rollout=BLUE_GREEN)
+    world.behave(world.pods(world.revision("2"))[0]["metadata"]["name"], ready_after=None)
+    world.until(lambda: len(world.ready_pods(world.revision("2"))) == 3)
+    _break_champion(world)
+    for _ in range(5):
+        world.advance(12)
+        world.lag[DEPLOYMENTS] = 5
+        world.rollout(minReadySeconds=world.spec["rollout"].get("minReadySeconds", 10) + 1)
+    world.until(lambda: _outcome(world) == ("Promoted", "champion-down"), within=30)
