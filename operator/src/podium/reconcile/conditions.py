@@ -191,7 +191,9 @@ def rolled_back(facts: Facts) -> Verdict | None:
     rejected, champion = facts.situation.rejected, facts.situation.champion
     if rejected is None or champion is None:
         return None
-    way = f'put spec back, or podium.dev/command="retry {rejected.name} $(date +%s)"'
+    way = f'podium.dev/command="retry {rejected.name} $(date +%s)"'
+    if rejected.inputs != champion.inputs:
+        way = f"put spec back, or {way}"  # a restart that failed asks for what the champion is made of
     cause = f": {rejected.cause}" if rejected.cause else ""
     message = f"{_named(rejected)} was rolled back ({rejected.rule}{cause}); {_named(champion)} serves; {way}"
     return Verdict("RolledBack", Reason.ROLLED_BACK, message, facts.champion_available > 0, False, stalled=True)
