@@ -67,7 +67,7 @@ async def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPath
 async def install(api: Api) -> None:
     """What an admin applies for namespaced mode: CRDs, runtimes, and the chart's rights for the user "podium"."""
     for file in sorted((ROOT / "crds").glob("*.yaml")):
-        await api.apply(yaml.safe_load(file.read_text()))
+        await api.apply(yaml.load(file.read_text(), yaml.CSafeLoader))
     for role in _roles():
         await api.apply(role)
     runtimes = yaml.safe_load_all((ROOT / "charts/podium/files/runtimes.yaml").read_text())
@@ -92,7 +92,7 @@ async def _once_served(call: Callable[[], Awaitable[Any]]) -> None:
 def _roles() -> list[dict[str, Any]]:
     """The chart's roles for one namespace, as ClusterRoles that a RoleBinding in any namespace may name."""
     chart: list[str | Path] = ["template", "podium", ROOT / "charts/podium", "--namespace", "podium-system"]
-    rendered = run([binaries.helm(), *chart, "--set", "watchNamespaces={one}"])
+    rendered = run([binaries.helm(), *chart, "--set", "watchNamespaces={one}", "--show-only", "templates/rbac.yaml"])
     documents = [one for one in yaml.safe_load_all(rendered) if one]
     role = {one["metadata"]["name"]: one["rules"] for one in documents if one["kind"] == "Role"}
     runtimes = next(one["rules"] for one in documents if one["kind"] == "ClusterRole" and "podium-system" in str(one))

@@ -174,9 +174,12 @@ async def retried(stage: Stage, ready_to_act: ReadyToAct) -> None:
 
 
 async def deleted(stage: Stage, ready_to_act: ReadyToAct) -> None:
-    """The ModelDeployment goes, and all that belongs to it."""
+    """In the middle of an update the ModelDeployment goes, and all that belongs to it."""
     await _first(stage, 2)
+    stage.kubelet.script(stage.namespace, "v2", Serves(limit=0))
     await ready_to_act()
+    await stage.apply(spec("v2", 2))
+    await stage.until(lambda: stage.pods("v2"), "a pod of v2")
     await stage.delete()
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object, Refusal
+from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object, Refusal, path_of
 from tests.integration.rollouts.nursery import Nursery
 from tests.integration.rollouts.played import Played
 from tests.integration.rollouts.stage import Cluster
@@ -55,10 +55,10 @@ async def test_any_valid_spec_gets_a_status_and_comes_to_rest(cluster: Cluster, 
         generated = specs(2 * COUNT)
         made = {f"m{index}": one for index, one in enumerate(generated[:COUNT])}
         for name, spec in made.items():
-            await apply(played, name, spec)
+            await write(played, name, spec)
         await until_told(played, list(made))
         for name, spec in zip(made, generated[COUNT:], strict=False):
-            await apply(played, name, spec)
+            await write(played, name, spec)
         # then each of them gets a status of its latest generation with a sentence in it,
         await until_told(played, list(made))
         for name in made:
@@ -80,16 +80,21 @@ async def test_any_valid_spec_gets_a_status_and_comes_to_rest(cluster: Cluster, 
         assert not hot, {name: (count, made[name]) for name, count in hot.items()}
 
 
-async def apply(played: Played, name: str, spec: Object) -> None:
-    """Apply a spec that the API server must take; what only admission can tell (a quantity's unit) does not count."""
-    obj = {
-        "apiVersion": "podium.dev/v1alpha1",
-        "kind": MODEL_DEPLOYMENT,
-        "metadata": {"name": name, "namespace": played.stage.namespace},
-        "spec": spec,
-    }
+async def write(played: Played, name: str, spec: Object) -> None:
+    """Make the ModelDeployment, or put the spec in the place of its present one; the API server must take it.
+
+    Not by server-side apply: where one spec sets a map's fields and the next says `{}`, that makes it null.
+    """
+    api, namespace = played.stage.api, played.stage.namespace
     try:
-        await played.stage.api.apply(obj)
+        if played.stage.get(MODEL_DEPLOYMENT, name) is None:
+            metadata = {"name": name, "namespace": namespace}
+            kind = {"apiVersion": "podium.dev/v1alpha1", "kind": MODEL_DEPLOYMENT}
+            await api.create({**kind, "metadata": metadata, "spec": spec})
+        else:
+            path = path_of(MODEL_DEPLOYMENT, namespace, name)
+            patch = [{"op": "replace", "path": "/spec", "value": spec}]
+            await api.request("PATCH", path, patch, content_type="application/json-patch+json")
     except Refusal as refusal:
         raise AssertionError(f"the API server refuses a spec that should be valid: {refusal}\n{spec}") from None
 
