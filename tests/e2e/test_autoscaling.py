@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import pytest
+
 from tests import stage as s
 from tests.client import Object, wait
 from tests.e2e.test_rollouts import QUICK, Update, both_versions_answered
 from tests.e2e.world import World, scene
+
+# Real CPU load for minutes beside all other scenes: two busy cores give an HPA other figures than it waits for.
+pytestmark = pytest.mark.slow
 
 MOST = 3
 REQUEST = "20m"
