@@ -5,6 +5,7 @@ scene's name as a fixture and judge what was seen. All scenes that the collected
 few at a time, in the order in which they are written.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -41,9 +42,25 @@ class World:
     def stage(self, namespace: str) -> Stage:
         """A new namespace, held to the restricted Pod Security Standard, with the store's credentials."""
         self.client.apply(_object("Namespace", namespace, labels=RESTRICTED))
+        getattr(_playing, "namespaces", []).append(namespace)
         secret = podium.credentials_secret(self.cluster, namespace)
         self.client.apply(dict(secret))
         return Stage(self.cluster, self.client, namespace)
+
+
+_playing = threading.local()
+"""In a scene's thread: the namespaces that it has made."""
+
+
+def _play(world: World, name: str) -> Any:
+    """Plays a scene, and takes its ModelDeployments away at its end: one node has to have room for the next ones."""
+    _playing.namespaces = []
+    try:
+        return SCENES[name](world)
+    finally:
+        for namespace in _playing.namespaces:
+            for obj in world.client.list("ModelDeployment", namespace):
+                world.client.delete("ModelDeployment", namespace, obj["metadata"]["name"])
 
 
 def _object(kind: str, name: str, **metadata: Any) -> Object:
@@ -63,7 +80,7 @@ class Performance:
     def begin(self, world: World, names: Sequence[str]) -> None:
         """Begins the scenes, in this order, as far as there is room."""
         for name in names:
-            self.futures[name] = self.pool.submit(SCENES[name], world)
+            self.futures[name] = self.pool.submit(_play, world, name)
 
     def result(self, name: str) -> Any:
         """What a scene returned or raised, once it is over."""
