@@ -83,9 +83,14 @@ def main() -> list[tuple[str, dict[str, float]]]:
     return rows
 
 
-if __name__ == "__main__":
+def report() -> None:
+    """Print the rows as a table."""
     for name, row in main():
         print(
             f"{name}: {row['seconds']:.1f} s, operator CPU {row['cpu']:.1f} s, peak RSS {row['rss']:.0f} MB, "
             f"{row['writes']:.2f} writes each"
         )
+
+
+if __name__ == "__main__":
+    report()
