@@ -59,6 +59,8 @@ def _broken(version: Version, before: Object | None, state: _State) -> Iterator[
             yield from _ready_rule(version, status, state)
     elif version.kind == "ControllerRevision" and version.event != "DELETED":
         yield from _decisions(version.obj, before, state)
+    elif not any("deletionTimestamp" not in one["metadata"] for one in state.of(MODEL_DEPLOYMENT)):
+        return  # what is being deleted, or is, has no more claims
     elif version.kind == "Deployment" and before is not None:
         yield from _floor(version, before, state)
     elif version.kind == "Service" and version.event == "MODIFIED" and before is not None:
