@@ -1,6 +1,7 @@
 """One cluster for the session, in a folder of its own; brought up here and taken down at the end."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,9 @@ from tests.e2e.world import AT_ONCE, SCENES, Performance, World
 from tests.stage import put_digits, put_torch_digits
 from tests.watching import Watcher
 
-FOLDER = REPOSITORY / ".cluster-e2e"
+IN_TREE = REPOSITORY / ".cluster-e2e"
+# A cluster keeps sockets in its folder, whose paths are bounded: a checkout that lies deep cannot hold one.
+FOLDER = IN_TREE if len(str(IN_TREE)) <= 50 else Path(tempfile.gettempdir()) / "podium-e2e"
 # Clusters of their own that come and go are no company for scenes under load: that module comes first.
 FIRST = ("test_local_cluster",)
 # Modules that take Podium away come after all scenes, and what judges the whole session at the end.
