@@ -77,7 +77,7 @@ def autoscaled(world: World, strategy: str) -> Autoscaled:
     }
     stage.apply(s.onnx("digits", "1", **spec))
     first = stage.until_ready("digits", "1")["status"]["champion"]["revision"]
-    with stage.load("digits", world.digits.questions()) as load:
+    with world.load_turn, stage.load("digits", world.digits.questions()) as load:
         load.await_answers()
         wait("pods for the load", lambda: s.ready(stage.get("digits")) and pods(stage, first) == MOST, 180, every=1)
         before = load.counts()

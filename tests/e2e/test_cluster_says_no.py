@@ -25,7 +25,7 @@ class Refused:
 
 def refused(stage: s.Stage, world: World, obj: Object, way_out: Object | None) -> Refused:
     """Applies a version whose pods are refused, waits until that is told, then takes the way out."""
-    with stage.load("digits", world.digits.questions()) as load:
+    with world.load_turn, stage.load("digits", world.digits.questions()) as load:
         load.await_answers()
         began = time.monotonic()
         stage.apply(obj)
@@ -49,7 +49,7 @@ def quota(world: World) -> Refused:
     stage.apply(room(2))
     stage.apply(s.onnx("digits", "1", rollout=QUICK))
     stage.until_ready("digits", "1")
-    return refused(stage, world, s.onnx("digits", "2", rollout=QUICK), room(3))
+    return refused(stage, world, s.onnx("digits", "2", rollout=QUICK), room(8))
 
 
 @scene

@@ -84,7 +84,7 @@ def leader_killed(world: World, performance: Performance) -> Takeover:
     stage = world.stage("e2e-leader")
     stage.apply(s.onnx("digits", "1", rollout=QUICK))
     stage.until_ready("digits", "1")
-    with stage.load("digits", world.digits.questions()) as load:
+    with world.load_turn, stage.load("digits", world.digits.questions()) as load:
         load.await_answers()
         began = time.monotonic()
         stage.apply(s.onnx("digits", "2", rollout=QUICK))

@@ -21,9 +21,9 @@ class Update:
     after: Object
 
 
-def update(stage: s.Stage, name: str, load: Load, obj: Object) -> Update:
+def update(world: World, stage: s.Stage, name: str, load: Load, obj: Object) -> Update:
     """Updates a ModelDeployment that is Ready to `obj`, version 2, under load."""
-    with load:
+    with world.load_turn, load:
         load.await_answers()
         began = time.monotonic()
         stage.apply(obj)
@@ -40,7 +40,7 @@ def rolling_update(world: World) -> Update:
     stage.apply(s.onnx("digits", "1", rollout=QUICK))
     stage.until_ready("digits", "1")
     load = stage.load("digits", world.digits.questions())
-    return update(stage, "digits", load, s.onnx("digits", "2", rollout=QUICK))
+    return update(world, stage, "digits", load, s.onnx("digits", "2", rollout=QUICK))
 
 
 @scene
@@ -51,7 +51,7 @@ def blue_green_update(world: World) -> Update:
     stage.apply(s.onnx("digits", "1", rollout=rollout))
     stage.until_ready("digits", "1")
     load = stage.load("digits", world.digits.questions())
-    return update(stage, "digits", load, s.onnx("digits", "2", rollout=rollout))
+    return update(world, stage, "digits", load, s.onnx("digits", "2", rollout=rollout))
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def bad_versions(world: World) -> dict[str, Refusal]:
     stage.until_ready("digits", "1")
     wrong = s.onnx("digits", "3", file="2", model={"sha256": "0" * 64}, rollout=QUICK)
     crashing = s.onnx("digits", "4", file="broken", rollout=QUICK)
-    with stage.load("digits", world.digits.questions()) as load:
+    with world.load_turn, stage.load("digits", world.digits.questions()) as load:
         load.await_answers()
         return {
             "checksum": refuse(stage, load, wrong, "3"),
@@ -142,7 +142,7 @@ def abrupt_update(world: World, pre_stop: int) -> Update:
     stage.until_ready("digits", "1")
     url = stage.address("digits") + s.INFER.format(name="digits")
     load = Load(url, world.digits.questions(), pick=PICK, kept=0.0)
-    return update(stage, "digits", load, s.onnx("digits", "2", **spec))
+    return update(world, stage, "digits", load, s.onnx("digits", "2", **spec))
 
 
 @scene

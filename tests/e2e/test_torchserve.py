@@ -11,7 +11,7 @@ from tests.e2e.test_rollouts import QUICK, Update, both_versions_answered, updat
 from tests.e2e.world import World, scene
 from tests.models.torchserve import BROKEN
 
-RATE = 30
+RATE = 20
 """Requests per second that TorchServe holds from its first second, when Java has compiled nothing yet."""
 
 
@@ -34,7 +34,7 @@ def torchserve(world: World) -> Torch:
     answers = [stage.ask("digits", image, runtime="torchserve")[0] for image in world.torch.images]
     pods = stage.client.list("Pod", stage.namespace)
     load = stage.torch_load("digits", world.torch.questions(), rate=RATE)
-    updated = update(stage, "digits", load, s.torch("digits", "2", rollout=QUICK))
+    updated = update(world, stage, "digits", load, s.torch("digits", "2", rollout=QUICK))
     return Torch(answers, [str(digit) for digit in world.torch.answers["1"]], pods, updated)
 
 
@@ -54,7 +54,7 @@ def torchserve_broken(world: World) -> BrokenHandler:
     rollout = {**QUICK, "progressDeadline": "5m"}
     stage.apply(s.torch("digits", "1", rollout=rollout))
     stage.until_ready("digits", "1")
-    with stage.torch_load("digits", world.torch.questions(), rate=10) as load:
+    with world.load_turn, stage.torch_load("digits", world.torch.questions(), rate=10) as load:
         load.await_answers()
         began = time.monotonic()
         stage.apply(s.torch("digits", BROKEN, rollout=rollout))

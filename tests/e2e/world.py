@@ -38,6 +38,8 @@ class World:
     watcher: Watcher
     before_podium: Sequence[str]
     """The names of the CustomResourceDefinitions that were there before Podium was installed."""
+    load_turn: threading.Lock = field(default_factory=threading.Lock)
+    """Held by whoever counts lost requests: two loads at once on two cores would count what the machine loses."""
 
     def stage(self, namespace: str) -> Stage:
         """A new namespace, held to the restricted Pod Security Standard, with the store's credentials."""
