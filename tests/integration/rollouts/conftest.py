@@ -34,9 +34,9 @@ CONTROLLERS = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The cluster's watches live in one event loop, so its tests share it."""
+    """The cluster's watches live in one event loop, so its tests share it. pytest passes the items of all folders."""
     for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()):
+        if Path(__file__).parent in item.path.parents and "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
