@@ -21,6 +21,8 @@ _HELP: Final = {
     "watch_namespaces": "namespaces to look after, separated by commas; empty: all of them",
     "selector": "label selector: only these ModelDeployments are looked after",
     "fetcher_image": "image of the init container that fetches models",
+    "fetcher_allow_addresses": "CIDRs, addresses and host names, separated by commas, where https:// models may "
+    "come from although they are not public; empty: none",
     "runtimes_file": "YAML file of ModelRuntimes that the leader applies; ignored with --watch-namespaces",
     "workers": "how many ModelDeployments are reconciled at once",
     "health_port": "port of /livez and /readyz; 0: none",

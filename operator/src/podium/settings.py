@@ -13,6 +13,8 @@ class Settings:
     selector: str = ""
     """Only ModelDeployments with these labels are looked after."""
     fetcher_image: str = "podium-serving:latest"
+    fetcher_allow_addresses: tuple[str, ...] = ()
+    """CIDRs, addresses and host names where https:// models may come from although they are not public."""
     runtimes_file: str = ""
     """ModelRuntimes that the leader applies; none in namespaced mode."""
     workers: int = 16

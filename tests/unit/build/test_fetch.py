@@ -100,11 +100,13 @@ def test_a_disk_limit_below_the_models_own_room_is_refused() -> None:
         pod(user)
 
 
-def test_the_administrators_settings_reach_the_fetcher_and_never_replace_the_models() -> None:
-    fetcher = Fetcher(image="f:1", env={"PODIUM_ALLOW_ADDRESSES": "10.0.0.0/8", "PODIUM_MODEL_URI": "s3://other/1"})
+@pytest.mark.parametrize(("allowed", "value"), [((), ""), (("10.0.0.0/8", "models.corp"), "10.0.0.0/8,models.corp")])
+def test_which_private_addresses_it_may_ask_is_the_administrators_word_and_never_the_Secrets(
+    allowed: tuple[str, ...], value: str
+) -> None:
+    fetcher = Fetcher(image="f:1", allow_addresses=allowed)
 
     made = resolve(OWNER, spec(), runtime(), fetcher, number=1).template["spec"]["initContainers"][0]
 
     assert made["image"] == "f:1"
-    assert env(made)["PODIUM_ALLOW_ADDRESSES"] == "10.0.0.0/8"
-    assert env(made)["PODIUM_MODEL_URI"] == "s3://models/fraud/7"
+    assert env(made)["PODIUM_ALLOW_ADDRESSES"] == value

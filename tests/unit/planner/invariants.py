@@ -28,7 +28,10 @@ class Invariants:
         self.had_champion = False
         self.excused = False
         self.before: dict[str, Any] = {}
-        self.cache, self.observer = world.cache, Observer(world.cache, world.settings)
+        self.cache, self.observer = (
+            world.cache,
+            Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image)),
+        )
         world.client.before.append(self.take)
         world.client.after.append(self.check)
         world.after_pass.append(self.second_pass_makes_no_call)
@@ -148,7 +151,10 @@ class Invariants:
     def plan_is_pure(self) -> None:
         world = self.world
         if self.cache is not world.cache:
-            self.cache, self.observer = world.cache, Observer(world.cache, world.settings)
+            self.cache, self.observer = (
+                world.cache,
+                Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image)),
+            )
         observed = self.observer.observe(KEY, world.now)
         if observed is None:
             return

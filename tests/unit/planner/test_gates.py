@@ -39,6 +39,7 @@ def test_1_a_terminating_namespace_is_no_failure_and_nothing_more_is_tried() -> 
     world.edit(model=model("2"))
     world.advance(5)
     calls = len(world.client.calls)
+    world.edit(model=model("3"))
     world.advance(600)
     assert world.failures == []
     assert len(world.client.calls) == calls

@@ -22,12 +22,12 @@ def _default_resources() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Fetcher:
-    """The fetcher's image (the serving image), what it may use, and the operator's own settings for it."""
+    """The fetcher's image (the serving image), what it may use, and what an administrator lets it do."""
 
     image: str
     resources: dict[str, Any] = field(default_factory=_default_resources)
-    env: dict[str, str] = field(default_factory=dict)
-    """For example PODIUM_ALLOW_ADDRESSES: what an administrator allows and a user may not."""
+    allow_addresses: tuple[str, ...] = ()
+    """CIDRs, addresses and host names where https may go although they are not public."""
 
 
 def fetch_container(
@@ -36,11 +36,13 @@ def fetch_container(
     """The init container `fetch`. `model_resources` are the model container's."""
     model = spec.model
     assert model.uri is not None
-    env = dict(fetcher.env) | {
+    env = {
         "PODIUM_MODEL_URI": model.uri,
         "PODIUM_MODEL_PATH": place.fetched,
         "PODIUM_MODEL_LAYOUT": place.kind,
         "PODIUM_MODEL_MAX_BYTES": str(whole(model.storage.size_limit)),
+        # Set though it is empty: what stands here is stronger than the same name in the user's Secret.
+        "PODIUM_ALLOW_ADDRESSES": ",".join(fetcher.allow_addresses),
     }
     mounts: list[dict[str, Any]] = [{"name": MODELS_VOLUME, "mountPath": MODELS}]
     container: dict[str, Any] = {

@@ -59,9 +59,12 @@ class Reconciler:
         self._recorder = recorder
         self._settings = settings
         self._clock = clock
-        self._observer = Observer(cache, settings)
+        fetcher = Fetcher(settings.fetcher_image, allow_addresses=settings.fetcher_allow_addresses)
+        self._observer = Observer(cache, settings, fetcher)
         self._applier = Applier(client, cache, settings)
-        self._fetcher = Fetcher(settings.fetcher_image)
+        self._fetcher = fetcher
+        self._ending: dict[Key, str] = {}
+        """Uids of those in a terminating namespace, which never comes back: nothing is planned for them any more."""
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
@@ -73,6 +76,8 @@ class Reconciler:
         if observed is None:
             self._forget(key)
             return None
+        if self._ending.get(key) == observed.owner.uid:
+            return None
         planned = plan(observed, now, self._fetcher)
         if planned is None:
             if not observed.deleting:
@@ -80,6 +85,7 @@ class Reconciler:
             return None
         report = await self._applier.carry_out(planned, observed, now, lambda note: self._emit(observed, note))
         if report.terminating:
+            self._ending[key] = observed.owner.uid
             return None
         status = statuses.compose(observed, planned, report, self._settings.identity, now)
         await self._write_status(observed, status)
@@ -127,6 +133,7 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self._observer.forget(key)
         self._applier.forget(key)
+        self._ending.pop(key, None)
 
 
 def _ready(status: dict[str, Any]) -> dict[str, Any]:

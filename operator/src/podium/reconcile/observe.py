@@ -107,9 +107,9 @@ class _Memory:
 class Observer:
     """Observes; remembers only since when it has seen a symptom, and what it has parsed."""
 
-    def __init__(self, cache: View, settings: Settings) -> None:
+    def __init__(self, cache: View, settings: Settings, fetcher: Fetcher) -> None:
         self._cache = cache
-        self._fetcher = Fetcher(settings.fetcher_image)
+        self._fetcher = fetcher
         self._timings = Timings(
             timedelta(seconds=settings.crash_grace),
             timedelta(seconds=settings.champion_down),
@@ -156,7 +156,7 @@ class Observer:
             return since.setdefault((of, reason), memory.since.get((of, reason), now))
 
         pods = self._cache.owned(PODS, key.namespace, key.name)
-        states, revisions = self._revisions(seen, pods, memory, first_seen)
+        states, revisions = self._revisions(seen, pods, memory, first_seen, now)
         annotations = seen.obj["metadata"].get("annotations") or {}
         situation = Situation(
             name=key.name,
@@ -179,7 +179,7 @@ class Observer:
         )
 
     def _revisions(
-        self, seen: Observed, pods: list[Object], memory: _Memory, first_seen: readings.FirstSeen
+        self, seen: Observed, pods: list[Object], memory: _Memory, first_seen: readings.FirstSeen, now: datetime
     ) -> tuple[tuple[RevisionState, ...], dict[str, Revision]]:
         revisions: dict[str, Revision] = {}
         states = []
@@ -190,8 +190,8 @@ class Observer:
             revisions[name] = revision
             own = [p for p in pods if p["metadata"]["labels"].get(names.LABEL_REVISION) == name]
             deployment = seen.child(DEPLOYMENTS, name)
-            hpa = seen.child(HPAS, name)
-            states.append(readings.read_revision(child, revision, digest, deployment, own, hpa is not None, first_seen))
+            has_hpa = seen.child(HPAS, name) is not None
+            states.append(readings.read_revision(child, revision, digest, deployment, own, has_hpa, first_seen, now))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
 
     def _endpoints(self, key: Key, pods: list[Object]) -> dict[str, int]:

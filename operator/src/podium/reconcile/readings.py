@@ -1,7 +1,7 @@
 """Objects of the API server, read into what the planner thinks in. Pure functions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from podium import names
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
@@ -26,16 +26,17 @@ def controller_of(obj: Object) -> str | None:
     return next((r["uid"] for r in references if r.get("controller")), None)
 
 
-def is_ready(pod: Object) -> bool:
-    """Whether the pod's Ready condition is True."""
+def ready_since(pod: Object) -> datetime | None:
+    """Since when the pod's Ready condition is True, by its kubelet; None when it is not."""
     conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    found = next((c for c in conditions if c["type"] == "Ready" and c["status"] == "True"), None)
+    return parse_time(found.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]) if found else None
 
 
 def read_pod(pod: Object, first_seen: FirstSeen) -> Pod:
     """One pod, with what ails it."""
     meta = pod["metadata"]
-    ready, terminating = is_ready(pod), "deletionTimestamp" in meta
+    ready, terminating = ready_since(pod), "deletionTimestamp" in meta
     found = None if ready or terminating else symptom(pod)
     failure = None
     if found is not None:
@@ -44,15 +45,21 @@ def read_pod(pod: Object, first_seen: FirstSeen) -> Pod:
     return Pod(meta["name"], parse_time(meta["creationTimestamp"]), ready, terminating, failure)
 
 
-def read_workload(deployment: Object, pods: Sequence[Pod]) -> Workload:
+def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Workload:
     """A Deployment's counts.
 
-    Its controller reports what its ReplicaSet reported some time ago, which during a scale-down is too many. So no
-    more pods count as available than are asked for, nor than there are ready ones that stay.
+    Its controller reports what its ReplicaSet reported some time ago, which during a scale-down, or when one pod turns
+    ready as another turns unready, is too many. So no more pods count as available than are asked for, nor than there
+    are ones that stay and have been ready for minReadySeconds.
     """
     spec, status = deployment["spec"], deployment.get("status") or {}
     wanted = spec.get("replicas", 1)
-    staying = sum(1 for pod in pods if pod.ready and not pod.terminating)
+    staying = [pod.ready_since for pod in pods if pod.ready_since and not pod.terminating]
+    least = timedelta(seconds=spec.get("minReadySeconds", 0))
+    young = [since + least for since in staying if least and since + least > now]
+    reported = min(status.get("availableReplicas", 0), wanted)
+    seasoned = len(staying) - len(young)
+    settled = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     failure = next(
         (
             c.get("message", "")
@@ -63,10 +70,11 @@ def read_workload(deployment: Object, pods: Sequence[Pod]) -> Workload:
     )
     return Workload(
         spec=wanted,
-        ready=min(status.get("readyReplicas", 0), wanted, staying),
-        available=min(status.get("availableReplicas", 0), wanted, staying),
+        ready=min(status.get("readyReplicas", 0), wanted, len(staying)),
+        available=min(reported, seasoned),
+        more_at=min(young, default=None) if settled and seasoned < reported else None,
         pods=status.get("replicas", 0),
-        settled=status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0),
+        settled=settled,
         failure=failure,
     )
 
@@ -79,6 +87,7 @@ def read_revision(
     pods: Sequence[Object],
     has_hpa: bool,
     first_seen: FirstSeen,
+    now: datetime,
 ) -> RevisionState:
     """One revision from its ControllerRevision and its children. ValueError names a broken annotation."""
     meta = obj["metadata"]
@@ -116,7 +125,7 @@ def read_revision(
         command=command if isinstance(command, CommandRecord) else None,
         template_digest=template_digest,
         runtime=revision.runtime,
-        workload=read_workload(deployment, found) if deployment else None,
+        workload=read_workload(deployment, found, now) if deployment else None,
         pods=found,
         has_hpa=has_hpa,
     )

@@ -112,7 +112,10 @@ def request_fulfilled(situation: Situation, now: datetime) -> Verdict | None:
 
 
 def start(situation: Situation, now: datetime) -> Verdict | None:
-    """Begin what is asked for, once nobody holds it and every third revision has gone."""
+    """Begin what is asked for, once nobody holds it and every third revision has gone.
+
+    Without a champion one that is going may still have pods: there is nothing that theirs could stand in for.
+    """
     if not situation.wants_rollout:
         return None
     if situation.proposal.reason:
@@ -120,7 +123,7 @@ def start(situation: Situation, now: datetime) -> Verdict | None:
     if situation.paused:
         return Hold(Reason.PAUSED, f"a rollout of {situation.proposal.version} waits: it is paused")
     leaving = [r.name for r in situation.losers if r.has_pods]
-    if leaving and situation.champion_down_since is None and situation.champion is not None:
+    if len(leaving) > (situation.champion is None) and situation.champion_down_since is None:
         return Hold(Reason.DRAINING, f"a rollout of {situation.proposal.version} waits until {leaving[0]} has no pods")
     return Start(situation.request.token if situation.request else "")
 
@@ -181,6 +184,7 @@ def first_verdict(situation: Situation, now: datetime) -> Verdict | None:
 def next_look(situation: Situation, now: datetime) -> datetime | None:
     """The earliest later moment at which a gate may say something else though nothing happens until then."""
     times: list[datetime | None] = [situation.warm_until]
+    times += [r.workload.more_at for r in situation.revisions if r.workload]
     candidate = situation.candidate
     if candidate is not None:
         times.append(candidate.record.started_at + situation.progress_deadline)

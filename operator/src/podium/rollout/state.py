@@ -30,7 +30,8 @@ class Pod:
 
     name: str
     created: datetime
-    ready: bool
+    ready_since: datetime | None
+    """None while it is not Ready."""
     terminating: bool = False
     failure: Failure | None = None
 
@@ -47,6 +48,8 @@ class Workload:
     """Existing ones, terminating ones included."""
     settled: bool
     """Whether the Deployment controller has seen the last write: only then do the counts mean anything."""
+    more_at: datetime | None = None
+    """When one more pod counts as available though nothing happens: by the operator's clock it is not old enough."""
     failure: str = ""
     """The API server's own sentence when it refuses the pods (quota, Pod Security, a webhook)."""
 

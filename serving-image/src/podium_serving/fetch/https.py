@@ -159,7 +159,7 @@ def check_address(config: Config, host: str, address: str, where: str) -> None:
     raise FetchError(
         Reason.AddressRefused,
         f"{where}: {host} is at {address}, which is not a public address; "
-        "the operator's administrator can allow it (PODIUM_ALLOW_ADDRESSES)",
+        "who runs the operator can allow it with its argument --fetcher-allow-addresses (PODIUM_ALLOW_ADDRESSES here)",
     )
 
 

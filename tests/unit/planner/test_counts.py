@@ -1,0 +1,74 @@
+"""Which of a Deployment's pods count as available, whatever its controller last reported."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from podium.kube.client import Object
+from podium.reconcile.readings import read_workload
+from podium.rollout.state import Pod
+from tests.unit.planner.controllers import is_ready
+from tests.unit.planner.given import created, serving
+from tests.unit.planner.world import START, model
+
+
+def deployment(available: int, *, replicas: int = 3, min_ready: int = 10) -> Object:
+    status = {"replicas": replicas, "readyReplicas": available, "availableReplicas": available}
+    return {"metadata": {"name": "d"}, "spec": {"replicas": replicas, "minReadySeconds": min_ready}, "status": status}
+
+
+def pods(*ready_for: float | None) -> list[Pod]:
+    """One for each: ready for so many seconds at START, or not."""
+    since = [None if age is None else START - timedelta(seconds=age) for age in ready_for]
+    return [Pod(f"p{number}", START - timedelta(hours=1), at) for number, at in enumerate(since)]
+
+
+@pytest.mark.parametrize(
+    ("ready_for", "available", "more_at"),
+    [
+        ((60, 60, 60), 3, None),
+        ((60, 60, None), 2, None),
+        ((60, 60, 4), 2, START + timedelta(seconds=6)),  # the report is of another pod, which has turned unready
+        ((60, 4, 2), 1, START + timedelta(seconds=6)),
+        ((60, 60, 60, 60), 3, None),
+        ((60, 60, 60, 1), 3, None),  # enough without it: nothing to wake up for
+    ],
+)
+def test_a_pod_counts_once_it_has_been_ready_for_minReadySeconds(
+    ready_for: tuple[float | None, ...], available: int, more_at: datetime | None
+) -> None:
+    workload = read_workload(deployment(available=3), pods(*ready_for), START)
+    assert (workload.available, workload.more_at) == (available, more_at)
+
+
+def test_without_minReadySeconds_no_clock_is_asked() -> None:
+    workload = read_workload(deployment(available=1, replicas=1, min_ready=0), pods(-30), START)
+    assert (workload.available, workload.more_at) == (1, None)
+
+
+def test_a_count_that_the_clock_alone_completes_is_looked_at_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = serving(replicas=1)
+    monkeypatch.setattr(world.cluster, "is_available", lambda pod, min_ready: is_ready(pod))  # its clock runs ahead
+    world.edit(model=model("2"))
+    world.advance(1)
+    world.until(lambda: world.outcome(world.revision("2")) == "Promoted", within=60)
+
+
+def test_without_a_champion_at_most_one_revision_is_still_going_when_the_next_one_starts() -> None:
+    world = created(replicas=2)
+    world.cluster.grace = 120
+    most = 0
+
+    def count() -> None:
+        nonlocal most
+        most = max(most, len({pod["metadata"]["labels"]["podium.dev/revision"] for pod in world.pods()}))
+
+    world.after_pass.append(count)
+    world.behave("1", ready_after=None)
+    for version in ("2", "3", "4"):
+        world.behave(version, ready_after=None)
+        world.advance(3)
+        world.edit(model=model(version))
+    world.behave("4")
+    world.until(lambda: world.phase == "Healthy", within=600)
+    assert most == 2
