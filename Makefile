@@ -48,7 +48,7 @@ test-e2e: venv ## Real pods on a real cluster
 	$(PYTEST) tests/e2e
 
 .PHONY: test-all
-test-all: venv ## make test with every kill point, and what runs for minutes
+test-all: venv ## make test with every kill point, not a rotating third of some
 	PODIUM_TEST_ALL=1 $(BIN)/python -m tests.run
 
 .PHONY: cluster

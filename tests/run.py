@@ -4,7 +4,6 @@ While the pure tests run, the programs and images that the later ones need are b
 some minutes, and the tests do not wait for it twice).
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -32,11 +31,10 @@ LINT = (
     Step("import contract", [str(BIN / "lint-imports"), "--no-cache"]),
 )
 PREPARE = Step("programs and images", [sys.executable, "-m", "tests.cluster", "prepare"])
-EVERYTHING = os.environ.get("PODIUM_TEST_ALL") == "1"
 SUITES = (
     Step("unit", [*PYTEST, "-q", "tests/unit"]),
     Step("integration", [*PYTEST, "-q", "tests/integration"]),
-    Step("e2e", [*PYTEST, "-v", *([] if EVERYTHING else ["-m", "not slow"]), "tests/e2e"]),
+    Step("e2e", [*PYTEST, "-v", "tests/e2e"]),
 )
 
 

@@ -21,8 +21,18 @@ IN_TREE = REPOSITORY / ".cluster-e2e"
 FOLDER = IN_TREE if len(str(IN_TREE)) <= 50 else Path(tempfile.gettempdir()) / "podium-e2e"
 # Clusters of their own that come and go are no company for scenes under load: that module comes first.
 FIRST = ("test_local_cluster",)
-# Modules that take Podium away come after all scenes, and what judges the whole session at the end.
-LAST = ("test_failover", "test_helm", "test_plain_yaml", "test_namespaced", "test_zz_rbac", "test_whole_session")
+# Scenes that are played alone come after all others, modules that take Podium away after them, and what judges the
+# whole session at the end.
+LAST = (
+    "test_torchserve",
+    "test_autoscaling",
+    "test_failover",
+    "test_helm",
+    "test_plain_yaml",
+    "test_namespaced",
+    "test_zz_rbac",
+    "test_whole_session",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import pytest
-
 from tests import stage as s
 from tests.client import Object, wait
 from tests.e2e.test_rollouts import QUICK, Update, both_versions_answered
-from tests.e2e.world import World, scene
-
-# Real CPU load for minutes beside all other scenes: two busy cores give an HPA other figures than it waits for.
-pytestmark = pytest.mark.slow
+from tests.e2e.world import World, scene_alone
 
 MOST = 3
 REQUEST = "20m"
@@ -106,13 +101,13 @@ def hpa(stage: s.Stage, revision: str) -> bool:
     return stage.client.find("HorizontalPodAutoscaler", stage.namespace, revision) is not None
 
 
-@scene
+@scene_alone
 def autoscaled_rolling_update(world: World) -> Autoscaled:
     """RollingUpdate."""
     return autoscaled(world, "RollingUpdate")
 
 
-@scene
+@scene_alone
 def autoscaled_blue_green(world: World) -> Autoscaled:
     """BlueGreen."""
     return autoscaled(world, "BlueGreen")

@@ -3,12 +3,10 @@
 import time
 from dataclasses import dataclass
 
-import pytest
-
 from tests import stage as s
 from tests.client import Object
 from tests.e2e.test_rollouts import QUICK, Update, both_versions_answered, update
-from tests.e2e.world import World, scene
+from tests.e2e.world import World, scene_alone
 from tests.models.torchserve import BROKEN
 
 RATE = 20
@@ -25,7 +23,7 @@ class Torch:
     update: Update
 
 
-@scene
+@scene_alone
 def torchserve(world: World) -> Torch:
     """Version 1 is asked about every image; then version 2 under load."""
     stage = world.stage("e2e-torch")
@@ -47,7 +45,7 @@ class BrokenHandler:
     failed: int
 
 
-@scene
+@scene_alone
 def torchserve_broken(world: World) -> BrokenHandler:
     """Version 1 serves under load; then an archive whose handler raises when it is loaded."""
     stage = world.stage("e2e-torch-broken")
@@ -67,7 +65,6 @@ def test_torchserve_predicts_what_the_network_predicts(torchserve: Torch) -> Non
     assert torchserve.answers == torchserve.right
 
 
-@pytest.mark.slow  # beside other scenes a cold TorchServe takes both cores, and answers come after their 2 s
 def test_a_torchserve_update_under_load_loses_no_request(torchserve: Torch) -> None:
     assert not torchserve.update.counts.failed, str(torchserve.update.counts)
     assert both_versions_answered(torchserve.update.counts)
@@ -80,7 +77,6 @@ def test_torchserve_runs_on_a_read_only_root_in_a_restricted_namespace(torchserv
         assert all(container["securityContext"]["readOnlyRootFilesystem"] for container in containers)
 
 
-@pytest.mark.slow  # as above, and three starts of TorchServe take longer than the deadline then
 def test_a_handler_that_raises_is_rolled_back_with_its_own_words(torchserve_broken: BrokenHandler) -> None:
     assert torchserve_broken.status["champion"]["version"] == "1"
     assert "labels.json is missing from the archive" in torchserve_broken.status["message"]

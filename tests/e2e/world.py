@@ -2,7 +2,8 @@
 
 A scene is a function that makes something happen in a namespace of its own and returns what it saw. Tests take the
 scene's name as a fixture and judge what was seen. All scenes that the collected tests need begin with the session, a
-few at a time, in the order in which they are written.
+few at a time, in the order in which they are written. Those that need both cores for themselves are played alone: after
+all others, when the first test asks for them.
 """
 
 import threading
@@ -54,11 +55,11 @@ _playing = threading.local()
 """In a scene's thread: the namespaces that it has made."""
 
 
-def _play(world: World, name: str) -> Any:
+def _play(world: World, function: Callable[[World], T]) -> T:
     """Plays a scene, and takes its ModelDeployments away at its end: one node has to have room for the next ones."""
     _playing.namespaces = []
     try:
-        return SCENES[name](world)
+        return function(world)
     finally:
         for namespace in _playing.namespaces:
             for obj in world.client.list("ModelDeployment", namespace):
@@ -82,7 +83,7 @@ class Performance:
     def begin(self, world: World, names: Sequence[str]) -> None:
         """Begins the scenes, in this order, as far as there is room."""
         for name in names:
-            self.futures[name] = self.pool.submit(_play, world, name)
+            self.futures[name] = self.pool.submit(_play, world, SCENES[name])
 
     def result(self, name: str) -> Any:
         """What a scene returned or raised, once it is over."""
@@ -104,3 +105,14 @@ def scene(function: Callable[[World], T]) -> Callable[[World], T]:
 
     result.__doc__ = function.__doc__
     return pytest.fixture(scope="session", name=name)(result)
+
+
+def scene_alone(function: Callable[[World], T]) -> Callable[[World], T]:
+    """Makes a function a scene that is played beside no other, nor beside another test; and a fixture, as above."""
+
+    def result(performance: Performance, world: World) -> T:
+        performance.finish()
+        return _play(world, function)
+
+    result.__doc__ = function.__doc__
+    return pytest.fixture(scope="session", name=function.__name__)(result)
