@@ -1,12 +1,18 @@
-"""A leader that is stopped in good order gives the Lease up, and the other replica takes it at once."""
+"""Another replica leads soon after the leader was killed, and at once after one that is stopped in good order."""
 
 import signal
 import time
+from dataclasses import dataclass
 
+from tests import stage as s
 from tests.client import Object, wait
 from tests.cluster import podium
 from tests.e2e import ground
-from tests.e2e.world import Performance, World
+from tests.e2e.test_rollouts import QUICK, Update, both_versions_answered
+from tests.e2e.world import World, scene_alone
+
+KILLED, STOPPED = 15, 2
+"""Seconds within which another replica leads after the leader was killed, and after it was told to stop."""
 
 
 def holder(world: World) -> str:
@@ -24,13 +30,24 @@ def both_ready(world: World) -> bool:
     return ready == ["True", "True"] and bool(holder(world))
 
 
-def takeover(world: World, number: signal.Signals, within: float) -> tuple[float, str, str]:
-    """Seconds from a signal to the leader until another identity's claim of the Lease, by the audit log."""
-    wait("both replicas are ready", lambda: both_ready(world), 90)
+@dataclass(frozen=True)
+class Takeover:
+    """Seconds from a signal to the leader until another identity's claim of the Lease, and the two identities."""
+
+    seconds: float
+    old: str
+    new: str
+
+
+def takeover(world: World, number: signal.Signals) -> Takeover:
+    """The claim's time is the audit log's; the signal's is this machine's clock, which the API server reads too."""
     old = holder(world)
     moment = time.time()
     ground.kill(pod_of(old), number)
-    new = wait("another leader", lambda: holder(world) not in ("", old) and holder(world), within + 15)
+    if number == signal.SIGKILL:
+        # Without its pod its container would be started again, and could be the next to lead.
+        world.client.delete("Pod", podium.NAMESPACE, pod_of(old), grace=0)
+    new = wait("another leader", lambda: holder(world) not in ("", old) and holder(world), 60)
     assert isinstance(new, str)
 
     def claim(event: Object) -> bool:
@@ -43,13 +60,52 @@ def takeover(world: World, number: signal.Signals, within: float) -> tuple[float
         )
 
     (first, *_) = ground.audited(world.cluster, claim)
-    return ground.answered(first) - moment, old, new
+    return Takeover(ground.answered(first) - moment, old, new)
 
 
-def test_a_stopped_leader_is_followed_within_two_seconds(world: World, performance: Performance) -> None:
-    performance.finish()
+@dataclass(frozen=True)
+class Killed:
+    """The leader's death in the middle of an update, and what the update looked like from outside."""
 
-    took, old, new = takeover(world, signal.SIGTERM, 2)
+    takeover: Takeover
+    update: Update
 
-    assert took < 2
-    assert new != old
+
+@scene_alone
+def leader_killed(world: World) -> Killed:
+    """Kills the leader when a candidate has just come up. Alone: the limits of other scenes suppose a leader."""
+    wait("both replicas are ready", lambda: both_ready(world), 90)
+    stage = world.stage("e2e-leader")
+    stage.apply(s.onnx("digits", "1", rollout=QUICK))
+    stage.until_ready("digits", "1")
+    with stage.load("digits", world.digits.questions()) as load:
+        load.await_answers()
+        began = time.monotonic()
+        stage.apply(s.onnx("digits", "2", rollout=QUICK))
+        stage.until("digits", "a candidate", lambda o: bool(o["status"].get("candidate")))
+        seen = takeover(world, signal.SIGKILL)
+        after = stage.until_ready("digits", "2")
+        load.await_answers()
+        return Killed(seen, Update(load.close(), time.monotonic() - began, after))
+
+
+@scene_alone
+def leader_stopped(world: World) -> Takeover:
+    """Tells the leader to stop (SIGTERM)."""
+    wait("both replicas are ready", lambda: both_ready(world), 90)
+    return takeover(world, signal.SIGTERM)
+
+
+def test_another_replica_leads_within_15_seconds_of_the_leaders_death(leader_killed: Killed) -> None:
+    assert leader_killed.takeover.seconds < KILLED
+    assert leader_killed.takeover.new != leader_killed.takeover.old
+
+
+def test_the_update_under_way_goes_on_and_no_request_is_lost(leader_killed: Killed) -> None:
+    assert not leader_killed.update.counts.failed, str(leader_killed.update.counts)
+    assert both_versions_answered(leader_killed.update.counts)
+
+
+def test_a_stopped_leader_is_followed_within_two_seconds(leader_stopped: Takeover) -> None:
+    assert leader_stopped.seconds < STOPPED
+    assert leader_stopped.new != leader_stopped.old
