@@ -34,6 +34,7 @@ def install_podium(cluster: Cluster, archives: Sequence[Archive] = (), *, more: 
     helm_folder = cache_folder() / "helm"
     environment = {f"HELM_{kind}_HOME": str(helm_folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
     with step("Installing Podium from charts/podium", "20 s"):
+        _forget_unfinished(cluster)
         try:
             run(["env", *(f"{name}={value}" for name, value in environment.items()), binaries.helm(), "upgrade",
                  "--install", RELEASE, CHART, f"--kubeconfig={cluster.kubeconfig_file}", f"--namespace={NAMESPACE}",
@@ -41,6 +42,12 @@ def install_podium(cluster: Cluster, archives: Sequence[Archive] = (), *, more: 
         except ClusterError:
             say(_why(cluster))
             raise
+
+
+def _forget_unfinished(cluster: Cluster) -> None:
+    """Drops Helm's record of an operation that was killed: it would refuse every other one for its sake."""
+    unfinished = f"owner=helm,name={RELEASE},status in (pending-install,pending-upgrade,pending-rollback)"
+    cluster.kubectl(f"--namespace={NAMESPACE}", "delete", "secrets", f"--selector={unfinished}")
 
 
 def _why(cluster: Cluster) -> str:
