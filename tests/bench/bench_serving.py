@@ -1,19 +1,17 @@
 """What serving costs: start to first answer, latency of one connection, CPU per request of one process.
 
-    python -m tests.bench.bench_serving [--seconds 5]
+    PODIUM_BENCH_LOAD=5 python -m tests.bench.bench_serving
 
-Real server processes, real sockets, small real models; prints a table and asserts nothing, for the figures are the
-machine's. The load generator shares the machine with the server: throughput is lower than the server's alone, CPU per
-request is the server's own.
+Real server processes, real sockets, small real models, so many seconds of load per row; asserts nothing, for the
+figures are the machine's. The load generator shares the machine with the server: throughput is lower than the server's
+alone, CPU per request is the server's own.
 """
 
-import argparse
 import asyncio
 import http.client
 import json
 import os
 import socket
-import statistics
 import tempfile
 import time
 import warnings
@@ -29,9 +27,11 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
+from tests.bench.table import Row, percentile, show, spread
 from tests.unit.serving.harness import Server, serving
 
 STARTS = 9
+SECONDS = float(os.environ.get("PODIUM_BENCH_LOAD", "5"))
 INFER = "/v2/models/model/infer"
 
 
@@ -153,55 +153,39 @@ async def load(port: int, body: bytes, connections: int, seconds: float) -> list
         clients.append(client)
         waiting.append(done)
     await asyncio.gather(*waiting)
-    return sorted(latency for client in clients for latency in client.latencies)
+    return [latency for client in clients for latency in client.latencies]
 
 
-def measure(case: Case, connections: int, seconds: float) -> list[str]:
-    """One row of the table."""
+def measure(case: Case, connections: int) -> Row:
+    """The server under load from closed-loop clients."""
     with serving(case.model) as server:
         uvloop.run(load(server.port, case.body, connections, 0.5))
         before, started = cpu_seconds(server.process.pid), time.perf_counter()
-        latencies = uvloop.run(load(server.port, case.body, connections, seconds))
+        latencies = uvloop.run(load(server.port, case.body, connections, SECONDS))
         elapsed, used = time.perf_counter() - started, cpu_seconds(server.process.pid) - before
     count = len(latencies)
-    return [
-        case.name,
-        str(connections),
-        f"{count / elapsed:,.0f}",
-        f"{latencies[count // 2] * 1e3:.2f}",
-        f"{latencies[count * 99 // 100] * 1e3:.2f}",
-        f"{used / count * 1e6:.0f}",
-    ]
+    half, most = percentile(latencies, 0.5), percentile(latencies, 0.99)
+    return Row(
+        f"infer {case.name}, {connections} connection{'s' * (connections > 1)}",
+        f"p50 {half * 1e3:.2f} ms, p99 {most * 1e3:.2f} ms, {used / count * 1e6:.0f} us CPU each, "
+        f"{count / elapsed:,.0f}/s",
+    )
 
 
-def print_table(head: list[str], rows: list[list[str]]) -> None:
-    """Columns wide enough for their content, numbers to the right."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    for row in [head, *rows]:
-        cells = [
-            cell.ljust(width) if not i else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells))
-    print()
-
-
-def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description="What serving costs on this machine.")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of load per row (5)")
-    seconds = parser.parse_args().seconds
-    print(f"{os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f}\n")
+def figures() -> list[Row]:
+    """Starts, then load."""
     with tempfile.TemporaryDirectory() as folder:
         found = cases(Path(folder))
-        rows = []
-        for case in found:
-            times = sorted(start_to_first_answer(case) for _ in range(STARTS))
-            rows.append([case.name, f"{statistics.median(times):.2f}", f"{times[0]:.2f}", f"{times[-1]:.2f}"])
-        print_table(["process start to first answer, s", "median", "least", "most"], rows)
-        rows = [measure(case, connections, seconds) for case in found for connections in (1, 32)]
-    print_table(["inference", "connections", "requests/s", "p50 ms", "p99 ms", "server CPU us/request"], rows)
+        starts = [
+            Row(
+                f"server start to first answer, {case.name}",
+                spread([start_to_first_answer(case) for _ in range(STARTS)]),
+                "under 1 s",
+            )
+            for case in found
+        ]
+        return [*starts, *(measure(case, connections) for case in found for connections in (1, 32))]
 
 
 if __name__ == "__main__":
-    main()
+    show(figures())

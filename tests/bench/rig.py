@@ -1,20 +1,24 @@
 """A control plane, an operator beside it, and the figures of that operator. Used by the benchmarks alone."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from podium.kube.aio import AioClient
 from podium.kube.connect import connect
 from podium.kube.transport import Transport
+from tests.bench.audit import AuditLog, Call
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.processes import await_true
+from tests.cluster.progress import ClusterError, tail
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTROLLERS = (
@@ -25,7 +29,6 @@ CONTROLLERS = (
     "garbage-collector-controller",
 )
 OPERATOR_USER = "podium-operator"
-WRITES = frozenset({"create", "update", "patch", "delete"})
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -45,6 +48,7 @@ class Rig:
 
     plane: ControlPlane
     operator: subprocess.Popen[bytes]
+    audit: AuditLog
 
     def usage(self) -> Usage:
         """The operator's, from /proc."""
@@ -53,20 +57,31 @@ class Rig:
         peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
         return Usage((int(fields[11]) + int(fields[12])) / CLOCK_TICKS, peak / 1024)
 
+    def calls(self) -> list[Call]:
+        """The operator's calls so far, reads included, from the API server's audit log."""
+        return [call for call in self.audit.calls() if call.user == OPERATOR_USER]
+
     def writes(self) -> Counter[str]:
-        """The operator's writes so far, by resource and verb, from the API server's audit log."""
-        found: Counter[str] = Counter()
-        for entry in self.plane.audit():
-            user, verb = entry["user"], str(entry["verb"])
-            reference: Any = entry.get("objectRef") or {}
-            if isinstance(user, dict) and user.get("username") == OPERATOR_USER and verb in WRITES:
-                found["/".join(filter(None, (reference.get("resource"), reference.get("subresource"))))] += 1
-        return found
+        """The operator's writes so far, by resource, refused ones included."""
+        return Counter(call.resource for call in self.calls() if call.writes)
+
+    async def quiet(self, seconds: float = 5.0, within: float = 600.0) -> None:
+        """Return once the operator has written nothing but its Lease for so long; TimeoutError if it does not stop.
+
+        Events are written at 20 a second, behind all other work: they are what comes last.
+        """
+        async with asyncio.timeout(within):
+            while True:
+                last = max((c.done for c in self.calls() if c.writes and c.resource != "leases"), default=0.0)
+                left = last + seconds - time.time()
+                if left <= 0:
+                    return
+                await asyncio.sleep(min(max(left, 0.5), seconds))
 
 
 @contextmanager
 def rig(*flags: str) -> Iterator[Rig]:
-    """Start both, and end both."""
+    """Start both, wait until the operator leads and has nothing left to do, and end both."""
     with (
         tempfile.TemporaryDirectory(prefix="podium-bench-") as folder,
         ControlPlane(Path(folder), controllers=CONTROLLERS) as plane,
@@ -90,7 +105,11 @@ def rig(*flags: str) -> Iterator[Rig]:
         ]
         operator = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
-            yield Rig(plane, operator)
+            bench = Rig(plane, operator, AuditLog(plane.audit_log))
+            if not await_true(lambda: "modelruntimes" in bench.writes(), 60, every=0.1):
+                raise ClusterError(f"the operator does not lead after 60 s; {tail(Path(log.name))}")
+            asyncio.run(bench.quiet(2.0))
+            yield bench
         finally:
             operator.terminate()
             operator.wait(20)
