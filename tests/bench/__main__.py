@@ -6,7 +6,7 @@ Nothing else should run on the machine meanwhile. A part that fails says so in t
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from tests.bench import bench_cluster, bench_idle, bench_images, bench_operator, bench_rollouts, bench_serving
 from tests.bench.rig import rig
@@ -14,13 +14,15 @@ from tests.bench.table import Row, show
 from tests.cluster.progress import say, step
 
 
-def settled_and_idle() -> list[Row]:
+def settled_and_idle() -> Iterator[Row]:
     """Create, update, and leave alone: the same 1,000 objects."""
     with rig(*bench_idle.flags()) as bench:
-        return [*bench_operator.create(bench), *bench_operator.update(bench), *bench_idle.measure(bench)]
+        yield from bench_operator.create(bench)
+        yield from bench_operator.update(bench)
+        yield from bench_idle.measure(bench)
 
 
-PARTS: dict[str, Callable[[], list[Row]]] = {
+PARTS: dict[str, Callable[[], Iterable[Row]]] = {
     "ModelDeployments without pods": settled_and_idle,
     "rollouts": bench_rollouts.figures,
     "server": bench_serving.figures,
@@ -37,7 +39,7 @@ def main() -> int:
     for name, figures in PARTS.items():
         try:
             with step(f"Measuring: {name}"):
-                rows += figures()
+                rows.extend(figures())
         except Exception as error:
             # The others' figures are wanted all the same: they took long enough.
             traceback.print_exc()

@@ -27,10 +27,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tests.bench.audit import Call
-from tests.bench.bench_operator import per_object
+from tests.bench.bench_operator import PARALLEL, per_object
 from tests.bench.rig import OPERATOR_USER, Rig, rig
 from tests.bench.table import Row, percentile, show
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Api, Object
@@ -61,15 +62,16 @@ class Fleet:
     async def roll(self, version: str) -> float:
         """Apply a version of all and wait for the end of all rollouts; answers the seconds."""
         begun = time.monotonic()
-        await _each(lambda namespace: self._roll_one(namespace, version))
+        await _each(lambda namespace: self.api.apply(_model(namespace, version)))
+        for namespace in NAMESPACES:
+            await self.world.until(
+                namespace, partial(self._over, namespace, version), f"the end of the rollout of {version}",
+                seconds=PATIENCE, explain=partial(self._explain, namespace),
+            )  # fmt: skip
         return time.monotonic() - begun
 
-    async def _roll_one(self, namespace: str, version: str) -> None:
-        await self.api.apply(_model(namespace, version))
-        await self.world.until(
-            namespace, lambda: self._over(namespace, version), f"the end of the rollout of {version}",
-            seconds=PATIENCE, explain=lambda: str(self._status(namespace)),
-        )  # fmt: skip
+    def _explain(self, namespace: str) -> str:
+        return str(self._status(namespace))
 
     def _status(self, namespace: str) -> Object:
         obj = self.world.get(MODEL_DEPLOYMENT, namespace, MODEL) or {}
@@ -88,8 +90,14 @@ class Fleet:
 
 
 async def _each(action: Callable[[str], Any]) -> None:
-    """The action for every namespace, all under way at once."""
-    await asyncio.gather(*(action(namespace) for namespace in NAMESPACES))
+    """The action for every namespace, some at a time."""
+    gate = asyncio.Semaphore(PARALLEL)
+
+    async def one(namespace: str) -> None:
+        async with gate:
+            await action(namespace)
+
+    await asyncio.gather(*(one(namespace) for namespace in NAMESPACES))
 
 
 def _model(namespace: str, version: str) -> Object:
