@@ -18,11 +18,11 @@ def line(message: str = "said", *, extra: dict[str, Any] | None = None, exc_info
     return found
 
 
-def test_a_line_is_one_json_object_with_the_three_fields_always() -> None:
+def test_a_line_is_one_json_object_with_its_fields_always() -> None:
     found = line()
 
     assert (found["message"], found["level"], found["logger"]) == ("said", "info", "podium.test")
-    assert (found["modeldeployment"], found["revision"], found["rule"]) == ("", "", "")
+    assert [found[field] for field in ("modeldeployment", "revision", "rule", "reason")] == [""] * 4
     assert found["time"].endswith("Z")
 
 

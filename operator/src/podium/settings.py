@@ -44,8 +44,11 @@ class Settings:
     drift_window: float = 600.0
     drift_limit: int = 5
     """Repairs of one field within the window after which Podium stops fighting for it."""
-    status_interval: float = 1.0
-    """Counts alone (no change of phase, condition or role) are written at most this often."""
+
+    @property
+    def installation(self) -> str:
+        """Names this installation in status.controller, whichever of its replicas leads."""
+        return f"{self.lease_namespace}/{self.lease_name}"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, by name."""

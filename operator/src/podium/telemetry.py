@@ -23,7 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics import disable_created_metrics
 
 CONTROLLER: Final = "modeldeployment"
-LOG_FIELDS: Final = ("modeldeployment", "revision", "rule")
+LOG_FIELDS: Final = ("modeldeployment", "revision", "rule", "reason")
 """In every line, empty where they do not apply."""
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -33,7 +33,7 @@ _about: ContextVar[dict[str, str] | None] = ContextVar("log_fields", default=Non
 
 @contextmanager
 def about(**fields: str) -> Iterator[None]:
-    """Log lines written inside carry these fields (`modeldeployment`, `revision`, `rule`)."""
+    """Log lines written inside carry these fields (see LOG_FIELDS)."""
     token = _about.set({**(_about.get() or {}), **fields})
     try:
         yield

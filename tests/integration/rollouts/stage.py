@@ -19,7 +19,6 @@ SHORT: Final[dict[str, Any]] = {
     "crash_grace": 0.5,
     "champion_down": 5,
     "environment_window": 300,
-    "status_interval": 0.1,
 }
 """Settings of every operator: what lasts half a minute in production lasts half a second here."""
 

@@ -121,7 +121,8 @@ class Controllers:
         return [
             pod
             for pod in self.api.all(PODS)
-            if pod["metadata"]["ownerReferences"][0]["uid"] == uid and "deletionTimestamp" not in pod["metadata"]
+            if any(r["uid"] == uid for r in pod["metadata"].get("ownerReferences", []))
+            and "deletionTimestamp" not in pod["metadata"]
         ]
 
     def is_available(self, pod: Object, min_ready: float) -> bool:
@@ -292,7 +293,7 @@ class Controllers:
             if how.failure:
                 at += [born + timedelta(seconds=CRASH_PERIOD * n) for n in range(1, MOST_RESTARTS + 1)]
             since = ready_since(pod)
-            if since is not None:
+            if since is not None and "ownerReferences" in meta:
                 owned = self.sets.get(meta["ownerReferences"][0]["uid"], ReplicaSet())
                 at.append(since + timedelta(seconds=owned.min_ready))
         return min((moment for moment in at if moment > self.now), default=None)

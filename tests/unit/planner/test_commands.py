@@ -307,3 +307,82 @@ def test_the_last_command_and_its_result_stand_on_the_revision_that_it_named() -
     world.rest()
     record = json.loads(world.annotations(world.revision("2"))[names.ANNOTATION_COMMAND])
     assert (record["value"], record["result"]) == (value, "Done")
+
+
+def test_a_token_may_be_used_again_for_another_command() -> None:
+    world = serving()
+    one = world.revision("1")
+    world.command("restart", one, "now")
+    world.rest()
+    two = world.revision("1")
+    world.command("restart", two, "now")
+    world.rest()
+    assert world.revision("1") not in (one, two)
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == 3
+
+
+def test_a_command_is_not_acted_on_again_though_another_one_was_in_between() -> None:
+    world = serving()
+    one = world.revision("1")
+    world.command("restart", one, "now")
+    world.rest()
+    world.command("pause", world.revision("1"), "t")
+    world.advance(3)
+    world.command("resume", world.revision("1"), "t")
+    world.advance(3)
+    world.command("restart", one, "now")
+    world.rest()
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == 2
+
+
+def test_a_command_whose_revision_could_be_forgotten_stays_Done_though_status_is_lost() -> None:
+    world = rolled_back(rollout={"revisionHistoryLimit": 0})
+    world.behave("2")
+    value = world.command("retry", world.revision("2"))
+    world.rest()
+    assert _last(world) == (value, "Done")
+    world.lose_status()
+    world.advance(3)
+    assert _last(world) == (value, "Done")
+    assert world.events("CommandRefused") == []
+
+
+def test_a_pause_of_a_candidate_outlasts_a_new_spec_and_says_how_to_go_on() -> None:
+    world = updating(replicas=2)
+    two = world.revision("2")
+    world.command("pause", two)
+    world.advance(2)
+    world.edit(model=model("3"))
+    world.rest()
+    assert world.phase == "Paused"
+    assert f"resume {two}" in world.message("Paused")
+    assert {revision["data"]["version"] for revision in world.api.all(CONTROLLER_REVISIONS)} == {"1", "2"}
+    world.command("resume", two)
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.status["champion"]["version"] == "3"
+
+
+def test_an_abort_ends_the_pause_of_what_it_aborts() -> None:
+    world = updating(replicas=2, rollout=BLUE_GREEN)
+    two = world.revision("2")
+    world.command("pause", two)
+    world.advance(2)
+    world.command("abort", two)
+    world.rest()
+    world.edit(model=model("3"))
+    world.rest()
+    assert world.status["champion"]["version"] == "3"
+
+
+def test_a_restart_that_succeeds_after_one_that_failed_leaves_nothing_behind() -> None:
+    world = serving(replicas=2)
+    one = world.revision("1")
+    world.command("restart", one, "t1")
+    world.advance(2)
+    world.command("abort", world.revision("1"))
+    world.until(lambda: world.phase == "RolledBack")
+    world.command("restart", one, "t2")
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.phase == "Healthy"

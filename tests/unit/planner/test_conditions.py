@@ -248,7 +248,7 @@ def test_status_names_the_url_champion_candidate_and_replicas() -> None:
     assert status["candidate"]["version"] == "2"
     assert status["replicas"] == 3
     assert status["selector"] == f"{names.LABEL_MODEL}=fraud"
-    assert status["controller"] == "podium-a"
+    assert status["controller"] == "podium-system/podium"
 
 
 def test_history_is_the_newest_first() -> None:

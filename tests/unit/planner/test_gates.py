@@ -1,11 +1,17 @@
 """api.md, Gates: first verdict wins."""
 
+from dataclasses import replace
+
 import pytest
 
+from podium import names
+from podium.build.fetch import Fetcher
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, PODS
+from podium.reconcile.observe import Observer
+from podium.rollout.gates import deadline
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, rolled_back, serving, switched, updating
-from tests.unit.planner.world import NAME, NAMESPACE, World, model
+from tests.unit.planner.world import KEY, NAME, NAMESPACE, World, model
 
 
 def _break_champion(world: World, version: str = "1") -> None:
@@ -455,3 +461,48 @@ def test_2_the_60_s_go_on_while_the_champions_own_counts_are_not_settled() -> No
         world.lag[DEPLOYMENTS] = 5
         world.rollout(minReadySeconds=world.spec["rollout"].get("minReadySeconds", 10) + 1)
     world.until(lambda: _outcome(world) == ("Promoted", "champion-down"), within=30)
+
+
+@pytest.mark.parametrize(("settled", "judged"), [(True, True), (False, False)])
+def test_4_counts_that_are_not_settled_are_nothing_to_judge_by(settled: bool, judged: bool) -> None:
+    world = updating(replicas=2)
+    observed = Observer(world.cache, world.settings, Fetcher("f")).observe(KEY, world.now)
+    assert observed is not None
+    assert observed.situation is not None
+    candidate = observed.situation.candidate
+    assert candidate is not None
+    assert candidate.workload is not None
+    changed = replace(candidate, workload=replace(candidate.workload, settled=settled))
+    situation = observed.situation.changed(changed)
+    verdict = deadline(situation, candidate.record.started_at + situation.progress_deadline)
+    assert (verdict is not None) == judged
+
+
+def test_3_a_pod_that_only_has_the_labels_is_no_evidence() -> None:
+    world = updating(replicas=2)
+    two = world.revision("2")
+    _stray(world, two, failing=True)
+    world.until(lambda: world.outcome(two) == "Promoted")
+
+
+def test_a_pod_that_only_has_the_labels_of_a_loser_is_named_with_the_way_out() -> None:
+    world = updating(replicas=2)
+    one, two = world.revision("1"), world.revision("2")
+    _stray(world, one)
+    world.until(lambda: world.outcome(two) == "Promoted")
+    world.edit(model=model("3"))
+    world.advance(60)
+    assert world.condition("Ready") == ("False", "Draining")
+    assert "pod debug is gone" in world.message()
+    assert "podium.dev/model" in world.message()
+    world.api.purge((PODS, NAMESPACE, "debug"))
+    world.rest()
+    assert world.status["champion"]["version"] == "3"
+
+
+def _stray(world: World, revision: str, *, failing: bool = False) -> None:
+    labels = {names.LABEL_MODEL: NAME, names.LABEL_REVISION: revision}
+    world.behave("debug", failure="crash" if failing else "")
+    meta = {"name": "debug", "namespace": NAMESPACE, "labels": labels}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {}, "status": {"phase": "Pending"}}
+    world.api.create(pod, "kubectl")

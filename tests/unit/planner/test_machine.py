@@ -89,7 +89,6 @@ class Operator(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world: World = empty()
-        self.tokens = 0
 
     @initialize(
         replicas=st.sampled_from([0, 1, 2, 3, 4, 5]),
@@ -135,12 +134,12 @@ class Operator(RuleBasedStateMachine):
     @event(
         verb=st.sampled_from(["promote", "abort", "retry", "pause", "resume", "restart", "explode"]),
         of=st.integers(0, 4),
+        token=st.sampled_from(["now", "1", "2"]),
     )
-    def command(self, verb: str, of: int) -> None:
+    def command(self, verb: str, of: int, token: str) -> None:
         revisions = sorted(self.world.api.all(CONTROLLER_REVISIONS), key=lambda r: -r["revision"])
         name = revisions[of]["metadata"]["name"] if of < len(revisions) else "fraud-unknown"
-        self.tokens += 1
-        self.world.command(verb, name, str(self.tokens))
+        self.world.command(verb, name, token)
 
     @event()
     def lose_status(self) -> None:
@@ -150,6 +149,15 @@ class Operator(RuleBasedStateMachine):
     def delete_a_child(self, resource: Resource) -> None:
         for obj in self.world.api.all(resource)[-1:]:
             self.world.api.delete(resource, NAMESPACE, obj["metadata"]["name"])
+
+    @event()
+    def delete_the_record_of_a_loser(self) -> None:
+        roles = {self.world.status.get(role, {}).get("revision") for role in ("champion", "candidate", "previous")}
+        for revision in self.world.api.all(CONTROLLER_REVISIONS):
+            decided = names.ANNOTATION_OUTCOME in revision["metadata"]["annotations"]
+            if decided and revision["metadata"]["name"] not in roles:
+                self.world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, revision["metadata"]["name"])
+                return
 
     # --- the cluster
 
@@ -213,12 +221,23 @@ class Operator(RuleBasedStateMachine):
         world.rest(within=4 * 3600)
         assert world.phase in ("Healthy", "RolledBack", "Failed", "Paused"), world.describe()
         self.nothing_is_left_over()
+        self.a_rollback_is_told_of_only_until_what_was_rolled_back_serves()
         status = kstatus(world.md)
         champion = world.status.get("champion", {}).get("version")
         assert status != "InProgress" or world.phase == "Paused" or champion == BROKEN, world.describe()
         world.restart_operator()
         world.rest()
         assert [str(call) for call in world.client.calls] == [], "a restart at rest makes no call"
+
+    def a_rollback_is_told_of_only_until_what_was_rolled_back_serves(self) -> None:
+        world = self.world
+        if world.phase != "RolledBack":
+            return
+        newest = world.api.all(CONTROLLER_REVISIONS)
+        newest.sort(key=lambda revision: -revision["revision"])
+        wanted = [r for r in newest if r["data"]["version"] == world.status["champion"]["version"]]
+        if world.spec["model"]["uri"].endswith("/" + world.status["champion"]["version"]):
+            assert world.outcome(wanted[0]["metadata"]["name"]) == "RolledBack", world.describe()
 
     def nothing_is_left_over(self) -> None:
         """Pods, Deployments, HPAs and Services are those of champion and candidate, and traffic is the champion's."""

@@ -6,9 +6,9 @@ import pytest
 
 from podium import names
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES
 from tests.unit.planner.apiserver import clone
-from tests.unit.planner.given import BLUE_GREEN, created, rolled_back, serving, switched, updating
+from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, rolled_back, serving, switched, updating
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 
@@ -320,3 +320,35 @@ def test_killed_after_any_write_of_a_blue_green_switch_and_its_undo_the_end_stat
 
 def _kill(world: World, nth: int) -> None:
     world.client.kill_after = nth
+
+
+def test_minReadySeconds_edited_midway_counts_from_the_next_rollout() -> None:
+    world = updating(replicas=3)
+    one, two = world.revision("1"), world.revision("2")
+    world.rollout(minReadySeconds=77)
+    world.advance(3)
+    assert {world.need(DEPLOYMENTS, name)["spec"]["minReadySeconds"] for name in (one, two)} == {10}
+    assert world.condition("Ready") == ("False", "PlanPending")
+    world.until(lambda: world.outcome(two) == "Promoted", within=120)
+    world.rest()
+    assert world.need(DEPLOYMENTS, two)["spec"]["minReadySeconds"] == 77
+
+
+def test_an_edit_while_a_person_is_waited_for_says_when_it_counts() -> None:
+    world = updating(replicas=2, rollout=MANUAL)
+    world.until(lambda: world.phase == "Paused")
+    world.edit(replicas=6)
+    world.advance(2)
+    assert "counts from the next one" in world.message()
+
+
+def test_a_Deployment_whose_ControllerRevision_was_deleted_goes_once_the_champion_serves_without_it() -> None:
+    world = updating(replicas=3)
+    two = world.revision("2")
+    world.edit(model=model("3"))
+    world.until(lambda: world.outcome(two) == "Superseded")
+    world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, two, "Background")
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.live(DEPLOYMENTS, two) is None
+    assert world.pods(two) == []

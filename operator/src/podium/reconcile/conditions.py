@@ -28,6 +28,9 @@ PENDING_REASONS = frozenset(
 """Holds that are part of a rollout; every other one is a mistake that only a person can mend."""
 
 
+PLAN_PENDING = "; spec.rollout or spec.replicas was edited since it started: that counts from the next one"
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the rows are asked about: the state after the decisions of this pass."""
@@ -128,6 +131,8 @@ def waiting_for_a_person(facts: Facts) -> Verdict | None:
         return None
     message = facts.hold.message if facts.hold and held else f"the rollout of {_named(s.candidate)} is paused"
     reason = facts.hold.reason if facts.hold and held else Reason.PAUSED
+    if s.champion and s.candidate and _plan_pending(s, s.candidate.record):
+        message += PLAN_PENDING
     return Verdict("Paused", reason, message, facts.champion_available > 0, False)
 
 
@@ -149,7 +154,7 @@ def rolling(facts: Facts) -> Verdict | None:
         reason = Reason(candidate.record.strategy)
         if _plan_pending(s, candidate.record):
             reason = Reason.PLAN_PENDING
-            message += "; spec.rollout or spec.replicas was edited since it started: that counts from the next one"
+            message += PLAN_PENDING
     return Verdict("Progressing", reason, message, available, False, reconciling=True)
 
 
@@ -157,8 +162,9 @@ def _plan_pending(situation: Situation, record: RolloutRecord) -> bool:
     """Whether the rollout's frozen strategy and sizes are no longer what spec says."""
     size = record.size if situation.spec.autoscaling else situation.spec.replicas
     strategy = situation.spec.rollout.strategy
-    wanted = STRATEGIES[strategy].freeze(situation.spec, size)
-    return (strategy, wanted) != (record.strategy, Frozen(record.size, record.surge, record.unavailable))
+    wanted = (strategy, STRATEGIES[strategy].freeze(situation.spec, size), situation.spec.rollout.min_ready_seconds)
+    frozen = Frozen(record.size, record.surge, record.unavailable)
+    return wanted != (record.strategy, frozen, record.min_ready_seconds)
 
 
 def draining(facts: Facts) -> Verdict | None:

@@ -6,7 +6,7 @@ Everything else is called from here or from `app.py`. A pass with nothing to do 
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from podium.build.fetch import Fetcher
 from podium.keys import Key
@@ -15,7 +15,8 @@ from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.reconcile import status as statuses
 from podium.reconcile.apply import Applier, Store
 from podium.reconcile.observe import Observed, Observer, View
-from podium.reconcile.plan import Note, plan
+from podium.reconcile.plan import DECIDED, Note, plan
+from podium.reconcile.transitions import transitions
 from podium.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -81,14 +82,15 @@ class Reconciler:
         planned = plan(observed, now, self._fetcher)
         if planned is None:
             if not observed.deleting:
-                await self._write_status(observed, statuses.invalid(observed, self._settings.identity, now))
+                await self._write_status(observed, statuses.invalid(observed, self._settings.installation, now))
             return None
         report = await self._applier.carry_out(planned, observed, now, lambda note: self._emit(observed, note))
         if report.terminating:
             self._ending[key] = observed.owner.uid
             return None
-        status = statuses.compose(observed, planned, report, self._settings.identity, now)
-        await self._write_status(observed, status)
+        status = statuses.compose(observed, planned, report, self._settings.installation, now)
+        decided = report.refused is None and any(note.action in DECIDED for note in planned.notes)
+        await self._write_status(observed, status, decided=decided)
         if report.refused is not None:
             return REFUSED_RETRY
         if report.again:
@@ -98,25 +100,13 @@ class Reconciler:
             waits.append(self._settings.drift_window)
         return min(waits, default=None)
 
-    async def _write_status(self, observed: Observed, status: Object) -> None:
+    async def _write_status(self, observed: Observed, status: Object, *, decided: bool = False) -> None:
         if status == observed.status:
             return
         answer = await self._client.write_status(MODEL_DEPLOYMENTS, observed.obj, status)
         self._cache.put(MODEL_DEPLOYMENTS, answer)
-        self._tell(observed, status)
-
-    def _tell(self, observed: Observed, status: Object) -> None:
-        before, after = _ready(observed.status), _ready(status)
-        if (before.get("status"), before.get("reason")) != (after.get("status"), after.get("reason")):
-            log.info(
-                "%s: %s",
-                status.get("phase"),
-                after.get("message"),
-                extra={
-                    "modeldeployment": f"{observed.owner.namespace}/{observed.owner.name}",
-                    "reason": after["reason"],
-                },
-            )
+        for note in transitions(observed.status, status, decided=decided):
+            self._emit(observed, note)
 
     def _emit(self, observed: Observed, note: Note) -> None:
         kind = "Warning" if note.warning else "Normal"
@@ -126,6 +116,7 @@ class Reconciler:
             extra={
                 "modeldeployment": f"{observed.owner.namespace}/{observed.owner.name}",
                 "revision": note.revision,
+                "rule": note.rule,
                 "reason": note.reason,
             },
         )
@@ -134,7 +125,3 @@ class Reconciler:
         self._observer.forget(key)
         self._applier.forget(key)
         self._ending.pop(key, None)
-
-
-def _ready(status: dict[str, Any]) -> dict[str, Any]:
-    return next((c for c in status.get("conditions") or [] if c["type"] == "Ready"), {})

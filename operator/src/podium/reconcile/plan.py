@@ -30,6 +30,9 @@ from podium.rollout.verdict import Hold, Mark, Refuse, Start
 CAUSE_LENGTH = 700
 """Characters of the cause of a rollback that are kept on its revision."""
 
+DECIDED = frozenset({"Decide", "Rollout"})
+"""Actions of the notes that tell of an outcome or a start."""
+
 MAX_DECISIONS = 12
 """More in one pass means that two gates undo each other, which is a mistake of ours."""
 
@@ -43,6 +46,7 @@ class Note:
     action: str
     revision: str = ""
     warning: bool = False
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,14 +215,16 @@ def _note(mark: Mark, before: RevisionState) -> Note:
         )
     rule = f" by rule {mark.rule}" if mark.rule else ""
     text = f"{before.name} ({before.version or 'no version'}) {mark.outcome.value}{rule}: {mark.message}"
-    return Note(mark.outcome.value, text, "Decide", before.name, warning=mark.outcome is Outcome.ROLLED_BACK)
+    warning = mark.outcome is Outcome.ROLLED_BACK
+    return Note(mark.outcome.value, text, "Decide", before.name, warning=warning, rule=mark.rule or "")
 
 
 def _start(deciding: _Deciding, observed: Observed, verdict: Start, now: datetime, fetcher: Fetcher) -> None:
     situation, owner = deciding.situation, observed.owner
-    revision = _next_revision(observed, situation, verdict.token, fetcher)
+    revision = _next_revision(observed, situation, verdict.request, fetcher)
     strategy = situation.spec.rollout.strategy
     frozen = STRATEGIES[strategy].freeze(situation.spec, situation.size)
+    request = verdict.request
     record = RolloutRecord(
         id=f"{revision.name}-{int(now.timestamp() * 1000):x}",
         started_at=now,
@@ -226,7 +232,8 @@ def _start(deciding: _Deciding, observed: Observed, verdict: Start, now: datetim
         size=frozen.size,
         surge=frozen.surge,
         unavailable=frozen.unavailable,
-        token=verdict.token,
+        min_ready_seconds=situation.spec.rollout.min_ready_seconds,
+        request=request.value if request else "",
     )
     obj = controller_revision(owner, revision, {names.ANNOTATION_ROLLOUT: record.to_json()})
     deciding.decisions.append(Create(obj))
@@ -247,12 +254,15 @@ def _start(deciding: _Deciding, observed: Observed, verdict: Start, now: datetim
     deciding.notes.append(Note("RolloutStarted", text, "Rollout", revision.name))
 
 
-def _next_revision(observed: Observed, situation: Situation, token: str, fetcher: Fetcher) -> Revision:
+def _next_revision(
+    observed: Observed, situation: Situation, request: CommandRecord | None, fetcher: Fetcher
+) -> Revision:
     number = max((r.number for r in situation.revisions), default=0) + 1
     taken = {r.name for r in situation.revisions}
-    if observed.resolved is not None and not token and observed.resolved.name not in taken:
+    if observed.resolved is not None and request is None and observed.resolved.name not in taken:
         return replace(observed.resolved, number=number)
     runtime = ModelRuntimeSpec.parse((observed.runtime or {}).get("spec", {}))
+    token = request.token if request else ""
     for collisions in range(len(taken) + 1):
         revision = resolve(
             observed.owner, situation.spec, runtime, fetcher, number=number, token=token, collisions=collisions
@@ -287,7 +297,7 @@ def _workloads(
             observed.owner,
             revisions[name],
             replicas=replicas,
-            min_ready_seconds=situation.spec.rollout.min_ready_seconds,
+            min_ready_seconds=situation.min_ready_seconds,
         )
         steps.append(Scale(obj, handover))
     return tuple(steps)
@@ -318,16 +328,33 @@ def _removals(observed: Observed, situation: Situation, wanted: Sizes) -> tuple[
     preview = f"{observed.owner.name}{names.PREVIEW_SUFFIX}"
     if wanted.preview is None and (SERVICES, preview) in live:
         gone.append((SERVICES, preview))
-    gone += [(DEPLOYMENTS, name) for (resource, name) in live if resource is DEPLOYMENTS and name in wanted.removals]
+    gone += [
+        (resource, name)
+        for (resource, name) in live
+        if resource is DEPLOYMENTS and (name in wanted.removals or _unknown(situation, name))
+    ]
     if not _wants_pdb(situation) and (PDBS, observed.owner.name) in live:
         gone.append((PDBS, observed.owner.name))
     gone += [(CONTROLLER_REVISIONS, name) for name in _forgotten(situation, wanted)]
     return tuple(gone)
 
 
+def _unknown(situation: Situation, name: str) -> bool:
+    """A Deployment whose ControllerRevision somebody deleted goes once the champion serves in full without it."""
+    champion = situation.champion
+    known = any(r.name == name for r in situation.revisions)
+    serves = champion is not None and situation.candidate is None and champion.available >= situation.size
+    return not known and serves and situation.traffic_moved
+
+
 def _forgotten(situation: Situation, wanted: Sizes) -> Sequence[str]:
-    """Decided revisions beyond the history limit, oldest decision first; those with pods or a role stay."""
+    """Decided revisions beyond the history limit, oldest decision first; those with pods or a role stay.
+
+    So does one whose command still stands in the annotation: without its record it would be acted on again.
+    """
     roles = {r.name for r in (situation.champion, situation.candidate, situation.rejected, situation.warm) if r}
+    roles |= {r.name for r in situation.revisions if r.command and r.command.value == situation.command}
+    roles |= {situation.paused_by.name} if situation.paused_by else set()
     old = [
         r
         for r in situation.revisions

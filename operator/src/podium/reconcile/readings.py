@@ -36,13 +36,22 @@ def ready_since(pod: Object) -> datetime | None:
 def read_pod(pod: Object, first_seen: FirstSeen) -> Pod:
     """One pod, with what ails it."""
     meta = pod["metadata"]
+    stray = not _of_deployment(pod)
     ready, terminating = ready_since(pod), "deletionTimestamp" in meta
     found = None if ready or terminating else symptom(pod)
     failure = None
     if found is not None:
         reason, message, restarts = found
         failure = Failure(reason, message, first_seen(meta["name"], reason), restarts)
-    return Pod(meta["name"], parse_time(meta["creationTimestamp"]), ready, terminating, failure)
+    return Pod(meta["name"], parse_time(meta["creationTimestamp"]), ready, terminating, failure, stray)
+
+
+def _of_deployment(pod: Object) -> bool:
+    """Whether its controller is a ReplicaSet of its revision's Deployment: anybody may write labels."""
+    references = pod["metadata"].get("ownerReferences") or []
+    controller = next((r for r in references if r.get("controller")), {"kind": "", "name": ""})
+    revision = pod["metadata"]["labels"].get(names.LABEL_REVISION, "")
+    return controller["kind"] == "ReplicaSet" and controller["name"].rpartition("-")[0] == revision
 
 
 def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Workload:
@@ -54,12 +63,12 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Wor
     """
     spec, status = deployment["spec"], deployment.get("status") or {}
     wanted = spec.get("replicas", 1)
-    staying = [pod.ready_since for pod in pods if pod.ready_since and not pod.terminating]
-    least = timedelta(seconds=spec.get("minReadySeconds", 0))
+    staying = [pod.ready_since for pod in pods if pod.ready_since and not (pod.terminating or pod.stray)]
+    settled = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    least = timedelta(seconds=spec.get("minReadySeconds", 0) if settled else 0)
     young = [since + least for since in staying if least and since + least > now]
     reported = min(status.get("availableReplicas", 0), wanted)
     seasoned = len(staying) - len(young)
-    settled = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     failure = next(
         (
             c.get("message", "")
@@ -72,7 +81,7 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Wor
         spec=wanted,
         ready=min(status.get("readyReplicas", 0), wanted, len(staying)),
         available=min(reported, seasoned),
-        more_at=min(young, default=None) if settled and seasoned < reported else None,
+        more_at=min(young, default=None) if seasoned < reported else None,
         pods=status.get("replicas", 0),
         settled=settled,
         failure=failure,

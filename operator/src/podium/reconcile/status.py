@@ -93,11 +93,15 @@ def _kstatus(verdict: Verdict, situation: Situation) -> Conditions:
     if situation.paused or verdict.phase == "Paused":
         if situation.spec.paused:
             conditions["Paused"] = ("True", Reason.SPEC_PAUSED, "spec.paused is true")
-        elif situation.paused:
-            conditions["Paused"] = ("True", Reason.PAUSED_BY_COMMAND, verdict.message)
+        elif situation.paused_by:
+            conditions["Paused"] = ("True", Reason.PAUSED_BY_COMMAND, _way_on(situation.paused_by))
         else:
             conditions["Paused"] = ("True", verdict.reason, verdict.message)
     return conditions
+
+
+def _way_on(paused: RevisionState) -> str:
+    return f'to go on: podium.dev/command="resume {paused.name} $(date +%s)"'
 
 
 def _informational(observed: Observed, situation: Situation, report: Report) -> Conditions:

@@ -14,10 +14,15 @@ class _Refused(Exception):
     """Carries the sentence that the person reads."""
 
 
+class _Later(Exception):
+    """The counts that it depends on are not known at this moment."""
+
+
 def command_gate(situation: Situation, now: datetime) -> Verdict | None:
     """Act on a command that has not been acted on; refuse what does not fit, with the reason and the way out."""
     value = situation.command
     seen = {r.command.value for r in situation.revisions if r.command} | {situation.last_command}
+    seen |= {r.record.request for r in situation.revisions}
     if not value or value in seen:
         return None
     words = value.split()
@@ -30,6 +35,8 @@ def command_gate(situation: Situation, now: datetime) -> Verdict | None:
     held = bool(revision.command and revision.command.paused)
     try:
         return VERBS[verb](situation, revision, CommandRecord(value, now, CommandResult.DONE, paused=held))
+    except _Later:
+        return None
     except _Refused as refusal:
         sentence = f"{verb} {name} refused: {refusal}"
         if revision.command and revision.command.result is CommandResult.ACCEPTED:
@@ -56,7 +63,7 @@ def _promote(situation: Situation, revision: RevisionState, command: CommandReco
         raise _Refused("a RollingUpdate promotes itself when all of its pods are available")
     if situation.paused:
         raise _Refused("it is paused: set spec.paused to false or send resume first")
-    if revision.available < situation.target:
+    if _available(revision) < situation.target:
         raise _Refused(f"{revision.available} of {situation.target} pods are available: it must hold all traffic")
     return Mark(revision.name, "promoted by a person", Outcome.PROMOTED, "person", command)
 
@@ -67,9 +74,9 @@ def _abort(situation: Situation, revision: RevisionState, command: CommandRecord
             raise _Refused("there is no champion to go back to: change spec.model or delete the ModelDeployment")
         if situation.champion_down_since is not None:
             raise _Refused(f"the champion {situation.champion.name} has no available pod to take the traffic")
-        return Mark(revision.name, "aborted by a person", Outcome.ROLLED_BACK, "person", command)
+        return Mark(revision.name, "aborted by a person", Outcome.ROLLED_BACK, "person", _held(command, False))
     if revision is situation.champion and situation.warm is not None:
-        if situation.warm.available == 0:
+        if _available(situation.warm) == 0:
             raise _Refused(f"{situation.warm.name} has no available pod to go back to")
         message = f"undone by a person: traffic goes back to {situation.warm.name}"
         return Mark(revision.name, message, Outcome.ROLLED_BACK, "person", command)
@@ -107,6 +114,12 @@ def _resume(situation: Situation, revision: RevisionState, command: CommandRecor
         way = "set spec.paused to false" if situation.spec.paused else _present(situation)
         raise _Refused(f"no pause command holds it: {way}")
     return Mark(revision.name, "resumed by a person", command=_held(command, False))
+
+
+def _available(revision: RevisionState) -> int:
+    if revision.workload is not None and not revision.workload.settled:
+        raise _Later
+    return revision.available
 
 
 def _accepted(command: CommandRecord) -> CommandRecord:

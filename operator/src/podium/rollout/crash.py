@@ -37,7 +37,10 @@ def environment_fails_likewise(
     """Whether champion pods made at about the same time fail for the same reason: then the model is not to blame."""
     born = [pod.created for pod in candidate.pods if pod.failure == failure]
     return any(
-        pod.failure is not None and pod.failure.reason == failure.reason and abs(pod.created - at) <= window
+        pod.failure is not None
+        and not pod.stray
+        and pod.failure.reason == failure.reason
+        and abs(pod.created - at) <= window
         for pod in champion.pods
         for at in born
     )

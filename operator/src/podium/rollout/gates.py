@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from podium import names
 from podium.reasons import Reason
 from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence, matures_at
 from podium.rollout.record import CommandResult, Outcome
-from podium.rollout.state import Situation
+from podium.rollout.state import RevisionState, Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Hold, Mark, Start, Verdict
 
@@ -58,6 +59,8 @@ def deadline(situation: Situation, now: datetime) -> Verdict | None:
     due = candidate.record.started_at + situation.progress_deadline
     if now < due or candidate.available >= situation.target:
         return None
+    if candidate.workload is not None and not candidate.workload.settled:
+        return None  # what is not counted yet is not missing; the Deployment's next report asks again
     counts = f"{candidate.available} of {situation.target} pods available"
     cause = _cause(situation)
     if situation.champion_down_since is not None:
@@ -103,10 +106,10 @@ def spec_left_candidate(situation: Situation, now: datetime) -> Verdict | None:
 
 def request_fulfilled(situation: Situation, now: datetime) -> Verdict | None:
     """An accepted retry or restart is done once the revision that it asked for exists."""
-    started = {r.record.token for r in situation.revisions if r.record.token}
+    started = {r.record.request for r in situation.revisions if r.record.request}
     for revision in situation.revisions:
         command = revision.command
-        if command and command.result is CommandResult.ACCEPTED and command.token in started:
+        if command and command.result is CommandResult.ACCEPTED and command.value in started:
             return Mark(revision.name, command=command.done())
     return None
 
@@ -122,10 +125,21 @@ def start(situation: Situation, now: datetime) -> Verdict | None:
         return Hold(situation.proposal.reason, situation.proposal.message)
     if situation.paused:
         return Hold(Reason.PAUSED, f"a rollout of {situation.proposal.version} waits: it is paused")
-    leaving = [r.name for r in situation.losers if r.has_pods]
+    leaving = [r for r in situation.losers if r.has_pods]
     if len(leaving) > (situation.champion is None) and situation.champion_down_since is None:
-        return Hold(Reason.DRAINING, f"a rollout of {situation.proposal.version} waits until {leaving[0]} has no pods")
-    return Start(situation.request.token if situation.request else "")
+        return Hold(Reason.DRAINING, f"a rollout of {situation.proposal.version} waits until {_last_pods(leaving[0])}")
+    return Start(situation.request)
+
+
+def _last_pods(leaving: RevisionState) -> str:
+    """What is waited for; a pod that nobody takes away is named with what a person can do."""
+    strays = [pod.name for pod in leaving.pods if pod.stray]
+    if not strays:
+        return f"{leaving.name} has no pods"
+    return (
+        f"pod {strays[0]} is gone: it has the labels of {leaving.name} but is none of its Deployment's; delete it, or "
+        f"take its label {names.LABEL_MODEL} away"
+    )
 
 
 def complete(situation: Situation, now: datetime) -> Verdict | None:

@@ -48,8 +48,10 @@ class RolloutRecord:
     """S: pods allowed above T."""
     unavailable: int = 0
     """U: pods that may be missing from T."""
-    token: str = ""
-    """Of the `retry` or `restart` that asked for it."""
+    min_ready_seconds: int = 0
+    """For how long a pod is ready before it counts as available."""
+    request: str = ""
+    """The `retry` or `restart` that asked for it, the whole command."""
     available_at: datetime | None = None
     """When the candidate was first available in full while something else (a person, a pause) held it."""
 
@@ -62,9 +64,10 @@ class RolloutRecord:
             "size": self.size,
             "surge": self.surge,
             "unavailable": self.unavailable,
+            "minReadySeconds": self.min_ready_seconds,
         }
-        if self.token:
-            data["token"] = self.token
+        if self.request:
+            data["request"] = self.request
         if self.available_at:
             data["availableAt"] = format_time(self.available_at)
         return json.dumps(data, sort_keys=True)
@@ -80,7 +83,8 @@ class RolloutRecord:
             size=int(data["size"]),
             surge=int(data.get("surge", 0)),
             unavailable=int(data.get("unavailable", 0)),
-            token=data.get("token", ""),
+            min_ready_seconds=int(data.get("minReadySeconds", 0)),
+            request=data.get("request", ""),
             available_at=parse_time(data["availableAt"]) if "availableAt" in data else None,
         )
 

@@ -80,8 +80,10 @@ def _steady(situation: Situation, champion: RevisionState, now: datetime) -> Tar
     switched = champion.record.strategy == "BlueGreen" and champion.rule in SWITCHES
     if switched and not champion.has_hpa and not situation.traffic_moved:
         return Target(champion.replicas)  # an HPA that sees no load yet would take away what is about to be needed
-    calm = champion.decided_at is None or now >= settled_at(situation, champion.decided_at)
-    free = calm or champion.record.strategy == "RollingUpdate" or champion.rule == "first"
+    at, undone = _moved_at(situation, champion)
+    calm = at is None or now >= settled_at(situation, at)
+    gradual = not undone and (champion.record.strategy == "RollingUpdate" or champion.rule == "first")
+    free = calm or gradual
     return Target(champion.replicas, autoscaled=True, min_replicas=autoscaling.min_replicas, scale_down=free)
 
 
@@ -95,10 +97,24 @@ def settled_at(situation: Situation, decided_at: datetime) -> datetime:
 def next_resize(situation: Situation, now: datetime) -> datetime | None:
     """When the sizes change though nothing happens: the champion's HPA may scale down again."""
     champion = situation.champion
-    if champion is None or champion.decided_at is None or situation.spec.autoscaling is None:
+    moved, _ = _moved_at(situation, champion) if champion else (None, False)
+    if moved is None or situation.spec.autoscaling is None:
         return None
-    at = settled_at(situation, champion.decided_at)
+    at = settled_at(situation, moved)
     return at if at > now else None
+
+
+def _moved_at(situation: Situation, champion: RevisionState) -> tuple[datetime | None, bool]:
+    """When the champion got all of the traffic at last, and whether that was because a BlueGreen switch was undone."""
+    undone = [
+        r.decided_at
+        for r in situation.revisions
+        if r.outcome is Outcome.ROLLED_BACK and r.record.strategy == "BlueGreen" and r.rule == "person" and r.decided_at
+    ]
+    latest = max(undone, default=None)
+    if latest is not None and (champion.decided_at is None or latest > champion.decided_at):
+        return latest, True
+    return champion.decided_at, False
 
 
 def once_written(situation: Situation, wanted: Sizes) -> Situation:

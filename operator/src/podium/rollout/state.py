@@ -34,6 +34,8 @@ class Pod:
     """None while it is not Ready."""
     terminating: bool = False
     failure: Failure | None = None
+    stray: bool = False
+    """It has the labels but is none of the Deployment's: it says nothing about the revision, but gets its traffic."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Workload:
     available: int
     """Ready for minReadySeconds; never above what spec asks for (see reconcile/observe.py)."""
     pods: int
-    """Existing ones, terminating ones included."""
+    """Existing ones as the Deployment counts them: terminating ones have left it."""
     settled: bool
     """Whether the Deployment controller has seen the last write: only then do the counts mean anything."""
     more_at: datetime | None = None
@@ -112,7 +114,7 @@ class RevisionState:
     @property
     def failures(self) -> tuple[Failure, ...]:
         """Of its pods that are to stay, worst known first: most restarts, then longest."""
-        found = [pod.failure for pod in self.pods if pod.failure and not pod.terminating]
+        found = [pod.failure for pod in self.pods if pod.failure and not pod.terminating and not pod.stray]
         return tuple(sorted(found, key=lambda f: (-f.restarts, f.since)))
 
 
@@ -174,23 +176,29 @@ class Situation:
 
     @cached_property
     def rejected(self) -> RevisionState | None:
-        """The rolled-back revision that the spec still asks for, if there is one."""
-        found = (r for r in self.revisions if r.outcome is Outcome.ROLLED_BACK and r.inputs == self.proposal.inputs)
-        return max(found, key=lambda r: r.number, default=None)
+        """The rolled-back revision that the spec still asks for, if no champion of the same inputs came after it."""
+        champion, inputs = self.champion, self.proposal.inputs
+        settled = champion.number if champion and champion.inputs == inputs else 0
+        found = (r for r in self.revisions if r.outcome is Outcome.ROLLED_BACK and r.inputs == inputs)
+        return max((r for r in found if r.number > settled), key=lambda r: r.number, default=None)
 
     @cached_property
+    def paused_by(self) -> RevisionState | None:
+        """The revision that a `pause` named, until a `resume` of it: neither a new spec nor a rollback ends a pause."""
+        return next((r for r in self.revisions if r.command and r.command.paused), None)
+
+    @property
     def paused(self) -> bool:
         """Whether spec or a command holds this ModelDeployment."""
-        held = any(r and r.command and r.command.paused for r in (self.champion, self.candidate))
-        return self.spec.paused or held
+        return self.spec.paused or self.paused_by is not None
 
     @cached_property
     def request(self) -> CommandRecord | None:
         """An accepted `retry` or `restart` whose rollout has not been started yet."""
-        started = {r.record.token for r in self.revisions}
+        started = {r.record.request for r in self.revisions}
         for revision in reversed(self.revisions):
             command = revision.command
-            if command and command.result is CommandResult.ACCEPTED and command.token not in started:
+            if command and command.result is CommandResult.ACCEPTED and command.value not in started:
                 return command
         return None
 
@@ -218,6 +226,13 @@ class Situation:
     def progress_deadline(self) -> timedelta:
         """How long a candidate may take until it is available in full."""
         return timedelta(seconds=parse_duration(self.spec.rollout.progress_deadline))
+
+    @property
+    def min_ready_seconds(self) -> int:
+        """For how long a pod is ready before it counts: frozen like T."""
+        if self.candidate and self.champion:
+            return self.candidate.record.min_ready_seconds
+        return self.spec.rollout.min_ready_seconds
 
     @property
     def target(self) -> int:

@@ -23,7 +23,8 @@ class Mark:
 class Start:
     """Begin a rollout of what the spec says now."""
 
-    token: str = ""
+    request: CommandRecord | None = None
+    """The command that asks for it; None when spec does."""
 
 
 @dataclass(frozen=True)
