@@ -132,7 +132,7 @@ class ModelDeploymentStatus(ApiModel):
         default=None, description="Label selector of those pods, as text; the scale subresource reads it."
     )
     controller: Version | None = Field(
-        default=None, description="Identity of the operator that reconciles this object."
+        default=None, description="Installation that reconciles this object: namespace/name of its Lease."
     )
     conditions: Annotated[list[Condition], Field(max_length=32), ListKind("map", ("type",))] | None = Field(
         default=None,
