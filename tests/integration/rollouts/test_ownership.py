@@ -135,6 +135,14 @@ async def test_a_fight_over_a_field_is_given_up_and_told(cluster: Cluster, nurse
         message = stage.condition("DriftContested")["message"]
         assert "spec.maxUnavailable" in message
         assert STRANGER in message
+        # while all else is still put back,
+        labels = {"metadata": {"labels": {"app.kubernetes.io/managed-by": "theirs"}}}
+        changed = await stage.api.merge("PodDisruptionBudget", stage.namespace, MODEL, labels, manager=STRANGER)
+        await stage.until(
+            lambda: later(stage, changed)["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "podium",
+            "the label, put back",
+        )
+        assert (stage.get("PodDisruptionBudget", MODEL) or {})["spec"]["maxUnavailable"] == 2
         await played.rests()
         assert stage.condition("DriftContested")
         # until the window is over.

@@ -1,5 +1,7 @@
 """api.md, Children: drift, foreign objects, adoption."""
 
+import json
+
 import pytest
 
 from podium import names
@@ -239,6 +241,68 @@ def test_a_contested_field_is_repaired_again_after_ten_minutes() -> None:
     world.advance(620)
     assert "podium.dev/model" in (world.selector() or {})
     assert world.condition("DriftContested") is None
+
+
+def _take_port(world: World, times: int) -> None:
+    for number in range(times):
+        world.change(SERVICES, NAME, lambda o, n=number: o["spec"]["ports"][0].update(targetPort=9000 + n))  # type: ignore[misc]
+        world.advance(5)
+
+
+def test_while_one_field_is_contested_the_others_are_still_put_back_and_that_one_is_left() -> None:
+    world = serving(replicas=2)
+    _take_port(world, 6)
+    assert world.condition("DriftContested") == ("True", "AnotherWriter")
+    world.change(SERVICES, NAME, lambda o: o["spec"].update(selector={"app": "theirs"}))
+    world.advance(5)
+    assert "podium.dev/model" in (world.selector() or {})
+    assert "app" not in (world.selector() or {})
+    assert world.need(SERVICES)["spec"]["ports"][0]["targetPort"] == 9005
+    assert "spec.ports[0].targetPort" in world.message("DriftContested")
+    assert "spec.selector" not in world.message("DriftContested")
+
+
+def test_a_field_that_was_left_to_another_writer_is_still_ours_after_the_rest_was_put_back() -> None:
+    world = serving(replicas=2)
+    _take_port(world, 6)
+    world.change(SERVICES, NAME, lambda o: o["spec"].update(selector={"app": "theirs"}))
+    world.advance(620)
+    assert world.need(SERVICES)["spec"]["ports"][0]["targetPort"] == "http"
+    assert world.condition("DriftContested") is None
+
+
+def test_a_selector_is_one_field_whatever_keys_the_other_writer_puts_into_it() -> None:
+    world = serving(replicas=2)
+    for number in range(8):
+        world.change(SERVICES, NAME, lambda o, n=number: o["spec"].update(selector={f"app{n}": "x"}))  # type: ignore[misc]
+        world.advance(5)
+    assert world.selector() == {"app7": "x"}
+    assert world.condition("DriftContested") == ("True", "AnotherWriter")
+
+
+@pytest.mark.parametrize(
+    ("take", "away"),
+    [
+        (
+            lambda o: o["metadata"]["labels"].pop("app.kubernetes.io/instance", None),
+            lambda o: "app.kubernetes.io/instance" not in o["metadata"]["labels"],
+        ),
+        (lambda o: o["spec"].update(ports=[]), lambda o: o["spec"]["ports"] == []),
+    ],
+    ids=["label", "ports"],
+)
+def test_what_another_writer_keeps_taking_away_stays_away_when_the_rest_is_put_back(take, away) -> None:  # type: ignore[no-untyped-def]
+    world = serving(replicas=2)
+    for _ in range(6):
+        world.change(SERVICES, NAME, take)
+        world.advance(5)
+    assert world.condition("DriftContested") == ("True", "AnotherWriter")
+    world.change(SERVICES, NAME, lambda o: o["spec"].update(selector={"app": "theirs"}))
+    world.advance(5)
+    assert "podium.dev/model" in (world.selector() or {})
+    assert away(world.need(SERVICES))
+    applied = [c.body for c in world.client.calls if c.verb == "apply" and c.resource is SERVICES][-1]
+    assert "null" not in json.dumps(applied)
 
 
 # --- what the API server refuses

@@ -12,7 +12,7 @@ from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Resource, resource_of
 from podium.reasons import Reason
-from podium.reconcile.drift import Memory, differences, managers, project
+from podium.reconcile.drift import Memory, conceded, differences, managers, project
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Create, Decision, Note, Plan, Scale
 from podium.reconcile.readings import controller_of
@@ -184,43 +184,55 @@ class _Pass:
             return  # it is made anew once it has gone
         found = unknown and live is not None
         stamped = _stamped(desired, stamp)
-        if live is not None and not always and not await self._differs(place, live, desired, stamped, stamp):
-            self.report.again |= found and self._wrote(resource, live)
-            return
-        answer = await self._client.apply(stamped)
-        repairs = memory.repairs if memory else {}
-        self._memories[place] = Memory(stamp, desired, project(answer, stamped), answer, repairs)
+        due = stamped
+        if live is not None and not always:
+            differing = await self._due(place, live, desired, stamped, stamp)
+            if differing is None:
+                self.report.again |= found and self._wrote(resource, live)
+                return
+            due = differing
+        answer = await self._client.apply(due)
+        if due is stamped:
+            repairs = memory.repairs if memory else {}
+            self._memories[place] = Memory(stamp, desired, project(answer, stamped), answer, repairs)
         news = self._wrote(resource, answer)
         self.report.again |= found and news
 
-    async def _differs(self, place: Place, live: Object, desired: Object, stamped: Object, stamp: str) -> bool:
+    async def _due(self, place: Place, live: Object, desired: Object, stamped: Object, stamp: str) -> Object | None:
+        """What is to be applied to a live child; None when it is as it should be, or all that differs is contested."""
         memory = self._memories.get(place)
         if memory is None:
             # After a restart: what carries our stamp and still says what we say was left as we left it.
             if project(live, stamped) == stamped:
                 self._memories[place] = Memory(stamp, desired, stamped, live)
-                return False
-            return True
+                return None
+            return stamped
         if memory.digest != stamp:
-            return True
+            return stamped
         if memory.unchanged(live):
-            return False
+            return None
         current = project(live, stamped)
         if current == memory.projection:
             memory.seen = live
-            return False
+            return None
         fields = sorted(differences(memory.projection, current))
         window, limit = self._settings.drift_window, self._settings.drift_limit
-        if memory.contested(fields, self._now, window, limit):
-            memory.rivals = memory.rivals or await self._rivals(place, fields)
-            resource, name = place
-            self.report.contested.append(
-                f"{resource.kind} {name}: {', '.join(fields[:3])} changed by {memory.rivals} after {limit} repairs in "
-                f"{window:.0f} s: let that writer leave the field alone"
-            )
-            return False
-        memory.repaired(fields, self._now, window)
-        return True
+        contested = memory.contested(fields, self._now, window, limit)
+        mended = [name for name in fields if name not in contested]
+        memory.repaired(mended, self._now, window)
+        if not contested:
+            return stamped
+        memory.rivals = memory.rivals or await self._rivals(place, contested)
+        resource, name = place
+        self.report.contested.append(
+            f"{resource.kind} {name}: {', '.join(contested[:3])} changed by {memory.rivals} after {limit} repairs in "
+            f"{window:.0f} s: let that writer leave the field alone"
+        )
+        if not mended:
+            return None
+        # The rest is put back, and the other writer's values are applied along with it: the memory still holds ours.
+        partial: Object = conceded(memory.projection, current, contested)
+        return partial
 
     async def _rivals(self, place: Place, fields: list[str]) -> str:
         """The field managers that another writer goes by; the cache does not keep them."""

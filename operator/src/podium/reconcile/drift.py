@@ -5,7 +5,7 @@ answer, so they are accepted; only what changes later is drift.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,15 +34,37 @@ def project(live: Any, desired: Any) -> Any:
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
-    """Paths at which two projections differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
+    """Paths at which two projections differ; a map that is taken as a whole is one field."""
+    if isinstance(before, dict) and isinstance(after, dict) and _last(path) not in ATOMIC:
         for key in before.keys() | after.keys():
-            yield from differences(before.get(key, _ABSENT), after.get(key, _ABSENT), f"{path}.{key}" if path else key)
+            yield from differences(before.get(key, _ABSENT), after.get(key, _ABSENT), _join(path, key))
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from differences(old, new, f"{path}[{index}]")
     elif before != after:
         yield path
+
+
+def conceded(before: Any, after: Any, fields: Collection[str], path: str = "") -> Any:
+    """The projection `before`, but as in `after` at those of its differences that are in `fields`."""
+    if path in fields:
+        return after
+    if isinstance(before, dict) and isinstance(after, dict) and _last(path) not in ATOMIC:
+        merged = {key: conceded(value, after.get(key), fields, _join(path, key)) for key, value in before.items()}
+        return {key: value for key, value in merged.items() if value is not None}
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        items = [conceded(old, new, fields, f"{path}[{index}]") for index, (old, new) in pairs]
+        return [item for item in items if item is not None]
+    return before
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
 
 
 def managers(live: dict[str, Any], fields: list[str], ours: tuple[str, ...]) -> list[str]:
@@ -103,6 +125,6 @@ class Memory:
             most = max(most, len(times))
         return most
 
-    def contested(self, fields: list[str], at: float, window: float, limit: int) -> bool:
-        """Whether one of these fields has been repaired `limit` times within the window."""
-        return any(sum(1 for t in self.repairs.get(name, ()) if t > at - window) >= limit for name in fields)
+    def contested(self, fields: list[str], at: float, window: float, limit: int) -> list[str]:
+        """Those of these fields that have been repaired `limit` times within the window."""
+        return [name for name in fields if sum(1 for t in self.repairs.get(name, ()) if t > at - window) >= limit]
