@@ -7,7 +7,7 @@ import pytest
 from podium import names
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import DEPLOYMENTS, HPAS, MODEL_DEPLOYMENTS, PDBS, PODS, SERVICES, Resource
-from tests.unit.planner.given import AUTOSCALING, created, empty, serving, updating
+from tests.unit.planner.given import AUTOSCALING, MANUAL, created, empty, serving, updating
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 
@@ -107,6 +107,26 @@ def test_adopted_revisions_belong_to_the_new_ModelDeployment_and_go_with_it() ->
     world.advance(60)
     left = [obj["kind"] for obj in world.api.objects.values() if obj["kind"] not in ("ModelRuntime",)]
     assert left == []
+
+
+def test_an_orphaned_preview_Service_that_nothing_asks_for_is_removed() -> None:
+    world = updating(replicas=2, rollout=MANUAL)
+    assert world.live(SERVICES, "fraud-preview")
+    spec = {**world.spec, "model": model("1"), "rollout": {"strategy": "RollingUpdate"}}
+    world.api.delete(MODEL_DEPLOYMENTS, NAMESPACE, NAME, "Orphan")
+    world.create(**spec)
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.live(SERVICES, "fraud-preview") is None
+
+
+def test_a_preview_Service_without_our_labels_is_left_alone() -> None:
+    world = empty()
+    meta = {"name": "fraud-preview", "namespace": NAMESPACE}
+    before = world.api.create({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": []}}, "helm")
+    world.create(replicas=2)
+    world.rest()
+    assert world.live(SERVICES, "fraud-preview") == before
 
 
 def test_every_child_has_a_controller_reference_with_blockOwnerDeletion_and_the_labels() -> None:

@@ -259,7 +259,8 @@ class _Pass:
         live = self._live.get((resource, name))
         if live is None or "deletionTimestamp" in live["metadata"]:
             return
-        if resource is SERVICES and controller_of(live) != self._observed.owner.uid:
+        # An orphan with our labels is ours to remove, as it would be to adopt.
+        if resource is SERVICES and controller_of(live) not in (self._observed.owner.uid, None):
             return
         await self._client.delete(resource, self._observed.owner.namespace, name, uid=live["metadata"]["uid"])
         self.report.again = True
