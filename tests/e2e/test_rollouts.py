@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from tests import stage as s
-from tests.client import Object
+from tests.client import Object, wait
 from tests.e2e.world import World, scene
 from tests.load import Counts, Load
 from tests.models.digits import PICK
@@ -29,6 +29,8 @@ def update(world: World, stage: s.Stage, name: str, load: Load, obj: Object) -> 
         stage.apply(obj)
         after = stage.until_ready(name, "2")
         seconds = time.monotonic() - began
+        # Ready speaks of the EndpointSlices; kube-proxy follows them a moment later.
+        wait("answers of version 2", lambda: both_versions_answered(load.counts()), 30)
         load.await_answers(200)
         return Update(load.close(), seconds, after)
 
