@@ -29,7 +29,7 @@ class Behaviour:
     ready_after: float | None = 3.0
     """None: never."""
     failure: str = ""
-    """crash, image, invalid-image, fetch-permanent, fetch-passing, config, unschedulable; instead of being ready."""
+    """Not ready: crash, image, invalid-image, fetch-permanent, fetch-passing, config, unschedulable, volumes."""
     until: float | None = None
     """When the failure ends by itself."""
 
@@ -380,6 +380,11 @@ def _failing(pod: Object, failure: str, age: float) -> Object:
         case "unschedulable":
             said = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
             status["conditions"] += [{"type": "PodScheduled", "status": "False", "message": said}]
+        case "volumes":
+            since = pod["metadata"]["creationTimestamp"]
+            waiting_for = {"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": since}
+            status["conditions"] += [waiting_for]
+            status["containerStatuses"] = [model | waiting("ContainerCreating", "")]
         case _:
             raise ValueError(failure)
     return status

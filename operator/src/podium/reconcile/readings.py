@@ -12,7 +12,7 @@ from podium.build.owner import Owner
 from podium.build.revision import Revision, inputs_digest, resolve
 from podium.kube.client import Object
 from podium.reasons import Reason
-from podium.reconcile.symptoms import symptom
+from podium.reconcile.symptoms import symptom, unprepared_at
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
 from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Workload
 
@@ -33,17 +33,18 @@ def ready_since(pod: Object) -> datetime | None:
     return parse_time(found.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]) if found else None
 
 
-def read_pod(pod: Object, first_seen: FirstSeen) -> Pod:
+def read_pod(pod: Object, first_seen: FirstSeen, now: datetime) -> Pod:
     """One pod, with what ails it."""
     meta = pod["metadata"]
     stray = not _of_deployment(pod)
     ready, terminating = ready_since(pod), "deletionTimestamp" in meta
-    found = None if ready or terminating else symptom(pod)
+    found = None if ready or terminating else symptom(pod, now)
     failure = None
     if found is not None:
         reason, message, restarts = found
         failure = Failure(reason, message, first_seen(meta["name"], reason), restarts)
-    return Pod(meta["name"], parse_time(meta["creationTimestamp"]), ready, terminating, failure, stray)
+    fails_at = None if terminating else unprepared_at(pod)
+    return Pod(meta["name"], parse_time(meta["creationTimestamp"]), ready, terminating, failure, stray, fails_at)
 
 
 def _of_deployment(pod: Object) -> bool:
@@ -119,7 +120,7 @@ def read_revision(
     outcome = read(names.ANNOTATION_OUTCOME, Outcome)
     decided_at = read(names.ANNOTATION_DECIDED_AT, parse_time)
     created = parse_time(meta["creationTimestamp"])
-    found = tuple(read_pod(pod, first_seen) for pod in pods)
+    found = tuple(read_pod(pod, first_seen, now) for pod in pods)
     return RevisionState(
         name=revision.name,
         number=revision.number,

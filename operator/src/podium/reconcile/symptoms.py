@@ -2,26 +2,44 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from podium import names
 from podium.kube.client import Object
 from podium.reasons import Reason
+from podium.rollout.record import parse_time
 
 IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
 MESSAGE_LENGTH = 400
 """Characters of a container's own last words that are passed on."""
+PREPARATION = timedelta(seconds=20)
+"""How long a pod may wait for its volumes and its network: 1 to 3 s are usual, and causes are told within 30 s."""
 
 
-def symptom(pod: Object) -> tuple[Reason, str, int] | None:
+def symptom(pod: Object, now: datetime) -> tuple[Reason, str, int] | None:
     """(reason, message, restarts) of the first thing that keeps the pod from serving; None if nothing is known."""
     status = pod.get("status") or {}
-    found = next(_of_containers(status), None) or _of_pod(status)
+    found = next(_of_containers(status), None) or _of_pod(status) or _of_preparation(pod, now)
     if found is None:
         return None
     reason, message, restarts = found
     return reason, f"pod {pod['metadata']['name']}: {message}", restarts
+
+
+def unprepared_at(pod: Object) -> datetime | None:
+    """When a pod that its node still prepares has waited too long; None for one that is prepared, or on no node yet.
+
+    Neither the pod nor its containers say what is missing (FailedMount is an Event alone), only that they do not start.
+    """
+    status = pod.get("status") or {}
+    if status.get("phase") != "Pending":
+        return None
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodReadyToStartContainers" and condition.get("status") == "False":
+            return parse_time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]) + PREPARATION
+    return None
 
 
 def _of_containers(status: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
@@ -90,6 +108,14 @@ def _of_pod(status: dict[str, Any]) -> tuple[Reason, str, int] | None:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return Reason.UNSCHEDULABLE, condition.get("message") or "no node takes it", 0
     return None
+
+
+def _of_preparation(pod: Object, now: datetime) -> tuple[Reason, str, int] | None:
+    at, meta = unprepared_at(pod), pod["metadata"]
+    if at is None or at > now:
+        return None
+    command = f"kubectl describe pod {meta['name']} -n {meta['namespace']}"
+    return Reason.CONFIG_ERROR, f"waits for its volumes or its network: {command} says what is missing", 0
 
 
 def _last_end(container: dict[str, Any]) -> dict[str, Any] | None:

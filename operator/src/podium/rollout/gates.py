@@ -199,6 +199,7 @@ def next_look(situation: Situation, now: datetime) -> datetime | None:
     """The earliest later moment at which a gate may say something else though nothing happens until then."""
     times: list[datetime | None] = [situation.warm_until]
     times += [r.workload.more_at for r in situation.revisions if r.workload]
+    times += [pod.fails_at for r in situation.revisions for pod in r.pods]
     candidate = situation.candidate
     if candidate is not None:
         times.append(candidate.record.started_at + situation.progress_deadline)

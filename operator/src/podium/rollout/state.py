@@ -36,6 +36,8 @@ class Pod:
     failure: Failure | None = None
     stray: bool = False
     """It has the labels but is none of the Deployment's: it says nothing about the revision, but gets its traffic."""
+    fails_at: datetime | None = None
+    """When its waiting becomes a failure though nothing happens until then."""
 
 
 @dataclass(frozen=True)
