@@ -247,6 +247,21 @@ def test_bluegreen_undone_the_old_champion_gets_its_HPA_back() -> None:
     assert world.backends() == {one}
 
 
+def test_bluegreen_undone_the_HPA_may_not_scale_down_for_its_stabilisation_window_either() -> None:
+    behavior = {"scaleDown": {"stabilizationWindowSeconds": 60}}
+    world = updating(replicas=4, autoscaling={**AUTOSCALING, "behavior": behavior}, rollout=BLUE_GREEN)
+    one, two = world.revision("1"), world.revision("2")
+    world.until(lambda: world.outcome(two) == "Promoted")
+    world.advance(90)
+    world.cluster.demand[""] = 2
+    world.command("abort", two)
+    world.until(lambda: world.hpas() == [one])
+    world.advance(40)
+    assert world.replicas(one) == 4
+    world.advance(40)
+    assert world.replicas(one) == 2
+
+
 # --- the user's own autoscaler, PDB
 
 
