@@ -1,5 +1,7 @@
 """The fetcher: injected for a model with a URI, never without, with resources that quotas accept."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +61,7 @@ def test_each_layout_says_what_is_made_and_what_the_runtime_is_told(
 
 def test_the_pinned_digest_is_handed_over() -> None:
     assert env(fetch(spec(model=MODEL | {"sha256": "a" * 64})))["PODIUM_MODEL_SHA256"] == "a" * 64
-    assert "PODIUM_MODEL_SHA256" not in env(fetch(spec()))
+    assert env(fetch(spec()))["PODIUM_MODEL_SHA256"] == ""
 
 
 def test_credentials_go_to_the_fetcher_alone_and_are_not_optional() -> None:
@@ -98,6 +100,18 @@ def test_a_disk_limit_below_the_models_own_room_is_refused() -> None:
 
     with pytest.raises(Unresolvable, match=r"ephemeral-storage: 1Gi is less than 10Gi"):
         pod(user)
+
+
+def test_whatever_switch_the_fetcher_reads_is_set_by_the_operator_and_never_by_the_Secret() -> None:
+    package = Path("serving-image/src/podium_serving")
+    sources = [*(package / "fetch").glob("*.py"), package / "termination.py"]
+    read = {name for source in sources for name in re.findall(r"\bPODIUM_[A-Z0-9_]+", source.read_text())}
+
+    made = env(fetch(spec(model=MODEL | {"credentialsSecret": "s3-models"})))
+
+    assert {"PODIUM_ALLOW_HTTP", "PODIUM_CA_FILE", "PODIUM_TERMINATION_LOG"} <= read
+    assert read - made.keys() == set()
+    assert made["PODIUM_ALLOW_HTTP"] == made["PODIUM_CA_FILE"] == made["PODIUM_TERMINATION_LOG"] == ""
 
 
 @pytest.mark.parametrize(("allowed", "value"), [((), ""), (("10.0.0.0/8", "models.corp"), "10.0.0.0/8,models.corp")])

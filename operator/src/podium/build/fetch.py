@@ -14,6 +14,19 @@ CLAIM_VOLUME: Final = "podium-claim"
 CLAIM_MOUNT: Final = "/pvc"
 COMMAND: Final = ("python", "-m", "podium_serving.fetch")
 EPHEMERAL_STORAGE: Final = "ephemeral-storage"
+SWITCHES: Final = (
+    "PODIUM_ALLOW_HTTP",
+    "PODIUM_CA_FILE",
+    "PODIUM_CREDENTIALS_SECRET",
+    "PODIUM_FETCH_ATTEMPTS",
+    "PODIUM_LOG_LEVEL",
+    "PODIUM_MODEL_SHA256",
+    "PODIUM_PVC_PATH",
+    "PODIUM_STALL_SECONDS",
+    "PODIUM_TERMINATION_LOG",
+)
+"""What else the fetcher reads. All are set, if only to nothing, which is its default: what the container sets is
+stronger than the same name in the user's Secret, which shall bring credentials and nothing more."""
 
 
 def _default_resources() -> dict[str, Any]:
@@ -36,12 +49,11 @@ def fetch_container(
     """The init container `fetch`. `model_resources` are the model container's."""
     model = spec.model
     assert model.uri is not None
-    env = {
+    env = dict.fromkeys(SWITCHES, "") | {
         "PODIUM_MODEL_URI": model.uri,
         "PODIUM_MODEL_PATH": place.fetched,
         "PODIUM_MODEL_LAYOUT": place.kind,
         "PODIUM_MODEL_MAX_BYTES": str(whole(model.storage.size_limit)),
-        # Set though it is empty: what stands here is stronger than the same name in the user's Secret.
         "PODIUM_ALLOW_ADDRESSES": ",".join(fetcher.allow_addresses),
     }
     mounts: list[dict[str, Any]] = [{"name": MODELS_VOLUME, "mountPath": MODELS}]
