@@ -481,6 +481,7 @@ def test_4_counts_that_are_not_settled_are_nothing_to_judge_by(settled: bool, ju
 def test_3_a_pod_that_only_has_the_labels_is_no_evidence() -> None:
     world = updating(replicas=2)
     two = world.revision("2")
+    world.behave("2", ready_after=200.0)
     _stray(world, two, failing=True)
     world.until(lambda: world.outcome(two) == "Promoted")
 

@@ -346,8 +346,7 @@ def test_a_Deployment_whose_ControllerRevision_was_deleted_goes_once_the_champio
     world = updating(replicas=3)
     two = world.revision("2")
     world.edit(model=model("3"))
-    world.until(lambda: world.outcome(two) == "Superseded")
-    world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, two, "Background")
+    world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, two)
     world.rest()
     assert world.condition("Ready") == ("True", "Serving")
     assert world.live(DEPLOYMENTS, two) is None
