@@ -115,7 +115,7 @@ def test_a_cluster_serves_pods_names_logs_commands_metrics_and_models_and_leaves
     cluster.up()
     address = serve(cluster)
 
-    assert answers(address), "a ClusterIP answers the host"
+    assert await_true(lambda: answers(address), 30, every=0.2), "a ClusterIP answers the host"
     ask = "import socket, urllib.request as u; print(socket.gethostbyname('web.default.svc.cluster.local'),"
     ask += " u.urlopen('http://web/', timeout=5).status, u.urlopen(f'{endpoint}/health', timeout=5).status)"
     ask = ask.replace("f'{endpoint}", f"'{cluster.store.endpoint}")
