@@ -77,7 +77,8 @@ crds: venv ## Generate crds/ from the models
 
 .PHONY: install-yaml
 install-yaml: venv ## Write dist/install.yaml, crds.yaml and runtimes.yaml
-	$(BIN)/python charts/install_yaml.py
+	helm="$$($(BIN)/python -c 'from tests.cluster import binaries; print(binaries.helm())')"; \
+	$(BIN)/python charts/install_yaml.py --helm "$$helm"
 
 .PHONY: lock
 lock: venv ## Pin all packages anew
