@@ -78,22 +78,23 @@ async def measure(bench: Rig, version: int) -> Cost:
 
 
 async def await_versions(bench: Rig, version: int) -> None:
-    """Until every champion is of this version."""
+    """Until every champion is of this version. One is asked about at a time: lists of all would be most of the load."""
     api, transport = await client(bench.plane)
     try:
-        while True:
-            found = await api.list(MODEL_DEPLOYMENTS, "default")
-            done = [
-                o
-                for o in found
-                if ((o.get("status") or {}).get("champion") or {}).get("version") == str(version)
-                and any(c["type"] == "Ready" and c["status"] == "True" for c in o["status"]["conditions"])
-            ]
-            if len(done) == COUNT:
-                return
-            await asyncio.sleep(0.5)
+        names = [model(index, version)["metadata"]["name"] for index in range(COUNT)]
+        while names:
+            if _serves(await api.get(MODEL_DEPLOYMENTS, "default", names[-1]), version):
+                names.pop()
+            else:
+                await asyncio.sleep(0.1)
     finally:
         await transport.close()
+
+
+def _serves(obj: dict[str, Any] | None, version: int) -> bool:
+    status = (obj or {}).get("status") or {}
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
+    return ready and (status.get("champion") or {}).get("version") == str(version)
 
 
 def rows(what: str, cost: Cost) -> list[Row]:

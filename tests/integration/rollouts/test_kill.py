@@ -45,8 +45,10 @@ async def test_a_kill_after_any_write_changes_nothing(
             for number in numbers
         }
     )
-    # then the end is the same, and no rule was broken on the way. (One write more or less may be a status' count.)
-    assert len(reached) >= len(numbers) * 2 // 3, f"of {list(numbers)} only {sorted(reached)} were reached"
+    # then the end is the same, and no rule was broken on the way. (Statuses that only count pods may be some fewer
+    # than in the run without a kill, so that its last numbers are not reached.)
+    fewer = max(2, len(numbers) // 5)
+    assert len(reached) >= max(1, len(numbers) - fewer), f"of {list(numbers)} only {sorted(reached)} were reached"
 
 
 async def killed(

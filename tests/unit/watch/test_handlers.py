@@ -1,8 +1,12 @@
 """How kopf is kept to what it is here for."""
 
+import logging
 from typing import Any
 
+import kopf
+import orjson
 import pytest
+from kopf._cogs.clients import api
 from kopf._core.reactor import queueing
 
 from podium.kube.resources import PODS
@@ -21,6 +25,35 @@ def restore(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_locked_kopf_has_the_seam_for_the_short_cut() -> None:
     assert handlers.short_cut(Feed(Cache(), Queue()))
     assert queueing.watcher.__module__ == handlers.__name__
+
+
+async def test_the_locked_kopf_reads_what_it_watches_with_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr(handlers._FastJson, "loads", staticmethod(lambda text: read.append(text) or orjson.loads(text)))
+    monkeypatch.setattr(api, "json", api.json)
+    assert handlers.read_fast()
+
+    async def request(*_: Any, **__: Any) -> Any:
+        return Answer()
+
+    class Lines:
+        async def iter_chunked(self, _: int) -> Any:
+            yield b'{"type":"ADDED"}\n'
+
+    class Answer:
+        content = Lines()
+
+        async def __aenter__(self) -> Any:
+            return self
+
+        async def __aexit__(self, *_: Any) -> None: ...
+
+    monkeypatch.setattr(api, "request", request)
+    settings = kopf.OperatorSettings()
+    assert [line async for line in api.stream(url="/x", settings=settings, logger=logging.getLogger())] == [
+        {"type": "ADDED"}
+    ]
+    assert read == ['{"type":"ADDED"}']
 
 
 def test_a_kopf_that_looks_different_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Resource, resource_of
 from podium.reasons import Reason
-from podium.reconcile.drift import Memory, conceded, differences, managers, project
+from podium.reconcile.drift import Memory, conceded, differences, fingerprint, managers, project
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Create, Decision, Note, Plan, Scale
 from podium.reconcile.readings import controller_of
@@ -194,7 +194,10 @@ class _Pass:
         answer = await self._client.apply(due)
         if due is stamped:
             repairs = memory.repairs if memory else {}
-            self._memories[place] = Memory(stamp, desired, project(answer, stamped), answer, repairs)
+            made = project(answer, stamped)
+            # Mostly they are equal, and then one of them is enough to keep.
+            made = stamped if made == stamped else made
+            self._memories[place] = Memory(stamp, desired, made, fingerprint(answer), repairs)
         news = self._wrote(resource, answer)
         self.report.again |= found and news
 
@@ -204,7 +207,7 @@ class _Pass:
         if memory is None:
             # After a restart: what carries our stamp and still says what we say was left as we left it.
             if project(live, stamped) == stamped:
-                self._memories[place] = Memory(stamp, desired, stamped, live)
+                self._memories[place] = Memory(stamp, desired, stamped, fingerprint(live))
                 return None
             return stamped
         if memory.digest != stamp:
@@ -213,7 +216,7 @@ class _Pass:
             return None
         current = project(live, stamped)
         if current == memory.projection:
-            memory.seen = live
+            memory.seen = fingerprint(live)
             return None
         fields = sorted(differences(memory.projection, current))
         window, limit = self._settings.drift_window, self._settings.drift_limit

@@ -92,6 +92,12 @@ def _merge_key(items: list[Any]) -> str | None:
     return next((key for key in MERGE_KEYS if all(key in item for item in items)), None)
 
 
+def fingerprint(live: dict[str, Any]) -> dict[str, Any]:
+    """What `Memory.seen` keeps: a whole object would stay in memory beside the newer one in the cache."""
+    meta = live["metadata"]
+    return {field: meta.get(field) for field in (*COMPARED, "resourceVersion")}
+
+
 @dataclass
 class Memory:
     """What was last applied to one child, and how often each of its fields had to be repaired."""
@@ -102,17 +108,17 @@ class Memory:
     projection: Any
     """The API server's values of our own fields, as it answered."""
     seen: dict[str, Any]
-    """The live object that was last found to agree with `projection`."""
+    """Of the live object that was last found to agree with `projection` what tells one version from another."""
     repairs: dict[str, deque[float]] = field(default_factory=dict)
     rivals: str = ""
     """Who changes it back, once that has been looked up."""
 
     def unchanged(self, live: dict[str, Any]) -> bool:
         """Whether nothing but status can have changed since `seen`: generation counts every change of spec."""
-        before, after = self.seen["metadata"], live["metadata"]
-        if before.get("resourceVersion") == after.get("resourceVersion"):
+        before, after = self.seen, live["metadata"]
+        if before["resourceVersion"] == after.get("resourceVersion"):
             return True
-        return "generation" in after and all(before.get(field) == after.get(field) for field in COMPARED)
+        return "generation" in after and all(before[field] == after.get(field) for field in COMPARED)
 
     def repaired(self, fields: list[str], at: float, window: float) -> int:
         """Count one more repair of each field at `at` (seconds); the most that any had within the window."""

@@ -25,7 +25,7 @@ from podium.kube.resources import (
     Resource,
 )
 from podium.reconcile import readings
-from podium.rollout.state import RevisionState, Situation, Timings
+from podium.rollout.state import Proposal, RevisionState, Situation, Timings
 from podium.settings import Settings
 
 T = TypeVar("T")
@@ -60,7 +60,10 @@ class Observed:
     revisions: Mapping[str, Revision] = field(default_factory=dict)
     runtime: Object | None = None
     resolved: Revision | None = None
-    """What the spec makes with this runtime, not numbered yet; None when it cannot be."""
+    """What the spec makes with this runtime, not numbered yet; None when it cannot be, or was told at an earlier pass.
+
+    It is large, and whoever needs it later can resolve it again.
+    """
     replicas_before: int | None = None
     """spec.replicas at the last pass; None at the first."""
 
@@ -147,9 +150,14 @@ class Observer:
     ) -> Observed:
         runtime = self._cache.get(MODEL_RUNTIMES, None, spec.runtime.name)
         version = (seen.owner.uid, seen.generation, runtime and runtime["metadata"]["resourceVersion"])
-        proposal, resolved = memory.once(
-            "proposal", version, lambda: readings.propose(seen.owner, spec, runtime, self._fetcher)
-        )
+        resolved: Revision | None = None
+
+        def propose() -> Proposal:
+            nonlocal resolved
+            proposal, resolved = readings.propose(seen.owner, spec, runtime, self._fetcher)
+            return proposal
+
+        proposal = memory.once("proposal", version, propose)
         since: dict[tuple[str, str], datetime] = {}
 
         def first_seen(of: str, reason: str) -> datetime:

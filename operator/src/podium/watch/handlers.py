@@ -10,12 +10,15 @@ it looks different from 1.45.2, the handlers get the events as ever.
 """
 
 import inspect
+import json
 from collections.abc import Awaitable, Callable
+from types import ModuleType
 from typing import Any, cast
 
 import aiohttp
 import kopf
-from kopf._cogs.clients import watching
+import orjson
+from kopf._cogs.clients import api, watching
 from kopf._core.reactor import queueing
 
 from podium.kube.connect import Connection
@@ -124,6 +127,26 @@ def short_cut(feed: Feed) -> bool:
 
     watcher.podium_original = original  # type: ignore[attr-defined]
     queueing.watcher = cast(Any, watcher)
+    return True
+
+
+class _FastJson:
+    """Stands where kopf's client has the module json: reads with orjson, in a third of the time.
+
+    orjson also keeps one copy of each key for all objects, which the caches of a thousand of them consist of mostly.
+    """
+
+    loads = staticmethod(orjson.loads)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(json, name)
+
+
+def read_fast() -> bool:
+    """Let kopf read what it watches with orjson; false if this kopf has no such seam."""
+    if not isinstance(getattr(api, "json", None), ModuleType | _FastJson):
+        return False
+    cast(Any, api).json = _FastJson()
     return True
 
 

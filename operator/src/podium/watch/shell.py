@@ -86,6 +86,7 @@ class Shell:
         ours = asyncio.all_tasks()
         login = handlers.Login(self._connection)
         handlers.short_cut(self._feed)
+        handlers.read_fast()
         tasks = await kopf.spawn_tasks(
             registry=handlers.registry(self._feed, login),
             settings=handlers.settings_for(self._settings),
