@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from podium.keys import Key
-from podium.kube.resources import DEPLOYMENTS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES, PODS, SERVICES
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES, PODS, SERVICES
 from podium.watch.cache import TOMBSTONE_SECONDS, Cache
 
 
@@ -175,3 +175,22 @@ def test_what_nobody_reads_is_not_kept(cache: Cache) -> None:
     assert kept["spec"] == {"nodeName": "n1", "containers": [{"name": "model", "image": "i"}]}
     assert kept["status"] == {"phase": "Running"}
     assert "managedFields" in pod["metadata"], "what was given is not changed"
+
+
+def test_all_versions_of_a_ControllerRevision_share_its_data_which_never_changes(cache: Cache) -> None:
+    cache.put(CONTROLLER_REVISIONS, obj(version=1, data={"template": {"spec": 1}}))
+    first = cache.get(CONTROLLER_REVISIONS, "ns", "a")
+    assert first is not None
+
+    newer = obj(version=2, data={"template": {"spec": 1}})
+    newer["metadata"]["annotations"] = {"podium.dev/outcome": "Promoted"}
+    assert cache.put(CONTROLLER_REVISIONS, newer)
+    second = cache.get(CONTROLLER_REVISIONS, "ns", "a")
+    assert second is not None
+    assert second["data"] is first["data"]
+    assert second["metadata"]["annotations"] == {"podium.dev/outcome": "Promoted"}
+
+    cache.put(CONTROLLER_REVISIONS, obj(version=3, uid="another", data={"template": {"spec": 2}}))
+    third = cache.get(CONTROLLER_REVISIONS, "ns", "a")
+    assert third is not None
+    assert third["data"] == {"template": {"spec": 2}}

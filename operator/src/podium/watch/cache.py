@@ -10,7 +10,7 @@ from typing import Any, Final
 from podium import names
 from podium.keys import Key
 from podium.kube.client import Object
-from podium.kube.resources import CHILDREN, MODEL_DEPLOYMENTS, PODS, WATCHED, Resource
+from podium.kube.resources import CHILDREN, CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, PODS, WATCHED, Resource
 
 TOMBSTONE_SECONDS: Final = 300.0
 """How long a deleted object's uid is remembered: far longer than the answer to any request may be late."""
@@ -74,6 +74,8 @@ class Cache:
         if old is not None and version_of(old) >= version_of(obj):
             return False
         new = prune(resource, obj)
+        if resource is CONTROLLER_REVISIONS and old is not None and "data" in old and _uid(old) == _uid(obj):
+            new["data"] = old["data"]  # immutable, and large: all versions share one
         self._store(resource, place, old, new)
         return old is None or not _same(old, new)
 
@@ -175,6 +177,10 @@ def version_of(obj: Object) -> int:
     """An object's resourceVersion."""
     # resourceVersions are integers that only grow, across all kinds of one API server.
     return int(obj["metadata"].get("resourceVersion") or 0)
+
+
+def _uid(obj: Object) -> Any:
+    return obj["metadata"].get("uid")
 
 
 def _same(old: Object, new: Object) -> bool:
