@@ -12,9 +12,10 @@ from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Resource, resource_of
 from podium.reasons import Reason
+from podium.reconcile.children import Scale
 from podium.reconcile.drift import Memory, conceded, differences, fingerprint, managers, project
 from podium.reconcile.observe import Observed
-from podium.reconcile.plan import Create, Decision, Note, Plan, Scale
+from podium.reconcile.plan import Create, Decision, Note, Plan
 from podium.reconcile.readings import controller_of
 from podium.settings import Settings
 

@@ -4,20 +4,17 @@ Decisions come first (outcomes, new revisions), then the Services, then the pods
 traffic leaves before capacity does.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from podium import names
 from podium.api.v1alpha1 import ModelRuntimeSpec
 from podium.build.fetch import Fetcher
-from podium.build.owner import Owner
 from podium.build.revision import Revision, controller_revision, resolve
-from podium.build.scaling import hpa, pdb
-from podium.build.service import preview_service, stable_service
-from podium.build.workload import deployment
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES, Resource
+from podium.kube.resources import HPAS, Resource
+from podium.reconcile import children
+from podium.reconcile.children import Scale
 from podium.reconcile.observe import Observed
 from podium.reconcile.readings import template_digest
 from podium.rollout.gates import first_verdict, next_look
@@ -65,14 +62,6 @@ class Create:
 
 
 Decision = Annotate | Create
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A Deployment, and the number of pods to hand over to an HPA just before it (None: no hand-over)."""
-
-    obj: Object
-    handover: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,21 +114,19 @@ def plan(observed: Observed, now: datetime, fetcher: Fetcher) -> Plan | None:
     deciding = _decide(observed, observed.situation, now, fetcher)
     situation = deciding.situation
     wanted = sizes(situation, now)
-    workloads = _workloads(observed, situation, wanted, deciding.revisions)
-    removals = _removals(observed, situation, wanted)
     return Plan(
         situation=situation,
         sizes=wanted,
         decisions=tuple(deciding.decisions),
-        services=_services(observed.owner, situation, wanted, deciding.revisions),
+        services=children.services(observed.owner, situation, wanted, deciding.revisions),
         released=tuple(
             (HPAS, name)
             for (resource, name) in observed.children
             if resource is HPAS and (name not in wanted.targets or not wanted.targets[name].autoscaled)
         ),
-        workloads=workloads,
-        policies=_policies(observed.owner, situation, wanted),
-        removals=removals,
+        workloads=children.workloads(observed, situation, wanted, deciding.revisions),
+        policies=children.policies(observed.owner, situation, wanted),
+        removals=children.removals(observed, situation, wanted),
         notes=tuple(deciding.notes) + _replicas_ignored(observed, situation),
         hold=deciding.hold,
         refusal=deciding.refusal,
@@ -270,98 +257,6 @@ def _next_revision(
         if revision.name not in taken:
             return revision
     raise AssertionError("one name more than there are revisions was tried")
-
-
-def _services(owner: Owner, situation: Situation, wanted: Sizes, revisions: dict[str, Revision]) -> tuple[Object, ...]:
-    lead = situation.champion or situation.candidate
-    if lead is None:
-        return ()
-    services = [stable_service(owner, revision=wanted.stable, ports=revisions[lead.name].ports)]
-    if wanted.preview is not None:
-        services.append(preview_service(owner, revision=wanted.preview, ports=revisions[wanted.preview].ports))
-    return tuple(services)
-
-
-def _workloads(
-    observed: Observed, situation: Situation, wanted: Sizes, revisions: dict[str, Revision]
-) -> tuple[Scale, ...]:
-    steps = []
-    for name, target in wanted.targets.items():
-        state = next(r for r in situation.revisions if r.name == name)
-        replicas: int | None = target.replicas
-        handover = None
-        if target.autoscaled and state.workload is not None:
-            replicas = None
-            handover = None if state.has_hpa else state.workload.spec
-        obj = deployment(
-            observed.owner,
-            revisions[name],
-            replicas=replicas,
-            min_ready_seconds=situation.min_ready_seconds,
-        )
-        steps.append(Scale(obj, handover))
-    return tuple(steps)
-
-
-def _policies(owner: Owner, situation: Situation, wanted: Sizes) -> tuple[Object, ...]:
-    spec = situation.spec
-    policies = []
-    for name, target in wanted.targets.items():
-        state = next(r for r in situation.revisions if r.name == name)
-        if target.autoscaled and spec.autoscaling is not None and state.workload is not None:
-            policies.append(
-                hpa(owner, name, spec.autoscaling, min_replicas=target.min_replicas, scale_down=target.scale_down)
-            )
-    if wanted.targets and _wants_pdb(situation):
-        policies.append(pdb(owner, spec.disruption))
-    return tuple(policies)
-
-
-def _wants_pdb(situation: Situation) -> bool:
-    autoscaling = situation.spec.autoscaling
-    return (autoscaling.max_replicas if autoscaling else situation.spec.replicas) >= 2
-
-
-def _removals(observed: Observed, situation: Situation, wanted: Sizes) -> tuple[tuple[Resource, str], ...]:
-    live = observed.children
-    gone: list[tuple[Resource, str]] = []
-    preview = f"{observed.owner.name}{names.PREVIEW_SUFFIX}"
-    if wanted.preview is None and (SERVICES, preview) in live:
-        gone.append((SERVICES, preview))
-    gone += [
-        (resource, name)
-        for (resource, name) in live
-        if resource is DEPLOYMENTS and (name in wanted.removals or _unknown(situation, name))
-    ]
-    if not _wants_pdb(situation) and (PDBS, observed.owner.name) in live:
-        gone.append((PDBS, observed.owner.name))
-    gone += [(CONTROLLER_REVISIONS, name) for name in _forgotten(situation, wanted)]
-    return tuple(gone)
-
-
-def _unknown(situation: Situation, name: str) -> bool:
-    """A Deployment whose ControllerRevision somebody deleted goes once the champion serves in full without it."""
-    champion = situation.champion
-    known = any(r.name == name for r in situation.revisions)
-    serves = champion is not None and situation.candidate is None and champion.available >= situation.size
-    return not known and serves and situation.traffic_moved
-
-
-def _forgotten(situation: Situation, wanted: Sizes) -> Sequence[str]:
-    """Decided revisions beyond the history limit, oldest decision first; those with pods or a role stay.
-
-    So does one whose command still stands in the annotation: without its record it would be acted on again.
-    """
-    roles = {r.name for r in (situation.champion, situation.candidate, situation.rejected, situation.warm) if r}
-    roles |= {r.name for r in situation.revisions if r.command and r.command.value == situation.command}
-    roles |= {situation.paused_by.name} if situation.paused_by else set()
-    old = [
-        r
-        for r in situation.revisions
-        if r.decided_at and r.name not in roles and r.name not in wanted.targets and not r.workload and not r.pods
-    ]
-    old.sort(key=lambda r: (r.decided_at, r.number))
-    return [r.name for r in old[: max(0, len(old) - situation.spec.rollout.revision_history_limit)]]
 
 
 def _replicas_ignored(observed: Observed, situation: Situation) -> tuple[Note, ...]:
