@@ -85,23 +85,33 @@ def _held(seen: Refused, number: str) -> None:
 
 @scene
 def missing(world: World) -> dict[str, Object]:
-    """ModelDeployments that name a Secret, and a runtime, that do not exist."""
+    """ModelDeployments that name a Secret, a Secret to be mounted, and a runtime, that do not exist."""
     stage = world.stage("e2e-missing")
     stage.apply(s.onnx("no-secret", "1", replicas=1, model={"credentialsSecret": "nobody-made-it"}))
+    volume = {"name": "extra", "secret": {"secretName": "nobody-made-it"}}
+    mount = {"name": "extra", "mountPath": "/extra"}
+    stage.apply(s.onnx("no-volume", "1", replicas=1, podTemplate={"volumes": [volume], "volumeMounts": [mount]}))
     no_runtime = s.onnx("no-runtime", "1", replicas=1)
     no_runtime["spec"]["runtime"] = {"name": "nobody-has-it"}
     stage.apply(no_runtime)
     found = {
         "runtime": ground.until_condition(stage, "no-runtime", "RuntimeNotFound", seconds=PATIENCE),
         "secret": ground.until_condition(stage, "no-secret", "ConfigError", seconds=PATIENCE),
+        "volume": ground.until_condition(stage, "no-volume", "ConfigError", seconds=PATIENCE),
     }
-    for name in ("no-secret", "no-runtime"):
+    for name in ("no-secret", "no-volume", "no-runtime"):
         stage.client.delete("ModelDeployment", stage.namespace, name)
     return found
 
 
 def test_a_missing_secret_is_a_condition_that_names_it(missing: dict[str, Object]) -> None:
     assert 'secret "nobody-made-it" not found' in missing["secret"]["message"]
+
+
+def test_a_volume_that_cannot_be_mounted_is_a_condition_that_says_where_its_cause_stands(
+    missing: dict[str, Object],
+) -> None:
+    assert "waits for its volumes or its network: kubectl describe pod no-volume-" in missing["volume"]["message"]
 
 
 def test_an_unknown_runtime_is_a_condition_that_names_it_and_the_way_out(missing: dict[str, Object]) -> None:
