@@ -194,3 +194,17 @@ def test_all_versions_of_a_ControllerRevision_share_its_data_which_never_changes
     third = cache.get(CONTROLLER_REVISIONS, "ns", "a")
     assert third is not None
     assert third["data"] == {"template": {"spec": 2}}
+
+
+def test_a_deployments_report_of_progress_is_no_news_and_its_counts_and_failures_are(cache: Cache) -> None:
+    progressing = {"type": "Progressing", "status": "True", "lastUpdateTime": "1"}
+    failing = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+    cache.put(DEPLOYMENTS, obj(version=1, status={"replicas": 1, "conditions": [progressing]}))
+
+    later = {**progressing, "lastUpdateTime": "2"}
+    assert not cache.put(DEPLOYMENTS, obj(version=2, status={"replicas": 1, "conditions": [later]}))
+    assert cache.put(DEPLOYMENTS, obj(version=3, status={"replicas": 1, "conditions": [later, failing]}))
+    assert cache.put(DEPLOYMENTS, obj(version=4, status={"replicas": 2, "conditions": [later, failing]}))
+    kept = cache.get(DEPLOYMENTS, "ns", "a")
+    assert kept is not None
+    assert kept["status"] == {"replicas": 2, "conditions": [failing]}

@@ -10,7 +10,15 @@ from typing import Any, Final
 from podium import names
 from podium.keys import Key
 from podium.kube.client import Object
-from podium.kube.resources import CHILDREN, CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, PODS, WATCHED, Resource
+from podium.kube.resources import (
+    CHILDREN,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    MODEL_DEPLOYMENTS,
+    PODS,
+    WATCHED,
+    Resource,
+)
 
 TOMBSTONE_SECONDS: Final = 300.0
 """How long a deleted object's uid is remembered: far longer than the answer to any request may be late."""
@@ -20,6 +28,7 @@ DEFAULT_RUNTIME: Final = "onnxruntime"
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _CONTAINER_FIELDS: Final = ("name", "image", "restartPolicy")
+_DEPLOYMENT_COUNTS: Final = ("observedGeneration", "replicas", "readyReplicas", "availableReplicas")
 
 Place = tuple[str, str]
 """(namespace, name); the namespace of a cluster-scoped object is empty."""
@@ -150,7 +159,8 @@ def prune(resource: Resource, obj: Object) -> Object:
     """The object without what nobody here reads, as new outer dicts; the inner ones are shared with `obj`.
 
     Field managers and kubectl's copy of the last manifest go from everything; of a Pod's spec only its node
-    and its containers' names, images and restart policies stay.
+    and its containers' names, images and restart policies stay; of a Deployment's status its counts and why no pod
+    could be made (its reports of progress come at every step, and would wake somebody each time).
     """
     meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     annotations = meta.get("annotations")
@@ -159,6 +169,8 @@ def prune(resource: Resource, obj: Object) -> Object:
     pruned = {**obj, "metadata": meta}
     if resource is PODS and "spec" in obj:
         pruned["spec"] = _pod_spec(obj["spec"])
+    if resource is DEPLOYMENTS and "status" in obj:
+        pruned["status"] = _deployment_status(obj["status"])
     return pruned
 
 
@@ -171,6 +183,12 @@ def _pod_spec(spec: dict[str, Any]) -> dict[str, Any]:
     if "nodeName" in spec:
         kept["nodeName"] = spec["nodeName"]
     return kept
+
+
+def _deployment_status(status: dict[str, Any]) -> dict[str, Any]:
+    kept = {field: status[field] for field in _DEPLOYMENT_COUNTS if field in status}
+    failures = [c for c in status.get("conditions") or [] if c["type"] == "ReplicaFailure"]
+    return kept | {"conditions": failures}
 
 
 def version_of(obj: Object) -> int:
