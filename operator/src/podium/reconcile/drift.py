@@ -18,13 +18,18 @@ _ABSENT = object()
 
 
 def project(live: Any, desired: Any) -> Any:
-    """The part of `live` that `desired` speaks of, in the shape of `desired`."""
+    """The part of `live` that `desired` speaks of, in its shape; where they are equal, `desired` itself."""
+    if live == desired:
+        return desired
     if isinstance(desired, dict):
         if not isinstance(live, dict):
             return live
-        return {
-            key: live.get(key) if key in ATOMIC else project(live.get(key), value) for key, value in desired.items()
-        }
+        found = {}
+        for key, value in desired.items():
+            got = live.get(key)
+            # Most are equal, and then there is nothing to look into.
+            found[key] = value if got == value else got if key in ATOMIC else project(got, value)
+        return found
     if isinstance(desired, list) and isinstance(live, list):
         key = _merge_key(desired)
         if key is not None and all(isinstance(item, dict) for item in live):
