@@ -63,7 +63,14 @@ def first(show: Show) -> None:
 
 def predict(show: Show, name: str, number: int, version: str) -> None:
     """Asks a model about an image, draws both, and checks the answer against what this version is known to answer."""
-    said, revision = show.stage.ask(name, show.digits.images[number])
+    champion = show.stage.get(name)["status"]["champion"]["revision"]
+
+    def answer() -> tuple[str, str] | None:
+        found = show.stage.ask(name, show.digits.images[number])
+        return found if found[1] == champion else None
+
+    # Ready speaks of the EndpointSlices; kube-proxy follows them a moment later.
+    said, revision = wait(f"an answer of {champion}", answer, 10)
     truth = show.digits.truth[number]
     show.picture(number, f"version {version} reads {said}; it is a {truth}")
     right = str(show.digits.answers[version][number])
