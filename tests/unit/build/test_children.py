@@ -48,7 +48,7 @@ def test_the_deployment_applies_the_stored_template_verbatim() -> None:
 
     applied = deployment(OWNER, made, replicas=3, min_ready_seconds=12)["spec"]
 
-    assert applied["template"] == made.template
+    assert applied["template"] == made.packed_template
     assert applied["selector"] == {"matchLabels": {names.LABEL_MODEL: "fraud", names.LABEL_REVISION: made.name}}
     assert applied["replicas"] == 3
     assert applied["minReadySeconds"] == 12

@@ -26,6 +26,7 @@ from podium.kube.resources import (
     Resource,
     resource_of,
 )
+from podium.packed import to_json
 
 Place = tuple[Resource, str, str]
 Path = tuple[str, ...]
@@ -42,7 +43,7 @@ FOREGROUND = "foregroundDeletion"
 
 def clone(obj: Any) -> Any:
     """A deep copy, as a trip over the wire makes one."""
-    return json.loads(json.dumps(obj))
+    return json.loads(to_json(obj))
 
 
 def wire_time(at: datetime) -> str:
@@ -331,11 +332,11 @@ class Client:
 
     async def create(self, obj: Object) -> Object:
         call = Call("create", resource_of(obj), obj["metadata"]["name"], obj)
-        return self._write(call, lambda: self._api.create(obj, UPDATES))
+        return self._write(call, lambda: self._api.create(clone(obj), UPDATES))
 
     async def apply(self, obj: Object, *, manager: str = "podium") -> Object:
         call = Call("apply", resource_of(obj), obj["metadata"]["name"], obj, manager)
-        return self._write(call, lambda: self._api.apply(obj, manager))
+        return self._write(call, lambda: self._api.apply(clone(obj), manager))
 
     async def annotate(
         self,

@@ -9,6 +9,7 @@ from podium.build.fetch import Fetcher
 from podium.build.revision import inputs_digest
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, ENDPOINT_SLICES, MODEL_DEPLOYMENTS, SERVICES
+from podium.packed import to_json
 from podium.reconcile.observe import Observer
 from podium.reconcile.plan import plan
 from tests.unit.planner.apiserver import Call
@@ -158,10 +159,10 @@ class Invariants:
         observed = self.observer.observe(KEY, world.now)
         if observed is None:
             return
-        before = json.dumps([observed.obj, *observed.children.values()], sort_keys=True)
+        before = to_json([observed.obj, *observed.children.values()])
         fetcher = Fetcher(world.settings.fetcher_image)
         assert plan(observed, world.now, fetcher) == plan(observed, world.now, fetcher), "the plan is a pure function"
-        after = json.dumps([observed.obj, *observed.children.values()], sort_keys=True)
+        after = to_json([observed.obj, *observed.children.values()])
         assert before == after, "the plan changes nothing of what was observed"
 
     # --- what they ask

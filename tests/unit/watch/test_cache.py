@@ -6,6 +6,7 @@ import pytest
 
 from podium.keys import Key
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES, PODS, SERVICES
+from podium.packed import pack
 from podium.watch.cache import TOMBSTONE_SECONDS, Cache
 
 
@@ -193,7 +194,7 @@ def test_all_versions_of_a_ControllerRevision_share_its_data_which_never_changes
     cache.put(CONTROLLER_REVISIONS, obj(version=3, uid="another", data={"template": {"spec": 2}}))
     third = cache.get(CONTROLLER_REVISIONS, "ns", "a")
     assert third is not None
-    assert third["data"] == {"template": {"spec": 2}}
+    assert third["data"] == {"template": pack({"spec": 2})}
 
 
 def test_a_deployments_report_of_progress_is_no_news_and_its_counts_and_failures_are(cache: Cache) -> None:

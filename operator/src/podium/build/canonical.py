@@ -3,14 +3,13 @@
 import hashlib
 from typing import Any
 
-import orjson
-
 from podium import names
+from podium.packed import to_json
 
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal texts, whatever order their keys were written in."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return to_json(value).decode()
 
 
 def digest(value: Any) -> str:

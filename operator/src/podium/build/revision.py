@@ -11,6 +11,7 @@ from podium.build.errors import INVALID_RUNTIME, UNSUPPORTED_FORMAT, MalformedRe
 from podium.build.fetch import Fetcher
 from podium.build.owner import Owner, child_metadata
 from podium.build.pod import pod_template, version_of
+from podium.packed import Packed, pack
 
 PLACEHOLDER: Final = "{{revision}}"
 """Stands for the revision's name in the template that the name is a hash of."""
@@ -33,10 +34,16 @@ class Revision:
     runtime: str
     """Name of the ModelRuntime."""
     protocol: str
-    template: dict[str, Any]
+    packed_template: Packed
     """Pod template, filled in: what is applied, verbatim."""
     ports: dict[str, int]
     """Container ports by name: http, and grpc and metrics where the runtime has them."""
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """The pod template to look into, anew each time."""
+        found: dict[str, Any] = self.packed_template.unpack()
+        return found
 
 
 def inputs_digest(inputs: dict[str, Any]) -> str:
@@ -85,7 +92,7 @@ def resolve(
         version=version,
         runtime=spec.runtime.name,
         protocol=runtime.protocol,
-        template=template(name),
+        packed_template=pack(template(name)),
         ports=container_ports(runtime),
     )
 
@@ -109,7 +116,7 @@ def controller_revision(owner: Owner, revision: Revision, annotations: dict[str,
             "runtime": revision.runtime,
             "protocol": revision.protocol,
             "ports": revision.ports,
-            "template": revision.template,
+            "template": revision.packed_template,
         },
     }
 
@@ -128,7 +135,7 @@ def revision_of(obj: dict[str, Any]) -> Revision:
             version=data["version"],
             runtime=data["runtime"],
             protocol=data["protocol"],
-            template=data["template"],
+            packed_template=pack(data["template"]),
             ports=dict(data["ports"]),
         )
     except (KeyError, TypeError, ValueError) as error:

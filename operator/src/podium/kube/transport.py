@@ -8,6 +8,7 @@ import orjson
 
 from podium.kube.client import ApiError, Object
 from podium.kube.connect import CONNECT_TIMEOUT, Connection
+from podium.packed import to_json
 
 DEFAULT_PAUSE: Final = 1.0
 """Seconds to pause after a 429 without Retry-After."""
@@ -102,7 +103,7 @@ def dump(content: Object) -> bytes:
     immutable; but a patch of the annotations makes it write the data anew, with these five characters escaped, and a
     strategic one (kubectl label, the garbage collector's when it orphans children) with all keys in order.
     """
-    text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    text = to_json(content)
     for character, escape in _ESCAPES:
         text = text.replace(character, escape)
     return text

@@ -147,9 +147,7 @@ class _Pass:
     async def _created(self, obj: Object) -> Object:
         name = obj["metadata"]["name"]
         try:
-            answer = await self._client.create(obj)
-            # One copy of the template for the cache and for what is applied from it.
-            return {**answer, "data": obj["data"]} if answer["data"] == obj["data"] else answer
+            return await self._client.create(obj)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise

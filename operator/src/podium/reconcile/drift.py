@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from podium.packed import Packed, unpacked
+
 MERGE_KEYS = ("name", "mountPath", "containerPort", "port", "topologyKey", "key", "type", "uid")
 """Fields that tell the items of a list of objects apart, as in Kubernetes' own list-map keys."""
 ATOMIC = frozenset({"selector"})
@@ -21,6 +23,10 @@ def project(live: Any, desired: Any) -> Any:
     """The part of `live` that `desired` speaks of, in its shape; where they are equal, `desired` itself."""
     if live == desired:
         return desired
+    live = unpacked(live)
+    if isinstance(desired, Packed):
+        found = project(live, plain := desired.unpack())
+        return desired if found == plain else found
     if isinstance(desired, dict):
         if not isinstance(live, dict):
             return live
@@ -40,6 +46,7 @@ def project(live: Any, desired: Any) -> Any:
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
     """Paths at which two projections differ; a map that is taken as a whole is one field."""
+    before, after = unpacked(before), unpacked(after)
     if isinstance(before, dict) and isinstance(after, dict) and _last(path) not in ATOMIC:
         for key in before.keys() | after.keys():
             yield from differences(before.get(key, _ABSENT), after.get(key, _ABSENT), _join(path, key))
@@ -54,6 +61,7 @@ def conceded(before: Any, after: Any, fields: Collection[str], path: str = "") -
     """The projection `before`, but as in `after` at those of its differences that are in `fields`."""
     if path in fields:
         return after
+    before, after = unpacked(before), unpacked(after)
     if isinstance(before, dict) and isinstance(after, dict) and _last(path) not in ATOMIC:
         merged = {key: conceded(value, after.get(key), fields, _join(path, key)) for key, value in before.items()}
         return {key: value for key, value in merged.items() if value is not None}

@@ -143,10 +143,9 @@ def read_revision(
 
 def template_digest(revision: Revision) -> str:
     """Of the pod template without the revision's name and a restart's token: what the runtime makes of the inputs."""
-    template = {**revision.template, "metadata": {**revision.template.get("metadata", {})}}
-    annotations = dict(template["metadata"].get("annotations") or {})
+    template = revision.template
+    annotations = template.setdefault("metadata", {}).setdefault("annotations", {})
     annotations.pop(names.ANNOTATION_RESTART, None)
-    template["metadata"]["annotations"] = annotations
     return digest(canonical(template).replace(revision.name, "{{revision}}"))
 
 

@@ -19,6 +19,7 @@ from podium.kube.resources import (
     WATCHED,
     Resource,
 )
+from podium.packed import pack
 
 TOMBSTONE_SECONDS: Final = 300.0
 """How long a deleted object's uid is remembered: far longer than the answer to any request may be late."""
@@ -160,7 +161,8 @@ def prune(resource: Resource, obj: Object) -> Object:
 
     Field managers and kubectl's copy of the last manifest go from everything; of a Pod's spec only its node
     and its containers' names, images and restart policies stay; of a Deployment's status its counts and why no pod
-    could be made (its reports of progress come at every step, and would wake somebody each time).
+    could be made (its reports of progress come at every step, and would wake somebody each time). Pod templates are
+    packed: they are most of what is kept.
     """
     meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     annotations = meta.get("annotations")
@@ -169,9 +171,19 @@ def prune(resource: Resource, obj: Object) -> Object:
     pruned = {**obj, "metadata": meta}
     if resource is PODS and "spec" in obj:
         pruned["spec"] = _pod_spec(obj["spec"])
-    if resource is DEPLOYMENTS and "status" in obj:
-        pruned["status"] = _deployment_status(obj["status"])
+    if resource is DEPLOYMENTS:
+        _pack_template(pruned, "spec")
+        if "status" in obj:
+            pruned["status"] = _deployment_status(obj["status"])
+    if resource is CONTROLLER_REVISIONS:
+        _pack_template(pruned, "data")
     return pruned
+
+
+def _pack_template(pruned: Object, field: str) -> None:
+    holder = pruned.get(field)
+    if isinstance(holder, dict) and "template" in holder:
+        pruned[field] = {**holder, "template": pack(holder["template"])}
 
 
 def _pod_spec(spec: dict[str, Any]) -> dict[str, Any]:
