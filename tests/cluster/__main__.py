@@ -64,6 +64,8 @@ def prepare(arguments: argparse.Namespace) -> None:
     tools(arguments)
     arguments.names = []
     build(arguments)
+    for version in binaries.OTHER_APISERVERS:
+        binaries.apiserver(version)
 
 
 def tools(arguments: argparse.Namespace) -> None:

@@ -18,6 +18,8 @@ from tests.cluster.progress import ClusterError, run, step
 
 HERE = Path(__file__).parent
 KUBERNETES = "1.36.3"
+OTHER_APISERVERS = ("1.34.4", "1.37.2")
+"""The oldest and the newest Kubernetes that Podium supports; KUBERNETES is in between."""
 COMPONENTS = (
     "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "coredns", "metrics-server",
 )  # fmt: skip
@@ -82,6 +84,14 @@ class _ServicesStayOff:
 def kube() -> Path:
     """The multi-call binary of all Kubernetes components, CoreDNS and metrics-server (see COMPONENTS)."""
     return _go_build("kube", HERE / "kube", ".", "5 min", kubernetes_flags(KUBERNETES))
+
+
+def apiserver(version: str) -> Path:
+    """kube-apiserver of one of OTHER_APISERVERS, for tests of what does not depend on the cluster's version."""
+    minor = version.rpartition(".")[0]
+    package = "k8s.io/kubernetes/cmd/kube-apiserver"
+    flags = kubernetes_flags(version)
+    return _go_build(f"kube-apiserver-{minor}", HERE / "apiservers" / minor, package, "4 min", flags)
 
 
 def kubernetes_flags(version: str) -> list[str]:

@@ -11,6 +11,7 @@ from podium import names
 from podium.api import status
 from podium.api.base import ApiModel
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
+from tests.cluster.binaries import KUBERNETES, OTHER_APISERVERS, apiserver
 from tests.cluster.controlplane import ControlPlane
 from tests.integration import crd_samples as samples
 from tests.integration.crd_cases import CASES, NAMES
@@ -42,10 +43,12 @@ FIELD_RULES = [rule for rule in RULES if rule[1]]
 NAME_RULES = [rule for rule in RULES if not rule[1]]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
-    """An API server with the CRDs, and an object named `live` for what needs one."""
-    with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
+@pytest.fixture(scope="module", params=(OTHER_APISERVERS[0], KUBERNETES, OTHER_APISERVERS[1]))
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
+    """An API server of one version with the CRDs, and an object named `live` for what needs one."""
+    other = None if request.param == KUBERNETES else apiserver(request.param)
+    with ControlPlane(tmp_path_factory.mktemp("plane"), apiserver=other) as plane:
+        assert request.param in plane.kubectl("get", "--raw", "/version")
         plane.kubectl("apply", "--server-side", "-f", str(CRDS))
         plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
         with Rest(plane.kubeconfig(), tmp_path_factory.mktemp("identity")) as rest:
