@@ -34,6 +34,8 @@ ANNOTATION_VERSION: Final = "podium.dev/version"
 ANNOTATION_RESTART: Final = "podium.dev/restart"
 ANNOTATION_APPLIED: Final = "podium.dev/applied"
 """Digest of what Podium last applied to a child; compared before anything is sent."""
+ANNOTATION_REPLICAS: Final = "podium.dev/replicas"
+"""On a Deployment that no HPA sizes: how many pods Podium asked for last. Another hand's number is told by it."""
 ANNOTATION_ADOPT: Final = "podium.dev/adopt"
 
 PREVIEW_SUFFIX: Final = "-preview"

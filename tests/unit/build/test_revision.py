@@ -14,6 +14,7 @@ from podium.build.errors import MalformedRevision
 from podium.build.fetch import Fetcher
 from podium.build.owner import Owner
 from podium.build.revision import controller_revision, inputs_digest, resolve, revision_of
+from podium.packed import to_json
 from tests.unit.build.examples import FETCHER, MODEL, OWNER, builtin, revision, runtime, spec
 
 
@@ -129,7 +130,7 @@ def test_a_new_field_with_a_default_changes_neither_the_inputs_nor_the_name() ->
 def test_a_controller_revision_gives_back_the_very_revision_it_was_made_from(run: str) -> None:
     made = revision(spec(model={"uri": "s3://m/7"}), builtin(run), number=4, token="t")
 
-    obj = json.loads(json.dumps(controller_revision(OWNER, made, {names.ANNOTATION_ROLLOUT: "{}"})))
+    obj = json.loads(to_json(controller_revision(OWNER, made, {names.ANNOTATION_ROLLOUT: "{}"})))
 
     assert revision_of(obj) == made
     assert obj["revision"] == 4

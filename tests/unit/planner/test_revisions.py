@@ -337,7 +337,7 @@ def test_minReadySeconds_edited_midway_counts_from_the_next_rollout() -> None:
 def test_an_edit_while_a_person_is_waited_for_says_when_it_counts() -> None:
     world = updating(replicas=2, rollout=MANUAL)
     world.until(lambda: world.phase == "Paused")
-    world.edit(replicas=6)
+    world.rollout(minReadySeconds=77)
     world.advance(2)
     assert "counts from the next one" in world.message()
 

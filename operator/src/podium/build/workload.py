@@ -16,7 +16,7 @@ def deployment(owner: Owner, revision: Revision, *, replicas: int | None, min_re
     The template stays the same for a Deployment's life; should another hand change it, and Podium change it back, pods
     are replaced one at a time and none is taken away before its successor is available.
     """
-    annotations = {names.ANNOTATION_VERSION: revision.version} if revision.version else None
+    annotations = {names.ANNOTATION_VERSION: revision.version} if revision.version else {}
     spec: dict[str, Any] = {
         "selector": {"matchLabels": names.revision_selector(owner.name, revision.name)},
         "template": revision.packed_template,
@@ -27,6 +27,7 @@ def deployment(owner: Owner, revision: Revision, *, replicas: int | None, min_re
     }
     if replicas is not None:
         spec["replicas"] = replicas
+        annotations[names.ANNOTATION_REPLICAS] = str(replicas)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -12,7 +12,7 @@ from podium.reasons import Reason
 from podium.reconcile.apply import Refused
 from podium.rollout.crash import evidence
 from podium.rollout.record import Outcome, RolloutRecord
-from podium.rollout.state import Failure, Situation
+from podium.rollout.state import FOLLOWS_SCALE, Failure, Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Sizes
 from podium.rollout.verdict import Hold
 
@@ -45,9 +45,8 @@ class Facts:
     def champion_available(self) -> int:
         """Available pods that serve now, whichever revision they are of."""
         s = self.situation
-        counted = {r.name for r in (s.champion, s.candidate) if r}
-        if self.sizes.stable is not None:
-            counted = {self.sizes.stable}
+        # Without one revision of its own the stable Service selects all that has pods.
+        counted = set(self.sizes.targets) if self.sizes.stable is None else {self.sizes.stable}
         return sum(r.reported for r in s.revisions if r.name in counted)
 
     @property
@@ -143,12 +142,13 @@ def rolling(facts: Facts) -> Verdict | None:
         return None
     available = facts.champion_available > 0
     due = _clock(candidate.record.started_at + s.progress_deadline)
-    counts = f"{candidate.reported} of {candidate.record.size} pods of {_named(candidate)} available"
+    counts = f"{candidate.reported} of {s.target} pods of {_named(candidate)} available"
     if facts.hold is not None:
         message, reason = f"{counts}; holds: {facts.hold.message}", facts.hold.reason
     else:
         ailing = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
-        frozen = ", size frozen until it is over" if s.spec.autoscaling else ""
+        fixed = s.spec.autoscaling and candidate.record.strategy not in FOLLOWS_SCALE
+        frozen = ", size frozen until it is over" if fixed else ""
         message = f"{counts}, {champion.replicas} of {_named(champion)} left{frozen}; until {due}"
         message += f"; {ailing}" if ailing else ""
         reason = Reason(candidate.record.strategy)
@@ -160,7 +160,8 @@ def rolling(facts: Facts) -> Verdict | None:
 
 def _plan_pending(situation: Situation, record: RolloutRecord) -> bool:
     """Whether the rollout's frozen strategy and sizes are no longer what spec says."""
-    size = record.size if situation.spec.autoscaling else situation.spec.replicas
+    follows = situation.spec.autoscaling or record.strategy in FOLLOWS_SCALE
+    size = record.size if follows else situation.spec.replicas
     strategy = situation.spec.rollout.strategy
     wanted = (strategy, STRATEGIES[strategy].freeze(situation.spec, size), situation.spec.rollout.min_ready_seconds)
     frozen = Frozen(record.size, record.surge, record.unavailable)

@@ -59,11 +59,12 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Wor
     """A Deployment's counts.
 
     Its controller reports what its ReplicaSet reported some time ago, which during a scale-down, or when one pod turns
-    ready as another turns unready, is too many. So no more pods count as available than are asked for, nor than there
-    are ones that stay and have been ready for minReadySeconds.
+    ready as another turns unready, is too many. So no more pods count as available than are asked for, by Podium or
+    by another hand, nor than there are ones that stay and have been ready for minReadySeconds.
     """
     spec, status = deployment["spec"], deployment.get("status") or {}
-    wanted = spec.get("replicas", 1)
+    asked = _asked(deployment)
+    wanted = min(spec.get("replicas", 1), asked)
     staying = [pod.ready_since for pod in pods if pod.ready_since and not (pod.terminating or pod.stray)]
     settled = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     least = timedelta(seconds=spec.get("minReadySeconds", 0) if settled else 0)
@@ -79,7 +80,8 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Wor
         "",
     )
     return Workload(
-        spec=wanted,
+        spec=spec.get("replicas", 1),
+        asked=asked,
         ready=min(status.get("readyReplicas", 0), wanted, len(staying)),
         available=min(reported, seasoned),
         more_at=min(young, default=None) if seasoned < reported else None,
@@ -87,6 +89,12 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Wor
         settled=settled,
         failure=failure,
     )
+
+
+def _asked(deployment: Object) -> int:
+    """How many pods Podium asked for last; what an HPA, or a hand before Podium's, made of it where it did not."""
+    said = (deployment["metadata"].get("annotations") or {}).get(names.ANNOTATION_REPLICAS, "")
+    return int(said) if said.isdecimal() and len(said) < 10 else int(deployment["spec"].get("replicas", 1))
 
 
 def read_revision(

@@ -21,11 +21,12 @@ def sizes(situation: Situation, now: datetime) -> Sizes:
     if candidate is None:
         return _settling(situation, champion, now)
     strategy = STRATEGIES[candidate.record.strategy]
-    first, second = strategy.targets(situation, champion, candidate)
     # A champion that is down, or has given all of its pods up, leaves nothing that a third revision's pods could harm.
     down = situation.champion_down_since is not None or champion.replicas == 0
     clear = down or not any(r.has_pods for r in situation.losers)
-    together = strategy.shares_traffic and clear
+    # Once the candidate serves it goes on serving: what it has taken over is no longer the champion's to carry.
+    together = strategy.shares_traffic and (clear or serves(situation, candidate))
+    first, second = strategy.targets(situation, champion, candidate, together=together)
     return Sizes(
         {champion.name: first, candidate.name: second},
         stable=None if together else champion.name,
@@ -48,13 +49,17 @@ def _settling(situation: Situation, champion: RevisionState, now: datetime) -> S
     for loser in situation.losers:
         if loser is situation.warm and _still_warm(situation, now):
             targets[loser.name] = Target(loser.replicas)
-        elif loser.outcome is Outcome.PROMOTED or loser.workload is None or situation.size == 0:
+        elif loser.workload is None or situation.size == 0:
             removals.add(loser.name)
+        elif loser.outcome is Outcome.PROMOTED:
+            if serves(situation, loser):
+                targets[loser.name] = Target(loser.replicas)
+            else:
+                removals.add(loser.name)
         else:
             strategy = STRATEGIES[loser.record.strategy]
             back, left = strategy.retreat(situation, champion, loser)
-            serves = situation.endpoints.get(loser.name, 0) > 0
-            if left.replicas == 0 or (not strategy.shares_traffic and not serves):
+            if left.replicas == 0 or (not strategy.shares_traffic and not serves(situation, loser)):
                 removals.add(loser.name)
                 continue
             targets = {loser.name: left, **targets, champion.name: back}  # who gives is written before who takes
@@ -65,7 +70,12 @@ def _settling(situation: Situation, champion: RevisionState, now: datetime) -> S
 
 def _still_warm(situation: Situation, now: datetime) -> bool:
     until = situation.warm_until
-    return until is not None and now < until and not situation.wants_rollout
+    return until is not None and now < until and not situation.may_start
+
+
+def serves(situation: Situation, revision: RevisionState) -> bool:
+    """Whether the stable Service's EndpointSlices still list ready pods of the revision."""
+    return situation.endpoints.get(revision.name, 0) > 0
 
 
 def _steady(situation: Situation, champion: RevisionState, now: datetime) -> Target:
@@ -129,6 +139,8 @@ def _sized(revision: RevisionState, target: Target | None) -> RevisionState:
         return revision
     spec = target.replicas
     if workload is None:
-        return replace(revision, workload=Workload(spec=spec, ready=0, available=0, pods=0, settled=False))
+        return replace(revision, workload=Workload(spec, spec, ready=0, available=0, pods=0, settled=False))
     ready, available = min(workload.ready, spec), min(workload.available, spec)
-    return replace(revision, workload=replace(workload, spec=spec, ready=ready, available=available, settled=False))
+    return replace(
+        revision, workload=replace(workload, spec=spec, asked=spec, ready=ready, available=available, settled=False)
+    )

@@ -9,6 +9,9 @@ from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.reasons import Reason
 from podium.rollout.record import CommandRecord, CommandResult, Outcome, RolloutRecord
 
+FOLLOWS_SCALE = frozenset({"BlueGreen"})
+"""Strategies of which T follows replicas, or the champion's HPA, as they change; that of others is frozen."""
+
 SWITCHES = frozenset({"blue-green-available", "person"})
 """Rules of a promotion that moved all traffic at once from a champion that was well: it can be undone."""
 
@@ -45,6 +48,9 @@ class Workload:
     """A revision's Deployment. Counts are pods."""
 
     spec: int
+    """What the Deployment says."""
+    asked: int
+    """What Podium said; the same while no other hand has changed it, and where an HPA decides."""
     ready: int
     available: int
     """Ready for minReadySeconds; never above what spec asks for (see reconcile/observe.py)."""
@@ -99,8 +105,8 @@ class RevisionState:
 
     @property
     def replicas(self) -> int:
-        """Pods asked for."""
-        return self.workload.spec if self.workload else 0
+        """Pods asked for; another hand's number is not, and is put back."""
+        return self.workload.asked if self.workload else 0
 
     @property
     def scalable(self) -> bool:
@@ -238,8 +244,13 @@ class Situation:
 
     @property
     def target(self) -> int:
-        """T of the rollout under way: frozen at its start, but for a first revision, which follows spec."""
-        return self.candidate.record.size if self.candidate and self.champion else self.size
+        """T of the rollout under way. A first revision follows spec."""
+        if self.candidate is None or self.champion is None:
+            return self.size
+        record = self.candidate.record
+        if record.strategy not in FOLLOWS_SCALE:
+            return record.size
+        return max(record.size, self.champion.replicas) if self.spec.autoscaling else self.spec.replicas
 
     @cached_property
     def warm(self) -> RevisionState | None:
@@ -260,6 +271,11 @@ class Situation:
         if self.warm is None or self.champion is None or self.champion.decided_at is None:
             return None
         return self.champion.decided_at + timedelta(seconds=parse_duration(self.spec.rollout.scale_down_delay))
+
+    @property
+    def may_start(self) -> bool:
+        """Whether a rollout that is asked for is held by nobody, and by no mistake in spec."""
+        return self.wants_rollout and self.proposal.reason is None and not self.paused
 
     @cached_property
     def wants_rollout(self) -> bool:

@@ -63,8 +63,10 @@ class Strategy(Protocol):
         """Asked once the candidate is available in full: the promotion's rule, what it waits for, or None."""
         ...
 
-    def targets(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> tuple[Target, Target]:
-        """Champion's and candidate's."""
+    def targets(
+        self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, together: bool
+    ) -> tuple[Target, Target]:
+        """Champion's and candidate's; `together`: whether both are to stand behind the stable Service now."""
         ...
 
     def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> tuple[Target, Target]:

@@ -30,9 +30,12 @@ class BlueGreen:
             )
         return "blue-green-available"
 
-    def targets(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> tuple[Target, Target]:
+    def targets(
+        self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, together: bool
+    ) -> tuple[Target, Target]:
         """The champion keeps all that it needs for all of the traffic: its HPA may add pods, never take any away."""
-        return self._champion(situation, champion, candidate.record.size), Target(candidate.record.size)
+        size = candidate.record.size if situation.spec.autoscaling else situation.target
+        return self._champion(situation, champion, size), Target(situation.target)
 
     def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> tuple[Target, Target]:
         """The traffic never left the champion, or goes back at once: the loser keeps its count until it has."""

@@ -25,14 +25,21 @@ def exchange(giver: RevisionState, taker: RevisionState, frozen: Frozen) -> tupl
     that are not settled nothing shrinks. The taker grows into what the surge then leaves room for.
     """
     size, floor = frozen.size, frozen.size - frozen.unavailable
-    left = giver.replicas
+    left = kept(giver, taker, frozen)
     if all(r.workload is None or r.workload.settled for r in (giver, taker)):
         idle = max(0, giver.replicas - giver.ready)
         spare = max(0, giver.available + taker.available - floor)
         shrink = max(0, min(giver.replicas + taker.available - floor, idle + spare))
-        left = max(0, giver.replicas - shrink)
+        left = max(left if giver.workload is None else 0, giver.replicas - shrink)
     room = max(0, size + frozen.surge - left)
     return left, max(taker.replicas, min(size, room))
+
+
+def kept(giver: RevisionState, taker: RevisionState, frozen: Frozen) -> int:
+    """The giver's pods as they are; if its Deployment was deleted, those that the taker does not make up for yet."""
+    if giver.workload is not None:
+        return giver.replicas
+    return max(0, frozen.size - frozen.unavailable - taker.available)
 
 
 class RollingUpdate:
@@ -54,11 +61,14 @@ class RollingUpdate:
         left = champion.workload.spec + champion.workload.pods if champion.workload else 0
         return None if left else "rolling-complete"
 
-    def targets(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> tuple[Target, Target]:
-        """One step towards the candidate; a pause keeps both where they are."""
-        if situation.paused:
-            return Target(champion.replicas), Target(candidate.replicas)
-        left, taken = exchange(champion, candidate, _frozen(candidate))
+    def targets(
+        self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, together: bool
+    ) -> tuple[Target, Target]:
+        """One step towards the candidate; both stay where they are in a pause, and while it is kept from serving."""
+        frozen = _frozen(candidate)
+        if situation.paused or not together:
+            return Target(kept(champion, candidate, frozen)), Target(candidate.replicas)
+        left, taken = exchange(champion, candidate, frozen)
         return Target(left), Target(taken)
 
     def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> tuple[Target, Target]:
