@@ -141,6 +141,14 @@ def test_what_torchserve_runs_arrives_as_it_was_written_and_in_the_python_of_its
         ast.parse(text, feature_version=(3, 9))
 
 
+def test_a_runtime_whose_models_lie_in_a_store_serves_archives_alone() -> None:
+    # The layout calls whatever it fetches <name>.mar, and TorchServe opens no bare TorchScript file.
+    stores = [item["spec"] for item in runtimes().values() if item["spec"]["layout"] == "Store"]
+
+    assert stores
+    assert [spec["formats"] for spec in stores] == [["mar"]] * len(stores)
+
+
 def test_the_operator_restarts_when_the_runtimes_change() -> None:
     digests = {
         operator(*values)["metadata"]["annotations"]["podium.dev/runtimes-digest"] for values in ((), ("image.tag=x",))

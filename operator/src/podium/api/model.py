@@ -87,8 +87,8 @@ class Model(ApiModel):
     format: FormatName | None = Field(
         default=None,
         description=(
-            "Format of the model, one of the runtime's formats, such as onnx or torchscript. Default: none, and then "
-            "the runtime takes the model as it is."
+            "Format of the model, one of the runtime's formats, such as onnx or mar. Default: none, and then the "
+            "runtime takes the model as it is."
         ),
     )
     version: Version | None = Field(
