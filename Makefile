@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 CLUSTER := $(BIN)/python -m tests.cluster
 PYTEST := $(BIN)/pytest
 STAMP := $(VENV)/.installed
+OUTPUT := dist
 
 .PHONY: help
 help: ## Show this
@@ -76,9 +77,10 @@ crds: venv ## Generate crds/ from the models
 	$(BIN)/python -m podium.api.crd
 
 .PHONY: install-yaml
-install-yaml: venv ## Write dist/install.yaml, crds.yaml and runtimes.yaml
+install-yaml: venv ## Write dist/install.yaml, crds.yaml and runtimes.yaml; REGISTRY=..., VALUES=values.yaml
 	helm="$$($(BIN)/python -c 'from tests.cluster import binaries; print(binaries.helm())')"; \
-	$(BIN)/python charts/install_yaml.py --helm "$$helm"
+	$(BIN)/python charts/install_yaml.py --helm "$$helm" --output "$(OUTPUT)" \
+		$(if $(VALUES),--values "$(VALUES)") $(if $(REGISTRY),--set "image.registry=$(REGISTRY)")
 
 .PHONY: lock
 lock: venv ## Pin all packages anew

@@ -4,7 +4,8 @@
 
 install.yaml is the whole of a cluster-wide installation into the namespace podium-system: namespace,
 CustomResourceDefinitions, operator, and the built-in ModelRuntimes in a ConfigMap that the operator applies. crds.yaml
-and runtimes.yaml are what a cluster administrator applies once where operators look after single namespaces.
+and runtimes.yaml are what a cluster administrator applies once where operators look after single namespaces. At the end
+it prints the images that they name.
 """
 
 import argparse
@@ -18,6 +19,12 @@ import yaml
 CHART: Final = Path(__file__).parent / "podium"
 RELEASE: Final = "podium"
 NAMESPACE: Final = "podium-system"
+NO_REGISTRY: Final = """\
+podium/... has no registry in its name, and no public one has these images: build them, put them into a registry of
+yours, and name it, as in make install-yaml REGISTRY=registry.example.com
+"""
+
+_FETCHER: Final = "--fetcher-image="
 
 
 def render(helm: str, arguments: list[str]) -> list[dict[str, Any]]:
@@ -41,6 +48,19 @@ def manifests(objects: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         for document in yaml.safe_load_all(item["data"]["runtimes.yaml"])
     ]
     return {"install.yaml": [namespace, *crds, *others], "crds.yaml": crds, "runtimes.yaml": runtimes}
+
+
+def images(files: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """The images that the objects of `manifests` name, and so make nodes pull, sorted."""
+    found: set[str] = set()
+    for item in (item for objects in files.values() for item in objects):
+        if item["kind"] == "ModelRuntime":
+            found.add(item["spec"]["image"])
+        elif item["kind"] == "Deployment":
+            for container in item["spec"]["template"]["spec"]["containers"]:
+                found.add(container["image"])
+                found |= {word.removeprefix(_FETCHER) for word in container["args"] if word.startswith(_FETCHER)}
+    return sorted(found)
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
@@ -81,10 +101,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("dist"), help="folder to write to (default: dist)")
     options, arguments = parser.parse_known_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    for name, objects in manifests(render(options.helm, arguments)).items():
+    files = manifests(render(options.helm, arguments))
+    for name, objects in files.items():
         path = options.output / name
         path.write_text(yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=120, explicit_start=True))
         sys.stdout.write(f"{path}: {len(objects)} objects\n")
+    named = images(files)
+    sys.stdout.write("".join(["They name these images:\n", *(f"    {image}\n" for image in named)]))
+    if any(image.startswith("podium/") for image in named):
+        sys.stdout.write(NO_REGISTRY)
 
 
 if __name__ == "__main__":

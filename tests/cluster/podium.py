@@ -21,7 +21,8 @@ def values(archives: Sequence[Archive] = (), registry: str = "localhost") -> dic
         "image": {"registry": registry, "tag": TAG},
         "operator": {"repository": "podium/operator"},
         "serving": {"repository": "podium/serving"},
-        "runtimes": {"torchserve": {"repository": "podium/torchserve", "tag": TAG}},
+        # Built here too, in place of upstream's.
+        "runtimes": {"registry": registry, "torchserve": {"repository": "podium/torchserve", "tag": TAG}},
         "podAnnotations": {f"podium.dev/built-{archive.image.name}": archive.key
                            for archive in archives if archive.image.name == "operator"},
     }  # fmt: skip

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from charts import install_yaml
 from podium.api.v1alpha1 import ModelRuntimeSpec
-from tests.cluster import binaries
+from tests.cluster import binaries, podium
+from tests.cluster.images import IMAGES
 from tests.unit.build.restricted import violations
 from tests.unit.helm import CHART, NAMESPACE, helm, of_kind, refused, render
 
@@ -107,10 +111,10 @@ def test_two_replicas_spread_over_nodes_and_are_evicted_one_by_one() -> None:
 
 
 def test_the_built_in_runtimes_are_valid_labelled_and_have_the_images_of_the_values() -> None:
-    made = runtimes("image.registry=mirror.example", "image.tag=1.2.3")
+    made = runtimes("image.registry=own.example", "image.tag=1.2.3", "runtimes.registry=mirror.example/hub/")
 
-    assert made["onnxruntime"]["spec"]["image"] == "mirror.example/podium/serving:1.2.3"
-    assert made["torchserve"]["spec"]["image"] == "mirror.example/pytorch/torchserve:0.12.0-cpu"
+    assert made["onnxruntime"]["spec"]["image"] == "own.example/podium/serving:1.2.3"
+    assert made["torchserve"]["spec"]["image"] == "mirror.example/hub/pytorch/torchserve:0.12.0-cpu"
     for item in made.values():
         assert item["metadata"]["labels"] == {"podium.dev/builtin": "true"}
         ModelRuntimeSpec.parse(item["spec"])
@@ -170,6 +174,30 @@ def test_images_come_from_the_registry_and_with_the_secrets_of_the_values() -> N
     assert pod["containers"][0]["image"] == "mirror.example/x/podium/operator:dev"
     assert "--fetcher-image=mirror.example/x/podium/serving:dev" in pod["containers"][0]["args"]
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
+
+
+def test_the_registry_of_podiums_images_is_not_asked_for_those_of_others() -> None:
+    assert runtimes("image.registry=own.example")["torchserve"]["spec"]["image"] == "pytorch/torchserve:0.12.0-cpu"
+
+
+def test_the_local_cluster_runs_the_images_that_are_built_for_it(tmp_path: Path) -> None:
+    values = tmp_path / "values.json"
+    values.write_text(json.dumps(podium.values()))
+
+    objects = install_yaml.render(str(binaries.helm()), ["--values", str(values)])
+
+    built = {image.reference for name, image in IMAGES.items() if name != "pause"}
+    assert set(install_yaml.images(install_yaml.manifests(objects))) == built
+
+
+def test_the_readme_names_every_image_that_its_installation_needs() -> None:
+    readme = Path("README.md").read_text()
+    sets = re.findall(r"^ +--set (\S+)$", readme, re.MULTILINE)
+    needed = install_yaml.images(install_yaml.manifests(render(*sets)))
+
+    assert sets
+    assert len(needed) == 3
+    assert [image for image in needed if image not in readme] == []
 
 
 def test_the_network_policy_is_there_when_asked_for() -> None:
@@ -262,6 +290,36 @@ def test_a_value_without_a_description_is_noticed(tmp_path: Path) -> None:
     )
 
     assert "mystery has no comment above it" in result.stderr
+
+
+def install_yaml_by_make(output: Path, *variables: str) -> str:
+    """Runs `make install-yaml` with the packages that the tests run with; returns what it prints."""
+    given = [f"BIN={Path(sys.executable).parent}", f"OUTPUT={output}", *variables]
+    # -o: the folder .venv is not made for it.
+    command = ["make", "--silent", "-o", ".venv/.installed", "install-yaml", *given]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+
+
+def test_make_install_yaml_puts_the_registry_into_all_of_its_files(tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("runtimes: {registry: mirror.example}\nimage: {tag: 1.2.3}\n")
+
+    said = install_yaml_by_make(tmp_path / "dist", "REGISTRY=own.example/team", f"VALUES={values}")
+
+    own = {"own.example/team/podium/operator:1.2.3", "own.example/team/podium/serving:1.2.3"}
+    others = {"mirror.example/pytorch/torchserve:0.12.0-cpu"}
+    texts = {name: (tmp_path / "dist" / name).read_text() for name in ("install.yaml", "runtimes.yaml")}
+    named = {name: set(re.findall(r"image[:=] ?([^\s']+)", text)) for name, text in texts.items()}
+    assert named == {"install.yaml": own | others, "runtimes.yaml": others | {"own.example/team/podium/serving:1.2.3"}}
+    assert all(image in said for image in own | others)
+
+
+def test_make_install_yaml_without_a_registry_says_that_there_is_none(tmp_path: Path) -> None:
+    said = install_yaml_by_make(tmp_path, "REGISTRY=")
+
+    assert "podium/operator:0.1.0" in said
+    assert "REGISTRY=" in said
 
 
 def test_the_plain_manifests_hold_the_whole_chart_and_nothing_of_helm(tmp_path: Path) -> None:

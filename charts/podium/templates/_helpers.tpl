@@ -34,27 +34,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{- /* An image's full name: (dict "root" . "repository" ... "tag" ...). */ -}}
+{{- /* An image's full name: (dict "registry" ... "repository" ... "tag" ...). */ -}}
 {{- define "podium.image" -}}
 {{- $name := printf "%s:%s" .repository .tag -}}
-{{- if .root.Values.image.registry -}}
-{{- printf "%s/%s" (trimSuffix "/" .root.Values.image.registry) $name -}}
+{{- if .registry -}}
+{{- printf "%s/%s" (trimSuffix "/" .registry) $name -}}
 {{- else -}}
 {{- $name -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "podium.ownTag" -}}
-{{- default .Chart.AppVersion .Values.image.tag -}}
+{{- /* The full name of an image of Podium's own: (dict "root" . "repository" ...). */ -}}
+{{- define "podium.ownImage" -}}
+{{- $values := .root.Values.image -}}
+{{- include "podium.image" (dict "registry" $values.registry "repository" .repository "tag" (default .root.Chart.AppVersion $values.tag)) -}}
 {{- end -}}
 
 {{- define "podium.servingImage" -}}
-{{- include "podium.image" (dict "root" . "repository" .Values.serving.repository "tag" (include "podium.ownTag" .)) -}}
+{{- include "podium.ownImage" (dict "root" . "repository" .Values.serving.repository) -}}
 {{- end -}}
 
 {{- /* The built-in ModelRuntimes with the images that the values name. */ -}}
 {{- define "podium.runtimes" -}}
-{{- $torchserve := include "podium.image" (dict "root" . "repository" .Values.runtimes.torchserve.repository "tag" .Values.runtimes.torchserve.tag) -}}
+{{- $torchserve := include "podium.image" (merge (dict "registry" .Values.runtimes.registry) .Values.runtimes.torchserve) -}}
 {{- $images := dict "onnxruntime" (include "podium.servingImage" .) "torchserve" $torchserve -}}
 {{- range $document := regexSplit "(?m)^---\n" (.Files.Get "files/runtimes.yaml") -1 }}
 {{- $runtime := fromYaml $document }}
