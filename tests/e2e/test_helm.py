@@ -61,7 +61,13 @@ def test_install_waits_until_podium_runs_on_a_cluster_that_never_had_its_kinds(w
 
 
 @pytest.mark.parametrize(
-    ("value", "named"), [("nonsense=1", "nonsense"), ("operator.image=x", "image"), ("replicas=many", "replicas")]
+    ("value", "named"),
+    [
+        ("nonsense=1", "nonsense"),
+        ("operator.image=x", "image"),
+        ("replicas=many", "replicas"),
+        ("settings.crash-grase=5", "crash-grase"),
+    ],
 )
 def test_values_that_the_schema_does_not_know_are_refused_and_nothing_changes(
     world: World, stage: Stage, value: str, named: str

@@ -1,6 +1,7 @@
 """The chart: what it renders, what it refuses, and that what is copied into it is what it was copied from."""
 
 import ast
+import dataclasses
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import yaml
 
 from charts import install_yaml
 from podium.api.v1alpha1 import ModelRuntimeSpec
+from podium.settings import Settings
 from tests.cluster import binaries, podium
 from tests.cluster.images import IMAGES
 from tests.unit.build.restricted import violations
@@ -247,13 +249,42 @@ def test_a_wrong_value_is_refused_by_name(value: str) -> None:
     assert value.partition("=")[0].replace(".", "/") in refused(value)
 
 
+SET_BY_THE_CHART = {
+    *("watch_namespaces", "selector", "lease_namespace", "lease_name", "runtimes_file", "fetcher_image"),
+    *("health_port", "metrics_port", "log_level"),
+    # Every pod's own: two replicas of one identity would both hold the Lease.
+    "identity",
+}
+
+
+def test_the_settings_that_can_be_given_are_those_of_the_operator_that_the_chart_leaves_open() -> None:
+    kinds = {float: "#/$defs/seconds", int: "integer", tuple: "string"}
+    known = {
+        field.name.replace("_", "-"): kinds[type(field.default)]
+        for field in dataclasses.fields(Settings)
+        if field.name not in SET_BY_THE_CHART
+    }
+
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]
+    assert {name: part.get("$ref") or part["type"] for name, part in schema["properties"].items()} == known
+    chart = {argument[2:].partition("=")[0].replace("-", "_") for argument in arguments()}
+    assert chart == SET_BY_THE_CHART - {"identity"}
+
+
+@pytest.mark.parametrize(
+    "value", ["settings.crash-grase=5", "settings.log-level=debug", "settings.workers=0", "settings.crash-grace=5m"]
+)
+def test_a_setting_that_the_operator_would_refuse_is_refused_before_it_is_installed(value: str) -> None:
+    assert value.partition("=")[0].partition(".")[2] in refused(value)
+
+
 def test_every_default_is_in_the_schema_and_every_field_of_the_schema_has_a_default() -> None:
     def fields(schema: dict[str, Any], values: dict[str, Any], path: str) -> None:
         known = set(schema.get("properties", {})) - {"global"}
         assert set(values) == known, path
         for name in known:
             child = schema["properties"][name]
-            if child.get("properties") and path + name != "resources":
+            if child.get("properties") and path + name not in ("resources", "settings"):
                 fields(child, values[name], f"{path}{name}.")
 
     fields(
