@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.cluster import binaries, images, podium
+from tests.cluster import binaries, images, podium, typed
 from tests.cluster.choice import choose
+from tests.cluster.cluster import Cluster
 from tests.cluster.progress import ClusterError, say
 from tests.cluster.store import Store
 
@@ -20,13 +21,23 @@ def up(arguments: argparse.Namespace) -> None:
     if not arguments.bare:
         podium.install_podium(cluster, archives)
         podium.make_demo_namespace(cluster)
-    say(f"""
-The cluster is up. To use it:
-    export KUBECONFIG={cluster.kubeconfig_file}
-To put a model into its store, an S3 server at {cluster.store.endpoint} (credentials: {cluster.folder}/store.json):
-    python -m tests.cluster put model.onnx s3://{cluster.store.bucket}/mine/model.onnx""")
+    say("\nThe cluster is up. " + "\n".join(how_to_use(cluster)))
     if not arguments.bare:
         say(f"In the namespace {podium.DEMO_NAMESPACE} the Secret {podium.CREDENTIALS} lets pods read the store.")
+
+
+def how_to_use(cluster: Cluster) -> list[str]:
+    """Lines for a person; those that are indented can be typed as they stand."""
+    store = cluster.store
+    put = typed.module(
+        "tests.cluster", "put", "model.onnx", f"s3://{store.bucket}/mine/model.onnx", folder=cluster.folder
+    )
+    return [
+        "To use it, with the kubectl and the helm that came with it:",
+        *(f"    {line}" for line in typed.exports(cluster.kubeconfig_file)),
+        f"To put a model into its store, an S3 server at {store.endpoint} (credentials: {cluster.folder}/store.json):",
+        f"    {put}",
+    ]
 
 
 def down(arguments: argparse.Namespace) -> None:
@@ -49,7 +60,7 @@ def load(arguments: argparse.Namespace) -> None:
     """Builds the container images that changed, and brings them to the cluster's node."""
     cluster = choose(arguments.folder)
     if not cluster.running():
-        raise ClusterError(f"no cluster runs in {cluster.folder}; `python -m tests.cluster up` starts one")
+        raise ClusterError(f"no cluster runs in {cluster.folder}; `{typed.start(cluster.folder)}` starts one")
     cluster.load(cluster.build_images(arguments.names))
 
 
@@ -95,7 +106,7 @@ def main() -> int:
         parsers[name] = commands.add_parser(name, help=(command.__doc__ or "").strip())
         parsers[name].set_defaults(command=command)
         parsers[name].add_argument(
-            "--folder", type=Path, default=Path(".cluster"), help="the cluster's folder (.cluster)"
+            "--folder", type=Path, default=typed.DEFAULT_FOLDER, help="the cluster's folder (.cluster)"
         )
     parsers["up"].add_argument("--bare", action="store_true", help="without Podium")
     for name in ("images", "load"):

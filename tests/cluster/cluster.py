@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster import binaries, images, node, slot
+from tests.cluster import binaries, images, node, slot, typed
 from tests.cluster.controlplane import APISERVER, ETCD, kubeconfig
 from tests.cluster.node import CONTAINERD, KUBELET, PARTS, STORE, Layout
 from tests.cluster.pki import Authority
@@ -40,7 +40,7 @@ class Cluster:
         """What of the host it has taken; ClusterError if it does not run."""
         found = slot.find(self.folder)
         if found is None:
-            raise ClusterError(f"no cluster runs in {self.folder}; `python -m tests.cluster up` starts one")
+            raise ClusterError(f"no cluster runs in {self.folder}; `{typed.start(self.folder)}` starts one")
         return found
 
     @property
@@ -130,8 +130,9 @@ class Cluster:
             return [f"no cluster in {self.folder}"]
         alive = self.processes.names()
         lines = [f"{part:24} {'runs' if part in alive else 'does NOT run'}" for part in PARTS]
-        facts = {"API server": self.layout.url, "kubeconfig": self.kubeconfig_file, "audit log": self.audit_log,
-                 "pods": found.pods, "services": found.services, "model store": self.store.endpoint}  # fmt: skip
+        facts = {"API server": self.layout.url, "kubeconfig": self.kubeconfig_file,
+                 "kubectl and helm": binaries.kubectl().parent, "audit log": self.audit_log, "pods": found.pods,
+                 "services": found.services, "model store": self.store.endpoint}  # fmt: skip
         return [*lines, *(f"{name:24} {fact}" for name, fact in facts.items())]
 
     @contextmanager

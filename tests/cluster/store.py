@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from tests.cluster import typed
 from tests.cluster.progress import ClusterError
 
 BUCKET = "models"
@@ -28,7 +29,7 @@ class Store:
         file = folder / "store.json"
         if not file.exists():
             if not endpoint:
-                raise ClusterError(f"no cluster in {folder}; `python -m tests.cluster up` starts one")
+                raise ClusterError(f"no cluster in {folder}; `{typed.start(folder)}` starts one")
             cls(endpoint, "podium", secrets.token_hex(16)).save(folder)
         return cls(**json.loads(file.read_text()))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import requests
 
 from tests.client import Client, Refused
-from tests.cluster import podium
+from tests.cluster import podium, typed
 from tests.cluster.progress import ClusterError
 from tests.demo import acts
 from tests.demo.show import Show
@@ -22,7 +22,7 @@ LIMIT = 360
 def main() -> int:
     """Starts the cluster, plays the acts, prints the table; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path(".cluster"), help="the cluster's folder (.cluster)")
+    parser.add_argument("--folder", type=Path, default=typed.DEFAULT_FOLDER, help="the cluster's folder (.cluster)")
     arguments = parser.parse_args()
     terminal = Terminal()
     terminal.title("A local cluster with Podium on it")
@@ -72,16 +72,20 @@ def play(show: Show) -> int:
     terminal.line()
     terminal.table(show.rows)
     terminal.line()
-    folder = show.stage.cluster.folder
     terminal.line(terminal.paint("Look around:", BOLD))
-    for line in (
-        f"export KUBECONFIG={folder}/kubeconfig",
-        f"kubectl -n {show.stage.namespace} get mdep,pods -o wide",
-        f"kubectl -n {show.stage.namespace} apply -f {show.manifests}/digits-1.yaml    # and the others there",
-    ):
+    for line in look_around(show.stage.cluster.kubeconfig_file, show.stage.namespace, show.manifests):
         terminal.output(line)
     terminal.line(f"{terminal.paint('When you are done:', BOLD)} make cluster-down")
     return 0 if all(row.held for row in show.rows) else 1
+
+
+def look_around(kubeconfig: Path, namespace: str, manifests: Path) -> list[str]:
+    """Commands that work as they stand."""
+    return [
+        *typed.exports(kubeconfig),
+        f"kubectl -n {namespace} get mdep,pods -o wide",
+        f"kubectl -n {namespace} apply -f {manifests}/digits-1.yaml    # and the others there",
+    ]
 
 
 def why(show: Show) -> None:
