@@ -39,11 +39,22 @@ CASES: dict[str, Case] = {
     "must begin with s3://, https:// or pvc://: put the model in one of these stores": Case(
         ["gs://models/fraud", "http://models/fraud", "file://models/fraud"], "s3://models/fraud/7"
     ),
-    "must be SCHEME://BUCKET, HOST or CLAIM, then /PATH, without spaces; credentials go into credentialsSecret": Case(
-        ["s3://", "s3:///fraud", "https://user:secret@host/fraud", "pvc://claim/a b"], "https://host:8443/fraud?x=1"
+    "must be SCHEME://BUCKET, HOST or CLAIM, then /PATH, without spaces and control characters; credentials go into "
+    "credentialsSecret": Case(
+        [
+            "s3://",
+            "s3:///fraud",
+            "https://user:secret@host/fraud",
+            "pvc://claim/a b",
+            "s3://models/a\x07b",
+            "s3://m\x7f",
+        ],
+        "https://host:8443/fraud?x=1",
     ),
     "must be 64 lower-case hexadecimal digits, as sha256sum prints them": Case([SHA256[1:], SHA256.upper()], SHA256),
-    "must be one line that neither begins nor ends with a space, such as 2026-03-01": Case([" 7", "7 ", "7\n8"], "v 7"),
+    "must be one line without control characters that neither begins nor ends with a space, such as 2026-03-01": Case(
+        [" 7", "7 ", "7\n8", "a\x07b", "\x1b[31m7", "7\x7f", "7\u009b0m7"], "v 7ä"
+    ),
     "must be of letters, digits, -, . and _, beginning and ending with a letter or digit, such as onnx": Case(
         ["-onnx", "on nx", "onnx."], "onnx"
     ),

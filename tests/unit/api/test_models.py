@@ -115,6 +115,14 @@ def test_a_refusal_names_the_field_the_value_and_the_way_out(
     assert value is None or str(value) in str(error.value)
 
 
+@pytest.mark.parametrize("version", ["a\x07b", "\x1b[31m7", "7\x7f", "7\u009b0m7"])
+def test_control_characters_are_refused_in_a_version_and_in_the_uri_that_gives_one(version: str) -> None:
+    with pytest.raises(InvalidSpec, match=r"spec.model.version: .*control characters"):
+        ModelDeploymentSpec.parse({"model": {"version": version}})
+    with pytest.raises(InvalidSpec, match=r"spec.model.uri: .*control characters"):
+        ModelDeploymentSpec.parse({"model": {"uri": f"s3://models/fraud/{version}"}})
+
+
 def test_a_runtime_with_an_unknown_variable_is_refused_at_its_string() -> None:
     probes = {"readiness": {"exec": {"command": ["ready", "--model={{name}}"]}}}
     with pytest.raises(InvalidSpec, match=r"spec.probes.readiness.exec.command\[1\].*\{\{name\}\} is no variable"):

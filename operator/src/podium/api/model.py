@@ -8,13 +8,17 @@ from podium.api.base import ApiModel, Image, Name
 from podium.api.embedded import EnvVar, ResourceRequirements
 from podium.api.schema import Format, ListKind, Rule
 
+# Inside of a character class. Versions, and the ends of URIs, which stand for one, are shown to people.
+_CONTROL = r"\x00-\x1f\x7f-\x9f"
+
 Uri = Annotated[
     str,
     Field(min_length=1, max_length=1024),
     Format(r"^(s3|https|pvc)://.*$", "must begin with s3://, https:// or pvc://: put the model in one of these stores"),
     Format(
-        r"^[a-z0-9]+://[^\s/?#@]+(/[^\s]*)?$",
-        "must be SCHEME://BUCKET, HOST or CLAIM, then /PATH, without spaces; credentials go into credentialsSecret",
+        rf"^[a-z0-9]+://[^\s/?#@{_CONTROL}]+(/[^\s{_CONTROL}]*)?$",
+        "must be SCHEME://BUCKET, HOST or CLAIM, then /PATH, without spaces and control characters; credentials go "
+        "into credentialsSecret",
     ),
 ]
 
@@ -31,7 +35,8 @@ Version = Annotated[
     str,
     Field(min_length=1, max_length=128),
     Format(
-        r"^[^\s]([^\r\n]*[^\s])?$", "must be one line that neither begins nor ends with a space, such as 2026-03-01"
+        rf"^[^\s{_CONTROL}]([^{_CONTROL}]*[^\s{_CONTROL}])?$",
+        "must be one line without control characters that neither begins nor ends with a space, such as 2026-03-01",
     ),
 ]
 Sha256 = Annotated[
