@@ -41,7 +41,7 @@ def how_to_use(cluster: Cluster) -> list[str]:
 
 
 def down(arguments: argparse.Namespace) -> None:
-    """Ends the cluster and removes all it took of the host; logs stay in the folder."""
+    """Ends the cluster and removes all it took of the host; of its folder log.before and lock stay."""
     choose(arguments.folder).down()
 
 

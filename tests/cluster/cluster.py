@@ -101,7 +101,7 @@ class Cluster:
             (self.folder / "started").touch()
 
     def down(self) -> None:
-        """Ends it, whatever state it is in, and removes all it took of the host; its logs stay, in log.before."""
+        """Ends it, whatever state it is in, and removes all it took of the host; log.before and lock stay."""
         if not self.folder.exists() and not self.taken():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -215,7 +215,7 @@ class Cluster:
             slot.remove_cgroups(taken)
             slot.disconnect(taken)
             self._remove_outer_traces(taken)
-        for name in ("state", "pid", "users", "store", "log.before"):
+        for name in ("state", "pid", "users", "store", "demo", "log.before"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         if (self.folder / "log").exists():
             (self.folder / "log").rename(self.folder / "log.before")
