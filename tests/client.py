@@ -50,6 +50,13 @@ class Refused(Exception):
         self.status, self.message = status, message
 
 
+def session() -> requests.Session:
+    """A session that asks whom it is told to, whatever proxies and passwords the environment knows of."""
+    made = requests.Session()
+    made.trust_env = False
+    return made
+
+
 class Client:
     """Reads and writes objects as the user of a kubeconfig file."""
 
@@ -73,13 +80,12 @@ class Client:
 
     def request(self, method: str, path: str, **more: Any) -> requests.Response:
         """One request; raises Refused for an answer of 400 or more."""
-        session = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
-            self._sessions.append(session)
-            session.trust_env = False
-            session.verify, session.cert = self._ca, self._pair
-        response: requests.Response = session.request(method, self.url + path, **{"timeout": 30} | more)
+        kept: requests.Session | None = getattr(self._local, "session", None)
+        if kept is None:
+            kept = self._local.session = session()
+            self._sessions.append(kept)
+            kept.verify, kept.cert = self._ca, self._pair
+        response = kept.request(method, self.url + path, **{"timeout": 30} | more)
         if response.status_code >= 400:
             try:
                 message = response.json()["message"]
@@ -156,8 +162,8 @@ class Client:
 
     def close(self) -> None:
         """Ends its connections and removes the key from the disk."""
-        for session in self._sessions:
-            session.close()
+        for kept in self._sessions:
+            kept.close()
         self._files.cleanup()
 
 

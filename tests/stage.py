@@ -1,13 +1,11 @@
 """What the demo and the e2e tests stand on: a cluster with Podium, models in its store, and words for using them."""
 
-import json
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.client import Client, Object, condition, wait
+from tests.client import Client, Object, condition, session, wait
 from tests.cluster import podium
 from tests.cluster.choice import choose
 from tests.cluster.cluster import Cluster
@@ -133,14 +131,10 @@ class Stage:
         route, body = (
             (INFER, digits.body(image)) if runtime == "onnxruntime" else (PREDICTIONS, {"image": image})
         )  # fmt: skip
-        request = urllib.request.Request(
-            self.address(name) + route.format(name=name),
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as response:
-            found: Any = json.load(response)
-            revision = response.headers.get("x-podium-revision", "")
+        with session() as asking:
+            response = asking.post(self.address(name) + route.format(name=name), json=body, timeout=10)
+        response.raise_for_status()
+        found, revision = response.json(), response.headers.get("x-podium-revision", "")
         for key in digits.PICK if runtime == "onnxruntime" else torchserve.PICK:
             found = found[key]
         return str(found), revision

@@ -1,6 +1,5 @@
 """Every file of examples/, applied as its reader would, and what comes of it."""
 
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.client import Object
+from tests.client import Object, session
 from tests.cluster import podium
 from tests.cluster.cache import REPOSITORY
 from tests.e2e.world import World, scene
@@ -52,8 +51,8 @@ def asked(world: World, stage: Stage, obj: Object) -> tuple[str, str]:
     name, runtime = obj["metadata"]["name"], obj["spec"]["runtime"]["name"]
     if runtime in ("onnxruntime", "torchserve"):
         return stage.ask(name, world.digits.images[0], runtime=runtime)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(stage.address(name), timeout=10) as response:
-        return response.read().decode().strip(), ""
+    with session() as asking:
+        return asking.get(stage.address(name), timeout=10).text.strip(), ""
 
 
 def volume(world: World, stage: Stage) -> None:

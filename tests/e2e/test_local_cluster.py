@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from obstore.store import S3Store
 
+from tests.client import session
 from tests.cluster import slot
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.cluster import Cluster
@@ -68,8 +68,8 @@ def serve(cluster: Cluster) -> str:
 
 def answers(address: str) -> bool:
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{address}/", timeout=2) as page:
-            return bool(page.status == 200)
+        with session() as asking:
+            return asking.get(f"http://{address}/", timeout=2).status_code == 200
     except OSError:
         return False
 

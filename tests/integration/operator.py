@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.client import session
 from tests.cluster.controlplane import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,12 +175,9 @@ def _text(value: Any) -> str:
 
 
 def _fetch(url: str) -> tuple[int, str]:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=2) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+        with session() as asking:
+            response = asking.get(url, timeout=2)
     except OSError:
         return 0, ""
+    return response.status_code, response.text

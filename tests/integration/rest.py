@@ -7,9 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import requests
-
 from podium import names
+from tests.client import session
 
 Object = dict[str, Any]
 PLURALS = {"ModelDeployment": "modeldeployments", "ModelRuntime": "modelruntimes"}
@@ -54,8 +53,7 @@ class Rest:
         }
         for name, data in files.items():
             (scratch / name).write_bytes(base64.b64decode(data))
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._session = session()
         self._session.verify = str(scratch / "ca")
         self._session.cert = (str(scratch / "certificate"), str(scratch / "key"))
 
