@@ -17,7 +17,8 @@ from typing import IO
 from tests.bench.table import Row, show
 from tests.cluster import images
 
-AIMS = {"serving": "under 300 MB"}
+LIMITS = {"serving": 300_000_000}
+"""Bytes below which an image must stay, unpacked; tests/e2e holds it to that, since a size is the same everywhere."""
 LEVEL = 6
 CHUNK = 2**20
 
@@ -32,10 +33,20 @@ class Size:
 
 def size(archive: Path) -> Size:
     """Of a docker-archive, whose layers may be packed or not."""
+    layers = [_packed(layer) for layer in _layers(archive)]
+    return Size(sum(one.compressed for one in layers), sum(one.unpacked for one in layers))
+
+
+def unpacked(archive: Path) -> int:
+    """The same as `size(archive).unpacked`, without the time that packing takes."""
+    return sum(len(chunk) for layer in _layers(archive) for chunk in _unpacked(layer))
+
+
+def _layers(archive: Path) -> Iterator[IO[bytes]]:
     with tarfile.open(archive) as content:
         manifest = json.load(_open(content, "manifest.json"))
-        layers = [_layer(_open(content, name)) for name in manifest[0]["Layers"]]
-    return Size(sum(one.compressed for one in layers), sum(one.unpacked for one in layers))
+        for name in manifest[0]["Layers"]:
+            yield _open(content, name)
 
 
 def _open(content: tarfile.TarFile, name: str) -> IO[bytes]:
@@ -44,20 +55,20 @@ def _open(content: tarfile.TarFile, name: str) -> IO[bytes]:
     return found
 
 
-def _layer(packed: IO[bytes]) -> Size:
+def _packed(layer: IO[bytes]) -> Size:
     packer = zlib.compressobj(LEVEL, wbits=31)
-    compressed = unpacked = 0
-    for chunk in _unpacked(packed):
-        unpacked += len(chunk)
+    compressed = whole = 0
+    for chunk in _unpacked(layer):
+        whole += len(chunk)
         compressed += len(packer.compress(chunk))
-    return Size(compressed + len(packer.flush()), unpacked)
+    return Size(compressed + len(packer.flush()), whole)
 
 
-def _unpacked(packed: IO[bytes]) -> Iterator[bytes]:
-    first = packed.read(2)
-    packed.seek(0)
+def _unpacked(layer: IO[bytes]) -> Iterator[bytes]:
+    first = layer.read(2)
+    layer.seek(0)
     unpacker = zlib.decompressobj(wbits=31) if first == b"\x1f\x8b" else None
-    while chunk := packed.read(CHUNK):
+    while chunk := layer.read(CHUNK):
         yield unpacker.decompress(chunk) if unpacker else chunk
 
 
@@ -67,7 +78,8 @@ def figures() -> list[Row]:
     for archive in images.build([name for name in images.IMAGES if name != "pause"]):
         found = size(archive.path)
         text = f"{found.unpacked / 1e6:.0f} MB unpacked, {found.compressed / 1e6:.0f} MB compressed"
-        rows.append(Row(f"image {archive.image.name}", text, AIMS.get(archive.image.name, "")))
+        limit = LIMITS.get(archive.image.name)
+        rows.append(Row(f"image {archive.image.name}", text, f"under {limit / 1e6:.0f} MB" if limit else ""))
     return rows
 
 

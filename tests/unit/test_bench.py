@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.audit import AuditLog, Call
 from tests.bench.bench_cluster import exit_of
-from tests.bench.bench_images import size
+from tests.bench.bench_images import size, unpacked
 from tests.bench.bench_rollouts import DEPLOYMENT_CONTROLLER, KUBELET_USER, reactions
 from tests.bench.rig import OPERATOR_USER
 from tests.bench.table import percentile
@@ -115,6 +115,7 @@ def test_an_image_is_as_large_as_its_layers_whether_they_are_packed_or_not(tmp_p
         _add(image, "one.tar", content.getvalue())
     found = size(tmp_path / "image.tar")
     assert 2_000_000 < found.unpacked < 2_050_000
+    assert unpacked(tmp_path / "image.tar") == found.unpacked
     assert 1_000 < found.compressed < 10_000
 
 
