@@ -36,8 +36,8 @@ class ControlPlane:
     """A Kubernetes API without nodes, kept in `folder`. Use it as a context manager.
 
     `controllers` are the controllers that kube-controller-manager is to run (names as in its `--controllers`, for
-    instance "deployment-controller"); with none it is not started. `apiserver` is another kube-apiserver than the
-    newest, `apiserver_flags` are added to its command line, and win.
+    instance "deployment-controller"); with none it is not started. `apiserver` is another kube-apiserver than
+    the local cluster's, `apiserver_flags` are added to its command line, and win.
 
     The API server audits every request to `audit_log`, a JSON object a line, with user and user agent. Without the
     controller "serviceaccount-controller" pods need no ServiceAccount. Whatever else is a controller's work is left
