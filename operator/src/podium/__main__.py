@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import dataclasses
+import gc
 import os
 import secrets
 import socket
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; the exit code is 2 for what the caller has to mend, 1 for a failure while running."""
     settings = settings_from(sys.argv[1:] if arguments is None else arguments, os.environ)
     telemetry.log_to_stderr(settings.log_level)
+    gc.freeze()  # what is imported stays: no collection need look at it again
     try:
         asyncio.run(app.run(settings, Reconciler))
     except (ConfigurationError, InvalidRuntimes) as error:

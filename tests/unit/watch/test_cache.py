@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from podium.keys import Key
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES, PODS, SERVICES
+from podium.kube.resources import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    MODEL_DEPLOYMENTS,
+    MODEL_RUNTIMES,
+    PODS,
+    SERVICES,
+)
 from podium.packed import pack
 from podium.watch.cache import TOMBSTONE_SECONDS, Cache
 
@@ -209,3 +217,14 @@ def test_a_deployments_report_of_progress_is_no_news_and_its_counts_and_failures
     kept = cache.get(DEPLOYMENTS, "ns", "a")
     assert kept is not None
     assert kept["status"] == {"replicas": 2, "conditions": [failing]}
+
+
+def test_of_an_endpoint_slice_only_what_tells_who_serves_is_kept_and_news(cache: Cache) -> None:
+    endpoint = {"addresses": ["10.0.0.1"], "conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": "p"}}
+    cache.put(ENDPOINT_SLICES, obj(version=1, endpoints=[endpoint], ports=[{"port": 1}]))
+
+    kept = cache.get(ENDPOINT_SLICES, "ns", "a")
+    assert kept is not None
+    assert kept["endpoints"] == [{"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": "p"}}]
+    assert not cache.put(ENDPOINT_SLICES, obj(version=2, endpoints=[endpoint | {"nodeName": "n"}], ports=[]))
+    assert cache.put(ENDPOINT_SLICES, obj(version=3, endpoints=[endpoint | {"conditions": {"ready": False}}]))

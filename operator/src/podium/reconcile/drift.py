@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from podium.packed import Packed, unpacked
+from podium.packed import Packed, pack, unpacked
 
 MERGE_KEYS = ("name", "mountPath", "containerPort", "port", "topologyKey", "key", "type", "uid")
 """Fields that tell the items of a list of objects apart, as in Kubernetes' own list-map keys."""
@@ -25,8 +25,7 @@ def project(live: Any, desired: Any) -> Any:
         return desired
     live = unpacked(live)
     if isinstance(desired, Packed):
-        found = project(live, plain := desired.unpack())
-        return desired if found == plain else found
+        return pack(project(live, desired.unpack()))
     if isinstance(desired, dict):
         if not isinstance(live, dict):
             return live

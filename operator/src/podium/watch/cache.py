@@ -14,6 +14,7 @@ from podium.kube.resources import (
     CHILDREN,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    ENDPOINT_SLICES,
     MODEL_DEPLOYMENTS,
     PODS,
     WATCHED,
@@ -28,6 +29,7 @@ DEFAULT_RUNTIME: Final = "onnxruntime"
 """`spec.runtime.name` when it is left out, as the CRD defaults it."""
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_ENDPOINT_FIELDS: Final = ("conditions", "targetRef")
 _CONTAINER_FIELDS: Final = ("name", "image", "restartPolicy")
 _DEPLOYMENT_COUNTS: Final = ("observedGeneration", "replicas", "readyReplicas", "availableReplicas")
 
@@ -162,7 +164,7 @@ def prune(resource: Resource, obj: Object) -> Object:
     Field managers and kubectl's copy of the last manifest go from everything; of a Pod's spec only its node
     and its containers' names, images and restart policies stay; of a Deployment's status its counts and why no pod
     could be made (its reports of progress come at every step, and would wake somebody each time). Pod templates are
-    packed: they are most of what is kept.
+    packed: they are most of what is kept. Of an EndpointSlice its endpoints' conditions and pods stay.
     """
     meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     annotations = meta.get("annotations")
@@ -177,6 +179,9 @@ def prune(resource: Resource, obj: Object) -> Object:
             pruned["status"] = _deployment_status(obj["status"])
     if resource is CONTROLLER_REVISIONS:
         _pack_template(pruned, "data")
+    if resource is ENDPOINT_SLICES:
+        pruned.pop("ports", None)
+        pruned["endpoints"] = [{k: e[k] for k in _ENDPOINT_FIELDS if k in e} for e in obj.get("endpoints") or ()]
     return pruned
 
 
