@@ -46,7 +46,7 @@ def workloads(
         handover = None
         if target.autoscaled and state.workload is not None:
             replicas = None
-            handover = None if state.has_hpa else state.workload.spec
+            handover = None if state.has_hpa else state.replicas
         obj = deployment(
             observed.owner,
             revisions[name],

@@ -135,9 +135,11 @@ def once_written(situation: Situation, wanted: Sizes) -> Situation:
 
 def _sized(revision: RevisionState, target: Target | None) -> RevisionState:
     workload = revision.workload
-    if target is None or (workload is not None and (target.autoscaled or workload.spec == target.replicas)):
+    if target is None:
         return revision
-    spec = target.replicas
+    spec = workload.asked if workload is not None and target.autoscaled else target.replicas
+    if workload is not None and workload.spec == spec:
+        return revision
     if workload is None:
         return replace(revision, workload=Workload(spec, spec, ready=0, available=0, pods=0, settled=False))
     ready, available = min(workload.ready, spec), min(workload.available, spec)
