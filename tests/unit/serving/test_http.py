@@ -228,10 +228,51 @@ def test_http_1_0_is_spoken(echo: Server, header: str, kept: bool) -> None:
             assert answers(connection, 1)[0].status == 200
 
 
-def test_an_offer_to_upgrade_is_answered_in_http_1_1(echo: Server) -> None:
+# As sent by curl --http2 and by Java's HttpClient with every request.
+OFFER = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
+
+
+def chunked(data: bytes, headers: str) -> bytes:
+    head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\n{headers}transfer-encoding: chunked\r\n\r\n"
+    return head.encode() + b"5\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (data[:5], len(data) - 5, data[5:])
+
+
+@pytest.mark.parametrize("packet", [1, 100, 10**6])
+@pytest.mark.parametrize("transfer", ["content-length", "chunked"])
+def test_an_offer_to_upgrade_is_passed_over_and_the_request_is_answered_in_http_1_1(
+    echo: Server, transfer: str, packet: int
+) -> None:
+    one, two = body(1, 2), body(3, 4)
+    with_body = chunked(one, OFFER) if transfer == "chunked" else raw(INFER, one, headers=OFFER)
+    sent = with_body + raw("/v2", method="GET", headers=OFFER) + with_body + raw(INFER, two)
     with dial(echo) as connection:
-        connection.sendall(raw("/v2", method="GET", headers="connection: Upgrade\r\nupgrade: h2c\r\n"))
-        assert answers(connection, 1)[0].status == 200
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(sent), packet):
+            connection.sendall(sent[start : start + packet])
+        found = answers(connection, 4)
+        assert [answer.status for answer in found] == [200] * 4
+        assert [found[i].json["outputs"][0]["data"] for i in (0, 2, 3)] == [[1, 2], [1, 2], [3, 4]]
+        assert all("connection" not in answer.headers for answer in found)
+
+
+def test_an_offer_to_upgrade_changes_neither_limits_nor_the_connections_end(small: Server) -> None:
+    with dial(small) as connection:
+        connection.sendall(raw(INFER, b" " * 1001, headers=OFFER))
+        assert answers(connection, 1)[0].status == 413
+    with dial(small) as connection:
+        connection.sendall(raw(INFER, body(1, 2), headers=OFFER + "expect: 100-continue\r\nconnection: close\r\n"))
+        with connection.makefile("rb") as stream:
+            received = stream.read()
+        assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+        assert b"\r\nconnection: close\r\n" in received
+
+
+def test_what_follows_a_connect_is_not_taken_for_http(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.sendall(b"CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n" + raw("/v2", method="GET"))
+        answer = answers(connection, 1)[0]
+        assert (answer.status, answer.headers["connection"]) == (404, "close")
+        assert is_closed(connection)
 
 
 def test_head_has_the_headers_of_get_and_no_body(echo: Server) -> None:

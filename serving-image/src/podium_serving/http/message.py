@@ -45,6 +45,13 @@ class Request:
         # Set where the request cannot be taken as it is; then this is its answer, and the connection ends.
         self.refusal: Response | None = None
 
+    def head_without_offer(self, version: str) -> bytes:
+        """The head as of a client that does not offer to upgrade; `version` is the request's, such as 1.1."""
+        kept = [b"%b: %b" % each for each in self.headers.items() if each[0] not in (b"upgrade", b"connection")]
+        connection = b"connection: keep-alive" if self.keep_alive else b"connection: close"
+        first = b"%b %b HTTP/%b" % (self.method, self.target, version.encode())
+        return b"\r\n".join([first, *kept, connection, b"\r\n"])
+
 
 def json_response(status: int, content: object, headers: bytes = b"") -> Response:
     """A response whose body is `content` as JSON."""

@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._queue: deque[Request] = deque()
         self._request: Request | None = None  # the one that is being received
+        self._offered: Request | None = None  # its head, if that offers another protocol
         self._head_size = 0
         self._head_complete = False
         self._chunks: list[bytes] = []
@@ -87,11 +88,7 @@ class Connection(asyncio.Protocol):
             return
         self._last_activity = self._context.clock()
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Another protocol was proposed (h2c, websocket): the request has been answered as plain HTTP/1.1, and
-            # what follows it cannot be told apart, so this was the connection's last.
-            self._deaf = True
+            self._parse(data)
         except httptools.HttpParserError as problem:
             if not self._deaf:
                 self._refuse(error(400, f"the request is not valid HTTP/1.1: {problem}"))
@@ -145,6 +142,12 @@ class Connection(asyncio.Protocol):
         self._head_complete = True
         request.method = self._parser.get_method()
         request.keep_alive = self._parser.should_keep_alive()
+        if self._parser.should_upgrade():
+            if request.method != b"CONNECT":
+                self._offered, self._request = request, None
+                return
+            # What follows is of another protocol, whatever the answer.
+            request.keep_alive = False
         request.announce_keep_alive = request.keep_alive and self._parser.get_http_version() == "1.0"
         headers = request.headers
         length = headers.get(b"content-length")
@@ -174,8 +177,6 @@ class Connection(asyncio.Protocol):
         self._request = None
         chunks = self._chunks
         request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if self._parser.should_upgrade():
-            request.keep_alive = False
         if not request.keep_alive:
             self._deaf = True
         self._queue.append(request)
@@ -213,6 +214,28 @@ class Connection(asyncio.Protocol):
                 self.close()
         elif now - (self._last_activity if self._head_complete else request.started) > limit:
             self._refuse(error(408, f"the request was not complete after {limit:g} s without progress"))
+
+    def _parse(self, data: bytes) -> None:
+        """Feeds the parser, which stops behind every head that offers another protocol (h2c, websocket).
+
+        Such an offer may be passed over (RFC 9110, 7.8): the client goes on in HTTP/1.1 unless it is told 101. But
+        httptools does not read the body then, so the head is read once more without the offer.
+        """
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self._parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as stop:
+                offered, self._offered = self._offered, None
+                if offered is None:
+                    return
+                rest = memoryview(rest)[stop.args[0] :]
+                head = offered.head_without_offer(self._parser.get_http_version())
+                self._parser = httptools.HttpRequestParser(self)
+                self._parser.feed_data(head)
+                if self._request is not None:
+                    self._request.started = offered.started
 
     def _grow_head(self, size: int) -> None:
         self._head_size += size
