@@ -59,7 +59,6 @@ def _serve(settings: Settings) -> int:
         threads=model.threads,
         load_seconds=round(loaded - started, 3),
         warm_up_seconds=round(time.monotonic() - loaded, 3),
-        inference_seconds=round(model.mean_seconds, 6),
     )
     try:
         listener = listen(settings.port)

@@ -14,6 +14,7 @@ import onnxruntime
 
 from podium_serving import cpu
 from podium_serving.datatypes import BY_ONNX
+from podium_serving.durations import Durations
 from podium_serving.signature import Signature, TensorSpec
 
 # A model this small spends more on handing work to a second thread than on the work.
@@ -48,21 +49,20 @@ class Model:
         self.left_out = tuple(f"{each.name} ({each.type})" for each in self._session.get_outputs() if not _served(each))
         self.signature = _signature(self._session)
         self._proven = False
-        # Mean of recent runs in seconds, by which the caller decides whether a run may hold up its event loop.
-        self.mean_seconds = 0.0
+        self._durations = Durations()
 
     def run(
         self, feeds: "dict[str, np.ndarray[Any, Any]]", outputs: Sequence[TensorSpec]
     ) -> "list[np.ndarray[Any, Any]]":
         """The asked-for output tensors, in that order. Raises RunError."""
         started = time.perf_counter()
-        try:
-            tensors: list[np.ndarray[Any, Any]] = self._session.run([spec.name for spec in outputs], feeds)
-        except Exception as problem:
-            raise RunError(_sentence(problem), proven=self._proven) from None
-        self._proven = True
-        self.mean_seconds += (time.perf_counter() - started - self.mean_seconds) / 8
+        tensors = self._run(feeds, outputs)
+        self._durations.observe(_size_of(feeds), time.perf_counter() - started)
         return tensors
+
+    def expected_seconds(self, feeds: "dict[str, np.ndarray[Any, Any]]") -> float:
+        """How long a run on these will take, by which the caller decides whether it may hold up its event loop."""
+        return self._durations.expect(_size_of(feeds))
 
     def warm_up(self) -> str:
         """Runs once on zeros, then once for the time; returns why it could not, or "".
@@ -75,13 +75,21 @@ class Model:
         if len(feeds) < len(self.signature.inputs) or not outputs:
             return "a tensor has a datatype that numpy does not know"
         try:
+            self._run(feeds, outputs)
             self.run(feeds, outputs)
-            started = time.perf_counter()
-            self.run(feeds, outputs)
-            self.mean_seconds = time.perf_counter() - started
         except RunError as problem:
             return str(problem)
         return ""
+
+    def _run(
+        self, feeds: "dict[str, np.ndarray[Any, Any]]", outputs: Sequence[TensorSpec]
+    ) -> "list[np.ndarray[Any, Any]]":
+        try:
+            tensors: list[np.ndarray[Any, Any]] = self._session.run([spec.name for spec in outputs], feeds)
+        except Exception as problem:
+            raise RunError(_sentence(problem), proven=self._proven) from None
+        self._proven = True
+        return tensors
 
 
 def find(path: Path) -> Path:
@@ -153,6 +161,16 @@ def _zeros(spec: TensorSpec) -> "np.ndarray[Any, Any]":
     if spec.datatype.name == "BYTES":
         return np.full(shape, "", dtype=object)
     return np.zeros(shape, dtype=spec.datatype.dtype)
+
+
+def _size_of(feeds: "dict[str, np.ndarray[Any, Any]]") -> int:
+    """Elements of all tensors; of strings the characters as well, since models take texts as single elements."""
+    size = 0
+    for tensor in feeds.values():
+        size += tensor.size
+        if tensor.dtype.hasobject:
+            size += sum(map(len, tensor.flat))
+    return size
 
 
 def _sentence(problem: Exception) -> str:

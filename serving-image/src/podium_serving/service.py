@@ -16,8 +16,8 @@ from podium_serving.model import Model, RunError
 from podium_serving.settings import Settings
 from podium_serving.signature import BadRequest
 
-# A run that is shorter than this on average is done on the event loop: handing it to a thread and back costs 0.1 ms.
-# A longer one would keep health checks and other connections waiting.
+# A run that is expected to be shorter is done on the event loop, since handing it to a thread and back costs 0.1 ms; a
+# longer one would keep health checks and other connections waiting.
 INLINE_SECONDS = 0.005
 
 
@@ -152,7 +152,7 @@ class Service:
             return self._answer(request, error(400, str(problem)))
         except Exception as problem:
             return self._answer(request, self._internal(problem))
-        if self._model.mean_seconds < INLINE_SECONDS:
+        if self._model.expected_seconds(call.feeds) < INLINE_SECONDS:
             return self._answer(request, self._run(call))
         done: asyncio.Future[Response] = asyncio.get_running_loop().run_in_executor(self._executor, self._run, call)
         done.add_done_callback(lambda future: self._answer(request, future.result()))

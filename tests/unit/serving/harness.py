@@ -204,22 +204,40 @@ def identity(types: Mapping[str, int], shape: list[int | str]) -> bytes:
 
 def slow() -> bytes:
     """Multiplies a 400 x 400 matrix by itself `times` times over: as long a run as the client asks for."""
+    scalar = helper.make_tensor("scalar", TensorProto.INT64, [0], [])
+    nodes = [helper.make_node("Reshape", ["times", "scalar"], ["trips"])]
+    return _loop(400, tensor("times", TensorProto.INT64, [1]), nodes, scalar)
+
+
+def slow_by_rows() -> bytes:
+    """Multiplies a 128 x 128 matrix by itself once for each element of `x`: a single one takes no time."""
+    return _loop(128, tensor("x", TensorProto.FLOAT, ["n"]), [helper.make_node("Size", ["x"], ["trips"])])
+
+
+def slow_and_never_warm() -> bytes:
+    """As slow(), of the sum of two `times`; zeros of shape [1], with which a server warms up, it cannot compute."""
+    two = helper.make_tensor("two", TensorProto.INT64, [1], [2])
+    nodes = [
+        helper.make_node("Reshape", ["times", "two"], ["pair"]),
+        helper.make_node("ReduceSum", ["pair"], ["trips"], keepdims=0),
+    ]
+    return _loop(400, tensor("times", TensorProto.INT64, ["n"]), nodes, two)
+
+
+def _loop(size: int, given: Any, count: list[Any], *initializers: Any) -> bytes:
+    """A model that multiplies matrices of that size as often as the nodes `count` make `trips` of its input."""
+    shape: list[int | str] = [size, size]
     body = helper.make_graph(
         [helper.make_node("MatMul", ["x_in", "x_in"], ["x_out"]), helper.make_node("Identity", ["go_in"], ["go_out"])],
         "body",
-        [tensor("i", TensorProto.INT64, []), tensor("go_in", TensorProto.BOOL, []), tensor("x_in", 1, [400, 400])],
-        [tensor("go_out", TensorProto.BOOL, []), tensor("x_out", 1, [400, 400])],
+        [tensor("i", TensorProto.INT64, []), tensor("go_in", TensorProto.BOOL, []), tensor("x_in", 1, shape)],
+        [tensor("go_out", TensorProto.BOOL, []), tensor("x_out", 1, shape)],
     )
-    zeros = helper.make_tensor("zeros", TensorProto.FLOAT, [400, 400], [0.0] * 160_000)
-    scalar = helper.make_tensor("scalar", TensorProto.INT64, [0], [])
+    zeros = helper.make_tensor("zeros", TensorProto.FLOAT, shape, [0.0] * size**2)
     go = helper.make_tensor("go", TensorProto.BOOL, [], [True])
-    return model_bytes(
-        [
-            helper.make_node("Reshape", ["times", "scalar"], ["trips"]),
-            helper.make_node("Loop", ["trips", "go", "zeros"], ["result"], body=body),
-            helper.make_node("ReduceSum", ["result"], ["sum"], keepdims=0),
-        ],
-        [tensor("times", TensorProto.INT64, [1])],
-        [tensor("sum", TensorProto.FLOAT, [])],
-        (zeros, scalar, go),
-    )
+    nodes = [
+        *count,
+        helper.make_node("Loop", ["trips", "go", "zeros"], ["result"], body=body),
+        helper.make_node("ReduceSum", ["result"], ["sum"], keepdims=0),
+    ]
+    return model_bytes(nodes, [given], [tensor("sum", TensorProto.FLOAT, [])], (zeros, go, *initializers))

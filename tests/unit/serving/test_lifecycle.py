@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from tests.unit.serving.harness import JSON_TYPES, Answer, Server, ask, environment, identity, serving, slow
+from tests.unit.serving.harness import (
+    JSON_TYPES,
+    Answer,
+    Server,
+    ask,
+    environment,
+    identity,
+    serving,
+    slow,
+    slow_and_never_warm,
+    slow_by_rows,
+)
 
 INFER = "/v2/models/model/infer"
 
@@ -170,6 +181,27 @@ def test_a_long_run_does_not_hold_up_health_checks(slow_model: Path) -> None:
         assert request.answer is None
         request.join()
         assert isinstance(request.answer, Answer)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "datatype", "data"),
+    [(slow_by_rows(), "x", "FP32", [0] * 30_000), (slow_and_never_warm(), "times", "INT64", [600, 0])],
+    ids=["the first large batch", "the first run of a model that could not be warmed up"],
+)
+def test_a_long_run_that_nothing_foretold_does_not_hold_up_health_checks(
+    tmp_path: Path, model: bytes, name: str, datatype: str, data: list[int]
+) -> None:
+    path = tmp_path / "slow.onnx"
+    path.write_bytes(model)
+    tensor = {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
+    with serving(path) as server:
+        request = InBackground(server, json.dumps({"inputs": [tensor]}).encode())
+        wait_until(lambda: in_flight(server) == 1 or request.answer is not None)
+        assert server.get("/v2/health/live").status == 200
+        assert request.answer is None
+        request.join()
+        assert isinstance(request.answer, Answer)
+        assert request.answer.status == 200
 
 
 def test_a_client_that_half_closes_while_the_model_runs_gets_its_answer(slow_model: Path) -> None:
