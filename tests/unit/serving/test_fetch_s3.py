@@ -138,6 +138,58 @@ def test_no_credentials_at_all_are_told_what_to_set(tmp_path: Path, bucket: Buck
     assert "set spec.model.credentialsSecret to a Secret" in result.message["message"]
 
 
+def test_line_breaks_around_the_values_of_a_secret_do_no_harm(tmp_path: Path, bucket: Bucket) -> None:
+    bucket.put("fraud/9/model.onnx", b"one")
+    broken = {
+        "AWS_ACCESS_KEY_ID": f"{ACCESS}\n",
+        "AWS_SECRET_ACCESS_KEY": f"{SECRET}\r\n",
+        "AWS_REGION": " us-east-1\n",
+    }
+    result = fetch_s3(tmp_path, "s3://models/fraud/9", f"{bucket.endpoint}\n", **broken)
+    assert result.code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "minio:9000", "ftp://store", "http://", "http:/store", "//store", "http://two words", "http://store/two words",
+        "http://store:99999", "http://[::1", "http://störe", "http://store\\", "http://a\nb",
+    ],
+)  # fmt: skip
+def test_an_endpoint_that_is_no_url_is_permanent_and_told(tmp_path: Path, endpoint: str) -> None:
+    result = fetch_s3(tmp_path, "s3://models/fraud/7", endpoint)
+    assert (result.code, result.message["reason"]) == (65, "InvalidConfiguration"), result.output
+    assert result.message["message"] == (
+        f"s3://models/fraud/7: AWS_ENDPOINT_URL is {endpoint!r} (Secret s3-models): "
+        "expected http:// or https://, a host and perhaps a port, such as http://minio.storage:9000"
+    )
+
+
+def test_a_password_in_an_endpoint_is_not_told(tmp_path: Path) -> None:
+    result = fetch_s3(tmp_path, "s3://models/fraud/7", "https://user:pa55@store:9000")
+    assert (result.code, result.message["reason"]) == (65, "InvalidConfiguration")
+    assert "AWS_ENDPOINT_URL is 'store:9000'" in result.message["message"]
+    assert "pa55" not in result.output
+
+
+@pytest.mark.parametrize(
+    "variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"]
+)
+def test_a_line_break_inside_a_value_is_permanent_and_names_the_variable(tmp_path: Path, variable: str) -> None:
+    values = {"AWS_REGION": "", variable: "one\nlaterpart"}
+    result = fetch_s3(tmp_path, "s3://models/fraud/7", "http://127.0.0.1:1", **values)
+    assert (result.code, result.message["reason"]) == (65, "InvalidConfiguration"), result.output
+    assert variable in result.message["message"]
+    assert "(Secret s3-models): holds a line break" in result.message["message"]
+    assert ("laterpart" in result.output) is variable.endswith("REGION")
+
+
+def test_a_panic_of_the_client_is_permanent_and_told_in_the_termination_message(tmp_path: Path) -> None:
+    result = fetch_s3(tmp_path, "s3://mod els/fraud/7", "http://127.0.0.1:1")
+    assert (result.code, result.message["reason"]) == (65, "InvalidConfiguration")
+    assert "the S3 client cannot work with this URI and these variables" in result.message["message"]
+
+
 def xml(status: int, code: str) -> Script:
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"
     return reply(status, body.encode(), Content_Type="application/xml")

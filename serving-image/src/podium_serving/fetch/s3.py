@@ -3,12 +3,14 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import obstore
 from obstore.store import S3Store
 
+from podium_serving.fetch.aws import origin, prepare
 from podium_serving.fetch.config import Config, Location
 from podium_serving.fetch.errors import FetchError, Reason, of_status
 from podium_serving.fetch.source import Entry, Listing, check_path
@@ -34,6 +36,7 @@ def listing(config: Config, location: Location) -> Listing:
     key = location.path
     if not key:
         raise FetchError(Reason.BadURI, f"{config.shown_uri}: no key is named; expected s3://bucket/path of the model")
+    prepare(config, os.environ)
     store = _store(config, location, os.environ)
     refusal: FetchError | None = None
     if not key.endswith("/"):
@@ -95,7 +98,7 @@ def _entry(config: Config, store: S3Store, key: str, relative: str, size: int) -
 def _store(config: Config, location: Location, env: Mapping[str, str]) -> S3Store:
     endpoint = env.get("AWS_ENDPOINT_URL", "")
     options: Any = {
-        "allow_http": endpoint.startswith("http://"),
+        "allow_http": endpoint.lower().startswith("http://"),
         "connect_timeout": timedelta(seconds=min(10.0, config.stall)),
         "read_timeout": timedelta(seconds=config.stall),
         # It counts the body in: a large model may take its time as long as it moves.
@@ -122,7 +125,10 @@ def _store(config: Config, location: Location, env: Mapping[str, str]) -> S3Stor
         settings["skip_signature"] = True
     try:
         # Retrying is ours: attempts are counted, logged and told in the termination message.
-        return S3Store(location.host, client_options=options, retry_config={"max_retries": 0}, **settings)
+        with _panic_told(config):
+            return S3Store(location.host, client_options=options, retry_config={"max_retries": 0}, **settings)
+    except FetchError:
+        raise
     except Exception as problem:
         raise FetchError(
             Reason.InvalidConfiguration, f"{config.shown_uri}: {_first_line(problem)}; {config.hint}"
@@ -132,11 +138,28 @@ def _store(config: Config, location: Location, env: Mapping[str, str]) -> S3Stor
 def _call(config: Config, action: Callable[[], _T]) -> _T:
     """Runs an action of obstore, its exceptions turned into FetchErrors."""
     try:
-        return action()
+        with _panic_told(config):
+            return action()
     except FetchError:
         raise
     except Exception as problem:
         raise _classify(config, problem) from None
+
+
+@contextmanager
+def _panic_told(config: Config) -> Iterator[None]:
+    """Turns a panic of the Rust client, which is no Exception to Python, into a FetchError."""
+    try:
+        yield
+    except BaseException as problem:
+        if type(problem).__module__ != "pyo3_runtime":
+            raise
+        # The client is given the same next time, and will panic again.
+        raise FetchError(
+            Reason.InvalidConfiguration,
+            f"{config.shown_uri}: the S3 client cannot work with this URI and these variables "
+            f"({_first_line(problem)}); check spec.model.uri and every AWS_* variable ({origin(config)})",
+        ) from None
 
 
 def _classify(config: Config, problem: Exception) -> FetchError:
@@ -153,7 +176,7 @@ def _classify(config: Config, problem: Exception) -> FetchError:
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "AWS")
     if "redirect" in text:
         return FetchError(
-            Reason.Rejected, f"{uri}: the bucket is in another region; set AWS_REGION ({_secret(config)}) to it"
+            Reason.Rejected, f"{uri}: the bucket is in another region; set AWS_REGION ({origin(config)}) to it"
         )
     if "dns error" in text:
         return FetchError(Reason.NameResolution, f"{uri}: the name of the endpoint {endpoint} cannot be resolved")
@@ -161,22 +184,18 @@ def _classify(config: Config, problem: Exception) -> FetchError:
         return FetchError(
             Reason.TLSFailed,
             f"{uri}: no trusted TLS connection to {endpoint}; a private authority's certificate goes into ca.crt "
-            f"({_secret(config)})",
+            f"({origin(config)})",
         )
     if "kind: Timeout" in text or "TimedOut" in text:
         return FetchError(Reason.Timeout, f"{uri}: {endpoint} delivered nothing for {config.stall:g} s")
     if "kind: Connect" in text:
         return FetchError(
-            Reason.ConnectFailed, f"{uri}: cannot connect to {endpoint} (AWS_ENDPOINT_URL, {_secret(config)})"
+            Reason.ConnectFailed, f"{uri}: cannot connect to {endpoint} (AWS_ENDPOINT_URL, {origin(config)})"
         )
     if "IncompleteBody" in text or "kind: Interrupted" in text:
         return FetchError(Reason.Incomplete, f"{uri}: the connection to {endpoint} broke off")
     return FetchError(Reason.Unexpected, f"{uri}: {_first_line(problem)}")
 
 
-def _secret(config: Config) -> str:
-    return f"Secret {config.secret}" if config.secret else "spec.model.credentialsSecret"
-
-
-def _first_line(problem: Exception) -> str:
+def _first_line(problem: BaseException) -> str:
     return str(problem).split("\n", 1)[0]

@@ -1,0 +1,49 @@
+"""The AWS_* variables, checked before the S3 client sees them: it panics on many a value that a Secret may hold."""
+
+import re
+from collections.abc import MutableMapping
+
+from podium_serving.fetch.config import Config
+from podium_serving.fetch.errors import FetchError, Reason
+
+_ENDPOINT = re.compile(
+    r"(?i:https?)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[-A-Za-z0-9._~%!$&'()*+,;=:@/]*)?"
+)
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+def prepare(config: Config, variables: MutableMapping[str, str]) -> None:
+    """Strips the AWS_* variables and raises FetchError for one that cannot be right.
+
+    A Secret made of files or by echo ends its values with a line break. They are stripped in place, for obstore reads
+    the environment by itself as well.
+    """
+    for name in [each for each in variables if each.startswith("AWS_")]:
+        variables[name] = variables[name].strip()
+    endpoint = variables.get("AWS_ENDPOINT_URL", "")
+    match = _ENDPOINT.fullmatch(endpoint)
+    if endpoint and (not match or int(match["port"] or 0) > 65535):
+        raise _wrong(
+            config,
+            f"AWS_ENDPOINT_URL is {_without_secrets(endpoint)!r}",
+            "expected http:// or https://, a host and perhaps a port, such as http://minio.storage:9000",
+        )
+    for name in (*_REGIONS, *_CREDENTIALS):
+        value = variables.get(name, "")
+        if any(ord(each) < 0x20 or ord(each) == 0x7F for each in value):
+            what = f"{name} is {value!r}" if name in _REGIONS else name
+            raise _wrong(config, what, "holds a line break or another control character; write it anew")
+
+
+def origin(config: Config) -> str:
+    """Where a person finds the AWS_* variables."""
+    return f"Secret {config.secret}" if config.secret else "spec.model.credentialsSecret"
+
+
+def _wrong(config: Config, what: str, expected: str) -> FetchError:
+    return FetchError(Reason.InvalidConfiguration, f"{config.shown_uri}: {what} ({origin(config)}): {expected}")
+
+
+def _without_secrets(endpoint: str) -> str:
+    return re.split(r"[?#]", endpoint)[0].rsplit("@", 1)[-1]
