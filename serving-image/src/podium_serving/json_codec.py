@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 
 from podium_serving.datatypes import Datatype
-from podium_serving.signature import BadRequest, Signature, TensorSpec
+from podium_serving.signature import BadRequest, Signature, TensorSpec, shown
 
 NO_BINARY = "the binary tensor extension, which this server does not offer yet"
 
@@ -95,7 +95,7 @@ class JsonCodec:
     def _outputs(self, request: dict[str, Any]) -> tuple[TensorSpec, ...]:
         names: list[str] = []
         for each in _objects(request, "outputs") if "outputs" in request else ():
-            _check_parameters(f"output {each['name']!r}", each, ("binary_data", "classification"))
+            _check_parameters(f"output {shown(each['name'])}", each, ("binary_data", "classification"))
             names.append(each["name"])
         selected = self._signature.select(names)
         for spec in selected:
@@ -139,7 +139,9 @@ def _flatten(spec: TensorSpec, data: list[Any], shape: tuple[int, ...]) -> list[
         for axis, size in enumerate(shape):
             if axis:
                 if not all(isinstance(each, list) for each in data):
-                    raise BadRequest(f"input {spec.name!r}: data is nested unevenly; expected shape {list(shape)}")
+                    raise BadRequest(
+                        f"input {spec.name!r}: data is nested unevenly; expected shape {shown(list(shape))}"
+                    )
                 lengths = set(map(len, data))
                 if lengths - {size}:
                     _wrong_shape(spec, shape, f"a list of {min(lengths - {size})} at depth {axis}")
@@ -148,13 +150,13 @@ def _flatten(spec: TensorSpec, data: list[Any], shape: tuple[int, ...]) -> list[
                 _wrong_shape(spec, shape, f"a list of {len(data)} at depth 0")
     if len(data) != math.prod(shape):
         raise BadRequest(
-            f"input {spec.name!r}: shape {list(shape)} has {math.prod(shape)} elements, data has {len(data)}"
+            f"input {spec.name!r}: shape {shown(list(shape))} has {math.prod(shape)} elements, data has {len(data)}"
         )
     return data
 
 
 def _wrong_shape(spec: TensorSpec, shape: tuple[int, ...], given: str) -> NoReturn:
-    raise BadRequest(f"input {spec.name!r}: expected data nested as shape {list(shape)}, given {given}")
+    raise BadRequest(f"input {spec.name!r}: expected data nested as shape {shown(list(shape))}, given {given}")
 
 
 def _pack(spec: TensorSpec, flat: list[Any]) -> bytes:
@@ -191,11 +193,8 @@ def _check_booleans(spec: TensorSpec, flat: list[Any]) -> None:
 
 
 def _wrong_element(spec: TensorSpec, index: int, element: object) -> BadRequest:
-    name = spec.datatype.name
-    shown = repr(element) if len(repr(element)) <= 40 else repr(element)[:40] + "..."
-    return BadRequest(
-        f"input {spec.name!r}: element {index} is {shown} ({_kind(element)}); {name} takes {_takes(spec.datatype)}"
-    )
+    given = f"element {index} is {shown(element)} ({_kind(element)})"
+    return BadRequest(f"input {spec.name!r}: {given}; {spec.datatype.name} takes {_takes(spec.datatype)}")
 
 
 def _takes(datatype: Datatype) -> str:

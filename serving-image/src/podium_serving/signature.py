@@ -1,13 +1,31 @@
 """What a model takes and gives, and the checks of a request against it that hold for every wire format."""
 
+import math
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from podium_serving.datatypes import Datatype
 
+# numpy's limits. They bind a tensor without elements too, of which the length of its data says nothing.
+_MAX_DIMENSIONS = 64
+_MAX_BYTES = 2**63 - 1
+_LARGEST_ELEMENT = 8
+
 
 class BadRequest(Exception):
     """The client's request cannot be served as it is; the message says what was expected and what was given."""
+
+
+_brief = reprlib.Repr()
+_brief.maxlist = _brief.maxdict = 16
+_brief.maxstring = _brief.maxother = 60
+_brief.maxlevel = 2
+
+
+def shown(value: object) -> str:
+    """The client's value as Python writes it, at a bounded length: an error must not send megabytes back."""
+    return _brief.repr(value)
 
 
 @dataclass(frozen=True)
@@ -25,14 +43,22 @@ class TensorSpec:
     def check(self, datatype: object, shape: object) -> tuple[int, ...]:
         """Returns the given shape, if it and the given datatype are what this input takes; else raises BadRequest."""
         if datatype != self.datatype.name:
-            raise BadRequest(f"input {self.name!r}: expected datatype {self.datatype.name}, given {datatype!r}")
+            raise BadRequest(f"input {self.name!r}: expected datatype {self.datatype.name}, given {shown(datatype)}")
         if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-            raise BadRequest(f"input {self.name!r}: shape must be a list of whole numbers >= 0, given {shape!r}")
+            raise BadRequest(f"input {self.name!r}: shape must be a list of whole numbers >= 0, given {shown(shape)}")
         if self.shape is not None and (
             len(shape) != len(self.shape)
             or any(expected not in (-1, given) for expected, given in zip(self.shape, shape, strict=True))
         ):
-            raise BadRequest(f"input {self.name!r}: expected shape {list(self.shape)} (-1 is any size), given {shape}")
+            raise BadRequest(
+                f"input {self.name!r}: expected shape {list(self.shape)} (-1 is any size), given {shown(shape)}"
+            )
+        if len(shape) > _MAX_DIMENSIONS:
+            raise BadRequest(
+                f"input {self.name!r}: shape has {len(shape)} dimensions, {_MAX_DIMENSIONS} at most are possible"
+            )
+        if 0 in shape and math.prod(size or 1 for size in shape) * _LARGEST_ELEMENT > _MAX_BYTES:
+            raise BadRequest(f"input {self.name!r}: no tensor can have the shape {shown(shape)}, not even an empty one")
         return tuple(shape)
 
 
@@ -48,7 +74,7 @@ class Signature:
         expected = [spec.name for spec in self.inputs]
         for name in given:
             if name not in expected:
-                raise BadRequest(f"input {name!r}: the model has no such input; it takes {_listed(expected)}")
+                raise BadRequest(f"input {shown(name)}: the model has no such input; it takes {_listed(expected)}")
             if given.count(name) > 1:
                 raise BadRequest(f"input {name!r}: given {given.count(name)} times, expected once")
         for spec in self.inputs:
@@ -65,7 +91,7 @@ class Signature:
         by_name = {spec.name: spec for spec in self.outputs}
         for name in names:
             if name not in by_name:
-                raise BadRequest(f"output {name!r}: the model has no such output; it gives {_listed(by_name)}")
+                raise BadRequest(f"output {shown(name)}: the model has no such output; it gives {_listed(by_name)}")
             if names.count(name) > 1:
                 raise BadRequest(f"output {name!r}: asked for {names.count(name)} times, expected once")
         return tuple(by_name[name] for name in names)

@@ -193,7 +193,7 @@ def model_bytes(nodes: list[Any], inputs: list[Any], outputs: list[Any], initial
     return bytes(model.SerializeToString())
 
 
-def identity(types: Mapping[str, int], shape: list[int | str]) -> bytes:
+def identity(types: Mapping[str, int], shape: list[int | str] | None) -> bytes:
     """For each name an input, and an output `<name>_out` that is equal to it."""
     return model_bytes(
         [helper.make_node("Identity", [name], [f"{name}_out"]) for name in types],

@@ -1,6 +1,7 @@
 """What the client does wrong is a 400 with a sentence that names the input, what was expected and what was given."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from tests.unit.serving.harness import Server, model_bytes, serving, tensor
+from tests.unit.serving.harness import JSON_TYPES, Server, identity, model_bytes, serving, tensor
 
 
 def x(**changes: Any) -> dict[str, Any]:
@@ -109,6 +110,56 @@ def test_no_element_is_converted_to_the_datatype(
     answer = all_types.infer({"inputs": inputs})
     assert answer.status == 400
     assert f"input '{datatype}': {sentence}" in answer.json["error"]
+
+
+@pytest.fixture(scope="module")
+def any_shape(folder: Path) -> Iterator[Server]:
+    """A server whose model takes an FP32 tensor `x` of any shape."""
+    path = folder / "any-shape.onnx"
+    path.write_bytes(identity({"x": JSON_TYPES["FP32"]}, None))
+    with serving(path) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ([0, 2**62], "input 'x': no tensor can have the shape [0, 4611686018427387904], not even an empty one"),
+        ([0, 2**63], "input 'x': no tensor can have the shape [0, 9223372036854775808], not even an empty one"),
+        ([2**31, 0, 2**31], "input 'x': no tensor can have the shape [2147483648, 0, 2147483648], not even an"),
+        ([1] * 65, "input 'x': shape has 65 dimensions, 64 at most are possible"),
+        ([2**64 - 1] * 1_000_000, "input 'x': shape has 1000000 dimensions, 64 at most are possible"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_shape_that_no_tensor_can_have_is_refused(any_shape: Server, shape: list[int], sentence: str) -> None:
+    answer = any_shape.infer({"inputs": [x(shape=shape, data=[] if 0 in shape else [1])]})
+    assert answer.status == 400
+    assert sentence in answer.json["error"]
+
+
+def test_the_widest_shapes_that_a_tensor_can_have_are_taken(any_shape: Server) -> None:
+    assert any_shape.infer({"inputs": [x(shape=[0, 2**59], data=[])]}).json["outputs"][0]["shape"] == [0, 2**59]
+    assert any_shape.infer({"inputs": [x(shape=[1] * 64, data=[1])]}).json["outputs"][0]["data"] == [1.0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shape": [1] * 2_000_000},
+        {"shape": [-1] * 2_000_000},
+        {"shape": "1" * 2_000_000},
+        {"datatype": "FP32" * 500_000},
+        {"name": "x" * 2_000_000},
+        {"data": ["a" * 2_000_000, 1]},
+        {"data": [{"a": [1] * 1_000_000}, 1]},
+    ],
+    ids=lambda changes: str(changes)[:20],
+)
+def test_what_an_error_repeats_of_a_request_is_short(echo: Server, changes: dict[str, Any]) -> None:
+    answer = echo.infer({"inputs": [x(**changes)]})
+    assert answer.status == 400
+    assert len(answer.body) < 400
 
 
 def test_binary_requests_are_refused_by_name(echo: Server) -> None:
