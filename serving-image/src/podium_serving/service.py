@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from podium_serving import __version__
 from podium_serving.http.message import Request, Response, error, json_response
@@ -40,10 +40,11 @@ class Service:
             "/v2/health/ready": self._ready,
             "/metrics": self._exposition,
         }
-        # The targets as most clients spell them; other spellings go through _find.
+        # The targets as most clients spell them; other spellings go through _route.
         self._infer_targets = {
-            f"/v2/models/{settings.model}/infer".encode(),
-            f"/v2/models/{settings.model}/versions/{settings.version}/infer".encode(),
+            f"/v2/models/{spell(settings.model)}{version}/infer".encode()
+            for spell in (str, lambda name: quote(name, safe=""))
+            for version in ("", f"/versions/{spell(settings.version)}")
         }
 
     def handle(self, request: Request) -> "Response | asyncio.Future[Response]":

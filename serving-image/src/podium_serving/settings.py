@@ -1,6 +1,7 @@
 """The server's configuration: environment variables, read once, validated, frozen."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 from podium_serving.environment import Environment, InvalidEnvironment
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
-# What becomes a header value or a label must not carry line breaks or other control characters.
-_PRINTABLE = re.compile(r"[\x20-\x7e]*")
+# What may stand in a header.
+_ASCII = re.compile(r"[\x20-\x7e]*")
+# Control characters, line and paragraph separators, and bytes that are not UTF-8, which JSON cannot carry.
+_UNPRINTABLE = ("Cc", "Zl", "Zp", "Cs")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Settings:
             model=_printable("PODIUM_MODEL", env.text("PODIUM_MODEL")),
             path=Path(env.text("PODIUM_MODEL_PATH", "/models/model")),
             version=_printable("PODIUM_MODEL_VERSION", env.text("PODIUM_MODEL_VERSION", "1")),
-            revision=_printable("PODIUM_REVISION", env.text("PODIUM_REVISION", "")),
+            revision=_ascii("PODIUM_REVISION", env.text("PODIUM_REVISION", "")),
             port=env.integer("PODIUM_HTTP_PORT", 8080, 0, 65535),
             grace=env.seconds("PODIUM_GRACE_SECONDS", 20),
             drain_quiet=env.seconds("PODIUM_DRAIN_QUIET_SECONDS", 1),
@@ -50,6 +53,12 @@ class Settings:
 
 
 def _printable(name: str, value: str) -> str:
-    if not _PRINTABLE.fullmatch(value):
+    if any(unicodedata.category(each) in _UNPRINTABLE for each in value):
+        raise InvalidEnvironment(f"{name} is {value!r}: expected printable characters in one line")
+    return value
+
+
+def _ascii(name: str, value: str) -> str:
+    if not _ASCII.fullmatch(value):
         raise InvalidEnvironment(f"{name} is {value!r}: expected printable ASCII characters")
     return value

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from prometheus_client.parser import text_string_to_metric_families
 from skl2onnx import to_onnx
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -74,6 +76,26 @@ def test_the_version_can_be_named_in_the_path(echo: Server) -> None:
     assert echo.request("POST", "/v2/models/model/versions/8/infer", body).json == {
         "error": "version '8' of model 'model' is not served here; this server has '7'"
     }
+
+
+def test_model_and_version_may_have_any_printable_name(folder: Path) -> None:
+    path = folder / "named.onnx"
+    path.write_bytes(identity({"x": JSON_TYPES["FP32"]}, ["rows", 2]))
+    model, version = "crédit", 'Größe 1/2 "v\\2" 🎯'
+    url = f"/v2/models/{quote(model)}/versions/{quote(version, safe='')}"
+    body = json.dumps(only([1, 2], [1, 2])).encode()
+    with serving(path, PODIUM_MODEL=model, PODIUM_MODEL_VERSION=version) as server:
+        answer = server.request("POST", f"{url}/infer", body)
+        assert (answer.json["model_name"], answer.json["model_version"]) == (model, version)
+        assert server.request("POST", f"{url}/infer?a=b", body).status == 200
+        assert server.get(url).json["versions"] == [version]
+        metrics = server.get("/metrics")
+        line = next(each for each in server.lines if "model loaded" in each)
+    assert metrics.headers["content-type"].endswith("charset=utf-8")
+    families = {each.name: each for each in text_string_to_metric_families(metrics.body.decode())}
+    sample = next(each for each in families["podium_serving_requests"].samples if each.labels["code"] == "200")
+    assert (sample.labels["model"], sample.labels["version"], sample.value) == (model, version, 2)
+    assert json.loads(line)["version"] == version
 
 
 def test_outputs_are_selected_and_ordered_by_the_request(all_types: Server) -> None:

@@ -257,6 +257,23 @@ def test_a_folder_that_is_no_model_is_told_in_the_termination_message(
         ("PODIUM_HTTP_PORT", "70000", "PODIUM_HTTP_PORT is 70000: expected a number from 0 to 65535"),
         ("PODIUM_GRACE_SECONDS", "20s", "PODIUM_GRACE_SECONDS is '20s': expected a number of seconds, such as 20"),
         ("PODIUM_REVISION", "a\nb", "PODIUM_REVISION is 'a\\nb': expected printable ASCII characters"),
+        ("PODIUM_REVISION", "é", "PODIUM_REVISION is 'é': expected printable ASCII characters"),
+        ("PODIUM_MODEL", "a\tb", "PODIUM_MODEL is 'a\\tb': expected printable characters in one line"),
+        (
+            "PODIUM_MODEL_VERSION",
+            "a\x07b",
+            "PODIUM_MODEL_VERSION is 'a\\x07b': expected printable characters in one line",
+        ),
+        (
+            "PODIUM_MODEL_VERSION",
+            "a\u2028b",
+            "PODIUM_MODEL_VERSION is 'a\\u2028b': expected printable characters in one line",
+        ),
+        (
+            "PODIUM_MODEL_VERSION",
+            "\udcff",
+            "PODIUM_MODEL_VERSION is '\\udcff': expected printable characters in one line",
+        ),
         ("PODIUM_LOG_LEVEL", "loud", "PODIUM_LOG_LEVEL is 'loud': expected one of debug, info, warning, error"),
     ],
 )
