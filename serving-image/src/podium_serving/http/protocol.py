@@ -66,6 +66,7 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self._write_paused = False
         self._read_paused = False
+        self._unsent = 0  # bytes that the peer had still to read when it was last looked at
         self._last_activity = context.clock()
 
     # asyncio's callbacks
@@ -203,7 +204,11 @@ class Connection(asyncio.Protocol):
 
     def check_timeouts(self, now: float) -> None:
         """Ends an idle connection quietly, a stalled request with a 408, and a peer that does not read its answers."""
-        if self._write_paused and now - self._last_activity > self._context.read_timeout:
+        before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+        if self._unsent < before:
+            # Who reads slowly is alive.
+            self._last_activity = now
+        elif self._write_paused and now - self._last_activity > self._context.read_timeout:
             self.abort()
         if self._busy or self._queue or self._deaf:
             return
