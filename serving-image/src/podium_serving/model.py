@@ -1,8 +1,10 @@
 """The model: found on disk, loaded into onnxruntime, warmed up, run."""
 
 import os
+import re
 import time
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from podium_serving import cpu
 from podium_serving.datatypes import BY_ONNX
@@ -20,6 +23,8 @@ from podium_serving.signature import Signature, TensorSpec
 # A model this small spends more on handing work to a second thread than on the work.
 TINY_BYTES = 2**20
 _FATAL = 4  # onnxruntime's log severity: what it would print is in its exceptions, and its lines are not JSON
+onnxruntime.set_default_logger_severity(_FATAL)
+_NO_MEMORY = re.compile(r"Failed to allocate memory|bad_alloc|bad allocation", re.IGNORECASE)
 
 
 class ModelError(Exception):
@@ -30,12 +35,20 @@ class ModelError(Exception):
         self.reason = reason
 
 
-class RunError(Exception):
-    """A run failed. `proven`: others have succeeded, so that the cause is in this one's input."""
+class Fault(Enum):
+    """Whose doing it is that a run failed."""
 
-    def __init__(self, message: str, *, proven: bool) -> None:
+    INPUT = "input"
+    MEMORY = "memory"
+    MODEL = "model"
+
+
+class RunError(Exception):
+    """A run failed."""
+
+    def __init__(self, message: str, fault: Fault) -> None:
         super().__init__(message)
-        self.proven = proven
+        self.fault = fault
 
 
 class Model:
@@ -87,9 +100,19 @@ class Model:
         try:
             tensors: list[np.ndarray[Any, Any]] = self._session.run([spec.name for spec in outputs], feeds)
         except Exception as problem:
-            raise RunError(_sentence(problem), proven=self._proven) from None
+            raise RunError(_sentence(problem), self._fault(problem)) from None
         self._proven = True
         return tensors
+
+    def _fault(self, problem: Exception) -> Fault:
+        if isinstance(problem, InvalidArgument):
+            return Fault.INPUT
+        # onnxruntime has no class for it.
+        if isinstance(problem, MemoryError) or _NO_MEMORY.search(str(problem)):
+            return Fault.MEMORY
+        # Of shapes that do not go together onnxruntime says Fail, and of a model that is wrong in itself too: if other
+        # runs have succeeded, the cause is in this one's input.
+        return Fault.INPUT if self._proven else Fault.MODEL
 
 
 def find(path: Path) -> Path:

@@ -12,7 +12,7 @@ from podium_serving.http.message import Request, Response, error, json_response
 from podium_serving.json_codec import InferRequest, JsonCodec
 from podium_serving.logs import log
 from podium_serving.metrics import CONTENT_TYPE, Metrics
-from podium_serving.model import Model, RunError
+from podium_serving.model import Fault, Model, RunError
 from podium_serving.settings import Settings
 from podium_serving.signature import BadRequest
 
@@ -167,10 +167,7 @@ class Service:
             self._metrics.observe_inference(time.perf_counter() - started)
             return Response(200, self._codec.encode(call, tensors))
         except RunError as problem:
-            if problem.proven:
-                return error(400, f"the model cannot compute this input: {problem}")
-            log(logging.ERROR, "the model failed, and has not succeeded before", error=str(problem))
-            return error(500, f"the model failed, and has not succeeded before: {problem}")
+            return _failed(problem)
         except Exception as problem:
             return self._internal(problem)
 
@@ -187,6 +184,18 @@ class Service:
         log(logging.ERROR, "a request failed inside the server", error=str(problem))
         logging.getLogger("podium_serving").debug("", exc_info=problem)
         return error(500, "the server failed; its log says why")
+
+
+def _failed(problem: RunError) -> Response:
+    if problem.fault is Fault.INPUT:
+        return error(400, f"the model cannot compute this input: {problem}")
+    what = "the model failed, and has not succeeded before"
+    if problem.fault is Fault.MEMORY:
+        what = (
+            "the memory does not suffice for this run; send fewer rows at once, or raise the container's memory limit"
+        )
+    log(logging.ERROR, what, error=str(problem))
+    return error(500, f"{what}: {problem}")
 
 
 def _not_allowed(request: Request, allowed: str) -> Response:

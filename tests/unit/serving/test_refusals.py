@@ -178,21 +178,48 @@ def _gather(folder: Path, name: str, size: int) -> Path:
     return path
 
 
-def test_an_input_that_the_model_cannot_compute_is_the_clients_fault_once_the_model_has_worked(folder: Path) -> None:
-    request = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}]}
-    with serving(_gather(folder, "table.onnx", 3)) as server:
+@pytest.mark.parametrize(("size", "index"), [(3, 99), (0, 0)], ids=["a model that works", "one that never worked"])
+def test_an_input_that_onnxruntime_calls_invalid_is_the_clients_fault(folder: Path, size: int, index: int) -> None:
+    request = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [index]}]}
+    with serving(_gather(folder, f"table-{size}.onnx", size)) as server:
         answer = server.infer(request)
     assert answer.status == 400
     assert "the model cannot compute this input" in answer.json["error"]
-    assert "idx=99" in answer.json["error"]
+    assert f"idx={index}" in answer.json["error"]
 
 
-def test_a_model_that_has_never_worked_is_the_servers_fault(folder: Path) -> None:
-    request = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [0]}]}
-    with serving(_gather(folder, "empty-table.onnx", 0)) as server:
-        answer = server.infer(request)
-    assert answer.status == 500
-    assert "the model failed, and has not succeeded before" in answer.json["error"]
+def test_any_other_failure_is_the_servers_fault_until_the_model_has_worked_and_then_the_clients(folder: Path) -> None:
+    path = folder / "six.onnx"
+    six = helper.make_tensor("six", TensorProto.INT64, [2], [2, 3])
+    node = helper.make_node("Reshape", ["x", "six"], ["y"])
+    path.write_bytes(model_bytes([node], [tensor("x", 1, ["n"])], [tensor("y", 1, [2, 3])], (six,)))
+    wrong = {"inputs": [x(shape=[5], data=[0] * 5)]}
+    with serving(path) as server:
+        first = server.infer(wrong)
+        assert server.infer({"inputs": [x(shape=[6], data=[0] * 6)]}).status == 200
+        second = server.infer(wrong)
+    assert first.status == 500
+    assert "the model failed, and has not succeeded before" in first.json["error"]
+    assert second.status == 400
+    assert "the model cannot compute this input" in second.json["error"]
+
+
+def test_want_of_memory_is_the_servers_fault_although_the_model_has_worked(folder: Path) -> None:
+    path = folder / "as-large-as-asked.onnx"
+    node = helper.make_node("ConstantOfShape", ["size"], ["y"])
+    path.write_bytes(model_bytes([node], [tensor("size", TensorProto.INT64, [1])], [tensor("y", 1, ["n"])]))
+
+    def asked(elements: int) -> dict[str, Any]:
+        return {"inputs": [{"name": "size", "shape": [1], "datatype": "INT64", "data": [elements]}]}
+
+    with serving(path) as server:
+        assert server.infer(asked(1)).status == 200
+        # More than a process can address, so that no machine has it.
+        answer = server.infer(asked(2**50))
+        assert answer.status == 500
+        assert "the memory does not suffice for this run; send fewer rows at once" in answer.json["error"]
+        assert server.infer(asked(2**62)).status == 400
+    assert all(json.loads(line) for line in server.lines)
 
 
 json_values = st.recursive(
