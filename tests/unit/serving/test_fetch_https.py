@@ -12,7 +12,7 @@ from podium_serving.fetch.config import Config
 from podium_serving.fetch.errors import FetchError
 from podium_serving.fetch.https import check_address
 from tests.unit.serving.harness import environment, fetch, start_fetch
-from tests.unit.serving.web import Certificates, Script, certificates, reply, web
+from tests.unit.serving.web import OWN_ADDRESS, Certificates, Script, certificates, reply, web
 
 BODY = b"model" * 1000
 
@@ -81,6 +81,69 @@ def test_a_redirect_is_followed(tmp_path: Path, tls: Certificates, trusted: dict
         assert fetch(tmp_path, f"{server.url}/a", **trusted).code == 0
         assert server.seen == ["GET /a", "GET /b?token=1"]
     assert (tmp_path / "models" / "model" / "a").read_bytes() == BODY
+
+
+def test_the_host_header_names_a_port_only_if_it_is_not_https_own(
+    tmp_path: Path, tls: Certificates, trusted: dict[str, object]
+) -> None:
+    # The signature of a presigned URL covers that header.
+    with web(reply(200, BODY), tls.server) as server:
+        assert fetch(tmp_path, f"{server.url}/a", **trusted).code == 0
+        assert server.hosts == [server.url.removeprefix("https://")]
+    with web(reply(200, BODY), tls.server, (OWN_ADDRESS, 443)) as server:
+        assert fetch(tmp_path, f"https://{OWN_ADDRESS}/b", **trusted).code == 0
+        assert fetch(tmp_path, f"https://{OWN_ADDRESS}:443/c", **trusted).code == 0
+        assert server.hosts == [OWN_ADDRESS, OWN_ADDRESS]
+
+
+@pytest.mark.parametrize(
+    ("written", "asked", "name"),
+    [
+        ("/modèle v1.onnx", "/mod%C3%A8le%20v1.onnx", "modèle v1.onnx"),
+        ("/mod%C3%A8le.onnx", "/mod%C3%A8le.onnx", "modèle.onnx"),
+        (
+            "/a%2Bb+c.onnx?sig=%2B/a+b==&x='(~)'&é=\u00a0",
+            "/a%2Bb+c.onnx?sig=%2B/a+b==&x='(~)'&%C3%A9=%C2%A0",
+            "a+b+c.onnx",
+        ),
+    ],
+)
+def test_a_url_is_asked_for_as_it_is_written_and_what_is_not_ascii_is_escaped(
+    tmp_path: Path, tls: Certificates, trusted: dict[str, object], written: str, asked: str, name: str
+) -> None:
+    with web(reply(200, BODY), tls.server) as server:
+        result = fetch(tmp_path, f"{server.url}{written}", **trusted)
+        assert result.code == 0, result.output
+        assert server.seen == [f"GET {asked}"]
+    assert (tmp_path / "models" / "model" / name).read_bytes() == BODY
+
+
+def test_a_redirect_may_be_written_in_utf_8(tmp_path: Path, tls: Certificates, trusted: dict[str, object]) -> None:
+    location = "/modèle v1?x=%20".encode().decode("latin-1")
+
+    def script(handler: http.server.BaseHTTPRequestHandler) -> None:
+        (reply(302, Location=location) if handler.path == "/a" else reply(200, BODY))(handler)
+
+    with web(script, tls.server) as server:
+        assert fetch(tmp_path, f"{server.url}/a", **trusted).code == 0
+        assert server.seen == ["GET /a", "GET /mod%C3%A8le%20v1?x=%20"]
+
+
+@pytest.mark.parametrize("uri", ["https://a..b/x", f"https://{'a' * 70}.com/x", "https://.x/y"])
+def test_a_host_that_is_no_name_is_permanent(tmp_path: Path, uri: str) -> None:
+    result = fetch(tmp_path, uri)
+    assert (result.code, result.message["reason"]) == (65, "BadURI")
+    assert result.message["message"].startswith(f"{uri}: not a valid URL (")
+
+
+@pytest.mark.parametrize("target", ["https://[::1", "https://127.0.0.1:99999/x", "https://a..b/x"])
+def test_a_redirect_to_what_is_no_url_is_permanent(
+    tmp_path: Path, tls: Certificates, trusted: dict[str, object], target: str
+) -> None:
+    with web(reply(302, Location=target), tls.server) as server:
+        result = fetch(tmp_path, f"{server.url}/a", **trusted)
+    assert (result.code, result.message["reason"]) == (65, "BadURI")
+    assert result.message["message"].startswith(f"{server.url}/a: is redirected to {target}: not a valid URL (")
 
 
 @pytest.mark.parametrize(

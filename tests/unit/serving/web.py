@@ -15,15 +15,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+# For a server that needs a port of its choice: nobody else listens there.
+OWN_ADDRESS = "127.4.4.3"
+
 Script = Callable[[http.server.BaseHTTPRequestHandler], None]
 
 
 @dataclass
 class Web:
-    """A running server: its URL without a path, and the request lines it has seen."""
+    """A running server: its URL without a path, and the request lines and Host headers it has seen."""
 
     url: str
     seen: list[str] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -44,12 +48,13 @@ def reply(status: int, body: bytes = b"", announced: int | None = None, **header
 
 
 @contextmanager
-def web(script: Script, certificate: Path | None = None) -> Iterator[Web]:
+def web(script: Script, certificate: Path | None = None, address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[Web]:
     state = Web("")
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.seen.append(f"{self.command} {self.path}")
+            state.hosts.append(self.headers["Host"])
             script(self)
 
         do_HEAD = do_GET
@@ -63,14 +68,14 @@ def web(script: Script, certificate: Path | None = None) -> Iterator[Web]:
         def handle_error(self, *_: object) -> None:
             pass  # a client that goes away is part of the tests
 
-    server = Threaded(("127.0.0.1", 0), Handler)
+    server = Threaded(address, Handler)
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    state.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
+    state.url = f"{'https' if certificate else 'http'}://{address[0]}:{server.server_port}"
     try:
         yield state
     finally:
@@ -89,12 +94,13 @@ class Certificates:
 
 
 def certificates(folder: Path) -> Certificates:
-    """An authority, and a server of 127.0.0.1 and localhost that it vouches for."""
+    """An authority, and a server of localhost, 127.0.0.1 and OWN_ADDRESS that it vouches for."""
     authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _sign(
         _unsigned("podium test authority", "podium test authority", authority_key), authority_key, ca=True
     )
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", OWN_ADDRESS)]
+    names = [x509.DNSName("localhost"), *addresses]
     unsigned = _unsigned("podium test server", "podium test authority", server_key)
     server = _sign(unsigned.add_extension(x509.SubjectAlternativeName(names), critical=False), authority_key, ca=False)
     found = Certificates(folder / "authority.pem", folder / "server.pem")

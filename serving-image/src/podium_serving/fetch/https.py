@@ -9,7 +9,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Iterator
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from podium_serving import __version__
 from podium_serving.fetch.config import Config, Location, shown
@@ -19,6 +19,8 @@ from podium_serving.fetch.source import Entry, Listing, check_path
 _CHUNK = 2**20
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
+# Of a URL's path and query what stands for itself or is escaped already: a signature covers every character.
+_KEPT = "%/:?[]@!$&'()*+,;=~|"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -52,9 +54,10 @@ class _Download:
             response = self._request(url)
             if response.status not in _REDIRECTS:
                 break
-            target = response.headers.get("location", "")
+            # http.client reads headers as Latin-1, and servers write what is not ASCII as UTF-8.
+            target = quote(response.headers.get("location", "").encode("latin-1"), safe=_KEPT + "#")
             self.close()
-            url = urljoin(url, target)
+            url = self._joined(url, target)
         if response.status in _REDIRECTS:
             self.close()
             raise FetchError(Reason.Rejected, f"{self._config.shown_uri}: more than {_MAX_REDIRECTS} redirects")
@@ -88,24 +91,35 @@ class _Download:
                 f"{self._config.shown_uri}: the connection broke off after {received} of {announced} bytes",
             )
 
-    def _request(self, url: str) -> http.client.HTTPResponse:
-        parts = urlsplit(url)
-        where = shown(url)
-        if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise FetchError(Reason.Rejected, f"{self._config.shown_uri}: is redirected to {where}, which is not https")
-        if parts.scheme == "http" and not self._config.allow_http:
-            raise FetchError(Reason.Rejected, f"{self._config.shown_uri}: is redirected to plain http ({where})")
-        connection = _connect(self._config, parts.scheme, parts.hostname, parts.port, where)
-        self._connection = connection
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    def _joined(self, url: str, target: str) -> str:
         try:
+            return urljoin(url, target)
+        except ValueError as problem:
+            raise _classify(self._config, shown(target), problem) from None
+
+    def _request(self, url: str) -> http.client.HTTPResponse:
+        where = shown(url)
+        try:
+            connection = self._connection = self._open(url, where)
+            parts = urlsplit(url)
+            target = quote(parts.path or "/", safe=_KEPT)
+            if parts.query:
+                target += f"?{quote(parts.query, safe=_KEPT)}"
             connection.request(
                 "GET", target, headers={"User-Agent": f"podium-fetch/{__version__}", "Accept-Encoding": "identity"}
             )
             return connection.getresponse()
-        except (OSError, http.client.HTTPException) as problem:
+        except (OSError, http.client.HTTPException, ValueError) as problem:
             self.close()
             raise _classify(self._config, where, problem) from None
+
+    def _open(self, url: str, where: str) -> http.client.HTTPConnection:
+        parts = urlsplit(url)
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            raise FetchError(Reason.Rejected, f"{self._config.shown_uri}: is redirected to {where}, which is not https")
+        if parts.scheme == "http" and not self._config.allow_http:
+            raise FetchError(Reason.Rejected, f"{self._config.shown_uri}: is redirected to plain http ({where})")
+        return _connect(self._config, parts.scheme, parts.hostname, parts.port, where)
 
 
 def _connect(config: Config, scheme: str, host: str, port: int | None, where: str) -> http.client.HTTPConnection:
@@ -125,6 +139,8 @@ def _connect(config: Config, scheme: str, host: str, port: int | None, where: st
         try:
             plain = socket.create_connection((str(address[0]), number), timeout=min(10.0, config.stall))
             connection = http.client.HTTPConnection(host, number)
+            # The Host header must name the port only if it is another: a presigned URL's signature covers that header.
+            connection.default_port = 443 if context else 80
             connection.sock = _secure(plain, context, host) if context else plain
             connection.sock.settimeout(config.stall)
             return connection
@@ -194,8 +210,15 @@ def _classify(config: Config, where: str, problem: Exception) -> FetchError:
         return FetchError(Reason.TLSFailed, f"{where}: no trusted TLS connection ({problem.reason or problem})")
     if isinstance(problem, TimeoutError):
         return FetchError(Reason.Timeout, f"{where}: nothing arrived for {config.stall:g} s")
+    if isinstance(problem, ValueError | http.client.InvalidURL):
+        return FetchError(Reason.BadURI, f"{_via(config, where)}: not a valid URL ({problem}); correct spec.model.uri")
     if isinstance(problem, http.client.HTTPException | ConnectionResetError | BrokenPipeError):
         return FetchError(Reason.Incomplete, f"{where}: the connection broke off ({type(problem).__name__})")
     return FetchError(
         Reason.ConnectFailed, f"{where}: cannot connect ({getattr(problem, 'strerror', None) or problem})"
     )
+
+
+def _via(config: Config, where: str) -> str:
+    """The URL, and the model's URI if that has been redirected to it."""
+    return where if where == config.shown_uri else f"{config.shown_uri}: is redirected to {where}"
