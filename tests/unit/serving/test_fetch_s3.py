@@ -116,6 +116,13 @@ def test_a_key_that_does_not_exist_is_permanent(tmp_path: Path, bucket: Bucket) 
     assert "s3://models/nothing/7: no object of that key and none under it as a folder" in result.message["message"]
 
 
+@pytest.mark.parametrize("key", ["a//b", "/a", "a/./b", "./a", "a//"])
+def test_a_key_that_the_client_cannot_ask_for_is_permanent(tmp_path: Path, key: str) -> None:
+    result = fetch_s3(tmp_path, f"s3://models/{key}", "http://127.0.0.1:1")
+    assert (result.code, result.message["reason"]) == (65, "BadURI")
+    assert f"the key {key!r} has a part that is empty, '.' or '..'" in result.message["message"]
+
+
 def test_a_bucket_that_does_not_exist_is_permanent(tmp_path: Path, bucket: Bucket) -> None:
     result = fetch_s3(tmp_path, "s3://nobodys/fraud/7", bucket.endpoint)
     assert (result.code, result.message["reason"]) == (65, "NoSuchBucket")
@@ -240,18 +247,25 @@ def test_an_object_that_breaks_off_is_a_passing_failure(tmp_path: Path) -> None:
     assert (result.code, result.message["reason"]) == (75, "Incomplete")
 
 
+def listed(sizes: dict[str, int]) -> bytes:
+    """A store's listing of objects of these keys and sizes."""
+    contents = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2026-11-22T20:59:22.000Z</LastModified>"
+        f'<ETag>"x"</ETag><Size>{size}</Size></Contents>'
+        for key, size in sizes.items()
+    )
+    return (
+        f"<?xml version='1.0'?><ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>".encode()
+    )
+
+
 def test_objects_that_only_mark_a_folder_are_no_files(tmp_path: Path) -> None:
     dated = {"Last_Modified": "Sun, 22 Nov 2026 20:59:22 GMT", "ETag": '"x"'}
-    listed = "".join(
-        f"<Contents><Key>fraud/7/{key}</Key><LastModified>2026-11-22T20:59:22.000Z</LastModified>"
-        f'<ETag>"x"</ETag><Size>{size}</Size></Contents>'
-        for key, size in {"": 0, "deep/": 0, "deep/model.onnx": 5}.items()
-    )
-    listing = f"<?xml version='1.0'?><ListBucketResult><IsTruncated>false</IsTruncated>{listed}</ListBucketResult>"
+    listing = listed({"fraud/7/": 0, "fraud/7/deep/": 0, "fraud/7/deep/model.onnx": 5})
 
     def script(handler: http.server.BaseHTTPRequestHandler) -> None:
         if "list-type" in handler.path:
-            reply(200, listing.encode())(handler)
+            reply(200, listing)(handler)
         elif handler.path == "/models/fraud/7/deep/model.onnx":
             reply(200, b"model", **dated)(handler)
         else:
@@ -261,6 +275,17 @@ def test_objects_that_only_mark_a_folder_are_no_files(tmp_path: Path) -> None:
         result = fetch_s3(tmp_path, "s3://models/fraud/7", server.url)
     assert (result.code, result.message["files"]) == (0, 1), result.output
     assert (tmp_path / "models" / "model" / "deep" / "model.onnx").read_bytes() == b"model"
+
+
+@pytest.mark.parametrize("key", ["fraud/7//model.onnx", "fraud/7/./model.onnx", "fraud/7/../model.onnx"])
+def test_an_object_that_cannot_be_laid_out_as_a_file_is_permanent(tmp_path: Path, key: str) -> None:
+    def script(handler: http.server.BaseHTTPRequestHandler) -> None:
+        (reply(200, listed({key: 5})) if "list-type" in handler.path else reply(404))(handler)
+
+    with web(script) as server:
+        result = fetch_s3(tmp_path, "s3://models/fraud/7", server.url)
+    assert (result.code, result.message["reason"]) == (65, "UnsafePath"), result.output
+    assert key in result.message["message"]
 
 
 def test_a_store_with_an_authority_of_its_own_is_trusted_by_ca_crt(tmp_path: Path) -> None:

@@ -122,10 +122,10 @@ def _path(parts: SplitResult, uri: str) -> str:
     # Object keys may hold ? and #, which would otherwise be lost.
     if parts.scheme in ("s3", "pvc"):
         rest = (f"?{parts.query}" if parts.query else "") + (f"#{parts.fragment}" if parts.fragment else "")
-        path = (parts.path + rest).lstrip("/")
+        path = (parts.path + rest).removeprefix("/")
         if ".." in path.split("/"):
             raise FetchError(Reason.BadURI, f"{uri}: '..' is not allowed in a path; correct spec.model.uri")
-        return path
+        return path if parts.scheme == "s3" else path.lstrip("/")
     return unquote(parts.path).lstrip("/")
 
 

@@ -36,6 +36,12 @@ def listing(config: Config, location: Location) -> Listing:
     key = location.path
     if not key:
         raise FetchError(Reason.BadURI, f"{config.shown_uri}: no key is named; expected s3://bucket/path of the model")
+    if any(part in ("", ".", "..") for part in key.removesuffix("/").split("/")):
+        raise FetchError(
+            Reason.BadURI,
+            f"{config.shown_uri}: the key {key!r} has a part that is empty, '.' or '..', which the S3 client refuses; "
+            "rename the object and correct spec.model.uri",
+        )
     prepare(config, os.environ)
     store = _store(config, location, os.environ)
     refusal: FetchError | None = None
@@ -173,6 +179,8 @@ def _classify(config: Config, problem: Exception) -> FetchError:
         if name == "NoSuchBucket":
             return FetchError(Reason.NoSuchBucket, f"{uri}: there is no such bucket ({said}); correct spec.model.uri")
         return of_status(_MEANT.get(name, int(status[1])), uri, config.hint, said)
+    if "Could not parse path" in text or "invalid path" in text:
+        return FetchError(Reason.UnsafePath, f"{uri}: {_first_line(problem)}; rename the object")
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "AWS")
     if "redirect" in text:
         return FetchError(
