@@ -174,7 +174,7 @@ def _signature(session: Any) -> Signature:
 
 
 def _spec(each: Any) -> TensorSpec:
-    # onnxruntime says [] of a scalar and of an undeclared shape alike: then it checks the given shape itself.
+    # onnxruntime says [] of a scalar and of an undeclared shape alike, and runs either with any shape: so do we.
     sizes = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in each.shape)
     return TensorSpec(each.name, BY_ONNX[each.type], sizes or None)
 

@@ -108,6 +108,17 @@ def test_a_batch_may_be_empty(echo: Server) -> None:
     assert outputs == [{"name": "x_out", "shape": [0, 2], "datatype": "FP32", "data": []}]
 
 
+@pytest.mark.parametrize("declared", [[], None], ids=["scalar", "no shape"])
+def test_a_scalar_and_an_input_without_a_shape_take_any_shape(folder: Path, declared: list[int | str] | None) -> None:
+    path = folder / f"shape-{declared}.onnx"
+    path.write_bytes(identity({"x": JSON_TYPES["FP32"]}, declared))
+    with serving(path) as server:
+        assert server.get("/v2/models/model").json["inputs"] == [{"name": "x", "datatype": "FP32", "shape": []}]
+        for shape, data in (([], [1.5]), ([2], [1.0, 2.0])):
+            output = server.infer(only(data, shape)).json["outputs"][0]
+            assert (output["shape"], output["data"]) == (shape, data)
+
+
 def test_null_is_nan_in_and_what_json_cannot_say_is_null_and_counted_out(folder: Path) -> None:
     path = folder / "log.onnx"
     node = helper.make_node("Log", ["x"], ["y"])
