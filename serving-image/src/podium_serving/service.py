@@ -175,9 +175,6 @@ class Service:
         now = time.monotonic()
         self.last_request = now
         self._metrics.answered(response.status, now - request.started)
-        identifier = request.headers.get(b"x-request-id")
-        if identifier is not None:
-            response.headers += b"x-request-id: %b\r\n" % identifier
         return response
 
     def _internal(self, problem: Exception) -> Response:

@@ -303,8 +303,31 @@ def test_wrong_methods_and_paths_are_told_apart(echo: Server, method: str, path:
     assert ("allow" in answer.headers) == (status == 405)
 
 
-def test_the_request_id_of_the_caller_is_carried(echo: Server) -> None:
-    assert echo.infer(body(1, 2), **{"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
+@pytest.mark.parametrize(
+    ("method", "path", "data", "status"),
+    [
+        ("POST", INFER, body(1, 2), 200),
+        ("POST", INFER, b"nonsense", 400),
+        ("POST", "/v2/models/other/infer", body(1, 2), 404),
+        ("DELETE", INFER, b"", 405),
+        ("GET", "/v2", b"", 200),
+        ("GET", "/v2/health/ready", b"", 200),
+        ("GET", "/metrics", b"", 200),
+        ("GET", "/nowhere", b"", 404),
+    ],
+)
+def test_every_answer_carries_the_revision_and_the_callers_request_id(
+    echo: Server, method: str, path: str, data: bytes, status: int
+) -> None:
+    answer = echo.request(method, path, data, {"X-Request-Id": "abc-1"})
+    assert answer.status == status
+    assert (answer.headers["x-podium-revision"], answer.headers["x-request-id"]) == ("model-b57wq4c9d2", "abc-1")
+    assert "x-request-id" not in echo.request(method, path, data).headers
+
+
+def test_an_answer_that_refuses_a_request_carries_its_request_id_too(small: Server) -> None:
+    answer = small.infer(b" " * 1001, **{"X-Request-Id": "abc-1"})
+    assert (answer.status, answer.headers["x-request-id"]) == (413, "abc-1")
 
 
 def test_a_client_that_does_not_read_holds_up_nobody_and_gets_all_answers_when_it_does(echo: Server) -> None:

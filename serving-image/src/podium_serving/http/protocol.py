@@ -296,8 +296,9 @@ class Connection(asyncio.Protocol):
         # While draining, requests that wait behind this one are answered before the connection ends.
         last = not request.keep_alive or ((context.draining or self._eof) and not self._queue)
         body = response.body
+        identifier = request.headers.get(b"x-request-id")
         self._transport.write(
-            b"HTTP/1.1 %d %b\r\n%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
+            b"HTTP/1.1 %d %b\r\n%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b%b\r\n%b"
             % (
                 response.status,
                 REASONS[response.status],
@@ -306,6 +307,7 @@ class Connection(asyncio.Protocol):
                 response.content_type,
                 len(body),
                 response.headers,
+                b"" if identifier is None else b"x-request-id: %b\r\n" % identifier,
                 _connection_header(request, last),
                 b"" if request.method == b"HEAD" else body,
             )
