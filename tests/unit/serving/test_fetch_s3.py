@@ -197,6 +197,16 @@ def test_a_panic_of_the_client_is_permanent_and_told_in_the_termination_message(
     assert "the S3 client cannot work with this URI and these variables" in result.message["message"]
 
 
+def test_a_credential_that_a_message_repeats_is_hidden_unless_it_is_too_short_to_be_one(tmp_path: Path) -> None:
+    def said(variable: str, value: str) -> str:
+        result = fetch_s3(tmp_path, f"s3://models/{value}", "http://127.0.0.1:1", **{variable: value})
+        return str(result.message["message"])
+
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        assert said(variable, "minioadm").startswith("s3://models/***: cannot connect")
+        assert said(variable, "admin").startswith("s3://models/admin: cannot connect")
+
+
 def xml(status: int, code: str) -> Script:
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{SECRET}</Message></Error>"
     return reply(status, body.encode(), Content_Type="application/xml")

@@ -20,6 +20,8 @@ from podium_serving.logs import log
 EXIT_PERMANENT = 65
 EXIT_PASSING = 75
 _LONGEST_WAIT = 30.0
+# To hide a shorter one, such as "a" in a test, would blot out half of the message and keep nothing secret.
+_SHORTEST_CREDENTIAL = 8
 # Which module reads a scheme; imported when needed, since the S3 client is large and pvc:// needs none of it.
 _SOURCES = {"s3": "s3", "https": "https", "http": "https", "pvc": "pvc"}
 
@@ -95,8 +97,9 @@ def _fail(error: FetchError, uri: str, attempts: int, seconds: float) -> int:
 def _scrub(text: str) -> str:
     """The text without any credential, whatever a library has put into its message."""
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID"):
-        if os.environ.get(name):
-            text = text.replace(os.environ[name], "***")
+        value = os.environ.get(name, "").strip()
+        if len(value) >= _SHORTEST_CREDENTIAL:
+            text = text.replace(value, "***")
     return text
 
 
