@@ -25,6 +25,8 @@ TINY_BYTES = 2**20
 _FATAL = 4  # onnxruntime's log severity: what it would print is in its exceptions, and its lines are not JSON
 onnxruntime.set_default_logger_severity(_FATAL)
 _NO_MEMORY = re.compile(r"Failed to allocate memory|bad_alloc|bad allocation", re.IGNORECASE)
+_IN_A_NODE = "Non-zero status code returned while running"
+"""How onnxruntime begins the message when a node of the graph failed, as opposed to the check of the inputs."""
 
 
 class ModelError(Exception):
@@ -105,13 +107,13 @@ class Model:
         return tensors
 
     def _fault(self, problem: Exception) -> Fault:
-        if isinstance(problem, InvalidArgument):
+        if isinstance(problem, InvalidArgument) and _IN_A_NODE not in str(problem):
             return Fault.INPUT
         # onnxruntime has no class for it.
         if isinstance(problem, MemoryError) or _NO_MEMORY.search(str(problem)):
             return Fault.MEMORY
-        # Of shapes that do not go together onnxruntime says Fail, and of a model that is wrong in itself too: if other
-        # runs have succeeded, the cause is in this one's input.
+        # A node fails alike for an input that does not fit and in a model that is wrong in itself: if other runs have
+        # succeeded, the cause is in this one's input. Until then it is the model's, and a rollout of it must show it.
         return Fault.INPUT if self._proven else Fault.MODEL
 
 
