@@ -46,7 +46,7 @@ ROLLOUTS = st.fixed_dictionaries(
         "minReadySeconds": st.sampled_from([0, 5]),
         "progressDeadline": st.sampled_from(["60s", "2m"]),
         "scaleDownDelay": st.sampled_from(["0s", "40s"]),
-        "revisionHistoryLimit": st.sampled_from([0, 2]),
+        "revisionHistoryLimit": st.sampled_from([0, 2, 30]),
     }
 )
 AUTOSCALINGS = st.sampled_from([{"minReplicas": 1, "maxReplicas": 4}, {"minReplicas": 2, "maxReplicas": 6}])

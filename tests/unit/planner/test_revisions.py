@@ -85,6 +85,21 @@ def test_coming_back_to_a_rolled_back_revisions_inputs_starts_a_new_rollout() ->
     assert world.status["champion"]["version"] == "2"
 
 
+def test_however_many_revisions_were_rolled_back_the_spec_can_leave_them_all_at_once() -> None:
+    world = serving(rollout={"revisionHistoryLimit": 30})
+    one = world.revision("1")
+    for number in range(15):
+        world.command("restart", one, f"restart-{number}")
+        world.until(lambda: world.revision("1") != one and not world.outcome(world.revision("1")))
+        world.command("abort", world.revision("1"), f"abort-{number}")
+        world.until(lambda: world.phase == "RolledBack")
+    failed = {r["metadata"]["name"] for r in world.api.all(CONTROLLER_REVISIONS)} - {one}
+    world.edit(model=model("2"))
+    world.rest()
+    assert world.status["champion"]["version"] == "2"
+    assert [world.outcome(name) for name in failed] == ["Superseded"] * 15
+
+
 def test_a_revision_of_the_same_content_gets_another_name_by_the_collision_counter() -> None:
     world = rolled_back()
     world.edit(model=model("1"))

@@ -31,7 +31,7 @@ DECIDED = frozenset({"Decide", "Rollout"})
 """Actions of the notes that tell of an outcome or a start."""
 
 MAX_DECISIONS = 12
-"""More in one pass means that two gates undo each other, which is a mistake of ours."""
+"""Beside one for each revision; more in one pass means that two gates undo each other, which is a mistake of ours."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def plan(observed: Observed, now: datetime, fetcher: Fetcher) -> Plan | None:
 
 def _decide(observed: Observed, situation: Situation, now: datetime, fetcher: Fetcher) -> _Deciding:
     deciding = _Deciding(situation, dict(observed.revisions))
-    for _ in range(MAX_DECISIONS):
+    for _ in range(MAX_DECISIONS + len(situation.revisions)):
         verdict = first_verdict(deciding.situation, now)
         match verdict:
             case None:
