@@ -2,7 +2,7 @@
 
 Each acts once per step on what the API server holds, and reports what it saw before it acted, as the real ones do:
 a Deployment's status is its ReplicaSet's of the step before, and that one's is from before its own scaling.
-Left out: rollouts within one Deployment (Podium never changes a template), scheduling, node failures.
+Left out: rollouts within one Deployment (Podium never changes a template), scheduling, what a dead node does to others.
 """
 
 from dataclasses import dataclass, field
@@ -119,13 +119,14 @@ class Controllers:
                 self.stop(pod)
 
     def active_pods(self, deployment: Object) -> list[Object]:
-        """Its pods that are not terminating."""
+        """Its pods that are neither terminating nor over (controller_utils.FilterActivePods)."""
         uid = deployment["metadata"]["uid"]
         return [
             pod
             for pod in self.api.all(PODS)
             if any(r["uid"] == uid for r in pod["metadata"].get("ownerReferences", []))
             and "deletionTimestamp" not in pod["metadata"]
+            and not is_over(pod)
         ]
 
     def is_available(self, pod: Object, min_ready: float) -> bool:
@@ -136,6 +137,19 @@ class Controllers:
     def stop(self, pod: Object) -> None:
         """Begin a pod's deletion; it goes after its grace."""
         self.api.mark_deleted((PODS, pod["metadata"]["namespace"], pod["metadata"]["name"]), ["kubelet"])
+
+    def evict(self, pod: Object) -> None:
+        """A node under pressure ends a pod; the object stays (PodGC keeps 12500 of them)."""
+        ended = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": "could not be located"}
+        container = {"name": names.MODEL_CONTAINER, "image": "serving", "ready": False, "restartCount": 0}
+        status = {
+            "phase": "Failed",
+            "reason": "Evicted",
+            "message": "The node was low on resource: memory.",
+            "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": wire_time(self.now)}],
+            "containerStatuses": [container | {"state": {"terminated": ended}}],
+        }
+        self._status(pod, status)
 
     def _make_pod(self, deployment: Object, owned: ReplicaSet) -> None:
         self._made += 1
@@ -168,6 +182,8 @@ class Controllers:
             if "deletionTimestamp" in meta:
                 if self.now - parse_time(meta["deletionTimestamp"]) >= timedelta(seconds=self.grace):
                     self.api.purge((PODS, meta["namespace"], meta["name"]))
+                continue
+            if is_over(pod):
                 continue
             status = self._pod_status(pod, self.behaviour(pod))
             if status != pod["status"]:
@@ -291,6 +307,7 @@ class Controllers:
             how, born = self.behaviour(pod), parse_time(meta["creationTimestamp"])
             if "deletionTimestamp" in meta:
                 at.append(parse_time(meta["deletionTimestamp"]) + timedelta(seconds=self.grace))
+            if "deletionTimestamp" in meta or is_over(pod):
                 continue
             at += [born + timedelta(seconds=s) for s in (how.ready_after, how.until) if s is not None]
             if how.failure:
@@ -310,6 +327,11 @@ class Controllers:
 def is_ready(pod: Object) -> bool:
     """Whether its Ready condition is True."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def is_over(pod: Object) -> bool:
+    """Whether its containers have ended for good."""
+    return pod["status"].get("phase") in ("Failed", "Succeeded")
 
 
 def ready_since(pod: Object) -> datetime | None:

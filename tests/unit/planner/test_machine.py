@@ -177,6 +177,12 @@ class Operator(RuleBasedStateMachine):
         if pods:
             self.world.cluster.stop(pods[number % len(pods)])
 
+    @event(number=st.integers(0, 9))
+    def a_node_ends_a_pod(self, number: int) -> None:
+        pods = self.world.pods(terminating=False)
+        if pods:
+            self.world.cluster.evict(pods[number % len(pods)])
+
     @event(demand=st.integers(1, 7))
     def the_load_changes(self, demand: int) -> None:
         self.world.cluster.demand[""] = demand

@@ -34,7 +34,7 @@ from podium.settings import Settings
 from podium.watch.cache import Cache, model_of
 from podium.watch.feed import Feed
 from tests.unit.planner.apiserver import ApiServer, Client, Killed, clone
-from tests.unit.planner.controllers import Behaviour, Controllers, is_ready
+from tests.unit.planner.controllers import Behaviour, Controllers, is_over, is_ready
 
 NAME, NAMESPACE = "fraud", "ml"
 KEY = Key(NAMESPACE, NAME)
@@ -318,9 +318,11 @@ class World:
         return {who for who, paths in owners.items() if ("spec", "replicas") in paths}
 
     def pods(self, revision: str | None = None, *, terminating: bool = True) -> list[Object]:
+        """Those that run, or are to run: what is left of one that is over is no pod."""
         return [
             pod
             for pod in self.api.all(PODS)
+            if not is_over(pod)
             if revision in (None, pod["metadata"]["labels"].get(names.LABEL_REVISION))
             if terminating or "deletionTimestamp" not in pod["metadata"]
         ]

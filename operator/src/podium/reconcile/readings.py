@@ -33,6 +33,14 @@ def ready_since(pod: Object) -> datetime | None:
     return parse_time(found.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]) if found else None
 
 
+def is_over(pod: Object) -> bool:
+    """Whether its containers have ended for good: its node evicted it, or shut down.
+
+    Its ReplicaSet makes another one, and the object stays until there are thousands: it is no pod any more.
+    """
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+
+
 def read_pod(pod: Object, first_seen: FirstSeen, now: datetime) -> Pod:
     """One pod, with what ails it."""
     meta = pod["metadata"]
