@@ -29,7 +29,8 @@ class Behaviour:
     ready_after: float | None = 3.0
     """None: never."""
     failure: str = ""
-    """Not ready: crash, image, invalid-image, fetch-permanent, fetch-passing, config, unschedulable, volumes."""
+    """Not ready: crash, between-crashes, image, invalid-image, fetch-permanent, fetch-passing, config, unschedulable,
+    volumes."""
     until: float | None = None
     """When the failure ends by itself."""
 
@@ -389,6 +390,10 @@ def _failing(pod: Object, failure: str, age: float) -> Object:
             status["containerStatuses"] = [
                 model | state | {"restartCount": restarts, "lastState": {"terminated": ended}}
             ]
+        case "between-crashes":
+            status["phase"] = "Running"
+            state = {"state": {"running": {}}, "restartCount": restarts, "lastState": {"terminated": ended}}
+            status["containerStatuses"] = [model | state]
         case "image":
             reason = "ErrImagePull" if restarts % 2 == 0 else "ImagePullBackOff"
             status["containerStatuses"] = [model | waiting(reason, "manifest unknown")]

@@ -8,6 +8,9 @@ from podium.rollout.state import Failure, RevisionState, Timings
 CRASH_RESTARTS = 3
 """A container in CrashLoopBackOff after so many restarts is not going to come up by itself."""
 
+ONE_FAULT = {Reason.CRASHED: Reason.CRASH_LOOP, Reason.FETCH_RETRYING: Reason.FETCH_FAILED}
+"""What one fault is called at another moment: between two restarts, or when the model store gives another excuse."""
+
 
 def matures_at(failure: Failure, timings: Timings) -> datetime | None:
     """When this failure becomes evidence of a crash if it lasts; None when it never does."""
@@ -34,13 +37,17 @@ def evidence(revision: RevisionState, now: datetime, timings: Timings) -> Failur
 def environment_fails_likewise(
     failure: Failure, candidate: RevisionState, champion: RevisionState, window: timedelta
 ) -> bool:
-    """Whether champion pods made at about the same time fail for the same reason: then the model is not to blame."""
+    """Whether champion pods made at about the same time fail by the same fault: then the model is not to blame."""
     born = [pod.created for pod in candidate.pods if pod.failure == failure]
     return any(
         pod.failure is not None
         and not pod.stray
-        and pod.failure.reason == failure.reason
+        and _fault(pod.failure) == _fault(failure)
         and abs(pod.created - at) <= window
         for pod in champion.pods
         for at in born
     )
+
+
+def _fault(failure: Failure) -> Reason:
+    return ONE_FAULT.get(failure.reason, failure.reason)
