@@ -197,7 +197,9 @@ class Invariants:
                 continue
             if self.world.live(DEPLOYMENTS, revision["metadata"]["name"]) is None:
                 continue
-            record = json.loads(_annotation(revision, names.ANNOTATION_ROLLOUT))
+            record = json.loads(_annotation(revision, names.ANNOTATION_ROLLOUT) or "{}")
+            if not record:
+                return None  # somebody took it away
             if record["strategy"] != "RollingUpdate":
                 return None
             least = int(record["size"] - record["unavailable"])

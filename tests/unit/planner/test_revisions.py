@@ -1,6 +1,7 @@
 """api.md, Revisions."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -294,6 +295,95 @@ def test_an_annotation_edited_into_something_else_is_named_and_nothing_is_writte
     assert one in world.message()
     assert names.ANNOTATION_ROLLOUT in world.message()
     assert len(world.ready_pods(one)) == 1
+
+
+def _invalid(world: World, revision: str) -> str:
+    """It must be named, and nothing may be written; the sentence."""
+    calls = len(world.client.calls)
+    world.advance(60)
+    assert world.condition("Ready") == ("False", "InvalidSpec")
+    assert world.condition("Stalled") == ("True", "InvalidSpec")
+    assert {call.verb for call in world.client.calls[calls:]} <= {"status"}
+    assert f"ControllerRevision {revision}" in world.message()
+    assert names.ANNOTATION_ROLLOUT in world.message()
+    return world.message()
+
+
+def _take_away(annotation: str) -> Callable[[Object], None]:
+    return lambda obj: obj["metadata"]["annotations"].pop(annotation)
+
+
+def test_a_candidate_whose_record_was_taken_away_is_named_and_not_promoted_as_if_no_pods_were_wanted() -> None:
+    world = updating(replicas=2, rollout=BLUE_GREEN)
+    two = world.revision("2")
+    world.behave("2", ready_after=None)
+    world.change(CONTROLLER_REVISIONS, two, _take_away(names.ANNOTATION_ROLLOUT))
+    message = _invalid(world, two)
+    assert "was taken away" in message
+    assert world.outcome(two) == ""
+    assert world.backends() == {world.revision("1")}
+
+
+def test_the_way_out_that_the_message_names_starts_the_rollout_anew() -> None:
+    world = updating(replicas=2)
+    two = world.revision("2")
+    world.change(CONTROLLER_REVISIONS, two, _take_away(names.ANNOTATION_ROLLOUT))
+    assert f"kubectl delete controllerrevision {two}" in _invalid(world, two)
+    world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, two)
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.status["champion"]["version"] == "2"
+
+
+def test_a_decided_revision_needs_no_record_of_its_rollout() -> None:
+    world = updating(replicas=2)
+    world.rest()
+    world.change(CONTROLLER_REVISIONS, world.revision("1"), _take_away(names.ANNOTATION_ROLLOUT))
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+def _of_another_version(world: World, revision: str) -> None:
+    """Podium was downgraded: the rollout is by a strategy that this version does not know."""
+
+    def change(obj: Object) -> None:
+        annotations = obj["metadata"]["annotations"]
+        record = {**json.loads(annotations[names.ANNOTATION_ROLLOUT]), "strategy": "Canary"}
+        annotations[names.ANNOTATION_ROLLOUT] = json.dumps(record)
+
+    world.change(CONTROLLER_REVISIONS, revision, change)
+
+
+def test_a_rollout_by_a_strategy_that_this_version_does_not_know_is_named_with_the_way_out() -> None:
+    world = updating(replicas=2, rollout=BLUE_GREEN)
+    two = world.revision("2")
+    _of_another_version(world, two)
+    message = _invalid(world, two)
+    assert '"Canary"' in message
+    assert f"kubectl delete controllerrevision {two}" in message
+    world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, two)
+    world.rest()
+    assert world.status["champion"]["version"] == "2"
+
+
+def test_a_retreat_from_a_rollout_by_such_a_strategy_is_named_as_well() -> None:
+    world = updating(replicas=4)
+    two = world.revision("2")
+    world.until(lambda: len(world.ready_pods(two)) >= 2)
+    world.command("abort", two)
+    world.until(lambda: world.outcome(two) == "RolledBack")
+    _of_another_version(world, two)
+    assert '"Canary"' in _invalid(world, two)
+
+
+def test_what_is_over_may_have_been_rolled_out_by_any_strategy() -> None:
+    world = updating(replicas=2)
+    world.rest()
+    for version in ("1", "2"):
+        _of_another_version(world, world.revision(version))
+    world.edit(model=model("3"))
+    world.rest()
+    assert world.status["champion"]["version"] == "3"
 
 
 @pytest.mark.parametrize("nth", range(1, 16))

@@ -132,6 +132,8 @@ class _Pass:
         namespace = self._observed.owner.namespace
         if isinstance(decision, Create):
             answer = await self._created(decision.obj)
+            # Somebody deleted the record of a Deployment: the plan knew nothing of the pods that it has.
+            self.report.again |= (DEPLOYMENTS, answer["metadata"]["name"]) in self._live
         else:
             live = self._live[(CONTROLLER_REVISIONS, decision.revision)]
             annotations: dict[str, str | None] = dict(decision.annotations)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from podium import names
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
@@ -15,7 +16,9 @@ from podium.reasons import Reason
 from podium.reconcile.symptoms import symptom, unprepared_at
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
 from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Workload
+from podium.rollout.strategies import STRATEGIES
 
+T = TypeVar("T")
 FirstSeen = Callable[[str, str], datetime]
 """Since when a symptom (of what, reason) has been seen without a break."""
 
@@ -118,24 +121,10 @@ def read_revision(
     """One revision from its ControllerRevision and its children. ValueError names a broken annotation."""
     meta = obj["metadata"]
     annotations: Mapping[str, str] = meta.get("annotations") or {}
-
-    def read(annotation: str, parse: Callable[[str], object]) -> object | None:
-        text = annotations.get(annotation)
-        if not text:
-            return None
-        try:
-            return parse(text)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"ControllerRevision {meta['name']}: annotation {annotation} was changed into {text!r}, which cannot "
-                f"be read ({error}): put it back, or delete the ControllerRevision if it is not the champion's"
-            ) from error
-
-    record = read(names.ANNOTATION_ROLLOUT, RolloutRecord.from_json)
-    command = read(names.ANNOTATION_COMMAND, CommandRecord.from_json)
-    outcome = read(names.ANNOTATION_OUTCOME, Outcome)
-    decided_at = read(names.ANNOTATION_DECIDED_AT, parse_time)
     created = parse_time(meta["creationTimestamp"])
+    outcome = _annotated(meta, names.ANNOTATION_OUTCOME, Outcome)
+    leaving = outcome is not Outcome.PROMOTED and deployment is not None
+    record = _record(meta, under_way=outcome is None or leaving)
     found = tuple(read_pod(pod, first_seen, now) for pod in pods)
     return RevisionState(
         name=revision.name,
@@ -143,17 +132,45 @@ def read_revision(
         inputs=revision.inputs,
         version=revision.version,
         created=created,
-        record=record if isinstance(record, RolloutRecord) else RolloutRecord("", created, "RollingUpdate", 0),
-        outcome=outcome if isinstance(outcome, Outcome) else None,
+        record=record or RolloutRecord("", created, "RollingUpdate", 0),
+        outcome=outcome,
         rule=annotations.get(names.ANNOTATION_RULE, ""),
         cause=annotations.get(names.ANNOTATION_CAUSE, ""),
-        decided_at=decided_at if isinstance(decided_at, datetime) else None,
-        command=command if isinstance(command, CommandRecord) else None,
+        decided_at=_annotated(meta, names.ANNOTATION_DECIDED_AT, parse_time),
+        command=_annotated(meta, names.ANNOTATION_COMMAND, CommandRecord.from_json),
         template_digest=template_digest,
         runtime=revision.runtime,
         workload=read_workload(deployment, found, now) if deployment else None,
         pods=found,
         has_hpa=has_hpa,
+    )
+
+
+def _annotated(meta: Mapping[str, Any], annotation: str, parse: Callable[[str], T]) -> T | None:
+    text = (meta.get("annotations") or {}).get(annotation)
+    if not text:
+        return None
+    try:
+        return parse(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"ControllerRevision {meta['name']}: annotation {annotation} was changed into {text!r}, which cannot "
+            f"be read ({error}): put it back, or delete the ControllerRevision if it is not the champion's"
+        ) from error
+
+
+def _record(meta: Mapping[str, Any], *, under_way: bool) -> RolloutRecord | None:
+    """Of a rollout. As long as pods are counted by it, a default would be a decision: to want none at all."""
+    record = _annotated(meta, names.ANNOTATION_ROLLOUT, RolloutRecord.from_json)
+    if not under_way or (record is not None and record.strategy in STRATEGIES):
+        return record
+    what = "was taken away: put it back"
+    if record is not None:
+        known = ", ".join(STRATEGIES)
+        what = f'has the strategy "{record.strategy}", and this Podium knows {known}: install the one that began it'
+    raise ValueError(
+        f"ControllerRevision {meta['name']}: annotation {names.ANNOTATION_ROLLOUT} {what}, or give this rollout up by "
+        f"kubectl delete controllerrevision {meta['name']} -n {meta['namespace']}; what spec asks for then starts anew"
     )
 
 
