@@ -18,6 +18,9 @@ from tests.unit.planner.apiserver import FOREGROUND, ApiServer, clone, wire_time
 CRASH_PERIOD = 10.0
 """Seconds from one crash of a container to the next."""
 
+INJECTED = "injected"
+"""Name of an init container that an admission webhook adds to pods; whether it is a sidecar its spec says."""
+
 MOST_RESTARTS = 6
 """No more are counted, so that a world with a crashing pod comes to rest."""
 
@@ -30,7 +33,7 @@ class Behaviour:
     """None: never."""
     failure: str = ""
     """Not ready: crash, between-crashes, image, invalid-image, fetch-permanent, fetch-passing, config, unschedulable,
-    volumes."""
+    volumes, and init of an injected container of that kind."""
     until: float | None = None
     """When the failure ends by itself."""
 
@@ -390,6 +393,10 @@ def _failing(pod: Object, failure: str, age: float) -> Object:
             status["containerStatuses"] = [
                 model | state | {"restartCount": restarts, "lastState": {"terminated": ended}}
             ]
+        case "init":
+            injected = {"name": INJECTED, "image": "injected", "ready": False, "restartCount": restarts}
+            state = waiting("CrashLoopBackOff", "back-off") if restarts else {"state": {"terminated": ended}}
+            status["initContainerStatuses"] = [injected | state | {"lastState": {"terminated": ended}}]
         case "between-crashes":
             status["phase"] = "Running"
             state = {"state": {"running": {}}, "restartCount": restarts, "lastState": {"terminated": ended}}

@@ -7,9 +7,10 @@ import pytest
 from podium import names
 from podium.build.fetch import Fetcher
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, PODS
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, PODS, Resource
 from podium.reconcile.observe import Observer
 from podium.rollout.gates import deadline
+from tests.unit.planner.controllers import INJECTED
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, rolled_back, serving, switched, updating
 from tests.unit.planner.world import KEY, NAME, NAMESPACE, World, model
 
@@ -220,6 +221,44 @@ def test_3_champion_pods_made_earlier_do_not_excuse_the_candidate() -> None:
     world.behave(world.pods(world.revision("1"))[0]["metadata"]["name"], failure="crash")
     world.rest()
     assert _outcome(world) == ("RolledBack", "crash: CrashLoopBackOff")
+
+
+def _inject(**fields: str) -> World:
+    """A webhook adds an init container to every pod; in version 2's it fails again and again."""
+    world = serving(replicas=2, rollout={"progressDeadline": "5m"})
+
+    def inject(resource: Resource, obj: Object) -> None:
+        if resource is PODS:
+            obj["spec"]["initContainers"] = [{"name": INJECTED, "image": "injected", **fields}]
+
+    world.api.admit.append(inject)
+    world.behave("2", failure="init")
+    world.edit(model=model("2"))
+    world.advance(1)
+    return world
+
+
+def test_3_an_injected_init_container_is_no_evidence_but_a_condition_until_the_deadline() -> None:
+    """vault-agent-init waits for Vault, istio-init for its node: neither says anything about the model."""
+    world = _inject()
+    world.advance(280)
+    assert _outcome(world) == ("", "")
+    assert world.condition("PodFailure") == ("True", "Crashed")
+    assert f"container {INJECTED} ended" in world.message("PodFailure")
+    world.until(lambda: _outcome(world) == ("RolledBack", "deadline"), within=30)
+
+
+def test_3_an_injected_init_container_that_comes_up_before_the_deadline_is_forgotten() -> None:
+    world = _inject()
+    world.advance(120)
+    world.behave("2")
+    world.rest()
+    assert _outcome(world)[0] == "Promoted"
+
+
+def test_3_a_sidecar_is_an_ordinary_container() -> None:
+    world = _inject(restartPolicy="Always")
+    world.until(lambda: _outcome(world) == ("RolledBack", "crash: CrashLoopBackOff"), within=60)
 
 
 def test_3_the_sentence_names_the_pod_and_the_containers_last_words() -> None:

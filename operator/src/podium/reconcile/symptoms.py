@@ -21,7 +21,7 @@ PREPARATION = timedelta(seconds=20)
 def symptom(pod: Object, now: datetime) -> tuple[Reason, str, int] | None:
     """(reason, message, restarts) of the first thing that keeps the pod from serving; None if nothing is known."""
     status = pod.get("status") or {}
-    found = next(_of_containers(status), None) or _of_pod(status) or _of_preparation(pod, now)
+    found = next(_of_containers(pod), None) or _of_pod(status) or _of_preparation(pod, now)
     if found is None:
         return None
     reason, message, restarts = found
@@ -42,16 +42,18 @@ def unprepared_at(pod: Object) -> datetime | None:
     return None
 
 
-def _of_containers(status: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
+def _of_containers(pod: Object) -> Iterator[tuple[Reason, str, int]]:
+    status, spec = pod.get("status") or {}, pod.get("spec") or {}
+    sidecars = {c["name"] for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"}
     for container in status.get("initContainerStatuses") or []:
         yield from _waiting(container)
         if container["name"] == names.FETCH_CONTAINER:
             yield from _fetch(container)
         else:
-            yield from _crash(container)
+            yield from _crash(container, ordinary=container["name"] in sidecars)
     for container in status.get("containerStatuses") or []:
         yield from _waiting(container)
-        yield from _crash(container)
+        yield from _crash(container, ordinary=True)
 
 
 def _waiting(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
@@ -88,17 +90,18 @@ def _fetch(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
     )
 
 
-def _crash(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
+def _crash(container: dict[str, Any], *, ordinary: bool) -> Iterator[tuple[Reason, str, int]]:
+    """Only an ordinary container loops: an init one that a webhook injects may wait so for what is not the model."""
     waiting = (container.get("state") or {}).get("waiting") or {}
     restarts = container.get("restartCount", 0)
     ended = _last_end(container)
-    if waiting.get("reason") == "CrashLoopBackOff" or (ended and ended.get("exitCode") and not container.get("ready")):
-        crashing = waiting.get("reason") == "CrashLoopBackOff"
+    backing_off = waiting.get("reason") == "CrashLoopBackOff"
+    if backing_off or (ended and ended.get("exitCode") and not container.get("ready")):
         how = f"exit code {ended.get('exitCode')}, {ended.get('reason', 'Error')}" if ended else "unknown cause"
         words = f": {_words(ended)}" if ended and _words(ended) else ""
         yield (
-            Reason.CRASH_LOOP if crashing else Reason.CRASHED,
-            f"container {container['name']} ended {restarts + (0 if crashing else 1)} times ({how}){words}",
+            Reason.CRASH_LOOP if backing_off and ordinary else Reason.CRASHED,
+            f"container {container['name']} ended {restarts + (0 if backing_off else 1)} times ({how}){words}",
             restarts,
         )
 
