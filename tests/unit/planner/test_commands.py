@@ -386,3 +386,124 @@ def test_a_restart_that_succeeds_after_one_that_failed_leaves_nothing_behind() -
     world.rest()
     assert world.condition("Ready") == ("True", "Serving")
     assert world.phase == "Healthy"
+
+
+# --- a request lasts as long as its cause
+
+
+def _retried_while_paused() -> tuple[World, str]:
+    """Version 2 was rolled back; its retry is accepted, and a pause holds it."""
+    world = rolled_back()
+    two = world.revision("2")
+    world.edit(paused=True)
+    world.advance(3)
+    value = world.command("retry", two)
+    world.advance(3)
+    assert _last(world) == (value, "Accepted")
+    return world, two
+
+
+def test_a_retry_is_dropped_when_spec_is_put_back_before_it_could_start() -> None:
+    world, two = _retried_while_paused()
+    before = len(world.api.all(CONTROLLER_REVISIONS))
+    world.edit(model=model("1"))
+    world.advance(3)
+    assert _last(world) == (f"retry {two} t1", "Refused")
+    assert "spec no longer asks for it" in world.status["lastCommand"]["message"]
+    assert len(world.events("CommandRefused")) == 1
+    world.edit(paused=False)
+    world.rest()
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == before
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+def test_a_request_that_was_dropped_is_not_acted_on_when_spec_asks_for_its_revision_again() -> None:
+    world, two = _retried_while_paused()
+    world.edit(model=model("1"))
+    world.advance(3)
+    world.lose_status()
+    world.restart_operator()
+    world.edit(paused=False, model=model("2"))
+    world.behave("2")
+    world.rest()
+    record = json.loads(world.annotations(world.revision("2"))[names.ANNOTATION_ROLLOUT])
+    assert world.status["champion"]["version"] == "2"
+    assert "request" not in record
+    assert _last(world) == (f"retry {two} t1", "Refused")
+
+
+def test_a_restart_is_dropped_when_spec_asks_for_something_else_before_it_could_start() -> None:
+    world = serving()
+    world.edit(paused=True)
+    world.advance(3)
+    world.command("restart", world.revision("1"))
+    world.advance(3)
+    world.edit(model=model("2"), paused=False)
+    world.rest()
+    assert [r["data"]["version"] for r in world.api.all(CONTROLLER_REVISIONS)] == ["1", "2"]
+    assert _last(world)[1] == "Refused"
+
+
+def _failed_restart() -> tuple[World, str, str]:
+    """Version 1 serves; a restart of it was aborted."""
+    world = serving()
+    one = world.revision("1")
+    world.command("restart", one, "first")
+    world.advance(2)
+    failed = world.revision("1")
+    world.command("abort", failed, "second")
+    world.rest()
+    assert world.phase == "RolledBack"
+    return world, one, failed
+
+
+def test_retry_is_Refused_while_a_rollout_of_the_same_inputs_is_under_way() -> None:
+    world, one, failed = _failed_restart()
+    world.command("restart", one, "third")
+    world.advance(2)
+    under_way = world.revision("1")
+    assert under_way in _refused(world, "retry", failed, "fourth")
+    world.rest()
+    assert world.status["champion"]["revision"] == under_way == world.revision("1")
+
+
+@pytest.mark.parametrize("verbs", [("restart", "retry"), ("retry", "restart")], ids=" then ".join)
+def test_of_two_requests_that_could_both_start_later_the_second_is_Refused(verbs: tuple[str, str]) -> None:
+    world, one, failed = _failed_restart()
+    named = {"restart": one, "retry": failed}
+    world.edit(paused=True)
+    world.advance(3)
+    first = world.command(verbs[0], named[verbs[0]], "third")
+    world.advance(3)
+    assert first in _refused(world, verbs[1], named[verbs[1]], "fourth")
+    before = len(world.api.all(CONTROLLER_REVISIONS))
+    world.edit(paused=False)
+    world.rest()
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == before + 1
+
+
+def test_retry_of_a_failed_first_revision_is_allowed_though_it_is_the_candidate() -> None:
+    world = created()
+    world.behave("1", failure="crash")
+    world.until(lambda: world.phase == "Failed")
+    old = world.revision("1")
+    world.behave("1")
+    world.behave(world.pods()[0]["metadata"]["name"], failure="crash")
+    value = world.command("retry", old)
+    world.rest()
+    assert _last(world) == (value, "Done")
+    assert world.status["champion"]["revision"] == world.revision("1") != old
+
+
+def test_an_abort_ends_the_pause_of_a_promoted_revision_that_it_undoes() -> None:
+    world = switched(replicas=1)
+    two = world.revision("2")
+    world.command("pause", two)
+    world.advance(2)
+    world.command("abort", two)
+    world.rest()
+    assert world.outcome(two) == "RolledBack"
+    assert world.condition("Paused") is None
+    world.edit(model=model("3"))
+    world.rest()
+    assert world.status["champion"]["version"] == "3"

@@ -79,7 +79,7 @@ def _abort(situation: Situation, revision: RevisionState, command: CommandRecord
         if _available(situation.warm) == 0:
             raise _Refused(f"{situation.warm.name} has no available pod to go back to")
         message = f"undone by a person: traffic goes back to {situation.warm.name}"
-        return Mark(revision.name, message, Outcome.ROLLED_BACK, "person", command)
+        return Mark(revision.name, message, Outcome.ROLLED_BACK, "person", _held(command, False))
     raise _Refused(
         "abort works on a candidate, and on a promoted revision while its predecessor is kept warm; "
         + _present(situation)
@@ -90,17 +90,26 @@ def _retry(situation: Situation, revision: RevisionState, command: CommandRecord
     failed_first = situation.champion is None and revision is situation.candidate
     if revision is not situation.rejected and not failed_first:
         raise _Refused(f"only the rolled-back revision that spec asks for can be retried; {_present(situation)}")
+    if not failed_first:
+        _refuse_a_second_rollout(situation, revision)
     return Mark(revision.name, "retried by a person", Outcome.SUPERSEDED, None, _accepted(command))
 
 
 def _restart(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
     if revision is not situation.champion:
         raise _Refused(f"restart names the champion; {_present(situation)}")
-    if situation.candidate is not None:
-        raise _Refused(f"a rollout of {situation.candidate.name} is under way: wait for it or abort it")
+    _refuse_a_second_rollout(situation, revision)
     if revision.inputs != situation.proposal.inputs:
         raise _Refused("spec asks for another revision than the champion: retry that one, or put spec back first")
     return Mark(revision.name, "restart asked for by a person", command=_accepted(command))
+
+
+def _refuse_a_second_rollout(situation: Situation, revision: RevisionState) -> None:
+    """What a retry or restart asks for would start as soon as the one under way, or the one owed already, is over."""
+    if situation.candidate is not None:
+        raise _Refused(f"a rollout of {situation.candidate.name} is under way: wait for it or abort it")
+    if situation.request is not None and situation.request is not revision.command:
+        raise _Refused(f'"{situation.request.value}" was accepted before it, and waits to start')
 
 
 def _pause(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:

@@ -114,6 +114,20 @@ def request_fulfilled(situation: Situation, now: datetime) -> Verdict | None:
     return None
 
 
+def request_outlived(situation: Situation, now: datetime) -> Verdict | None:
+    """What a retry or restart was for may be gone before it could start: then it would only disturb the champion."""
+    started = {r.record.request for r in situation.revisions}
+    for revision in situation.revisions:
+        command = revision.command
+        if command is None or command.result is not CommandResult.ACCEPTED or command.value in started:
+            continue
+        if revision.inputs != situation.proposal.inputs:
+            message = f"{command.verb} {revision.name} dropped before it could start: spec no longer asks for it"
+            refused = replace(command, at=now, result=CommandResult.REFUSED, message=message)
+            return Mark(revision.name, message, command=refused)
+    return None
+
+
 def start(situation: Situation, now: datetime) -> Verdict | None:
     """Begin what is asked for, once nobody holds it and every third revision has gone.
 
@@ -178,6 +192,7 @@ GATES: tuple[Gate, ...] = (
     spec_left_rejected,
     spec_left_candidate,
     request_fulfilled,
+    request_outlived,
     complete,
     start,
 )
