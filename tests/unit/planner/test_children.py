@@ -6,7 +6,17 @@ import pytest
 
 from podium import names
 from podium.kube.client import ApiError, Object
-from podium.kube.resources import DEPLOYMENTS, HPAS, MODEL_DEPLOYMENTS, PDBS, PODS, SERVICES, Resource
+from podium.kube.resources import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    HPAS,
+    MODEL_DEPLOYMENTS,
+    PDBS,
+    PODS,
+    SERVICES,
+    Resource,
+    resource_of,
+)
 from tests.unit.planner.given import AUTOSCALING, MANUAL, created, empty, serving, updating
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
@@ -127,6 +137,50 @@ def test_a_preview_Service_without_our_labels_is_left_alone() -> None:
     world.create(replicas=2)
     world.rest()
     assert world.live(SERVICES, "fraud-preview") == before
+
+
+def _theirs(resource: Resource, name: str, **spec: Object) -> Object:
+    """An object of a person's own that has the label of the ModelDeployment, and nothing else of Podium's."""
+    meta = {"name": name, "namespace": NAMESPACE, "labels": {names.LABEL_MODEL: NAME}}
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta, **spec}
+
+
+SCALED = {"apiVersion": names.API_VERSION, "kind": "ModelDeployment", "name": NAME}
+DEBUG = {
+    "replicas": 0,
+    "selector": {"matchLabels": {"app": "x"}},
+    "template": {"metadata": {"labels": {"app": "x"}}, "spec": {}},
+}
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        _theirs(DEPLOYMENTS, "fraud-debug", spec=DEBUG),
+        _theirs(HPAS, "mine", spec={"scaleTargetRef": SCALED, "minReplicas": 1, "maxReplicas": 3}),
+        _theirs(SERVICES, "fraud-preview", spec={"selector": {}, "ports": []}),
+        _theirs(PDBS, NAME, spec={"maxUnavailable": 1}),
+        _theirs(CONTROLLER_REVISIONS, "fraud-x", data={}, revision=1),
+    ],
+    ids=lambda theirs: theirs["kind"],
+)
+def test_an_object_that_only_has_the_label_is_its_authors_and_is_left_alone(theirs: Object) -> None:
+    world = serving(replicas=1)
+    before = world.api.create(theirs, "kubectl")
+    world.edit(model=model("2"))
+    world.rest()
+    left = world.api.objects[(resource_of(theirs), NAMESPACE, theirs["metadata"]["name"])]
+    assert (left["metadata"]["uid"], left.get("spec")) == (before["metadata"]["uid"], before.get("spec"))
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+def test_an_object_of_a_childs_name_that_only_has_the_label_is_NameConflict_and_no_orphan_to_adopt() -> None:
+    world = empty()
+    before = world.api.create(_theirs(SERVICES, NAME, spec={"selector": {"app": "x"}, "ports": []}), "kubectl")
+    world.create()
+    world.advance(60)
+    assert world.condition("Ready") == ("False", "NameConflict")
+    assert world.live(SERVICES) == before
 
 
 def test_every_child_has_a_controller_reference_with_blockOwnerDeletion_and_the_labels() -> None:

@@ -1,22 +1,22 @@
 """Carries out a plan: every write but status, each only if it would change something."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from podium import names
 from podium.build.canonical import digest
 from podium.build.owner import owner_reference
 from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Resource, resource_of
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, Resource, resource_of
 from podium.reasons import Reason
 from podium.reconcile.children import Scale
 from podium.reconcile.drift import Memory, conceded, differences, fingerprint, managers, project
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Create, Decision, Note, Plan
-from podium.reconcile.readings import controller_of
+from podium.reconcile.readings import controller_of, is_child
 from podium.settings import Settings
 
 Place = tuple[Resource, str]
@@ -253,20 +253,14 @@ class _Pass:
         live = await self._client.get(resource, owner.namespace, name)
         if live is None:
             return None
-        controller = controller_of(live)
-        metadata: Mapping[str, Any] = live["metadata"]
-        ours = (metadata.get("labels") or {}).get(names.LABEL_MODEL) == owner.name
-        adopted = (metadata.get("annotations") or {}).get(names.ANNOTATION_ADOPT) == owner.uid
-        if controller == owner.uid or (controller is None and ours) or adopted:
+        adopted = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_ADOPT) == owner.uid
+        if is_child(live, owner) or adopted:
             return live
         raise self._conflict(resource, name)
 
     async def remove(self, resource: Resource, name: str) -> None:
         live = self._live.get((resource, name))
         if live is None or "deletionTimestamp" in live["metadata"]:
-            return
-        # An orphan with our labels is ours to remove, as it would be to adopt.
-        if resource is SERVICES and controller_of(live) not in (self._observed.owner.uid, None):
             return
         await self._client.delete(resource, self._observed.owner.namespace, name, uid=live["metadata"]["uid"])
         self.report.again = True

@@ -53,7 +53,7 @@ class Observed:
     obj: Object
     owner: Owner
     children: Mapping[tuple[Resource, str], Object]
-    """Live children by kind and name; objects under another controller are none of them."""
+    """Live children by kind and name; what is under another controller, or a person's own, is none of them."""
     situation: Situation | None = None
     """None when the spec or the durable record cannot be read; `invalid` says why."""
     invalid: str = ""
@@ -135,7 +135,7 @@ class Observer:
             (resource, child["metadata"]["name"]): child
             for resource in (CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, HPAS, PDBS)
             for child in self._cache.owned(resource, key.namespace, key.name)
-            if readings.controller_of(child) in (owner.uid, None)
+            if readings.is_child(child, owner)
         }
         seen = Observed(obj, owner, children)
         try:

@@ -29,6 +29,23 @@ def controller_of(obj: Object) -> str | None:
     return next((r["uid"] for r in references if r.get("controller")), None)
 
 
+MADE_BY_PODIUM = frozenset({names.ANNOTATION_APPLIED, names.ANNOTATION_INPUTS})
+"""Annotations of what Podium made: the first of all that it applies, the second of a ControllerRevision."""
+
+
+def is_child(obj: Object, owner: Owner) -> bool:
+    """Whether the ModelDeployment controls it, or it is an orphan that Podium made.
+
+    The label podium.dev/model alone makes no child: anybody may write it on an object of their own.
+    """
+    controller = controller_of(obj)
+    if controller is not None:
+        return controller == owner.uid
+    labels, annotations = obj["metadata"].get("labels") or {}, obj["metadata"].get("annotations") or {}
+    model, maker = labels.get(names.LABEL_MODEL), labels.get(names.LABEL_MANAGED_BY)
+    return (model, maker) == (owner.name, names.MANAGED_BY) and not MADE_BY_PODIUM.isdisjoint(annotations)
+
+
 def ready_since(pod: Object) -> datetime | None:
     """Since when the pod's Ready condition is True, by its kubelet; None when it is not."""
     conditions = (pod.get("status") or {}).get("conditions") or []
