@@ -9,7 +9,7 @@ ownerReferences; that is coarser than the real thing, which the integration test
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from podium.api.status import pending
@@ -163,11 +163,12 @@ class ApiServer:
                     self.update(kind, namespace, child, lambda o: o["metadata"].pop("ownerReferences"), "gc")
         self.purge(place)
 
-    def mark_deleted(self, place: Place, finalizers: list[str]) -> None:
-        """Set deletionTimestamp, once."""
+    def mark_deleted(self, place: Place, finalizers: list[str], grace: float = 0.0) -> None:
+        """Set deletionTimestamp, once: `grace` seconds from now."""
+        at = wire_time(self.now() + timedelta(seconds=grace))
 
         def change(obj: Object) -> None:
-            obj["metadata"].setdefault("deletionTimestamp", wire_time(self.now()))
+            obj["metadata"].setdefault("deletionTimestamp", at)
             obj["metadata"]["finalizers"] = finalizers
 
         self.update(*place, change, "apiserver")

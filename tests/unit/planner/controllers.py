@@ -64,9 +64,13 @@ class Controllers:
     """Pods that the load asks for, by Deployment; "" for all."""
     metrics_api: bool = True
     grace: float = 8.0
-    """Seconds that a pod takes to stop."""
+    """Seconds that a pod takes to stop: all of its grace."""
+    dead: set[str] = field(default_factory=set)
+    """Pods on nodes that are gone: nothing happens to them any more."""
     endpoints_frozen: bool = False
     """Whether the EndpointSlice controller has stopped working."""
+    collecting: bool = True
+    """Whether the garbage collector keeps up."""
     sets: dict[str, ReplicaSet] = field(default_factory=dict)
     _made: int = 0
 
@@ -76,7 +80,8 @@ class Controllers:
 
     def act(self) -> None:
         """Each once."""
-        self.collect_garbage()
+        if self.collecting:
+            self.collect_garbage()
         self.scale()
         self.run_deployments()
         self.run_replica_sets()
@@ -140,7 +145,15 @@ class Controllers:
 
     def stop(self, pod: Object) -> None:
         """Begin a pod's deletion; it goes after its grace."""
-        self.api.mark_deleted((PODS, pod["metadata"]["namespace"], pod["metadata"]["name"]), ["kubelet"])
+        place = (PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+        self.api.mark_deleted(place, ["kubelet"], self.grace)
+
+    def lose_the_node_of(self, pod: Object) -> None:
+        """Nobody answers there any more: the pod is told to go, and nobody says that it has."""
+        self.dead.add(pod["metadata"]["name"])
+        unknown = [{"type": "Ready", "status": "Unknown", "lastTransitionTime": wire_time(self.now)}]
+        self._status(pod, {**pod["status"], "conditions": unknown})
+        self.stop(pod)
 
     def evict(self, pod: Object) -> None:
         """A node under pressure ends a pod; the object stays (PodGC keeps 12500 of them)."""
@@ -183,8 +196,10 @@ class Controllers:
     def run_pods(self) -> None:
         for pod in self.api.all(PODS):
             meta = pod["metadata"]
+            if meta["name"] in self.dead:
+                continue
             if "deletionTimestamp" in meta:
-                if self.now - parse_time(meta["deletionTimestamp"]) >= timedelta(seconds=self.grace):
+                if self.now >= parse_time(meta["deletionTimestamp"]):
                     self.api.purge((PODS, meta["namespace"], meta["name"]))
                 continue
             if is_over(pod):
@@ -308,9 +323,11 @@ class Controllers:
                 at.append(self.now + timedelta(seconds=1))
         for pod in self.api.all(PODS):
             meta = pod["metadata"]
+            if meta["name"] in self.dead:
+                continue
             how, born = self.behaviour(pod), parse_time(meta["creationTimestamp"])
             if "deletionTimestamp" in meta:
-                at.append(parse_time(meta["deletionTimestamp"]) + timedelta(seconds=self.grace))
+                at.append(parse_time(meta["deletionTimestamp"]))
             if "deletionTimestamp" in meta or is_over(pod):
                 continue
             at += [born + timedelta(seconds=s) for s in (how.ready_after, how.until) if s is not None]

@@ -136,7 +136,7 @@ class Invariants:
             world.after_pass = checks
         more = [str(call) for call in world.client.calls[calls:]]
         if more == [f"status ModelDeployment {NAME}"] and any(world.lag.values()):
-            more = []  # the answer to a write told what a late watch had not
+            more, said = [], len(world.heard.said)  # the answer to a write told what a late watch had not
         if more == [f"status ModelDeployment {NAME}"] and self.unsettled():
             # Counts that are no longer settled by our own write may change the sentence, but not what it says.
             assert self.said() == before, world.describe()

@@ -24,7 +24,7 @@ from podium.kube.resources import (
     SERVICES,
     Resource,
 )
-from tests.unit.planner.given import empty
+from tests.unit.planner.invariants import Invariants
 from tests.unit.planner.kstatus import kstatus
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
@@ -88,7 +88,8 @@ class Operator(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world: World = empty()
+        self.world = World()
+        self.watching = Invariants(self.world)
 
     @initialize(
         replicas=st.sampled_from([0, 1, 2, 3, 4, 5]),
@@ -153,6 +154,8 @@ class Operator(RuleBasedStateMachine):
     @event()
     def delete_the_record_of_a_loser(self) -> None:
         roles = {self.world.status.get(role, {}).get("revision") for role in ("champion", "candidate", "previous")}
+        champion = self.watching.champion()  # status may be lost
+        roles |= {champion["metadata"]["name"]} if champion else set()
         for revision in self.world.api.all(CONTROLLER_REVISIONS):
             decided = names.ANNOTATION_OUTCOME in revision["metadata"]["annotations"]
             if decided and revision["metadata"]["name"] not in roles:
@@ -182,6 +185,12 @@ class Operator(RuleBasedStateMachine):
         pods = self.world.pods(terminating=False)
         if pods:
             self.world.cluster.evict(pods[number % len(pods)])
+
+    @event(number=st.integers(0, 9))
+    def a_node_is_lost(self, number: int) -> None:
+        pods = self.world.pods()
+        if pods:
+            self.world.cluster.lose_the_node_of(pods[number % len(pods)])
 
     @event(demand=st.integers(1, 7))
     def the_load_changes(self, demand: int) -> None:
@@ -223,6 +232,7 @@ class Operator(RuleBasedStateMachine):
         world.lag.clear()
         world.cluster.behaviours.clear()
         world.cluster.refused = ""
+        world.cluster.dead.clear()
         world.behave(BROKEN, failure="crash")
         world.rest(within=4 * 3600)
         assert world.phase in ("Healthy", "RolledBack", "Failed", "Paused"), world.describe()

@@ -19,6 +19,8 @@ from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Workload
 from podium.rollout.strategies import STRATEGIES
 
 T = TypeVar("T")
+LAST_RITES = timedelta(seconds=30)
+"""What a kubelet may need after a pod's grace to kill it, to clean up, and to say so."""
 FirstSeen = Callable[[str, str], datetime]
 """Since when a symptom (of what, reason) has been seen without a break."""
 
@@ -71,8 +73,17 @@ def read_pod(pod: Object, first_seen: FirstSeen, now: datetime) -> Pod:
     if found is not None:
         reason, message, restarts = found
         failure = Failure(reason, message, first_seen(meta["name"], reason), restarts)
-    fails_at = None if terminating else unprepared_at(pod)
-    return Pod(meta["name"], parse_time(meta["creationTimestamp"]), ready, terminating, failure, stray, fails_at)
+    return Pod(
+        name=meta["name"],
+        created=parse_time(meta["creationTimestamp"]),
+        ready_since=ready,
+        terminating=terminating,
+        failure=failure,
+        stray=stray,
+        fails_at=None if terminating else unprepared_at(pod),
+        # deletionTimestamp is when its grace ends, not when its deletion began
+        overdue_at=parse_time(meta["deletionTimestamp"]) + LAST_RITES if terminating else None,
+    )
 
 
 def _of_deployment(pod: Object) -> bool:

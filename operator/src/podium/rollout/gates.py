@@ -129,10 +129,7 @@ def request_outlived(situation: Situation, now: datetime) -> Verdict | None:
 
 
 def start(situation: Situation, now: datetime) -> Verdict | None:
-    """Begin what is asked for, once nobody holds it and every third revision has gone.
-
-    Without a champion one that is going may still have pods: there is nothing that theirs could stand in for.
-    """
+    """Begin what is asked for, once nobody holds it and no third revision stands in its way."""
     if not situation.wants_rollout:
         return None
     if situation.proposal.reason:
@@ -140,20 +137,38 @@ def start(situation: Situation, now: datetime) -> Verdict | None:
     if situation.paused:
         return Hold(Reason.PAUSED, f"a rollout of {situation.proposal.version} waits: it is paused")
     leaving = [r for r in situation.losers if r.has_pods]
-    if len(leaving) > (situation.champion is None) and situation.champion_down_since is None:
-        return Hold(Reason.DRAINING, f"a rollout of {situation.proposal.version} waits until {_last_pods(leaving[0])}")
+    if _in_the_way(situation, leaving) and situation.champion_down_since is None:
+        message = f"a rollout of {situation.proposal.version} waits until {_last_pods(leaving, now)}"
+        return Hold(Reason.DRAINING, message)
     return Start(situation.request)
 
 
-def _last_pods(leaving: RevisionState) -> str:
+def _in_the_way(situation: Situation, leaving: list[RevisionState]) -> bool:
+    """One third revision that is going may be, where its pods stand in for nobody's behind the stable Service.
+
+    That is without a champion, and where the Service selects the champion's pods alone.
+    """
+    if len(leaving) != 1:
+        return bool(leaving)
+    apart = not STRATEGIES[situation.spec.rollout.strategy].shares_traffic
+    return situation.champion is not None and not (apart and leaving[0].going)
+
+
+def _last_pods(leaving: list[RevisionState], now: datetime) -> str:
     """What is waited for; a pod that nobody takes away is named with what a person can do."""
-    strays = [pod.name for pod in leaving.pods if pod.stray]
-    if not strays:
-        return f"{leaving.name} has no pods"
-    return (
-        f"pod {strays[0]} is gone: it has the labels of {leaving.name} but is none of its Deployment's; delete it, or "
-        f"take its label {names.LABEL_MODEL} away"
-    )
+    for revision in leaving:
+        for pod in revision.pods:
+            if pod.stray:
+                return (
+                    f"pod {pod.name} is gone: it has the labels of {revision.name} but is none of its Deployment's; "
+                    f"delete it, or take its label {names.LABEL_MODEL} away"
+                )
+            if pod.overdue_at is not None and pod.overdue_at <= now:
+                return (
+                    f"pod {pod.name} is gone: it has been terminating for longer than its grace: its node may be dead; "
+                    f"once that is known to be gone: kubectl delete pod {pod.name} --force --grace-period=0"
+                )
+    return f"{leaving[0].name} has no pods"
 
 
 def complete(situation: Situation, now: datetime) -> Verdict | None:
@@ -215,6 +230,7 @@ def next_look(situation: Situation, now: datetime) -> datetime | None:
     times: list[datetime | None] = [situation.warm_until]
     times += [r.workload.more_at for r in situation.revisions if r.workload]
     times += [pod.fails_at for r in situation.revisions for pod in r.pods]
+    times += [pod.overdue_at for r in situation.losers for pod in r.pods]
     candidate = situation.candidate
     if candidate is not None:
         times.append(candidate.record.started_at + situation.progress_deadline)

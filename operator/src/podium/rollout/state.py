@@ -41,6 +41,8 @@ class Pod:
     """It has the labels but is none of the Deployment's: it says nothing about the revision, but gets its traffic."""
     fails_at: datetime | None = None
     """When its waiting becomes a failure though nothing happens until then."""
+    overdue_at: datetime | None = None
+    """When a terminating one should have gone long ago: its node does not answer any more."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,12 @@ class RevisionState:
     def has_pods(self) -> bool:
         """Whether any pod exists or is asked for, terminating ones included."""
         return bool(self.pods) or (self.workload is not None and (self.workload.spec > 0 or self.workload.pods > 0))
+
+    @property
+    def going(self) -> bool:
+        """Whether all the pods that it still has are terminating, and no more are asked for."""
+        idle = self.workload is None or (self.workload.spec == 0 and self.workload.pods == 0)
+        return idle and all(pod.terminating for pod in self.pods)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
