@@ -26,6 +26,7 @@ class Invariants:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.uid = ""
         self.had_champion = False
         self.excused = False
         self.before: dict[str, Any] = {}
@@ -54,10 +55,11 @@ class Invariants:
             )
 
     def check(self, call: Call) -> None:
-        # A person's own may lie about, with a label of ours.
-        revisions = [r for r in self.world.api.all(CONTROLLER_REVISIONS) if _annotation(r, names.ANNOTATION_INPUTS)]
+        revisions = self.revisions()
         outcomes = [_annotation(r, names.ANNOTATION_OUTCOME) for r in revisions]
         assert outcomes.count("") <= 1, f"{call}: at most one candidate"
+        if self.uid != self.world.md["metadata"]["uid"]:
+            self.uid, self.had_champion = self.world.md["metadata"]["uid"], False  # it was deleted, and made anew
         self.had_champion = self.had_champion or "Promoted" in outcomes
         assert not self.had_champion or "Promoted" in outcomes, f"{call}: the champion exists once there was one"
         for revision, outcome in zip(revisions, outcomes, strict=True):
@@ -125,6 +127,8 @@ class Invariants:
             return  # nothing can be done; or it asked for another pass at once
         if (world.condition("Stalled") or ("", ""))[1] in REFUSED:
             return  # it tries again, at every pass: nobody tells when a name or a quota becomes free
+        if "garbage collector" in (world.status.get("message") or ""):
+            return  # so it does until its predecessor's children have gone
         if world.condition("Reconciling") == ("True", "ChampionUnavailable"):
             return  # this pass may have taken the last of the champion's pods, none of which was Ready: no more a hold
         calls, said = len(world.client.calls), len(world.heard.said)
@@ -179,13 +183,20 @@ class Invariants:
             for d in self.world.cache.owned(DEPLOYMENTS, NAMESPACE, NAME)
         )
 
+    def revisions(self) -> list[Object]:
+        """The ModelDeployment's, not a predecessor's of the same name nor a person's own that only has the label."""
+        world = self.world
+        uid = world.md["metadata"]["uid"]
+        return [
+            revision
+            for revision in world.api.all(CONTROLLER_REVISIONS)
+            if _annotation(revision, names.ANNOTATION_INPUTS)
+            if all(r["uid"] == uid for r in revision["metadata"].get("ownerReferences") or [])
+        ]
+
     def champion(self) -> Object | None:
         """The Promoted revision with the latest decided-at."""
-        promoted = [
-            r
-            for r in self.world.api.all(CONTROLLER_REVISIONS)
-            if _annotation(r, names.ANNOTATION_OUTCOME) == "Promoted"
-        ]
+        promoted = [r for r in self.revisions() if _annotation(r, names.ANNOTATION_OUTCOME) == "Promoted"]
         return max(promoted, key=lambda r: _annotation(r, names.ANNOTATION_DECIDED_AT), default=None)
 
     def floor(self) -> int | None:
@@ -193,7 +204,7 @@ class Invariants:
         spec = self.world.spec
         if self.champion() is None or (spec.get("replicas", 1) == 0 and "autoscaling" not in spec):
             return None
-        for revision in sorted(self.world.api.all(CONTROLLER_REVISIONS), key=lambda r: -r["revision"]):
+        for revision in sorted(self.revisions(), key=lambda r: -r["revision"]):
             if _annotation(revision, names.ANNOTATION_OUTCOME) == "Promoted":
                 continue
             if self.world.live(DEPLOYMENTS, revision["metadata"]["name"]) is None:

@@ -16,7 +16,7 @@ from podium.reconcile.children import Scale
 from podium.reconcile.drift import Memory, conceded, differences, fingerprint, managers, project
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Create, Decision, Note, Plan
-from podium.reconcile.readings import controller_of, is_child
+from podium.reconcile.readings import controller_of, is_child, is_predecessors
 from podium.settings import Settings
 
 Place = tuple[Resource, str]
@@ -35,12 +35,16 @@ class Store(Protocol):
 
 
 class Refused(Exception):
-    """A child that cannot be written as things are: a condition, and nothing after it in the plan is done."""
+    """A child that cannot be written as things are: a condition, and nothing after it in the plan is done.
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    `passing`: it will be possible soon, though nobody does anything.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, passing: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.passing = passing
 
 
 @dataclass
@@ -153,11 +157,13 @@ class _Pass:
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
-        live = await self._client.get(CONTROLLER_REVISIONS, self._observed.owner.namespace, name)
-        if live is not None and controller_of(live) == self._observed.owner.uid:
+        owner = self._observed.owner
+        live = await self._client.get(CONTROLLER_REVISIONS, owner.namespace, name)
+        if live is not None and not is_child(live, owner):
+            raise self._conflict(CONTROLLER_REVISIONS, live)
+        if live is not None:
             self._wrote(CONTROLLER_REVISIONS, live)  # ours, and the cache had not seen it: the next pass knows it
-            raise ApiError(409, "Conflict", f"ControllerRevision {name} exists already and was not yet known")
-        raise self._conflict(CONTROLLER_REVISIONS, name)
+        raise ApiError(409, "Conflict", f"ControllerRevision {name} exists already and was not yet known")
 
     async def scale(self, step: Scale) -> None:
         if step.handover is not None:
@@ -256,7 +262,7 @@ class _Pass:
         adopted = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_ADOPT) == owner.uid
         if is_child(live, owner) or adopted:
             return live
-        raise self._conflict(resource, name)
+        raise self._conflict(resource, live)
 
     async def remove(self, resource: Resource, name: str) -> None:
         live = self._live.get((resource, name))
@@ -267,8 +273,11 @@ class _Pass:
         self._memories.pop((resource, name), None)
         self._cache.drop(resource, live)
 
-    def _conflict(self, resource: Resource, name: str) -> Refused:
-        owner = self._observed.owner
+    def _conflict(self, resource: Resource, live: Object) -> Refused:
+        owner, name = self._observed.owner, live["metadata"]["name"]
+        if is_predecessors(live, owner):
+            message = f"waits until the garbage collector has taken its predecessor's {resource.kind} {name} away"
+            return Refused(Reason.DRAINING, message, passing=True)
         return Refused(
             Reason.NAME_CONFLICT,
             f"{resource.kind} {name} exists in {owner.namespace} and is not this ModelDeployment's: rename or delete "

@@ -77,12 +77,14 @@ Row = Callable[[Facts], Verdict | None]
 
 
 def refused(facts: Facts) -> Verdict | None:
-    """A child that cannot be written: a foreign object of its name, no rights, a quota."""
-    if facts.refused is None:
+    """A child that cannot be written: a foreign object of its name, no rights, a quota; or not yet."""
+    found = facts.refused
+    if found is None:
         return None
-    phase = "Healthy" if facts.situation.champion else "Failed"
+    phase = "Healthy" if facts.situation.champion else "Progressing" if found.passing else "Failed"
+    available = facts.champion_available > 0
     return Verdict(
-        phase, facts.refused.reason, facts.refused.message, facts.champion_available > 0, False, stalled=True
+        phase, found.reason, found.message, available, False, reconciling=found.passing, stalled=not found.passing
     )
 
 

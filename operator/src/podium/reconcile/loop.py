@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 REFUSED_RETRY = 30.0
 """Seconds until what the API server refused is tried again: nothing tells us that a quota was raised."""
 
+PASSING_RETRY = 2.0
+"""Seconds until what will be possible soon is tried again: the watch mostly tells sooner."""
+
 
 class Cache(View, Store, Protocol):
     """What a pass reads, and where it puts the answers to its writes."""
@@ -92,7 +95,7 @@ class Reconciler:
         decided = report.refused is None and any(note.action in DECIDED for note in planned.notes)
         await self._write_status(observed, status, decided=decided)
         if report.refused is not None:
-            return REFUSED_RETRY
+            return PASSING_RETRY if report.refused.passing else REFUSED_RETRY
         if report.again:
             return 0.0
         waits = [(planned.wake_at - now).total_seconds()] if planned.wake_at else []

@@ -12,6 +12,7 @@ from podium.build.fetch import Fetcher
 from podium.build.owner import Owner
 from podium.build.revision import Revision, inputs_digest, resolve
 from podium.kube.client import Object
+from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.reasons import Reason
 from podium.reconcile.symptoms import symptom, unprepared_at
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
@@ -27,8 +28,23 @@ FirstSeen = Callable[[str, str], datetime]
 
 def controller_of(obj: Object) -> str | None:
     """The uid of the object's controller; None for an orphan."""
+    controller = _controller(obj)
+    return None if controller is None else str(controller["uid"])
+
+
+def _controller(obj: Object) -> Mapping[str, Any] | None:
     references = obj["metadata"].get("ownerReferences") or []
-    return next((r["uid"] for r in references if r.get("controller")), None)
+    return next((r for r in references if r.get("controller")), None)
+
+
+def is_predecessors(obj: Object, owner: Owner) -> bool:
+    """Whether its controller was a ModelDeployment of the same name, which is gone, and it is about to go."""
+    controller = _controller(obj)
+    return (
+        controller is not None
+        and (controller["kind"], controller["name"]) == (MODEL_DEPLOYMENTS.kind, owner.name)
+        and controller["uid"] != owner.uid
+    )
 
 
 MADE_BY_PODIUM = frozenset({names.ANNOTATION_APPLIED, names.ANNOTATION_INPUTS})
@@ -88,10 +104,9 @@ def read_pod(pod: Object, first_seen: FirstSeen, now: datetime) -> Pod:
 
 def _of_deployment(pod: Object) -> bool:
     """Whether its controller is a ReplicaSet of its revision's Deployment: anybody may write labels."""
-    references = pod["metadata"].get("ownerReferences") or []
-    controller = next((r for r in references if r.get("controller")), {"kind": "", "name": ""})
+    controller = _controller(pod) or {"kind": "", "name": ""}
     revision = pod["metadata"]["labels"].get(names.LABEL_REVISION, "")
-    return controller["kind"] == "ReplicaSet" and controller["name"].rpartition("-")[0] == revision
+    return (controller["kind"], str(controller["name"]).rpartition("-")[0]) == ("ReplicaSet", revision)
 
 
 def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Workload:

@@ -45,7 +45,8 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, now
     facts = Facts(situation, plan.sizes, plan.hold, report.refused, now)
     verdict = judge(facts)
     conditions = _kstatus(verdict, situation) | _informational(observed, situation, report)
-    phase = verdict.phase if report.refused is None else observed.status.get("phase", verdict.phase)
+    stays = report.refused is not None and not report.refused.passing
+    phase = observed.status.get("phase", verdict.phase) if stays else verdict.phase
     owner = observed.owner
     status: Object = {
         "observedGeneration": observed.generation,
