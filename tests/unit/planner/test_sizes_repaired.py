@@ -4,7 +4,7 @@ import pytest
 
 from podium import names
 from podium.kube.client import Object
-from podium.kube.resources import DEPLOYMENTS
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS
 from tests.unit.planner.given import AUTOSCALING, MANUAL, rolled_back, serving, switched, updating
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
@@ -173,7 +173,7 @@ def test_nothing_moves_while_a_third_revisions_pods_keep_the_candidate_out_of_th
         world.behave(version, ready_after=None)
     world.advance(10)
     world.edit(model=model("3"))
-    world.advance(10)
+    world.until(lambda: any(r["data"]["version"] == "3" for r in world.api.all(CONTROLLER_REVISIONS)), within=120)
     champion, candidate = world.revision("1"), world.revision("3")
     # when the champion is well again before the candidate,
     world.behave("1")
@@ -199,6 +199,26 @@ def test_a_stray_pod_in_the_middle_of_a_RollingUpdate_takes_the_traffic_from_nob
     world.api.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {}, "status": {}}, "kubectl")
     world.advance(3)
     assert world.selector() == {names.LABEL_MODEL: NAME}
+
+
+def test_a_retired_candidate_that_serves_alone_stays_until_somebody_can_take_its_place() -> None:
+    # Given a RollingUpdate in which the champion has just given up its last pod,
+    world = updating(replicas=1, rollout={"progressDeadline": "1h"})
+    champion, second = world.revision("1"), world.revision("2")
+    world.until(lambda: world.replicas(champion) == 0)
+    # when the spec changes, and neither the champion's new pod nor any of version 3 comes up,
+    world.behave("1", ready_after=None)
+    world.behave("3", ready_after=None)
+    world.edit(model=model("3"))
+    world.until(lambda: any(r["data"]["version"] == "3" for r in world.api.all(CONTROLLER_REVISIONS)), within=120)
+    world.advance(120)
+    # then what serves goes on serving,
+    assert world.backends() == {second}
+    assert world.condition("Available")[0] == "True"  # type: ignore[index]
+    # until version 3 does.
+    world.behave("3")
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    assert world.backends() == {world.revision("3")}
 
 
 def test_a_late_rollback_says_available_as_long_as_any_pod_serves() -> None:

@@ -137,7 +137,9 @@ def start(situation: Situation, now: datetime) -> Verdict | None:
     if situation.paused:
         return Hold(Reason.PAUSED, f"a rollout of {situation.proposal.version} waits: it is paused")
     leaving = [r for r in situation.losers if r.has_pods]
-    if _in_the_way(situation, leaving) and situation.champion_down_since is None:
+    since = situation.champion_down_since
+    lasting = since is not None and now - since >= situation.timings.champion_down
+    if _in_the_way(situation, leaving) and not lasting:
         message = f"a rollout of {situation.proposal.version} waits until {_last_pods(leaving, now)}"
         return Hold(Reason.DRAINING, message)
     return Start(situation.request)

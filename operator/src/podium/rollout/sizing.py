@@ -27,12 +27,20 @@ def sizes(situation: Situation, now: datetime) -> Sizes:
     # Once the candidate serves it goes on serving: what it has taken over is no longer the champion's to carry.
     together = strategy.shares_traffic and (clear or serves(situation, candidate))
     first, second = strategy.targets(situation, champion, candidate, together=together)
+    last = _last_to_serve(situation, candidate)
     return Sizes(
-        {champion.name: first, candidate.name: second},
-        stable=None if together else champion.name,
+        {champion.name: first, candidate.name: second, **last},
+        stable=None if together or last else champion.name,
         preview=candidate.name if strategy.preview else None,
-        removals=frozenset(r.name for r in situation.losers),
+        removals=frozenset(r.name for r in situation.losers if r.name not in last),
     )
+
+
+def _last_to_serve(situation: Situation, candidate: RevisionState) -> dict[str, Target]:
+    """Losers that stay although a rollout has begun: neither champion nor candidate has a pod to serve instead."""
+    if situation.champion_down_since is None or candidate.available:
+        return {}
+    return {r.name: Target(r.replicas) for r in situation.losers if r.workload and serves(situation, r)}
 
 
 def _alone(situation: Situation, candidate: RevisionState) -> Sizes:
