@@ -146,10 +146,18 @@ class Operator(RuleBasedStateMachine):
     def lose_status(self) -> None:
         self.world.lose_status()
 
-    @event(resource=st.sampled_from([SERVICES, DEPLOYMENTS, HPAS]))
-    def delete_a_child(self, resource: Resource) -> None:
-        for obj in self.world.api.all(resource)[-1:]:
-            self.world.api.delete(resource, NAMESPACE, obj["metadata"]["name"])
+    @event(resource=st.sampled_from([SERVICES, DEPLOYMENTS, HPAS]), number=st.integers(0, 3))
+    def delete_a_child(self, resource: Resource, number: int) -> None:
+        found = self.world.api.all(resource)
+        if found:
+            self.world.api.delete(resource, NAMESPACE, found[number % len(found)]["metadata"]["name"])
+
+    @event(number=st.integers(0, 2), replicas=st.integers(0, 9))
+    def scale_a_Deployment_by_hand(self, number: int, replicas: int) -> None:
+        found = self.world.api.all(DEPLOYMENTS)
+        if found:
+            name = found[number % len(found)]["metadata"]["name"]
+            self.world.change(DEPLOYMENTS, name, lambda o: o["spec"].update(replicas=replicas))
 
     @event()
     def delete_the_record_of_a_loser(self) -> None:
@@ -192,9 +200,14 @@ class Operator(RuleBasedStateMachine):
         if pods:
             self.world.cluster.lose_the_node_of(pods[number % len(pods)])
 
-    @event(demand=st.integers(1, 7))
-    def the_load_changes(self, demand: int) -> None:
-        self.world.cluster.demand[""] = demand
+    @event(demand=st.integers(1, 7), of=st.none() | st.integers(0, 1))
+    def the_load_changes(self, demand: int, of: int | None) -> None:
+        hpas = self.world.hpas()
+        self.world.cluster.demand["" if of is None or not hpas else hpas[of % len(hpas)]] = demand
+
+    @event(grace=st.sampled_from([0.0, 8.0, 90.0]))
+    def pods_take_their_time_to_stop(self, grace: float) -> None:
+        self.world.cluster.grace = grace
 
     @event(refused=st.sampled_from(["", "exceeded quota"]))
     def pods_are_refused(self, refused: str) -> None:
