@@ -391,6 +391,28 @@ def test_a_restart_that_succeeds_after_one_that_failed_leaves_nothing_behind() -
 # --- a request lasts as long as its cause
 
 
+def test_a_restart_that_waits_outlives_the_pause_and_the_resume_that_come_after_it() -> None:
+    world = serving(replicas=2)
+    one = world.revision("1")
+    world.edit(paused=True)
+    world.advance(3)
+    world.command("restart", one, "t1")
+    world.advance(3)
+    assert _last(world) == (f"restart {one} t1", "Accepted")
+    world.command("pause", one, "t2")
+    world.advance(3)
+    world.edit(paused=False)
+    world.advance(3)
+    world.command("resume", one, "t3")
+    world.rest()
+    assert _last(world) == (f"resume {one} t3", "Done")
+    assert [r["data"]["version"] for r in world.api.all(CONTROLLER_REVISIONS)] == ["1", "1"]
+    assert world.condition("Ready") == ("True", "Serving")
+    world.command("restart", world.revision("1"), "t4")
+    world.rest()
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == 3, "and once only"
+
+
 def _retried_while_paused() -> tuple[World, str]:
     """Version 2 was rolled back; its retry is accepted, and a pause holds it."""
     world = rolled_back()

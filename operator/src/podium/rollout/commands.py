@@ -39,7 +39,7 @@ def command_gate(situation: Situation, now: datetime) -> Verdict | None:
         return None
     except _Refused as refusal:
         sentence = f"{verb} {name} refused: {refusal}"
-        if revision.command and revision.command.result is CommandResult.ACCEPTED:
+        if revision.command and revision.command.request:
             return Refuse(value, sentence)  # its record must not be lost: an effect is still owed to it
         return Mark(
             revision.name,
@@ -108,21 +108,21 @@ def _refuse_a_second_rollout(situation: Situation, revision: RevisionState) -> N
     """What a retry or restart asks for would start as soon as the one under way, or the one owed already, is over."""
     if situation.candidate is not None:
         raise _Refused(f"a rollout of {situation.candidate.name} is under way: wait for it or abort it")
-    if situation.request is not None and situation.request is not revision.command:
+    if situation.request is not None and (revision.command is None or situation.request != revision.command.request):
         raise _Refused(f'"{situation.request.value}" was accepted before it, and waits to start')
 
 
 def _pause(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
     if revision is not (situation.candidate or situation.champion):
         raise _Refused(f"pause names the candidate or, without one, the champion; {_present(situation)}")
-    return Mark(revision.name, "paused by a person", command=_held(command, True))
+    return Mark(revision.name, "paused by a person", command=_held(command, True, revision))
 
 
 def _resume(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
     if not command.paused:
         way = "set spec.paused to false" if situation.spec.paused else _present(situation)
         raise _Refused(f"no pause command holds it: {way}")
-    return Mark(revision.name, "resumed by a person", command=_held(command, False))
+    return Mark(revision.name, "resumed by a person", command=_held(command, False, revision))
 
 
 def _available(revision: RevisionState) -> int:
@@ -135,8 +135,10 @@ def _accepted(command: CommandRecord) -> CommandRecord:
     return CommandRecord(command.value, command.at, CommandResult.ACCEPTED, paused=command.paused)
 
 
-def _held(command: CommandRecord, paused: bool) -> CommandRecord:
-    return CommandRecord(command.value, command.at, CommandResult.DONE, paused=paused)
+def _held(command: CommandRecord, paused: bool, before: RevisionState | None = None) -> CommandRecord:
+    """The command done; what was owed to the revision before it stays so, where a pause is all that it is about."""
+    owed = before.command.request if before is not None and before.command else None
+    return CommandRecord(command.value, command.at, CommandResult.DONE, owed=owed.value if owed else "", paused=paused)
 
 
 VERBS: dict[str, Callable[[Situation, RevisionState, CommandRecord], Mark]] = {

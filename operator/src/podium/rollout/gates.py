@@ -118,8 +118,8 @@ def request_outlived(situation: Situation, now: datetime) -> Verdict | None:
     """What a retry or restart was for may be gone before it could start: then it would only disturb the champion."""
     started = {r.record.request for r in situation.revisions}
     for revision in situation.revisions:
-        command = revision.command
-        if command is None or command.result is not CommandResult.ACCEPTED or command.value in started:
+        command = revision.command.request if revision.command else None
+        if command is None or command.value in started:
             continue
         if revision.inputs != situation.proposal.inputs:
             message = f"{command.verb} {revision.name} dropped before it could start: spec no longer asks for it"

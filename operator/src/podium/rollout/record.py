@@ -98,6 +98,8 @@ class CommandRecord:
     at: datetime
     result: CommandResult
     message: str = ""
+    owed: str = ""
+    """A `retry` or `restart` accepted before this command, whose rollout has not begun; a pause leaves it owed."""
     paused: bool = False
     """Whether the revision is held by a `pause` not yet followed by a `resume`; later commands carry it on."""
 
@@ -111,6 +113,13 @@ class CommandRecord:
         """The command's last word."""
         return self.value.rsplit(" ", 1)[-1]
 
+    @property
+    def request(self) -> "CommandRecord | None":
+        """The accepted `retry` or `restart` that this is, or leaves owed."""
+        if self.result is CommandResult.ACCEPTED:
+            return self
+        return replace(self, value=self.owed, result=CommandResult.ACCEPTED, owed="") if self.owed else None
+
     def done(self) -> "CommandRecord":
         """The same command with its effect written."""
         return replace(self, result=CommandResult.DONE)
@@ -123,6 +132,8 @@ class CommandRecord:
             "result": self.result.value,
             "message": self.message,
         }
+        if self.owed:
+            data["owed"] = self.owed
         if self.paused:
             data["paused"] = True
         return json.dumps(data, sort_keys=True)
@@ -136,5 +147,6 @@ class CommandRecord:
             at=parse_time(data["at"]),
             result=CommandResult(data["result"]),
             message=data.get("message", ""),
+            owed=data.get("owed", ""),
             paused=bool(data.get("paused", False)),
         )

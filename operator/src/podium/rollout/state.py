@@ -212,11 +212,8 @@ class Situation:
     def request(self) -> CommandRecord | None:
         """An accepted `retry` or `restart` whose rollout has not been started yet."""
         started = {r.record.request for r in self.revisions}
-        for revision in reversed(self.revisions):
-            command = revision.command
-            if command and command.result is CommandResult.ACCEPTED and command.value not in started:
-                return command
-        return None
+        requests = (r.command.request for r in reversed(self.revisions) if r.command)
+        return next((request for request in requests if request and request.value not in started), None)
 
     @property
     def traffic_moved(self) -> bool:
