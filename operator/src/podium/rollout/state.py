@@ -7,7 +7,7 @@ from functools import cached_property
 
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.reasons import Reason
-from podium.rollout.record import CommandRecord, CommandResult, Outcome, RolloutRecord
+from podium.rollout.record import CommandRecord, Outcome, RolloutRecord
 
 FOLLOWS_SCALE = frozenset({"BlueGreen"})
 """Strategies of which T follows replicas, or the champion's HPA, as they change; that of others is frozen."""
