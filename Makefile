@@ -10,6 +10,8 @@ CLUSTER := $(BIN)/python -m tests.cluster
 PYTEST := $(BIN)/pytest
 STAMP := $(VENV)/.installed
 OUTPUT := dist
+REGISTRY :=
+VALUES :=
 
 .PHONY: help
 help: ## Show this

@@ -71,8 +71,11 @@ def test_a_python_inside_of_the_tree_is_named_from_its_root(monkeypatch: pytest.
     assert typed.module("tests.cluster", "up", folder=REPOSITORY / ".cluster") == ".venv/bin/python -m tests.cluster up"
 
 
-def test_who_asks_for_a_cluster_that_does_not_run_is_told_how_to_start_it(folder: Path) -> None:
-    start = f"{sys.executable} -m tests.cluster up --folder {folder}"
+def test_who_asks_for_a_cluster_that_does_not_run_is_told_how_to_start_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/opt/python")
+    start = f"/opt/python -m tests.cluster up --folder {folder}"
 
     with pytest.raises(ClusterError, match=start):
         Store.of(folder)

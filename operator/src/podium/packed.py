@@ -3,9 +3,9 @@
 A pod template is 24 KB as dicts and 4 KB as text, and every revision has one in its record and one in its Deployment.
 """
 
-import sys
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -13,7 +13,7 @@ import orjson
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Packed:
     """A JSON value as text with sorted keys: equal values are equal. `to_json` writes it as the value that it is."""
 
@@ -24,10 +24,15 @@ class Packed:
         return orjson.loads(self.text)
 
 
+_kept: WeakValueDictionary[str, Packed] = WeakValueDictionary()
+
+
 def pack(value: Any) -> Packed:
-    """The value packed, unless it is already."""
-    # Interned: all that is equal is one text, and goes with the last that refers to it.
-    return value if isinstance(value, Packed) else Packed(sys.intern(to_json(value).decode()))
+    """The value packed, unless it is already. Equal ones are one, as long as anybody keeps it."""
+    if isinstance(value, Packed):
+        return value
+    text = to_json(value).decode()
+    return _kept.setdefault(text, Packed(text))
 
 
 def unpacked(value: Any) -> Any:

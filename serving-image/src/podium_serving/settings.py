@@ -11,8 +11,8 @@ from podium_serving.environment import Environment, InvalidEnvironment
 LOG_LEVELS = ("debug", "info", "warning", "error")
 # What may stand in a header.
 _ASCII = re.compile(r"[\x20-\x7e]*")
-# Control characters, line and paragraph separators, and bytes that are not UTF-8, which JSON cannot carry.
-_UNPRINTABLE = ("Cc", "Zl", "Zp", "Cs")
+# Control characters, and bytes that are not UTF-8, which JSON cannot carry.
+_UNPRINTABLE = ("Cc", "Cs")
 
 
 @dataclass(frozen=True)

@@ -408,9 +408,42 @@ def test_a_restart_that_waits_outlives_the_pause_and_the_resume_that_come_after_
     assert _last(world) == (f"resume {one} t3", "Done")
     assert [r["data"]["version"] for r in world.api.all(CONTROLLER_REVISIONS)] == ["1", "1"]
     assert world.condition("Ready") == ("True", "Serving")
-    world.command("restart", world.revision("1"), "t4")
+
+
+def test_a_restart_that_was_done_is_not_owed_any_more_when_its_revision_is_forgotten() -> None:
+    world = serving(replicas=2, rollout={"revisionHistoryLimit": 1})
+    one = world.revision("1")
+    world.edit(paused=True)
+    world.advance(3)
+    for verb, token in (("restart", "t1"), ("pause", "t2"), ("resume", "t3")):
+        world.command(verb, one, token)
+        world.advance(3)
+    world.edit(paused=False)
     world.rest()
-    assert len(world.api.all(CONTROLLER_REVISIONS)) == 3, "and once only"
+    world.edit(model=model("2"))
+    world.rest()
+    before = len(world.events("RolloutStarted"))
+    world.edit(model=model("1"))
+    world.rest()
+    assert len(world.events("RolloutStarted")) == before + 1
+    assert _last(world) == (f"resume {one} t3", "Done")
+
+
+def test_what_is_owed_is_dropped_with_its_cause_and_the_resume_after_it_stays_done() -> None:
+    world = serving(replicas=2)
+    one = world.revision("1")
+    world.edit(paused=True)
+    world.advance(3)
+    for verb, token in (("pause", "t0"), ("restart", "t1"), ("resume", "t2")):
+        world.command(verb, one, token)
+        world.advance(3)
+    world.edit(model=model("2"))
+    world.advance(3)
+    assert _last(world) == (f"resume {one} t2", "Done")
+    world.edit(paused=False)
+    world.rest()
+    assert world.status["champion"]["version"] == "2"
+    assert len(world.api.all(CONTROLLER_REVISIONS)) == 2
 
 
 def _retried_while_paused() -> tuple[World, str]:

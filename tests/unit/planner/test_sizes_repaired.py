@@ -72,7 +72,20 @@ def test_what_an_HPA_makes_of_replicas_is_no_drift() -> None:
     world.advance(120)
     assert world.replicas(champion) == 6
     annotations = world.need(DEPLOYMENTS, champion)["metadata"]["annotations"]
-    assert names.ANNOTATION_REPLICAS not in annotations, "only while Podium decides does it say how many"
+    assert annotations[names.ANNOTATION_REPLICAS] == "", "only while Podium decides does it say how many"
+
+
+def test_a_number_that_somebody_else_keeps_beside_an_HPAs_is_not_taken_for_Podiums() -> None:
+    world = serving(autoscaling=AUTOSCALING)
+    champion = world.revision("1")
+    world.cluster.demand[""] = 6
+    world.until(lambda: world.replicas(champion) == 6)
+    world.change(
+        DEPLOYMENTS, champion, lambda o: o["metadata"]["annotations"].update({names.ANNOTATION_REPLICAS: "2"}), "backup"
+    )
+    world.rest()
+    assert world.status["champion"]["desired"] == 6
+    assert world.replicas(champion) == 6
 
 
 def test_an_annotation_of_replicas_that_is_no_number_is_put_right_and_harms_nothing() -> None:

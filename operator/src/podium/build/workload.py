@@ -25,9 +25,10 @@ def deployment(owner: Owner, revision: Revision, *, replicas: int | None, min_re
         "revisionHistoryLimit": 0,
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
     }
+    # Emptied, not left out, where an HPA decides: whoever else owns it could keep an old number there.
+    annotations[names.ANNOTATION_REPLICAS] = "" if replicas is None else str(replicas)
     if replicas is not None:
         spec["replicas"] = replicas
-        annotations[names.ANNOTATION_REPLICAS] = str(replicas)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

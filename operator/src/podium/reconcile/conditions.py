@@ -12,7 +12,7 @@ from podium.reasons import Reason
 from podium.reconcile.apply import Refused
 from podium.rollout.crash import evidence
 from podium.rollout.record import Outcome, RolloutRecord
-from podium.rollout.state import FOLLOWS_SCALE, Failure, Situation
+from podium.rollout.state import FIXED_SIZE, Failure, Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Sizes
 from podium.rollout.verdict import Hold
 
@@ -149,7 +149,7 @@ def rolling(facts: Facts) -> Verdict | None:
         message, reason = f"{counts}; holds: {facts.hold.message}", facts.hold.reason
     else:
         ailing = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
-        fixed = s.spec.autoscaling and candidate.record.strategy not in FOLLOWS_SCALE
+        fixed = s.spec.autoscaling and candidate.record.strategy in FIXED_SIZE
         frozen = ", size frozen until it is over" if fixed else ""
         message = f"{counts}, {champion.replicas} of {_named(champion)} left{frozen}; until {due}"
         message += f"; {ailing}" if ailing else ""
@@ -162,7 +162,7 @@ def rolling(facts: Facts) -> Verdict | None:
 
 def _plan_pending(situation: Situation, record: RolloutRecord) -> bool:
     """Whether the rollout's frozen strategy and sizes are no longer what spec says."""
-    follows = situation.spec.autoscaling or record.strategy in FOLLOWS_SCALE
+    follows = situation.spec.autoscaling or record.strategy not in FIXED_SIZE
     size = record.size if follows else situation.spec.replicas
     strategy = situation.spec.rollout.strategy
     wanted = (strategy, STRATEGIES[strategy].freeze(situation.spec, size), situation.spec.rollout.min_ready_seconds)

@@ -109,7 +109,7 @@ def _of_deployment(pod: Object) -> bool:
     return (controller["kind"], str(controller["name"]).rpartition("-")[0]) == ("ReplicaSet", revision)
 
 
-def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Workload:
+def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime, *, has_hpa: bool = False) -> Workload:
     """A Deployment's counts.
 
     Its controller reports what its ReplicaSet reported some time ago, which during a scale-down, or when one pod turns
@@ -117,7 +117,7 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Wor
     by another hand, nor than there are ones that stay and have been ready for minReadySeconds.
     """
     spec, status = deployment["spec"], deployment.get("status") or {}
-    asked = _asked(deployment)
+    asked = spec.get("replicas", 1) if has_hpa else _asked(deployment)
     wanted = min(spec.get("replicas", 1), asked)
     staying = [pod.ready_since for pod in pods if pod.ready_since and not (pod.terminating or pod.stray)]
     settled = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
@@ -146,7 +146,7 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime) -> Wor
 
 
 def _asked(deployment: Object) -> int:
-    """How many pods Podium asked for last; what an HPA, or a hand before Podium's, made of it where it did not."""
+    """How many pods Podium asked for last, where no HPA decides; what there is where it never said."""
     said = (deployment["metadata"].get("annotations") or {}).get(names.ANNOTATION_REPLICAS, "")
     return int(said) if said.isdecimal() and len(said) < 10 else int(deployment["spec"].get("replicas", 1))
 
@@ -183,7 +183,7 @@ def read_revision(
         command=_annotated(meta, names.ANNOTATION_COMMAND, CommandRecord.from_json),
         template_digest=template_digest,
         runtime=revision.runtime,
-        workload=read_workload(deployment, found, now) if deployment else None,
+        workload=read_workload(deployment, found, now, has_hpa=has_hpa) if deployment else None,
         pods=found,
         has_hpa=has_hpa,
     )

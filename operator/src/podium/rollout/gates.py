@@ -109,7 +109,7 @@ def request_fulfilled(situation: Situation, now: datetime) -> Verdict | None:
     started = {r.record.request for r in situation.revisions if r.record.request}
     for revision in situation.revisions:
         command = revision.command
-        if command and command.result is CommandResult.ACCEPTED and command.value in started:
+        if command and command.request and command.request.value in started:
             return Mark(revision.name, command=command.done())
     return None
 
@@ -118,10 +118,12 @@ def request_outlived(situation: Situation, now: datetime) -> Verdict | None:
     """What a retry or restart was for may be gone before it could start: then it would only disturb the champion."""
     started = {r.record.request for r in situation.revisions}
     for revision in situation.revisions:
-        command = revision.command.request if revision.command else None
-        if command is None or command.value in started:
+        command = revision.command
+        if command is None or command.request is None or command.request.value in started:
             continue
         if revision.inputs != situation.proposal.inputs:
+            if command.result is not CommandResult.ACCEPTED:
+                return Mark(revision.name, command=command.done())  # a pause or a resume has come after it
             message = f"{command.verb} {revision.name} dropped before it could start: spec no longer asks for it"
             refused = replace(command, at=now, result=CommandResult.REFUSED, message=message)
             return Mark(revision.name, message, command=refused)

@@ -121,8 +121,9 @@ class CommandRecord:
         return replace(self, value=self.owed, result=CommandResult.ACCEPTED, owed="") if self.owed else None
 
     def done(self) -> "CommandRecord":
-        """The same command with its effect written."""
-        return replace(self, result=CommandResult.DONE)
+        """The same command with its effect written, and nothing owed any more."""
+        result = CommandResult.DONE if self.result is CommandResult.ACCEPTED else self.result
+        return replace(self, result=result, owed="")
 
     def to_json(self) -> str:
         """As it stands in the annotation."""

@@ -146,7 +146,7 @@ def _sized(revision: RevisionState, target: Target | None) -> RevisionState:
     if target is None:
         return revision
     spec = workload.asked if workload is not None and target.autoscaled else target.replicas
-    if workload is not None and workload.spec == spec:
+    if workload is not None and workload.spec == workload.asked == spec:
         return revision
     if workload is None:
         return replace(revision, workload=Workload(spec, spec, ready=0, available=0, pods=0, settled=False))

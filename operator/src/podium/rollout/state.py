@@ -9,8 +9,8 @@ from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.reasons import Reason
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord
 
-FOLLOWS_SCALE = frozenset({"BlueGreen"})
-"""Strategies of which T follows replicas, or the champion's HPA, as they change; that of others is frozen."""
+FIXED_SIZE = frozenset({"RollingUpdate"})
+"""Strategies of which T is frozen at the start; that of others follows replicas, or the champion's HPA."""
 
 SWITCHES = frozenset({"blue-green-available", "person"})
 """Rules of a promotion that moved all traffic at once from a champion that was well: it can be undone."""
@@ -55,7 +55,7 @@ class Workload:
     """What Podium said; the same while no other hand has changed it, and where an HPA decides."""
     ready: int
     available: int
-    """Ready for minReadySeconds; never above what spec asks for (see reconcile/observe.py)."""
+    """Ready for minReadySeconds; never above what spec asks for (see reconcile/readings.py)."""
     pods: int
     """Existing ones as the Deployment counts them: terminating ones have left it."""
     settled: bool
@@ -253,7 +253,7 @@ class Situation:
         if self.candidate is None or self.champion is None:
             return self.size
         record = self.candidate.record
-        if record.strategy not in FOLLOWS_SCALE:
+        if record.strategy in FIXED_SIZE:
             return record.size
         return max(record.size, self.champion.replicas) if self.spec.autoscaling else self.spec.replicas
 
