@@ -16,6 +16,8 @@ from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
 AT_ONCE: Final = 8
 ENOUGH: Final = 3
 UNDER_WAY: Final = 0.5
+QUIET: Final = 1.0
+"""Seconds without a write after which a run has come to its end."""
 
 
 class Played:
@@ -25,7 +27,7 @@ class Played:
         self._cluster = cluster
         self._nursery = nursery
         self._name = name
-        self._settings = SHORT | settings
+        self._settings = SHORT | {"log_level": "debug"} | settings
         self.proxy = Proxy(cluster.plane.kubeconfig(USER))
 
     async def __aenter__(self) -> "Played":
@@ -100,9 +102,14 @@ async def undisturbed(cluster: Cluster, nursery: Nursery, scenario: Scenario) ->
             before = played.writes
 
         await run(scenario, played.stage, count)
+        # The last write of all is that of a status, which tells of the end after it has come.
+        writes = -1
+        while writes != played.writes:
+            writes = played.writes
+            await asyncio.sleep(QUIET)
         broken = await played.broken()
         assert not broken, "\n".join(broken)
-        return played.writes - before, dump(played.stage)
+        return writes - before, dump(played.stage)
 
 
 class Slots:
