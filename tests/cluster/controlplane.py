@@ -7,7 +7,6 @@ import random
 import signal
 import socket
 import ssl
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any, Self
 
 from tests.cluster import binaries
 from tests.cluster.pki import Authority
-from tests.cluster.processes import Processes, await_true
+from tests.cluster.processes import Guard, Processes, await_true
 from tests.cluster.progress import ClusterError, run, tail
 
 ETCD, APISERVER, CONTROLLER_MANAGER = "etcd", "kube-apiserver", "kube-controller-manager"
@@ -65,7 +64,7 @@ class ControlPlane:
         self._controller_manager_flags = tuple(controller_manager_flags)
         self._etcd_port, self._etcd_peer_port, self._port, self._controllers_port = free_ports(4)
         self.url = f"https://127.0.0.1:{self._port}"
-        self._guard: subprocess.Popen[str] | None = None
+        self._guard: Guard | None = None
         self._context: ssl.SSLContext | None = None
 
     @property
@@ -94,8 +93,7 @@ class ControlPlane:
         for part in reversed(self.parts):
             self.processes.kill(part)
         if self._guard is not None:
-            self._guard.kill()
-            self._guard.communicate()
+            self._guard.close()
             self._guard = None
 
     def start(self, part: str, *, wait: bool = True) -> None:
@@ -198,20 +196,9 @@ class ControlPlane:
         return self._context
 
     def _tell_guard(self) -> None:
-        """A small shell ends the parts when this process dies without having closed: it reads until its input ends."""
         if self._guard is None:
-            script = 'while read -r line; do pids=$line; done; [ -z "$pids" ] || kill -9 $pids'
-            self._guard = subprocess.Popen(
-                ["sh", "-c", script],
-                stdin=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-                stderr=subprocess.DEVNULL,
-            )
-        assert self._guard.stdin is not None
-        pids = [str(self.processes.pid(name)) for name in self.processes.names()]
-        self._guard.stdin.write(" ".join(pids) + "\n")
-        self._guard.stdin.flush()
+            self._guard = Guard()
+        self._guard.tell(self.processes)
 
 
 def etcd_command(data: Path, client_url: str, peer_url: str) -> list[str | Path]:

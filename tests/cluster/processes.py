@@ -133,6 +133,28 @@ class Processes:
         self._file(name).unlink(missing_ok=True)
 
 
+class Guard:
+    """A small shell that kills processes when this one dies without having called `close`."""
+
+    def __init__(self) -> None:
+        # It reads until its input ends; the last line counts.
+        script = 'while read -r line; do pids=$line; done; [ -z "$pids" ] || kill -9 $pids'
+        self._shell = subprocess.Popen(
+            ["sh", "-c", script], stdin=subprocess.PIPE, text=True, start_new_session=True, stderr=subprocess.DEVNULL
+        )
+
+    def tell(self, processes: Processes) -> None:
+        """From now on it would kill those that live now, and no others."""
+        assert self._shell.stdin is not None
+        self._shell.stdin.write(" ".join(str(processes.pid(name)) for name in processes.names()) + "\n")
+        self._shell.stdin.flush()
+
+    def close(self) -> None:
+        """Nobody is killed any more."""
+        self._shell.kill()
+        self._shell.communicate()
+
+
 def start_time(pid: int) -> str:
     """When a process started, in clock ticks since boot; empty if it is gone or a zombie. Tells reused ids apart."""
     try:
