@@ -27,7 +27,7 @@ _PLURALS = _CORE | {
     "horizontalpodautoscalers", "PodDisruptionBudget": "poddisruptionbudgets", "EndpointSlice": "endpointslices",
     "Event": "events", "Lease": "leases", "Role": "roles", "RoleBinding": "rolebindings", "ClusterRole": "clusterroles",
     "ClusterRoleBinding": "clusterrolebindings", "CustomResourceDefinition": "customresourcedefinitions", "Job": "jobs",
-    "PodMetrics": "pods",
+    "PodMetrics": "pods", "Application": "applications", "AppProject": "appprojects",
 }  # fmt: skip
 VERSIONS = {
     "ModelDeployment": "podium.dev/v1alpha1", "ModelRuntime": "podium.dev/v1alpha1", "Deployment": "apps/v1",
@@ -35,6 +35,7 @@ VERSIONS = {
     "PodDisruptionBudget": "policy/v1", "EndpointSlice": "discovery.k8s.io/v1", "Event": "events.k8s.io/v1",
     "Lease": "coordination.k8s.io/v1", "ClusterRole": "rbac.authorization.k8s.io/v1", "PodMetrics":
     "metrics.k8s.io/v1beta1", "CustomResourceDefinition": "apiextensions.k8s.io/v1", "Job": "batch/v1",
+    "Application": "argoproj.io/v1alpha1", "AppProject": "argoproj.io/v1alpha1",
 } | dict.fromkeys(_CORE, "v1")  # fmt: skip
 CLUSTER_SCOPED = frozenset({
     "Namespace", "ModelRuntime", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PersistentVolume",

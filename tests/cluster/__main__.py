@@ -77,6 +77,8 @@ def prepare(arguments: argparse.Namespace) -> None:
     build(arguments)
     for version in binaries.OTHER_APISERVERS:
         binaries.apiserver(version)
+    binaries.apt(binaries.ARGOCD_PACKAGES)
+    binaries.argocd()
 
 
 def tools(arguments: argparse.Namespace) -> None:

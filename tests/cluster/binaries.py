@@ -34,6 +34,8 @@ IMAGE_PACKAGES = {
     "buildah": "buildah", "mmdebstrap": "mmdebstrap", "gcc": "gcc", "/usr/include/stdio.h": "libc6-dev",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }  # fmt: skip
+ARGOCD_PACKAGES = {"redis-server": "redis-server", "git": "git"}
+ARGOCD_MANIFESTS = ("crds/application-crd.yaml", "crds/appproject-crd.yaml", "base/config/argocd-cm.yaml")
 
 
 def apt(packages: dict[str, str]) -> None:
@@ -117,19 +119,35 @@ def versitygw() -> Path:
     return _go_build("versitygw", HERE / "versitygw", "github.com/versity/versitygw/cmd/versitygw", "1 min", [])
 
 
+def argocd() -> Path:
+    """The multi-call binary of Argo CD's controller and repo-server; the files of ARGOCD_MANIFESTS lie beside it."""
+    module, upstream = HERE / "argocd", "github.com/argoproj/argo-cd/v3"
+
+    def make(folder: Path) -> None:
+        compile_module("argocd", module, ".", folder / "argocd", "4 min", [])
+        go, environment = _go_for(module)
+        source = run([go, "list", "-m", "-f", "{{.Dir}}", upstream], cwd=module, env=environment).strip()
+        for name in ARGOCD_MANIFESTS:
+            shutil.copyfile(Path(source, "manifests", name), folder / Path(name).name)
+
+    return cached("argocd", digest(_go_files(module), *ARGOCD_MANIFESTS), make) / "argocd"
+
+
 def _go_build(name: str, module: Path, package: str, usually: str, flags: Sequence[str]) -> Path:
     def make(folder: Path) -> None:
         compile_module(name, module, package, folder / name, usually, flags)
 
-    return cached(name, digest([*module.glob("go.*"), *module.glob("*.go")], package, *flags), make) / name
+    return cached(name, digest(_go_files(module), package, *flags), make) / name
+
+
+def _go_files(module: Path) -> list[Path]:
+    return [*module.glob("go.*"), *module.glob("*.go")]
 
 
 def compile_module(name: str, module: Path, package: str, output: Path, usually: str, flags: Sequence[str]) -> None:
     """Compiles `package` of the Go module in folder `module` into one static binary."""
     log = log_file(f"compile-{name}")
-    go = _go(_required_go(module))
-    # Static: it runs on any host of this processor and needs no C compiler.
-    environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false -mod=readonly"}
+    go, environment = _go_for(module)
     with step(f"Compiling {name}", usually, log):
         linker = " ".join(["-s", "-w", *flags])
         run(
@@ -138,6 +156,13 @@ def compile_module(name: str, module: Path, package: str, output: Path, usually:
             cwd=module,
             env=environment,
         )
+
+
+def _go_for(module: Path) -> tuple[str, dict[str, str]]:
+    """The Go that compiles a module, and its environment."""
+    # Static: what it makes runs on any host of this processor and needs no C compiler.
+    settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false -mod=readonly"}
+    return _go(_required_go(module)), os.environ | settings
 
 
 def _required_go(module: Path) -> tuple[int, ...]:

@@ -1,0 +1,218 @@
+"""Argo CD as processes of the host: it brings what a git repository holds to a ControlPlane's API server."""
+
+import json
+import os
+import socket
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import yaml
+
+from tests.client import VERSIONS, Client, Object, condition, wait
+from tests.cluster import binaries
+from tests.cluster.controlplane import ControlPlane, answers, free_ports
+from tests.cluster.processes import Guard, Processes
+from tests.cluster.progress import run, tail
+
+NAMESPACE = "argocd"
+REDIS, REPO_SERVER, CONTROLLER = "redis", "argocd-repo-server", "argocd-application-controller"
+PARTS = (REDIS, REPO_SERVER, CONTROLLER)
+REFRESH = "argocd.argoproj.io/refresh"
+DEADLINE = 60.0
+_ANYTHING = {
+    "sourceRepos": ["*"],
+    "destinations": [{"server": "*", "namespace": "*"}],
+    "clusterResourceWhitelist": [{"group": "*", "kind": "*"}],
+}
+_AUTHOR = ("-c", "user.name=tests", "-c", "user.email=tests@example.com")
+
+
+class ArgoCD:
+    """Argo CD's controller and repo-server with Debian's redis, and a git repository. Use it as a context manager.
+
+    `plane` is both where its own objects are, in the namespace argocd, and the cluster that it brings Applications
+    to. Processes and repository are in `folder`. Argo CD's API server is not there: Applications are written to the
+    API of Kubernetes, and `sync` asks for what `argocd app sync` would.
+    """
+
+    def __init__(self, plane: ControlPlane, folder: Path) -> None:
+        self.plane = plane
+        self.folder = folder.resolve()
+        self.repository = self.folder / "repository"
+        self.client = Client(plane.kubeconfig())
+        self.processes = Processes(self.folder, f"argocd {self.folder}")
+        self._redis_port, self._repo_port, self._repo_health, self._controller_health = free_ports(4)
+
+    def __enter__(self) -> Self:
+        self._guard = Guard()
+        try:
+            binaries.apt(binaries.ARGOCD_PACKAGES)
+            self._environment = self._make_environment()
+            self._git("init", "--quiet", "--initial-branch=main", str(self.repository), where=self.folder)
+            self._install()
+            for part in PARTS:
+                self.processes.start(part, self._command(part), self._environment)
+                self._guard.tell(self.processes)
+            for part in PARTS:
+                wait(f"{part} serves", partial(self._serves, part), DEADLINE)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all parts; what they wrote stays in the folder, and their objects in the cluster."""
+        for part in reversed(PARTS):
+            self.processes.kill(part)
+        self._guard.close()
+        self.client.close()
+
+    def commit(self, directory: str, *objects: Object) -> str:
+        """Makes `objects` all that a directory of the repository holds; returns the commit."""
+        file = self.repository / directory / "objects.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump_all(objects))
+        self._git("add", "--all")
+        self._git(*_AUTHOR, "commit", "--quiet", "--message", f"Change {directory}")
+        return self._head()
+
+    def application(self, name: str, namespace: str, *, directory: str = "", sync_options: Sequence[str] = ()) -> None:
+        """Makes an Application of a directory (its name's, if none is given), which is synced when it is told to be."""
+        source = {"repoURL": f"file://{self.repository}", "targetRevision": "HEAD", "path": directory or name}
+        destination = {"server": self.plane.url, "namespace": namespace}
+        policy = {"syncOptions": [*sync_options]}
+        spec = {"project": "default", "source": source, "destination": destination, "syncPolicy": policy}
+        self._apply("Application", name, {"spec": spec})
+
+    def compared(self, name: str, seconds: float = DEADLINE) -> Object:
+        """The Application's status, once Argo CD has compared the last commit with the cluster."""
+        self.client.patch("Application", NAMESPACE, name, {"metadata": {"annotations": {REFRESH: "hard"}}})
+
+        def status(found: Object) -> Object | None:
+            asked = REFRESH in found["metadata"].get("annotations", {})
+            seen: Object = found.get("status", {})
+            return seen if "sync" in seen and not asked else None
+
+        return self._await(name, "compared", status, seconds)
+
+    def sync(self, name: str, seconds: float = DEADLINE) -> Object:
+        """Brings the last commit to the cluster, with the Application's sync options; returns the operationState."""
+        options = self._get(name)["spec"].get("syncPolicy", {}).get("syncOptions", [])
+        ours = [{"name": "id", "value": uuid.uuid4().hex}]
+        operation = {"info": ours, "sync": {"revision": self._head(), "syncOptions": options}}
+        self.client.patch("Application", NAMESPACE, name, {"operation": operation})
+
+        def ended(found: Object) -> Object | None:
+            state: Object = found.get("status", {}).get("operationState", {})
+            return state if "finishedAt" in state and state["operation"].get("info") == ours else None
+
+        return self._await(name, "synced, or not", ended, seconds)
+
+    def await_synced(self, name: str, seconds: float = DEADLINE) -> None:
+        """Waits until a comparison finds no difference; what Argo CD knows of the cluster is a moment behind it."""
+
+        def synced() -> bool:
+            status = self.compared(name, seconds)
+            others = [one for one in status.get("resources", []) if one.get("status") != "Synced"]
+            assert status["sync"]["status"] == "Synced", f"{status.get('conditions')}, {others}"
+            return True
+
+        wait(f"{name} is Synced", synced, seconds)
+
+    def _get(self, name: str) -> Object:
+        return self.client.get("Application", NAMESPACE, name)
+
+    def _await(self, name: str, what: str, check: Callable[[Object], Object | None], seconds: float) -> Object:
+        try:
+            return wait(f"{name} is {what}", lambda: check(self._get(name)), seconds, every=0.1)
+        except AssertionError as error:
+            logs = "".join(tail(self.processes.log(part)) for part in (REPO_SERVER, CONTROLLER))
+            status = json.dumps(self._get(name).get("status"), indent=1)
+            raise AssertionError(f"{error}; its status: {status}\n{logs}") from None
+
+    def _install(self) -> None:
+        """Argo CD's CRDs and default settings, the project default, and the cluster that the API server is."""
+        self.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        manifests = [binaries.argocd().parent / Path(name).name for name in binaries.ARGOCD_MANIFESTS]
+        files = [word for file in manifests for word in ("-f", str(file))]
+        self.plane.kubectl("apply", "--server-side", "--namespace", NAMESPACE, *files)
+        for plural in ("applications", "appprojects"):
+            wait(f"{plural} are served", partial(self._takes, plural), DEADLINE)
+        self._apply("AppProject", "default", {"spec": _ANYTHING})
+        self._apply("Secret", "cluster", self._cluster())
+
+    def _takes(self, plural: str) -> bool:
+        # `kubectl wait` fails, rather than waits, where a CRD has no conditions yet.
+        definition = self.client.get("CustomResourceDefinition", None, f"{plural}.argoproj.io")
+        return condition(definition, "Established").get("status") == "True"
+
+    def _cluster(self) -> Object:
+        """What Argo CD must know to reach the API server: for processes of the host there is no in-cluster address."""
+        config = json.loads(self.plane.kubeconfig().read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        trust = {
+            "caData": cluster["certificate-authority-data"],
+            "certData": user["client-certificate-data"],
+            "keyData": user["client-key-data"],
+        }
+        access = {"name": "plane", "server": self.plane.url, "config": json.dumps({"tlsClientConfig": trust})}
+        return {"metadata": {"labels": {"argocd.argoproj.io/secret-type": "cluster"}}, "stringData": access}
+
+    def _apply(self, kind: str, name: str, content: Object) -> None:
+        metadata = {"name": name, "namespace": NAMESPACE} | content.get("metadata", {})
+        self.client.apply({"apiVersion": VERSIONS[kind], "kind": kind} | content | {"metadata": metadata})
+
+    def _head(self) -> str:
+        return self._git("rev-parse", "HEAD").strip()
+
+    def _git(self, *words: str, where: Path | None = None) -> str:
+        return run(["git", *words], cwd=where or self.repository, env=self._environment)
+
+    def _make_environment(self) -> dict[str, str]:
+        """Nothing of the user's home, temporary files in our folder, and on the PATH what the repo-server runs."""
+        home, temporary, programs = (self.folder / name for name in ("home", "tmp", "bin"))
+        for folder in (home, temporary, programs):
+            folder.mkdir()
+        # It is asked about the signature of every commit, whether the project wants one or not.
+        wrapper = programs / "git-verify-wrapper.sh"
+        wrapper.write_text("#!/bin/sh\n")
+        wrapper.chmod(0o755)
+        return os.environ | {
+            "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home), "TMPDIR": str(temporary),
+            "PATH": f"{programs}:{binaries.helm().parent}:{os.environ['PATH']}",
+            "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
+            "ARGOCD_GPG_ENABLED": "false", "ARGOCD_ASK_PASS_SOCK": "ask-pass.sock",
+        }  # fmt: skip
+
+    def _command(self, part: str) -> list[str | Path]:
+        redis = f"--redis=127.0.0.1:{self._redis_port}"
+        commands: dict[str, list[str | Path]] = {
+            REDIS: ["redis-server", "--bind", "127.0.0.1", "--port", str(self._redis_port), "--save", ""],
+            REPO_SERVER: [
+                binaries.argocd(), REPO_SERVER, redis, "--address=127.0.0.1", f"--port={self._repo_port}",
+                "--metrics-address=127.0.0.1", f"--metrics-port={self._repo_health}",
+            ],
+            CONTROLLER: [
+                binaries.argocd(), CONTROLLER, redis, f"--kubeconfig={self.plane.kubeconfig()}",
+                f"--namespace={NAMESPACE}", f"--repo-server=127.0.0.1:{self._repo_port}",
+                f"--metrics-port={self._controller_health}",
+            ],
+        }  # fmt: skip
+        return commands[part]
+
+    def _serves(self, part: str) -> bool:
+        self.processes.require(part)
+        if part == REDIS:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self._redis_port)) == 0
+        port = self._repo_health if part == REPO_SERVER else self._controller_health
+        return answers(f"http://127.0.0.1:{port}/healthz?full=true")
