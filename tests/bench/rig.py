@@ -86,9 +86,7 @@ def rig(*flags: str) -> Iterator[Rig]:
         tempfile.TemporaryDirectory(prefix="podium-bench-") as folder,
         ControlPlane(Path(folder), controllers=CONTROLLERS) as plane,
     ):
-        for crd in sorted((ROOT / "crds").glob("*.yaml")):
-            plane.kubectl("apply", "--server-side", "-f", str(crd))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        plane.install_crds(ROOT / "crds")
         environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig(OPERATOR_USER, ["system:masters"]))}
         log = (Path(folder) / "operator.log").open("wb")
         command = [

@@ -145,6 +145,19 @@ class ControlPlane:
         """Runs kubectl as admin; returns what it prints."""
         return run([binaries.kubectl(), f"--kubeconfig={self.kubeconfig()}", *words], stdin=stdin)
 
+    def install_crds(self, folder: Path) -> None:
+        """Applies the CRDs of a folder; returns once all that there are can be used."""
+        self.kubectl("apply", "--server-side", "-f", str(folder))
+
+        def established() -> bool:
+            crds = json.loads(self.kubectl("get", "crd", "-o", "json"))["items"]
+            said = [crd.get("status", {}).get("conditions") or [] for crd in crds]
+            return all(any((c["type"], c["status"]) == ("Established", "True") for c in each) for each in said)
+
+        # `kubectl wait` fails at once where a new CRD has no conditions yet.
+        if not await_true(established, 30, every=0.1):
+            raise ClusterError(f"the CRDs of {folder} are not established after 30 s")
+
     def audit(self) -> list[dict[str, Any]]:
         """The audited requests so far (audit.k8s.io/v1 Events), oldest first."""
         # A last line without its end is still being written.

@@ -16,8 +16,7 @@ _numbers = itertools.count()
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """etcd and kube-apiserver, without controllers: what controllers would write the tests write."""
     with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
-        plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        plane.install_crds(ROOT / "crds")
         yield plane
 
 

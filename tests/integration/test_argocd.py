@@ -23,8 +23,7 @@ made_or_changed = pytest.mark.parametrize("before", [None, BEFORE], ids=["new", 
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """One of our own: Argo CD looks at all that is in a cluster, and what other tests left is much."""
     with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
-        plane.kubectl("apply", "--server-side", "-f", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        plane.install_crds(CRDS)
         yield plane
 
 

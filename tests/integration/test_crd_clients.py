@@ -41,8 +41,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
-        plane.kubectl("apply", "--server-side", "-f", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        plane.install_crds(CRDS)
         with Rest(plane.kubeconfig(), tmp_path_factory.mktemp("identity")) as rest:
             yield Cluster(plane, rest)
 

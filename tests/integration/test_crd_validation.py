@@ -49,8 +49,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     other = None if request.param == KUBERNETES else apiserver(request.param)
     with ControlPlane(tmp_path_factory.mktemp("plane"), apiserver=other) as plane:
         assert request.param in plane.kubectl("get", "--raw", "/version")
-        plane.kubectl("apply", "--server-side", "-f", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        plane.install_crds(CRDS)
         with Rest(plane.kubeconfig(), tmp_path_factory.mktemp("identity")) as rest:
             assert rest.create(new("ModelDeployment", name="live"), keep=True).ok
             yield rest
