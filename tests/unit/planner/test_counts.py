@@ -4,11 +4,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from podium import names
 from podium.kube.client import Object
+from podium.kube.resources import DEPLOYMENTS
 from podium.reconcile.readings import read_workload
 from podium.rollout.state import Pod
 from tests.unit.planner.controllers import is_ready
-from tests.unit.planner.given import created, serving
+from tests.unit.planner.given import created, serving, updating
 from tests.unit.planner.world import START, model
 
 
@@ -72,3 +74,22 @@ def test_without_a_champion_at_most_one_revision_is_still_going_when_the_next_on
     world.behave("4")
     world.until(lambda: world.phase == "Healthy", within=600)
     assert most == 2
+
+
+def test_a_report_that_comes_with_the_answer_to_our_own_write_is_looked_at_though_its_event_is_no_news_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a Deployment controller that has not told yet of the candidate's one pod, which is ready,
+    world = updating(replicas=1, rollout={"minReadySeconds": 0})
+    champion, candidate = world.revision("1"), world.revision("2")
+    tell = world.cluster.run_deployments
+    monkeypatch.setattr(world.cluster, "run_deployments", lambda: None)
+    world.until(lambda: len(world.ready_pods(candidate)) == 1)
+    world.advance(5)
+    assert world.replicas(champion) == 1
+    # when it tells in the very moment in which Podium repairs something else of that Deployment,
+    world.client.before.append(lambda call: tell() if (call.verb, call.resource) == ("apply", DEPLOYMENTS) else None)
+    world.change(DEPLOYMENTS, candidate, lambda o: o["metadata"]["labels"].pop(names.LABEL_INSTANCE))
+    world.advance(2)
+    # then the rollout goes on at once.
+    assert world.replicas(champion) == 0

@@ -25,6 +25,10 @@ Place = tuple[Resource, str]
 class Store(Protocol):
     """The part of the cache that is written here: read your writes."""
 
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """An object as it is kept."""
+        ...
+
     def put(self, resource: Resource, obj: Object) -> bool:
         """Take in the answer to a write."""
         ...
@@ -285,8 +289,15 @@ class _Pass:
         )
 
     def _wrote(self, resource: Resource, answer: Object) -> bool:
-        self._live[(resource, answer["metadata"]["name"])] = answer
-        return self._cache.put(resource, answer)
+        meta = answer["metadata"]
+        self._live[(resource, meta["name"])] = answer
+        news = self._cache.put(resource, answer)
+        planned_with = self._observed.child(resource, meta["name"])
+        if news and planned_with is not None:
+            # A status that its controller wrote meanwhile comes with our answer, and its own event is no news then.
+            kept = self._cache.get(resource, meta.get("namespace"), meta["name"])
+            self.report.again |= kept is not None and kept.get("status") != planned_with.get("status")
+        return news
 
 
 def _stamped(desired: Object, stamp: str) -> Object:
