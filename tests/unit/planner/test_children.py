@@ -17,6 +17,7 @@ from podium.kube.resources import (
     Resource,
     resource_of,
 )
+from podium.reconcile.drift import project
 from tests.unit.planner.given import AUTOSCALING, MANUAL, created, empty, serving, updating
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
@@ -407,3 +408,9 @@ def test_a_write_that_fails_for_now_is_tried_again_and_the_end_state_is_the_same
     world.rest()
     assert world.status["champion"]["version"] == "2"
     assert len(world.failures) == 1
+
+
+def test_an_empty_text_that_the_API_server_leaves_out_is_no_drift() -> None:
+    desired = {"env": [{"name": "A", "value": ""}, {"name": "B", "value": "1"}]}
+    assert project({"env": [{"name": "A"}, {"name": "B", "value": "1"}]}, desired) == desired
+    assert project({"env": [{"name": "A"}, {"name": "B"}]}, desired) != desired

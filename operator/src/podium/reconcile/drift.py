@@ -32,8 +32,9 @@ def project(live: Any, desired: Any) -> Any:
         found = {}
         for key, value in desired.items():
             got = live.get(key)
-            # Most are equal, and then there is nothing to look into.
-            found[key] = value if got == value else got if key in ATOMIC else project(got, value)
+            # Most are equal, and then there is nothing to look into. An empty text the API server leaves out.
+            same = got == value or (got is None and value == "")
+            found[key] = value if same else got if key in ATOMIC else project(got, value)
         return found
     if isinstance(desired, list) and isinstance(live, list):
         key = _merge_key(desired)
