@@ -3,9 +3,7 @@
 import base64
 import json
 import os
-import random
 import signal
-import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -16,6 +14,7 @@ from typing import Any, Self
 
 from tests.cluster import binaries
 from tests.cluster.pki import Authority
+from tests.cluster.ports import reserve
 from tests.cluster.processes import Guard, Processes, await_true
 from tests.cluster.progress import ClusterError, run, tail
 
@@ -62,7 +61,7 @@ class ControlPlane:
         self._apiserver = apiserver
         self._apiserver_flags = tuple(apiserver_flags)
         self._controller_manager_flags = tuple(controller_manager_flags)
-        self._etcd_port, self._etcd_peer_port, self._port, self._controllers_port = free_ports(4)
+        self._etcd_port, self._etcd_peer_port, self._port, self._controllers_port = reserve(4)
         self.url = f"https://127.0.0.1:{self._port}"
         self._guard: Guard | None = None
         self._context: ssl.SSLContext | None = None
@@ -298,18 +297,3 @@ def _unverified() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on, below those that the kernel gives to outgoing connections."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found

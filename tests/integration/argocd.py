@@ -14,7 +14,8 @@ import yaml
 
 from tests.client import VERSIONS, Client, Object, condition, wait
 from tests.cluster import binaries
-from tests.cluster.controlplane import ControlPlane, answers, free_ports
+from tests.cluster.controlplane import ControlPlane, answers
+from tests.cluster.ports import reserve
 from tests.cluster.processes import Guard, Processes
 from tests.cluster.progress import run, tail
 
@@ -45,7 +46,7 @@ class ArgoCD:
         self.repository = self.folder / "repository"
         self.client = Client(plane.kubeconfig())
         self.processes = Processes(self.folder, f"argocd {self.folder}")
-        self._redis_port, self._repo_port, self._repo_health, self._controller_health = free_ports(4)
+        self._redis_port, self._repo_port, self._repo_health, self._controller_health = reserve(4)
 
     def __enter__(self) -> Self:
         self._guard = Guard()

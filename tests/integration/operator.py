@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.client import session
-from tests.cluster.controlplane import free_ports
+from tests.cluster.ports import reserve
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 30.0
@@ -38,7 +38,7 @@ class Operator:
         self.identity = identity
         self._kubeconfig = kubeconfig
         self._module = module
-        self._health_port, self._metrics_port = free_ports(2)
+        self._health_port, self._metrics_port = reserve(2)
         self._settings = {"lease_namespace": lease_namespace, "identity": identity} | settings
         folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / f"{identity}.log"

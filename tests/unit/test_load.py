@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.controlplane import free_ports
+from tests.cluster.ports import reserve
 from tests.load import Counts, Load, Question
 
 Behaviour = Callable[[int, asyncio.StreamWriter], Coroutine[Any, Any, None]]
@@ -25,7 +25,7 @@ def reply(digit: int, *, status: str = "200 OK", revision: str = "digits-a") -> 
 @contextmanager
 def serving(behave: Behaviour) -> Iterator[str]:
     """A server that lets `behave` answer the n-th request; yields its URL."""
-    (port,), number = free_ports(1), iter(range(10**6))
+    (port,), number = reserve(1), iter(range(10**6))
     began, ended = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 
