@@ -17,7 +17,7 @@ PLACEHOLDER: Final = "{{revision}}"
 """Stands for the revision's name in the template that the name is a hash of."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Revision:
     """What a ControllerRevision's data says. Nothing of it ever changes."""
 

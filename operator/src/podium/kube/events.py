@@ -45,7 +45,7 @@ class EventWriter(Protocol):
         """JSON merge patch."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Said:
     """What is known of one sentence: how often it was said, and when that was last written."""
 

@@ -13,7 +13,7 @@ from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, Resource, resource_of
 from podium.reasons import Reason
 from podium.reconcile.children import Scale
-from podium.reconcile.drift import Memory, conceded, differences, fingerprint, managers, project
+from podium.reconcile.drift import Memory, conceded, differences, managers, project, sighting
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Create, Decision, Note, Plan
 from podium.reconcile.readings import controller_of, is_child, is_predecessors
@@ -188,7 +188,7 @@ class _Pass:
         resource, name = resource_of(desired), desired["metadata"]["name"]
         place = (resource, name)
         memory = self._memories.get(place)
-        stamp = memory.digest if memory and memory.desired == desired else digest(desired)
+        stamp = digest(desired)
         live = self._live.get(place)
         unknown = live is None
         if live is None:
@@ -199,7 +199,7 @@ class _Pass:
         stamped = _stamped(desired, stamp)
         due = stamped
         if live is not None and not always:
-            differing = await self._due(place, live, desired, stamped, stamp)
+            differing = await self._due(place, live, stamped, stamp)
             if differing is None:
                 self.report.again |= found and self._wrote(resource, live)
                 return
@@ -208,30 +208,28 @@ class _Pass:
         if due is stamped:
             repairs = memory.repairs if memory else {}
             made = project(answer, stamped)
-            # Mostly they are equal, and then one of them is enough to keep.
-            made = stamped if made == stamped else made
-            self._memories[place] = Memory(stamp, desired, made, fingerprint(answer), repairs)
+            self._memories[place] = Memory(stamp, None if made == stamped else made, sighting(answer), repairs)
         news = self._wrote(resource, answer)
         self.report.again |= found and news
 
-    async def _due(self, place: Place, live: Object, desired: Object, stamped: Object, stamp: str) -> Object | None:
+    async def _due(self, place: Place, live: Object, stamped: Object, stamp: str) -> Object | None:
         """What is to be applied to a live child; None when it is as it should be, or all that differs is contested."""
         memory = self._memories.get(place)
         if memory is None:
             # After a restart: what carries our stamp and still says what we say was left as we left it.
             if project(live, stamped) == stamped:
-                self._memories[place] = Memory(stamp, desired, stamped, fingerprint(live))
+                self._memories[place] = Memory(stamp, None, sighting(live))
                 return None
             return stamped
         if memory.digest != stamp:
             return stamped
         if memory.unchanged(live):
             return None
-        current = project(live, stamped)
-        if current == memory.projection:
-            memory.seen = fingerprint(live)
+        before, current = memory.made or stamped, project(live, stamped)
+        if current == before:
+            memory.seen = sighting(live)
             return None
-        fields = sorted(differences(memory.projection, current))
+        fields = sorted(differences(before, current))
         window, limit = self._settings.drift_window, self._settings.drift_limit
         contested = memory.contested(fields, self._now, window, limit)
         mended = [name for name in fields if name not in contested]
@@ -247,7 +245,7 @@ class _Pass:
         if not mended:
             return None
         # The rest is put back, and the other writer's values are applied along with it: the memory still holds ours.
-        partial: Object = conceded(memory.projection, current, contested)
+        partial: Object = conceded(before, current, contested)
         return partial
 
     async def _rivals(self, place: Place, fields: list[str]) -> str:

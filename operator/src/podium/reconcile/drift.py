@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from podium.build.canonical import digest
 from podium.packed import Packed, pack, unpacked
 
 MERGE_KEYS = ("name", "mountPath", "containerPort", "port", "topologyKey", "key", "type", "uid")
@@ -105,33 +106,31 @@ def _merge_key(items: list[Any]) -> str | None:
     return next((key for key in MERGE_KEYS if all(key in item for item in items)), None)
 
 
-def fingerprint(live: dict[str, Any]) -> dict[str, Any]:
+def sighting(live: dict[str, Any]) -> tuple[str, str]:
     """What `Memory.seen` keeps: a whole object would stay in memory beside the newer one in the cache."""
     meta = live["metadata"]
-    return {field: meta.get(field) for field in (*COMPARED, "resourceVersion")}
+    return str(meta.get("resourceVersion")), digest([meta.get(field) for field in COMPARED])
 
 
-@dataclass
+@dataclass(slots=True)
 class Memory:
     """What was last applied to one child, and how often each of its fields had to be repaired."""
 
     digest: str
-    """Of `desired`."""
-    desired: dict[str, Any]
-    projection: Any
-    """The API server's values of our own fields, as it answered."""
-    seen: dict[str, Any]
-    """Of the live object that was last found to agree with `projection` what tells one version from another."""
+    """Of what was applied."""
+    made: Any
+    """The API server's values of our own fields, as it answered; None where they are what was applied."""
+    seen: tuple[str, str]
+    """resourceVersion of the live object that last agreed with it, and digest of what tells a change but of status."""
     repairs: dict[str, deque[float]] = field(default_factory=dict)
     rivals: str = ""
     """Who changes it back, once that has been looked up."""
 
     def unchanged(self, live: dict[str, Any]) -> bool:
         """Whether nothing but status can have changed since `seen`: generation counts every change of spec."""
-        before, after = self.seen, live["metadata"]
-        if before["resourceVersion"] == after.get("resourceVersion"):
-            return True
-        return "generation" in after and all(before[field] == after.get(field) for field in COMPARED)
+        version, compared = self.seen
+        meta = live["metadata"]
+        return version == meta.get("resourceVersion") or ("generation" in meta and compared == sighting(live)[1])
 
     def repaired(self, fields: list[str], at: float, window: float) -> int:
         """Count one more repair of each field at `at` (seconds); the most that any had within the window."""
