@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from podium.kube.aio import AioClient
-from podium.kube.client import ApiError, NotLeader
-from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, PODS
+from podium.kube.client import ApiError, Identity, NotLeader
+from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES, PODS
 from podium.kube.transport import Transport
 from tests.unit.kube.conftest import Asked, Server, refuses, says
 
@@ -106,18 +106,23 @@ async def test_what_does_not_exist_is_none(client: AioClient, server: Server) ->
     assert await client.get(PODS, "ns", "p") is None
 
 
-async def test_a_list_is_read_page_by_page(client: AioClient, server: Server) -> None:
+def page(*names: str, more: str = "") -> dict[str, Any]:
+    meta = {"resourceVersion": "5", "continue": more} if more else {"resourceVersion": "5"}
+    common = {"namespace": "ns", "uid": "u", "resourceVersion": "4", "managedFields": [{"manager": "kubectl"}]}
+    items = [{"metadata": {"name": name, **common}} for name in names]
+    return {"kind": "PartialObjectMetadataList", "metadata": meta, "items": items}
+
+
+async def test_what_there_is_is_read_page_by_page_and_nothing_but_metadata(client: AioClient, server: Server) -> None:
     async def answer(asked: Asked) -> web.Response:
-        if "continue" not in asked.query:
-            return web.json_response({"metadata": {"continue": "more", "resourceVersion": "5"}, "items": [{"n": 1}]})
-        return web.json_response({"metadata": {"resourceVersion": "5"}, "items": [{"n": 2}]})
+        return web.json_response(page("b") if "continue" in asked.query else page("a", more="next"))
 
     server.answer = answer
 
-    found = await client.list(PODS, None, selector="podium.dev/model", metadata_only=True)
+    found = await client.identities(PODS, None, selector="podium.dev/model")
 
-    assert found == [{"n": 1}, {"n": 2}]
-    assert [asked.query.get("continue") for asked in server.asked] == [None, "more"]
+    assert found == ([Identity("a", "u", 4, "ns"), Identity("b", "u", 4, "ns")], 5)
+    assert [asked.query.get("continue") for asked in server.asked] == [None, "next"]
     assert server.asked[1].query["labelSelector"] == "podium.dev/model"
     assert "PartialObjectMetadataList" in server.asked[0].headers["Accept"]
 
@@ -126,18 +131,20 @@ async def test_a_list_that_expires_between_two_pages_starts_over(client: AioClie
     async def answer(asked: Asked) -> web.Response:
         if len(server.asked) == 2:
             return web.json_response(refuses(410, "Expired"), status=410)
-        more = {"continue": "more"} if len(server.asked) == 1 else {}
-        return web.json_response({"metadata": {"resourceVersion": "5", **more}, "items": [{"n": len(server.asked)}]})
+        return web.json_response(page(f"p{len(server.asked)}", more="next" if len(server.asked) == 1 else ""))
 
     server.answer = answer
 
-    assert await client.list(PODS, None) == [{"n": 3}]
+    assert await client.identities(PODS, None) == ([Identity("p3", "u", 4, "ns")], 5)
 
 
-async def test_an_empty_list_may_be_null(client: AioClient, server: Server) -> None:
-    server.answer = says({"metadata": {"resourceVersion": "5"}, "items": None})
-
-    assert await client.list(PODS, "ns") == []
+async def test_an_empty_list_may_be_null_and_what_belongs_to_no_namespace_has_none(
+    client: AioClient, server: Server
+) -> None:
+    cluster_scoped = {"metadata": {"name": "onnxruntime", "uid": "u", "resourceVersion": "4"}}
+    for items, found in ((None, []), ([cluster_scoped], [Identity("onnxruntime", "u", 4)])):
+        server.answer = says({"metadata": {"resourceVersion": "5"}, "items": items})
+        assert await client.identities(MODEL_RUNTIMES, None) == (found, 5)
 
 
 async def test_a_refusal_says_what_the_server_said(client: AioClient, server: Server) -> None:

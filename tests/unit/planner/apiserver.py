@@ -325,12 +325,6 @@ class Client:
         fields = self._api.managed_fields(resource, namespace, name)
         return {**live, "metadata": {**live["metadata"], "managedFields": fields}}
 
-    async def list(
-        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
-    ) -> list[Object]:
-        self.calls.append(Call("list", resource, ""))
-        return self._api.all(resource)
-
     async def create(self, obj: Object) -> Object:
         call = Call("create", resource_of(obj), obj["metadata"]["name"], obj)
         return self._write(call, lambda: self._api.create(clone(obj), UPDATES))

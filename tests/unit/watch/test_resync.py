@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from podium.keys import Key
-from podium.kube.client import ApiError, Object
+from podium.kube.client import ApiError, Identity, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, WATCHED, Resource
 from podium.settings import Settings
 from podium.watch import resync
@@ -31,14 +31,15 @@ class Cluster:
         self.read.append(name)
         return next((obj for obj in self.objects[resource] if obj["metadata"]["name"] == name), None)
 
-    async def snapshot(
-        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
-    ) -> tuple[list[Object], int]:
+    async def identities(
+        self, resource: Resource, namespace: str | None, *, selector: str = ""
+    ) -> tuple[list[Identity], int]:
         if failure := next(self.failures, None):
             raise failure
-        assert metadata_only, "a resync must stay cheap"
         self.asked.append((resource.plural, namespace, selector))
-        return list(self.objects[resource]), self.version
+        metas = (obj["metadata"] for obj in self.objects[resource])
+        found = [Identity(m["name"], m["uid"], int(m["resourceVersion"]), m.get("namespace", "")) for m in metas]
+        return found, self.version
 
 
 class Rig:

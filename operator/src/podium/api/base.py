@@ -55,6 +55,10 @@ class ApiModel(BaseModel):
     cel: ClassVar[tuple[Rule, ...]] = ()
     """CEL rules of the CRD that concern several fields of this part."""
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Itself: nobody changes one, and else every default would be copied at every reading of a spec."""
+        return self
+
     @classmethod
     def __get_pydantic_json_schema__(cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
         schema = handler(core)

@@ -1,13 +1,14 @@
 """KubeClient over aiohttp: bytes out, bytes in, one fence before every write."""
 
-import builtins
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
 import aiohttp
+from pydantic import Field, TypeAdapter
 
 from podium import names
-from podium.kube.client import ApiError, NotLeader, Object
+from podium.kube.client import ApiError, Identity, NotLeader, Object
 from podium.kube.resources import Resource, resource_of
 from podium.kube.transport import Transport, dump
 
@@ -20,6 +21,27 @@ _JSON: Final = "application/json"
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    metadata: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class _ListMeta:
+    version: Annotated[int, Field(alias="resourceVersion")]
+    more: Annotated[str, Field(alias="continue")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    metadata: _ListMeta
+    items: list[_Item] | None
+
+
+# Most of an object's metadata are its managedFields: pydantic reads past them, orjson would make objects of them all.
+_PAGE: Final = TypeAdapter(_Page)
 
 
 class _FencedBody(aiohttp.BytesPayload):
@@ -66,27 +88,19 @@ class AioClient:
                 return None
             raise
 
-    async def list(
-        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
-    ) -> list[Object]:
-        """See KubeClient; starts over once if the list's version expires between two pages."""
-        found, _ = await self.snapshot(resource, namespace, selector=selector, metadata_only=metadata_only)
-        return found
+    async def identities(
+        self, resource: Resource, namespace: str | None, *, selector: str = ""
+    ) -> tuple[list[Identity], int]:
+        """What there is of a kind in a namespace (None: everywhere), and the resourceVersion that this shows.
 
-    async def snapshot(
-        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
-    ) -> tuple[builtins.list[Object], int]:
-        """A list and the resourceVersion that it shows, which is the newest when the request is made."""
-        query = {"limit": str(PAGE)}
-        if selector:
-            query["labelSelector"] = selector
-        accept = _METADATA_ONLY if metadata_only else None
+        Which is the newest when the request is made. Starts over once if it expires between two pages.
+        """
         try:
-            return await self._pages(resource, namespace, query, accept)
+            return await self._pages(resource, namespace, selector)
         except ApiError as error:
             if error.status != 410:
                 raise
-        return await self._pages(resource, namespace, query, accept)
+        return await self._pages(resource, namespace, selector)
 
     async def served(self, group: str, version: str) -> set[str]:
         """The plural names that the API server serves of an API group's version; empty if it knows none."""
@@ -166,26 +180,29 @@ class AioClient:
             if live is not None and live["metadata"].get("uid") == uid:
                 raise
 
-    async def _pages(
-        self, resource: Resource, namespace: str | None, query: dict[str, str], accept: str | None
-    ) -> tuple[builtins.list[Object], int]:
-        found: builtins.list[Object] = []
-        query = dict(query)
+    async def _pages(self, resource: Resource, namespace: str | None, selector: str) -> tuple[list[Identity], int]:
+        found: list[Identity] = []
+        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
-            page = await self._read("list", resource.plural, resource.path(namespace), query, accept)
-            found += page["items"] or ()  # an empty list may be null
-            more = page["metadata"].get("continue")
-            if not more:
-                return found, int(page["metadata"]["resourceVersion"])
-            query["continue"] = more
+            await self._transport.pause()
+            text = await self._transport.send(
+                "GET",
+                resource.path(namespace),
+                within=READ_TIMEOUT,
+                verb="list",
+                kind=resource.plural,
+                query=query,
+                accept=_METADATA_ONLY,
+            )
+            page = _PAGE.validate_json(text)
+            found += (item.metadata for item in page.items or ())  # an empty list may be null
+            if not page.metadata.more:
+                return found, page.metadata.version
+            query["continue"] = page.metadata.more
 
-    async def _read(
-        self, verb: str, kind: str, path: str, query: dict[str, str] | None = None, accept: str | None = None
-    ) -> Object:
+    async def _read(self, verb: str, kind: str, path: str) -> Object:
         await self._transport.pause()
-        return await self._transport.request(
-            "GET", path, within=READ_TIMEOUT, verb=verb, kind=kind, query=query, accept=accept
-        )
+        return await self._transport.request("GET", path, within=READ_TIMEOUT, verb=verb, kind=kind)
 
     async def _write(
         self,

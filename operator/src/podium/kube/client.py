@@ -1,6 +1,9 @@
 """What the rest of Podium asks of the Kubernetes API: dicts in, dicts out, and its errors."""
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field
 
 from podium import names
 from podium.kube.resources import Resource
@@ -39,6 +42,16 @@ class ApiError(Exception):
         return self.status in (0, 409, 429) or self.status >= 500
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells an object, and a version of it, from every other."""
+
+    name: str
+    uid: str
+    version: Annotated[int, Field(alias="resourceVersion")]
+    namespace: str = ""
+
+
 class NotLeader(Exception):
     """A write was asked of a replica that does not, or no longer surely, hold the Lease."""
 
@@ -48,11 +61,6 @@ class KubeClient(Protocol):
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """The live object; None when there is none (404)."""
-
-    async def list(
-        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
-    ) -> list[Object]:
-        """All objects of a kind in a namespace (None: everywhere), read page by page."""
 
     async def create(self, obj: Object) -> Object:
         """POST; ApiError 409 when the name is taken."""

@@ -52,9 +52,24 @@ class Transport:
         kind: str = "",
         query: dict[str, str] | None = None,
         body: aiohttp.Payload | None = None,
-        accept: str | None = None,
     ) -> Object:
-        """Send one request and answer its JSON; ApiError for any other outcome, status 0 if no answer came.
+        """`send`, with the answer's JSON read."""
+        answer = await self.send(method, path, within=within, verb=verb, kind=kind, query=query, body=body)
+        return orjson.loads(answer)  # type: ignore[no-any-return]
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        within: float,
+        verb: str = "get",
+        kind: str = "",
+        query: dict[str, str] | None = None,
+        body: aiohttp.Payload | None = None,
+        accept: str | None = None,
+    ) -> bytes:
+        """Send one request and answer the response's body; ApiError for any failure, status 0 if no answer came.
 
         `within` is in seconds, `verb` and `kind` (a plural) are what the observer is told.
         """
@@ -71,7 +86,7 @@ class Transport:
             ) as response:
                 status, content = response.status, await response.read()
                 if status < 400:
-                    return orjson.loads(content)  # type: ignore[no-any-return]
+                    return content
                 error = error_of(status, response.headers.get("Retry-After"), content)
         except TimeoutError:
             status, error = 0, ApiError(0, "Timeout", f"{method} {path}: no answer within {within:g} s")

@@ -8,11 +8,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from podium import names
-from podium.kube.client import ApiError, Object
+from podium.kube.client import ApiError, Identity, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, WATCHED, Resource
 from podium.settings import Settings
 from podium.watch.cache import Cache, version_of
@@ -41,21 +40,10 @@ class Reader(Protocol):
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """The live object."""
 
-    async def snapshot(
-        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
-    ) -> tuple[list[Object], int]:
-        """A list and its resourceVersion."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Lag:
-    """An object that the cache must come to hold in this version or a newer one."""
-
-    resource: Resource
-    namespace: str
-    name: str
-    uid: str
-    version: int
+    async def identities(
+        self, resource: Resource, namespace: str | None, *, selector: str = ""
+    ) -> tuple[list[Identity], int]:
+        """What there is, and the resourceVersion that this shows."""
 
 
 def selector_of(resource: Resource, settings: Settings) -> str:
@@ -132,19 +120,14 @@ class Resync:
 
     async def _compare(self, resource: Resource) -> None:
         """Mend one kind: drop what is gone, wait for what is missing."""
-        lagging: list[_Lag] = []
+        lagging: list[Identity] = []
         for namespace in self._namespaces(resource):
-            listed, version = await self._reader.snapshot(
-                resource, namespace, selector=selector_of(resource, self._settings), metadata_only=True
+            listed, version = await self._reader.identities(
+                resource, namespace, selector=selector_of(resource, self._settings)
             )
-            present = set()
-            for obj in listed:
-                meta = obj["metadata"]
-                place = (meta.get("namespace", ""), meta["name"])
-                present.add(place)
-                lagging.append(_Lag(resource, *place, meta["uid"], version_of(obj)))
-            self._purge(resource, namespace, present, version)
-        await self._wait_for(lagging)
+            lagging += (seen for seen in listed if self._lags(resource, seen))
+            self._purge(resource, namespace, {(seen.namespace, seen.name) for seen in listed}, version)
+        await self._wait_for(resource, lagging)
 
     def _namespaces(self, resource: Resource) -> tuple[str | None, ...]:
         return (self._settings.watch_namespaces if resource.namespaced else ()) or (None,)
@@ -163,36 +146,36 @@ class Resync:
         if gone:
             log.info("%d %s were deleted without a word from the watch", gone, resource.plural)
 
-    async def _wait_for(self, lagging: list[_Lag]) -> None:
+    async def _wait_for(self, resource: Resource, lagging: list[Identity]) -> None:
         loop = asyncio.get_running_loop()
-        lagging = [lag for lag in lagging if self._lags(lag)]
         progress = loop.time()
         while lagging:
             await asyncio.sleep(POLL)
-            left = [lag for lag in lagging if self._lags(lag)]
+            left = [lag for lag in lagging if self._lags(resource, lag)]
             if len(left) < len(lagging):
                 progress = loop.time()
             elif loop.time() - progress >= STALLED:
-                log.warning("%d %s are missing in the watch and read one by one", len(left), left[0].resource.plural)
+                log.warning("%d %s are missing in the watch and read one by one", len(left), resource.plural)
                 for lag in left:
-                    await self._fetch(lag)
-                left = [lag for lag in left if self._lags(lag)]
+                    await self._fetch(resource, lag)
+                left = [lag for lag in left if self._lags(resource, lag)]
                 progress = loop.time()
             lagging = left
 
-    def _lags(self, lag: _Lag) -> bool:
-        known = self._cache.get(lag.resource, lag.namespace, lag.name)
+    def _lags(self, resource: Resource, lag: Identity) -> bool:
+        """Whether the cache must still come to hold it in this version or a newer one."""
+        known = self._cache.get(resource, lag.namespace, lag.name)
         return (known is None or version_of(known) < lag.version) and not self._cache.buried(lag.uid, lag.version)
 
-    async def _fetch(self, lag: _Lag) -> None:
-        live = await self._reader.get(lag.resource, lag.namespace or None, lag.name)
+    async def _fetch(self, resource: Resource, lag: Identity) -> None:
+        live = await self._reader.get(resource, lag.namespace or None, lag.name)
         if live is None:
             meta = {"uid": lag.uid, "name": lag.name, "resourceVersion": str(lag.version)}
             if lag.namespace:
                 meta["namespace"] = lag.namespace
-            self._feed.seen(lag.resource, "DELETED", {"metadata": meta})
+            self._feed.seen(resource, "DELETED", {"metadata": meta})
         else:
-            self._feed.seen(lag.resource, "MODIFIED", live)
+            self._feed.seen(resource, "MODIFIED", live)
 
     def _clear(self) -> tuple[Resource, ...]:
         self._asked.clear()
