@@ -5,7 +5,7 @@ Everything else is called from here or from `app.py`. A pass with nothing to do 
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from podium.build.fetch import Fetcher
@@ -28,8 +28,16 @@ PASSING_RETRY = 2.0
 """Seconds until what will be possible soon is tried again: the watch mostly tells sooner."""
 
 
+UNTOUCHED_SECONDS = 3600.0
+"""For so long a ModelDeployment with nothing to wait for is planned once only, while nothing about it changes."""
+
+
 class Cache(View, Store, Protocol):
     """What a pass reads, and where it puts the answers to its writes."""
+
+    def versions(self, key: Key) -> tuple[str, ...]:
+        """Other ones whenever anything has changed that a pass over the ModelDeployment reads."""
+        ...
 
 
 class Recorder(Protocol):
@@ -69,13 +77,25 @@ class Reconciler:
         self._fetcher = fetcher
         self._ending: dict[Key, str] = {}
         """Uids of those in a terminating namespace, which never comes back: nothing is planned for them any more."""
+        self._quiet: dict[Key, tuple[tuple[str, ...], datetime]] = {}
+        """What was read, and when, by the last pass of those that wait for nothing: a resync comes by every one."""
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
 
         Raises ApiError for what may pass by itself (the caller tries again later) and NotLeader.
         """
-        now = self._clock()
+        now, versions = self._clock(), self._cache.versions(key)
+        before, at = self._quiet.pop(key, ((), now))
+        if versions and versions == before and now - at < timedelta(seconds=UNTOUCHED_SECONDS):
+            self._quiet[key] = (before, at)
+            return None
+        again = await self._pass(key, now)
+        if again is None and versions:
+            self._quiet[key] = (versions, now)
+        return again
+
+    async def _pass(self, key: Key, now: datetime) -> float | None:
         observed = self._observer.observe(key, now)
         if observed is None:
             self._forget(key)
