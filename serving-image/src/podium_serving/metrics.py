@@ -10,7 +10,7 @@ from podium_serving.settings import Settings
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode()
 BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-CODES = (200, 400, 404, 405, 408, 413, 415, 431, 500)
+CODES = (200, 400, 404, 405, 408, 413, 415, 431, 500, 501)
 _LABELS = ("model", "version", "revision")
 
 

@@ -203,6 +203,20 @@ def test_a_compressed_body_is_refused_by_name(echo: Server) -> None:
     assert "'gzip'" in answer.json["error"]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    ["transfer-encoding: gzip, chunked\r\n", "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n"],
+)
+def test_a_transfer_coding_other_than_chunked_is_refused_by_name_in_one_header_or_two(
+    echo: Server, headers: str
+) -> None:
+    with dial(echo) as connection:
+        connection.sendall(f"POST {INFER} HTTP/1.1\r\nhost: x\r\n{headers}\r\n0\r\n\r\n".encode())
+        (answer,) = answers(connection, 1)
+        assert (answer.status, "'gzip, chunked'" in answer.json["error"]) == (501, True)
+        assert is_closed(connection)
+
+
 def test_the_client_decides_when_the_connection_ends(echo: Server) -> None:
     with dial(echo) as connection:
         connection.sendall(raw("/v2", method="GET", headers="connection: close\r\n"))

@@ -131,8 +131,8 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes | None) -> None:
         """One header of the request."""
         if self._request is not None:
-            value = value or b""
-            self._request.headers[name.lower()] = value
+            value, headers, name = value or b"", self._request.headers, name.lower()
+            headers[name] = headers[name] + b", " + value if name in headers else value  # one list (RFC 9110, 5.3)
             self._grow_head(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
@@ -157,6 +157,9 @@ class Connection(asyncio.Protocol):
         elif b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             encoding = headers[b"content-encoding"].decode("latin-1")
             self._refuse(error(415, f"content-encoding {encoding!r} is not supported: send the body as it is"))
+        elif headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            encoding = headers[b"transfer-encoding"].decode("latin-1")
+            self._refuse(error(501, f"transfer-encoding {encoding!r} is not supported: send the body as it is"))
         elif headers.get(b"expect", b"").lower() == b"100-continue" and not self._busy and not self._queue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
