@@ -129,8 +129,9 @@ class Invariants:
             return  # nothing can be done; or it asked for another pass at once
         if (world.condition("Stalled") or ("", ""))[1] in REFUSED:
             return  # it tries again, at every pass: nobody tells when a name or a quota becomes free
-        if "garbage collector" in (world.status.get("message") or ""):
-            return  # so it does until its predecessor's children have gone
+        message = world.status.get("message") or ""
+        if "garbage collector" in message or "admission knows" in message:
+            return  # so it does until its predecessor's children have gone, or until the CRDs are known everywhere
         if world.condition("Reconciling") == ("True", "ChampionUnavailable"):
             return  # this pass may have taken the last of the champion's pods, none of which was Ready: no more a hold
         calls, said = len(world.client.calls), len(world.heard.said)

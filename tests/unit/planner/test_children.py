@@ -399,6 +399,27 @@ def test_what_the_API_server_refuses_is_a_condition_in_its_own_words_and_tried_a
     assert world.condition("Ready") == ("True", "Serving")
 
 
+def test_admission_that_does_not_know_the_new_CRDs_yet_is_waited_for_and_nobody_is_alarmed() -> None:
+    world = created()
+    said = (
+        'controllerrevisions.apps "fraud-x" is forbidden: cannot set blockOwnerDeletion in this case because cannot '
+        "find RESTMapping for APIVersion podium.dev/v1alpha1 Kind ModelDeployment: no matches for kind"
+    )
+
+    def refuse(resource: Resource, obj: Object) -> None:
+        if obj["metadata"].get("ownerReferences"):
+            raise ApiError(403, "Forbidden", said)
+
+    world.api.admit.append(refuse)
+    world.advance(25)
+    assert (world.condition("Ready"), world.condition("Stalled")) == (("False", "Pending"), None)
+    assert said in world.message()
+    world.api.admit.clear()
+    world.advance(3)
+    assert world.pods(), "tried again every two seconds"
+    assert not [event for event in world.heard.said if event.type == "Warning"]
+
+
 @pytest.mark.parametrize("status", [0, 409, 429, 500, 503])
 @pytest.mark.parametrize("nth", range(6))
 def test_a_write_that_fails_for_now_is_tried_again_and_the_end_state_is_the_same(status: int, nth: int) -> None:

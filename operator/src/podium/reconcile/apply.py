@@ -108,7 +108,7 @@ class Applier:
                 return report
             if error.passing:
                 raise
-            report.refused = Refused(_reason(error), error.message)
+            report.refused = _refused(error)
         return report
 
     def memories(self, observed: Observed) -> dict[Place, Memory]:
@@ -304,6 +304,10 @@ def _stamped(desired: Object, stamp: str) -> Object:
     return {**desired, "metadata": {**meta, "annotations": annotations}}
 
 
-def _reason(error: ApiError) -> Reason:
-    """A condition's reason for what only a person can change."""
-    return Reason.FORBIDDEN if error.status == 403 else Reason.REJECTED
+def _refused(error: ApiError) -> Refused:
+    """A write that the API server refuses until a person changes something; or, in one case, for a while."""
+    if error.status == 403 and "cannot find RESTMapping" in error.message:
+        # OwnerReferencesPermissionEnforcement learns of a CRD by up to half a minute later than everybody else.
+        message = f"waits until the API server's admission knows the CRDs, too, which are new: {error.message}"
+        return Refused(Reason.PENDING, message, passing=True)
+    return Refused(Reason.FORBIDDEN if error.status == 403 else Reason.REJECTED, error.message)
