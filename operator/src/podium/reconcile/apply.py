@@ -13,9 +13,10 @@ from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, Resource, resource_of
 from podium.reasons import Reason
 from podium.reconcile.children import Scale
+from podium.reconcile.decide import Entry, Note
 from podium.reconcile.drift import Memory, conceded, differences, managers, project, sighting
 from podium.reconcile.observe import Observed
-from podium.reconcile.plan import Create, Decision, Note, Plan
+from podium.reconcile.plan import Plan
 from podium.reconcile.readings import controller_of, is_child, is_predecessors
 from podium.settings import Settings
 
@@ -86,8 +87,10 @@ class Applier:
         report = writer.report
         try:
             await writer.adopt_revisions()
-            for decision in plan.decisions:
-                await writer.decide(decision)
+            for entry in plan.entries:
+                await writer.enter(entry)
+                for note in entry.notes:
+                    emit(note)
             for note in plan.notes:
                 emit(note)
             for service in plan.services:
@@ -136,19 +139,20 @@ class _Pass:
                 partial = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta}
                 self._wrote(resource, await self._client.apply(partial))
 
-    async def decide(self, decision: Decision) -> None:
+    async def enter(self, entry: Entry) -> None:
+        """Write one entry of the durable record."""
         namespace = self._observed.owner.namespace
-        if isinstance(decision, Create):
-            answer = await self._created(decision.obj)
+        if entry.obj is not None:
+            answer = await self._created(entry.obj)
             # Somebody deleted the record of a Deployment: the plan knew nothing of the pods that it has.
             self.report.again |= (DEPLOYMENTS, answer["metadata"]["name"]) in self._live
         else:
-            live = self._live[(CONTROLLER_REVISIONS, decision.revision)]
-            annotations: dict[str, str | None] = dict(decision.annotations)
+            live = self._live[(CONTROLLER_REVISIONS, entry.revision)]
+            annotations: dict[str, str | None] = dict(entry.annotations)
             answer = await self._client.annotate(
                 CONTROLLER_REVISIONS,
                 namespace,
-                decision.revision,
+                entry.revision,
                 annotations,
                 resource_version=live["metadata"]["resourceVersion"],
             )

@@ -14,8 +14,9 @@ from podium.kube.client import KubeClient, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.reconcile import status as statuses
 from podium.reconcile.apply import Applier, Store
+from podium.reconcile.decide import DECIDED, Note
 from podium.reconcile.observe import Observed, Observer, View
-from podium.reconcile.plan import DECIDED, Note, plan
+from podium.reconcile.plan import plan
 from podium.reconcile.transitions import transitions
 from podium.settings import Settings
 
@@ -112,7 +113,9 @@ class Reconciler:
             self._ending[key] = observed.owner.uid
             return None
         status = statuses.compose(observed, planned, report, self._settings.installation, now)
-        decided = report.refused is None and any(note.action in DECIDED for note in planned.notes)
+        decided = report.refused is None and any(
+            note.action in DECIDED for entry in planned.entries for note in entry.notes
+        )
         await self._write_status(observed, status, decided=decided)
         if report.refused is not None:
             return PASSING_RETRY if report.refused.passing else REFUSED_RETRY

@@ -1,0 +1,207 @@
+"""Decides: asks the gates until none has anything to say, and turns what they say into durable records. Pure."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from podium import names
+from podium.api.v1alpha1 import ModelRuntimeSpec
+from podium.build.fetch import Fetcher
+from podium.build.revision import Revision, controller_revision, resolve
+from podium.kube.client import Object
+from podium.reconcile.observe import Observed
+from podium.reconcile.readings import template_digest
+from podium.rollout.gates import first_verdict
+from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, format_time
+from podium.rollout.state import RevisionState, Situation
+from podium.rollout.strategies import STRATEGIES
+from podium.rollout.verdict import Hold, Mark, Refuse, Start
+
+CAUSE_LENGTH = 700
+"""Characters of the cause of a rollback that are kept on its revision."""
+
+MAX_DECISIONS = 12
+"""Beside one for each revision; more in one pass means that two gates undo each other, which is a mistake of ours."""
+
+DECIDED = frozenset({"Decide", "Rollout"})
+"""Actions of the notes that tell of an outcome or a start."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """An Event to be."""
+
+    reason: str
+    message: str
+    action: str
+    revision: str = ""
+    warning: bool = False
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One write of the durable record, and what is the case once it stands."""
+
+    revision: str
+    """Name of the ControllerRevision."""
+    annotations: dict[str, str]
+    """What it says; for a new ControllerRevision they are part of `obj` already."""
+    obj: Object | None
+    """The whole ControllerRevision where a rollout starts with it; None where it exists."""
+    after: Situation
+    notes: tuple[Note, ...] = ()
+    """Events to emit once it is written, and not before."""
+
+
+@dataclass
+class Decisions:
+    """What the gates say now. Each entry relies on all that come before it."""
+
+    before: Situation
+    """What the records say before any entry is written."""
+    revisions: dict[str, Revision]
+    """All that are observed, and those that the entries create, by name."""
+    entries: list[Entry] = field(default_factory=list)
+    hold: Hold | None = None
+    refusal: Refuse | None = None
+    """A command that names no revision which could record the refusal: status alone does."""
+
+    @property
+    def situation(self) -> Situation:
+        """The last one: once all entries are written."""
+        found = self.entries[-1].after if self.entries else self.before
+        return replace(found, last_command=self.refusal.command) if self.refusal else found
+
+    def annotate(self, revision: str, annotations: dict[str, str], after: Situation, note: Note | None) -> None:
+        """Decisions on one revision in a row are one write; what lies between two of them stays between them."""
+        last = self.entries[-1] if self.entries else None
+        notes = (note,) if note else ()
+        if last is None or last.revision != revision:
+            self.entries.append(Entry(revision, annotations, None, after, notes))
+            return
+        if last.obj is not None:
+            last.obj["metadata"]["annotations"].update(annotations)
+        merged = Entry(revision, last.annotations | annotations, last.obj, after, last.notes + notes)
+        self.entries[-1] = merged
+
+
+def decide(observed: Observed, situation: Situation, now: datetime, fetcher: Fetcher) -> Decisions:
+    """Ask the gates in order, take the first decision over into the situation, and ask again until they rest."""
+    decisions = Decisions(situation, dict(observed.revisions))
+    for _ in range(MAX_DECISIONS + len(situation.revisions)):
+        verdict = first_verdict(decisions.situation, now)
+        match verdict:
+            case None:
+                return decisions
+            case Hold():
+                decisions.hold = verdict
+                return decisions
+            case Refuse():
+                decisions.refusal = verdict
+            case Mark():
+                _mark(decisions, verdict, now)
+            case Start():
+                _start(decisions, observed, verdict, now, fetcher)
+    raise RuntimeError(f"{observed.owner.namespace}/{observed.owner.name}: the gates do not come to rest: {verdict}")
+
+
+def _mark(decisions: Decisions, mark: Mark, now: datetime) -> None:
+    situation = decisions.situation
+    before = next(r for r in situation.revisions if r.name == mark.revision)
+    annotations: dict[str, str] = {}
+    after = before
+    if mark.outcome is not None:
+        annotations[names.ANNOTATION_OUTCOME] = mark.outcome.value
+        after = replace(after, outcome=mark.outcome)
+        if mark.outcome is Outcome.ROLLED_BACK and mark.message:
+            cause = mark.message if len(mark.message) <= CAUSE_LENGTH else f"{mark.message[: CAUSE_LENGTH - 2]} …"
+            annotations[names.ANNOTATION_CAUSE] = cause
+            after = replace(after, cause=cause)
+        if mark.rule is not None:
+            decided_at = situation.next_decision(now)
+            annotations |= {names.ANNOTATION_RULE: mark.rule, names.ANNOTATION_DECIDED_AT: format_time(decided_at)}
+            after = replace(after, rule=mark.rule, decided_at=decided_at)
+        elif before.decided_at is None:
+            decided_at = situation.next_decision(now)
+            annotations[names.ANNOTATION_DECIDED_AT] = format_time(decided_at)
+            after = replace(after, decided_at=decided_at)
+    if mark.command is not None:
+        annotations[names.ANNOTATION_COMMAND] = mark.command.to_json()
+        after = replace(after, command=mark.command)
+    if mark.record is not None:
+        annotations[names.ANNOTATION_ROLLOUT] = mark.record.to_json()
+        after = replace(after, record=mark.record)
+    note = _note(mark, before) if mark.message else None
+    decisions.annotate(mark.revision, annotations, situation.changed(after), note)
+
+
+def _note(mark: Mark, before: RevisionState) -> Note:
+    if mark.outcome is None:
+        command = mark.command
+        refused = command is not None and command.result.value == "Refused"
+        verb = command.verb.capitalize() if command else "Command"
+        reason = "CommandRefused" if refused else f"{verb}Accepted"
+        return Note(
+            reason,
+            f"{before.name}: {mark.message}" if not refused else mark.message,
+            "Command",
+            before.name,
+            warning=refused,
+        )
+    rule = f" by rule {mark.rule}" if mark.rule else ""
+    text = f"{before.name} ({before.version or 'no version'}) {mark.outcome.value}{rule}: {mark.message}"
+    warning = mark.outcome is Outcome.ROLLED_BACK
+    return Note(mark.outcome.value, text, "Decide", before.name, warning=warning, rule=mark.rule or "")
+
+
+def _start(decisions: Decisions, observed: Observed, verdict: Start, now: datetime, fetcher: Fetcher) -> None:
+    situation, owner = decisions.situation, observed.owner
+    revision = _next_revision(observed, situation, verdict.request, fetcher)
+    strategy = situation.spec.rollout.strategy
+    frozen = STRATEGIES[strategy].freeze(situation.spec, situation.size)
+    request = verdict.request
+    record = RolloutRecord(
+        id=f"{revision.name}-{int(now.timestamp() * 1000):x}",
+        started_at=now,
+        strategy=strategy,
+        size=frozen.size,
+        surge=frozen.surge,
+        unavailable=frozen.unavailable,
+        min_ready_seconds=situation.spec.rollout.min_ready_seconds,
+        request=request.value if request else "",
+    )
+    annotations = {names.ANNOTATION_ROLLOUT: record.to_json()}
+    state = RevisionState(
+        name=revision.name,
+        number=revision.number,
+        inputs=revision.inputs,
+        version=revision.version,
+        created=now,
+        record=record,
+        template_digest=template_digest(revision),
+        runtime=revision.runtime,
+    )
+    replaces = f" to replace {situation.champion.version or situation.champion.name}" if situation.champion else ""
+    text = f"{revision.name} ({revision.version or 'no version'}): {strategy} of {frozen.size} pods{replaces}"
+    note = Note("RolloutStarted", text, "Rollout", revision.name)
+    obj = controller_revision(owner, revision, annotations)
+    decisions.revisions[revision.name] = revision
+    decisions.entries.append(Entry(revision.name, annotations, obj, situation.changed(state), (note,)))
+
+
+def _next_revision(
+    observed: Observed, situation: Situation, request: CommandRecord | None, fetcher: Fetcher
+) -> Revision:
+    number = max((r.number for r in situation.revisions), default=0) + 1
+    taken = {r.name for r in situation.revisions}
+    if observed.resolved is not None and request is None and observed.resolved.name not in taken:
+        return replace(observed.resolved, number=number)
+    runtime = ModelRuntimeSpec.parse((observed.runtime or {}).get("spec", {}))
+    token = request.token if request else ""
+    for collisions in range(len(taken) + 1):
+        revision = resolve(
+            observed.owner, situation.spec, runtime, fetcher, number=number, token=token, collisions=collisions
+        )
+        if revision.name not in taken:
+            return revision
+    raise AssertionError("one name more than there are revisions was tried")
