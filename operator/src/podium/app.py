@@ -16,6 +16,7 @@ from podium.kube.events import Recorder
 from podium.kube.lease import Lease, boottime
 from podium.kube.transport import Transport
 from podium.reconcile.builtins import apply_runtimes, read_runtimes
+from podium.reconcile.outcome import PassRefused
 from podium.settings import Settings
 from podium.telemetry import Metrics, Servers, about
 from podium.watch.cache import Cache
@@ -131,6 +132,12 @@ async def attempt(queue: Queue, key: Key, reconciler: Reconciling) -> str:
     except NotLeader:
         # Whoever holds the Lease next looks at every key, this replica included.
         return ""
+    except PassRefused as refused:
+        delay = queue.retry(key, at_least=refused.retry_after)
+        if refused.wake_in is not None:
+            queue.add_after(key, max(refused.wake_in, SOONEST))
+        log.info("the pass was refused something and is made again in %.2f s: %s", delay, refused)
+        return "error"
     except ApiError as error:
         delay = queue.retry(key, at_least=error.retry_after or 0.0)
         # Somebody else was faster, or the cache is behind: expected, and the retry finds out.

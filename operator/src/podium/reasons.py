@@ -55,6 +55,7 @@ class Reason(StrEnum):
     NAME_CONFLICT = "NameConflict"
     FORBIDDEN = "Forbidden"
     REJECTED = "Rejected"
+    INTERNAL_ERROR = "InternalError"
 
     # For information.
     RUNTIME_CHANGED = "RuntimeChanged"

@@ -18,7 +18,6 @@ from tests.unit.planner.world import KEY, NAME, NAMESPACE, World
 
 RULES = {"person", "champion-down", "no-replicas", "first", "rolling-complete", "blue-green-available"}
 """All that may promote, of what this version can do."""
-REFUSED = {"NameConflict", "Forbidden", "Rejected"}
 
 
 class Invariants:
@@ -127,11 +126,8 @@ class Invariants:
         due = world.wakes.at
         if world.api.terminating or world.live(MODEL_DEPLOYMENTS) is None or (due is not None and due <= world.now):
             return  # nothing can be done; or it asked for another pass at once
-        if (world.condition("Stalled") or ("", ""))[1] in REFUSED:
+        if world.reconciler._applier.refusals(KEY):
             return  # it tries again, at every pass: nobody tells when a name or a quota becomes free
-        message = world.status.get("message") or ""
-        if "garbage collector" in message or "admission knows" in message:
-            return  # so it does until its predecessor's children have gone, or until the CRDs are known everywhere
         if world.condition("Reconciling") == ("True", "ChampionUnavailable"):
             return  # this pass may have taken the last of the champion's pods, none of which was Ready: no more a hold
         calls, said = len(world.client.calls), len(world.heard.said)

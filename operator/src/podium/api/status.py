@@ -68,7 +68,10 @@ class LastCommand(ApiModel):
         default=None, description="The annotation podium.dev/command as it was read."
     )
     at: Time | None = Field(default=None, description="When it was acted on.")
-    result: Word | None = Field(default=None, description="Done or Refused.")
+    result: Word | None = Field(
+        default=None,
+        description="Done, Refused, Accepted (its rollout has still to start) or Pending (its record was refused).",
+    )
     message: Text | None = Field(default=None, description="What it did, or why it was refused.")
 
 

@@ -141,7 +141,7 @@ class AioClient:
         return await self.merge(resource, namespace, name, {"metadata": meta})
 
     async def merge(self, resource: Resource, namespace: str | None, name: str, patch: Object) -> Object:
-        """JSON merge patch of one object."""
+        """See KubeClient."""
         path = resource.path(namespace, name)
         return await self._write("PATCH", "patch", resource, path, patch, _MERGE, {"fieldManager": names.FIELD_MANAGER})
 

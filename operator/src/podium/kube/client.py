@@ -79,6 +79,9 @@ class KubeClient(Protocol):
     ) -> Object:
         """Merge `annotations` into the object's (None removes one); ApiError 409 if `resource_version` is not live."""
 
+    async def merge(self, resource: Resource, namespace: str | None, name: str, patch: Object) -> Object:
+        """JSON merge patch of one object (RFC 7386): lists are replaced whole, None removes a field."""
+
     async def write_status(self, resource: Resource, obj: Object, status: Object) -> Object:
         """Replace `.status`; ApiError 409 unless `obj`'s resourceVersion is the live one."""
 

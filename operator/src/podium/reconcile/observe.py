@@ -31,6 +31,8 @@ from podium.settings import Settings
 T = TypeVar("T")
 COMMAND_LENGTH = 1024
 """Characters of the command annotation that are read: status, which repeats it, is bounded."""
+PENDING = "Pending"
+"""status.lastCommand.result of a command whose record was refused: it has not been acted on."""
 SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
 
@@ -172,7 +174,7 @@ class Observer:
             proposal=proposal,
             revisions=states,
             command=annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH],
-            last_command=(seen.status.get("lastCommand") or {}).get("value", ""),
+            last_command=_acted_on(seen.status),
             endpoints=self._endpoints(key, pods),
             timings=self._timings,
         )
@@ -221,6 +223,12 @@ def _known_down(champion: RevisionState, memory: _Memory) -> bool:
     """Counts that are not settled neither begin a champion's being down nor end it: a write of ours is no recovery."""
     settled = champion.workload is not None and champion.workload.settled
     return settled or (champion.name, "Down") in memory.since
+
+
+def _acted_on(status: Mapping[str, Any]) -> str:
+    """The command that status says has been acted on."""
+    last = status.get("lastCommand") or {}
+    return "" if last.get("result") == PENDING else str(last.get("value", ""))
 
 
 def _read(obj: Object) -> tuple[Revision, str]:

@@ -75,8 +75,9 @@ def _cause(situation: Situation) -> str:
     candidate = situation.candidate
     if candidate is None:
         return ""
-    if candidate.workload and candidate.workload.failure:
-        return f": {candidate.workload.failure}"
+    refused = situation.candidate_refused or (candidate.workload.failure if candidate.workload else "")
+    if refused:
+        return f": {refused}"
     return f": {candidate.failures[0].reason}: {candidate.failures[0].message}" if candidate.failures else ""
 
 

@@ -169,6 +169,10 @@ class Situation:
     """The value in status.lastCommand: refusals that no revision could record."""
     champion_down_since: datetime | None = None
     """Since when the champion has had no available pod, as far as this operator has seen."""
+    candidate_refused: str = ""
+    """The API server's sentence if it refuses the candidate's Deployment."""
+    candidate_kept_out_since: datetime | None = None
+    """Since when the cluster, and not the candidate, has kept its Deployment or its pods from being made."""
     endpoints: Mapping[str, int] = field(default_factory=dict)
     """Ready endpoints behind the stable Service by revision."""
     timings: Timings = Timings()
