@@ -51,6 +51,7 @@ class Lease:
         self._collection = LEASES.path(settings.lease_namespace)
         self._live: Object | None = None  # the Lease as last seen
         self._seen = -math.inf  # when it was first seen like that
+        self._newest = 0  # its version when it was last seen; known also while there is none
         self._deadline = -math.inf  # no write after this moment
         self._held = asyncio.Event()
         self._not_held = asyncio.Event()
@@ -224,12 +225,12 @@ class Lease:
         raise self._transport.not_kubernetes("GET", self._path, f"is no Lease: it has the keys {sorted(answer)}")
 
     def _remember(self, live: Object) -> None:
-        before = _version(self._live) if self._live else ""
         live["metadata"].pop("managedFields", None)
         live["spec"] = live.get("spec") or {}
         self._live = live
         self._seen = self._clock()
-        if number(_version(live)) < number(before):
+        before, self._newest = self._newest, number(_version(live))
+        if self._newest < before:
             self.on_older()
 
     def _holder(self) -> str:
