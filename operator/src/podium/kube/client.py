@@ -28,7 +28,7 @@ class ApiError(Exception):
         self.status = status
         """HTTP status; 0 when no answer came."""
         self.reason = reason
-        """The Status object's reason (`Conflict`, `Invalid`), or `Unreachable`, `Timeout`."""
+        """The Status object's reason (`Conflict`, `Invalid`), or `Unreachable`, `Timeout`, `NotKubernetes`."""
         self.message = message
         """The API server's own sentence."""
         self.causes = causes or []

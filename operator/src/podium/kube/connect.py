@@ -29,6 +29,10 @@ class ConfigurationError(Exception):
     """There is no usable kubeconfig and no service account to talk to a cluster with."""
 
 
+class CredentialsError(aiohttp.ClientConnectionError):
+    """The credentials cannot be read, for now: their file is being written anew, or their plugin fails."""
+
+
 @dataclass
 class Connection:
     """A cluster and the credentials for it."""
@@ -63,12 +67,18 @@ class Connection:
         # An exec plugin's token has expired, or the kubeconfig was written anew.
         self._reloaded = time.monotonic()
         response.release()
-        await _load(self.configuration)
+        try:
+            await _load(self.configuration)
+        except Exception as error:
+            raise CredentialsError(f"the credentials cannot be read again after a 401: {error}") from error
         await self._set_token(request)
         return await handler(request)
 
     async def _set_token(self, request: aiohttp.ClientRequest) -> None:
-        token = await self.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        try:
+            token = await self.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        except Exception as error:
+            raise CredentialsError(f"the token cannot be read: {error}") from error
         if token:
             request.headers["Authorization"] = token
 
