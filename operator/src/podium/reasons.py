@@ -45,6 +45,7 @@ class Reason(StrEnum):
     FETCH_RETRYING = "FetchRetrying"
     CONFIG_ERROR = "ConfigError"
     UNSCHEDULABLE = "Unschedulable"
+    EVICTED = "Evicted"
     FAILED_CREATE = "FailedCreate"
 
     # Only a person can mend it.

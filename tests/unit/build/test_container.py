@@ -90,7 +90,8 @@ def test_the_users_image_wins() -> None:
 def test_a_resource_that_the_user_names_is_wholly_the_users(
     ours: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]
 ) -> None:
-    assert model_container(spec(runtime={"resources": theirs}), runtime(resources=ours))["resources"] == merged
+    own_model = spec(model={}, runtime={"resources": theirs})  # nothing is fetched, and no disk is set aside for it
+    assert model_container(own_model, runtime(resources=ours))["resources"] == merged
 
 
 def test_ports_are_named_and_one_number_is_listed_once() -> None:

@@ -50,7 +50,11 @@ def assert_untouched(world: World) -> None:
 
 @pytest.mark.parametrize("commit", COMMITS)
 def test_nothing_rolls_out_and_no_pod_restarts(commit: str) -> None:
-    assert_untouched(upgraded(commit))
+    world = upgraded(commit)
+
+    assert_untouched(world)
+    # and the person learns that a restart would bring Podium's present pod template
+    assert world.condition("RuntimeOutdated") == ("True", "RuntimeChanged")
 
 
 @pytest.mark.parametrize("path", DEFAULTS, ids=".".join)

@@ -7,6 +7,7 @@ from podium import names
 from podium.api.templates import InvalidTemplate, fill_all
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
 from podium.build.container import container_ports, merged_resources, model_container, restricted
+from podium.build.disk import model_share
 from podium.build.errors import INVALID_RUNTIME, INVALID_SPEC, Unresolvable
 from podium.build.fetch import MODELS_VOLUME, Fetcher, fetch_container, fetch_volumes
 from podium.build.layout import MODELS, Placement, last_segment, placement
@@ -50,8 +51,9 @@ def pod_template(
     resources = merged_resources(spec, runtime)
     values = _values(owner, spec, runtime, place, resources) | {"revision": revision, "version": version}
     grace = _grace(spec, runtime)
+    share = model_share(spec, runtime.layout, resources) if place else resources
     try:
-        container = model_container(spec, runtime, values, place, resources=resources, grace=grace)
+        container = model_container(spec, runtime, values, place, resources=share, grace=grace)
         files = {item.path: fill_all(item.template, values) for item in runtime.files}
     except InvalidTemplate as error:
         raise Unresolvable(INVALID_RUNTIME, _template_message(spec, error)) from error
