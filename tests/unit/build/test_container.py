@@ -207,6 +207,34 @@ def test_template_variables_are_filled() -> None:
     assert env(container)["MEMORY"] == str(2**30)
 
 
+SAFE = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+
+
+@pytest.mark.parametrize(
+    ("uri", "theirs", "named"),
+    [
+        ("s3://m/7", None, "podium-tmp,podium-models"),
+        ("pvc://store/7", None, "podium-tmp,podium-models"),
+        (None, None, "podium-tmp"),
+        ("s3://m/7", "cache, spool,,podium-tmp", "cache,spool,podium-tmp,podium-models"),
+        ("s3://m/7", "", "podium-tmp,podium-models"),
+    ],
+)
+def test_podiums_own_emptydirs_keep_no_node_from_being_removed(uri: str | None, theirs: str | None, named: str) -> None:
+    """The cluster autoscaler leaves a node alone that has a pod with local volumes which nobody calls dispensable."""
+    volumes = [{"name": "cache", "emptyDir": {}}]
+    annotations = {} if theirs is None else {SAFE: theirs}
+    user = spec(model={"uri": uri} if uri else {}, podTemplate={"volumes": volumes, "annotations": annotations})
+
+    template = revision(user).template
+
+    assert template["metadata"]["annotations"][SAFE] == named
+    # all of our emptyDirs are named, and nobody else's unless they named it themselves
+    ours = {each["name"] for each in template["spec"]["volumes"] if "emptyDir" in each} - {"cache"}
+    assert set(named.split(",")) - set((theirs or "").replace(" ", "").split(",")) - ours == set()
+    assert ours <= set(named.split(","))
+
+
 def test_files_travel_in_annotations_and_are_mounted_where_the_runtime_wants_them() -> None:
     run = runtime(
         files=[{"path": "/etc/a.conf", "template": "model={{model}}"}, {"path": "/b/c", "template": "{{revision}}"}]

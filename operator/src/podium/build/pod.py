@@ -17,6 +17,8 @@ from podium.build.quantities import whole
 TMP_VOLUME: Final = "podium-tmp"
 FILES_VOLUME: Final = "podium-files"
 FILE_ANNOTATION: Final = "podium.dev/file"
+DRAINABLE: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+"""Names, separated by commas, of local volumes that may be lost: else their pod keeps its node from being removed."""
 FETCHER_USER: Final = 65532
 """The user of the serving image."""
 
@@ -144,15 +146,23 @@ def _metadata(
     owner: Owner, spec: ModelDeploymentSpec, files: dict[str, str], *, revision: str, token: str, version: str
 ) -> dict[str, Any]:
     annotations = dict(spec.pod_template.annotations)
+    annotations[DRAINABLE] = _drainable(spec, annotations.get(DRAINABLE, ""))
     if version:
         annotations[names.ANNOTATION_VERSION] = version
     if token:
         annotations[names.ANNOTATION_RESTART] = token
     annotations |= {f"{FILE_ANNOTATION}-{index}": text for index, text in enumerate(files.values())}
-    metadata: dict[str, Any] = {"labels": {**spec.pod_template.labels, **names.revision_labels(owner.name, revision)}}
-    if annotations:
-        metadata["annotations"] = annotations
-    return metadata
+    return {
+        "labels": {**spec.pod_template.labels, **names.revision_labels(owner.name, revision)},
+        "annotations": annotations,
+    }
+
+
+def _drainable(spec: ModelDeploymentSpec, theirs: str) -> str:
+    """Podium's emptyDirs, whose content any pod makes anew, after those that the user names."""
+    ours = [TMP_VOLUME, MODELS_VOLUME] if spec.model.uri else [TMP_VOLUME]
+    named = [name for part in theirs.split(",") if (name := part.strip())]
+    return ",".join(dict.fromkeys([*named, *ours]))
 
 
 def _pod_security(spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> dict[str, Any]:
