@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from podium.build.errors import Unresolvable
-from tests.unit.build.examples import MODEL, builtin, model_container, pod, revision, runtime, spec
+from podium.build.fetch import Fetcher
+from podium.build.revision import resolve
+from tests.unit.build.examples import MODEL, OWNER, POLICIES, builtin, model_container, pod, revision, runtime, spec
 
 
 def env(container: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +72,24 @@ def test_args_are_appended_to_the_runtimes_and_the_users_are_no_templates() -> N
 def test_the_users_image_wins() -> None:
     assert model_container()["image"] == "example/plain:1"
     assert model_container(spec(runtime={"image": "mine@sha256:00"}))["image"] == "mine@sha256:00"
-    assert model_container()["imagePullPolicy"] == "IfNotPresent"
+
+
+@pytest.mark.parametrize(("image", "policy"), POLICIES.items())
+def test_an_image_is_pulled_as_Kubernetes_would_by_its_tag(image: str, policy: str) -> None:
+    assert model_container(spec(runtime={"image": image}))["imagePullPolicy"] == policy
+    assert model_container(run=runtime(image=image))["imagePullPolicy"] == policy
+    fetcher = Fetcher(image=image)
+    made = resolve(OWNER, spec(), runtime(), fetcher, number=1).template["spec"]["initContainers"][0]
+    assert made["imagePullPolicy"] == policy
+
+
+@pytest.mark.parametrize("policy", ["Always", "IfNotPresent", "Never"])
+def test_the_users_pull_policy_is_the_model_containers(policy: str) -> None:
+    user = spec(runtime={"imagePullPolicy": policy})
+
+    assert model_container(user)["imagePullPolicy"] == policy
+    assert pod(user)["initContainers"][0]["imagePullPolicy"] == "IfNotPresent"
+    assert user.inputs()["runtime"] == {"imagePullPolicy": policy}
 
 
 @pytest.mark.parametrize(

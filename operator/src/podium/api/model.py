@@ -1,6 +1,6 @@
 """The part of a ModelDeployment's spec that says what is served and by which runtime."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -138,6 +138,14 @@ class RuntimeRef(ApiModel):
     image: Image | None = Field(
         default=None,
         description="Image to run instead of the runtime's own, with a tag or a digest. Default: the runtime's image.",
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None,
+        description=(
+            "Whether a node that has the image asks the registry again when a pod starts. Always: a tag that moves is "
+            "followed. IfNotPresent: what is there is taken. Never: nothing is pulled. Default: Kubernetes' own, "
+            "Always for the tag latest or none, else IfNotPresent."
+        ),
     )
     args: list[Argument] = Field(
         default=[], max_length=64, description="Arguments that are appended to the runtime's own. Default: none."

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from podium import names
 from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.build.container import pull_policy
 from podium.build.disk import fetcher_share
 from podium.build.errors import INVALID_SPEC, Unresolvable
 from podium.build.layout import MODELS, Placement, claim_of
@@ -60,7 +61,8 @@ def fetch_container(
     container: dict[str, Any] = {
         "name": names.FETCH_CONTAINER,
         "image": fetcher.image,
-        "imagePullPolicy": "IfNotPresent",
+        # spec.runtime.imagePullPolicy is about the user's image; this one is of who runs the operator.
+        "imagePullPolicy": pull_policy(fetcher.image),
         "command": list(COMMAND),
         "resources": fetcher_share(spec, fetcher.resources, model_resources),
         "terminationMessagePolicy": "FallbackToLogsOnError",
