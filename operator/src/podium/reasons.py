@@ -59,4 +59,5 @@ class Reason(StrEnum):
 
     # For information.
     RUNTIME_CHANGED = "RuntimeChanged"
+    MODEL_BYTES_DIFFER = "ModelBytesDiffer"
     ANOTHER_WRITER = "AnotherWriter"

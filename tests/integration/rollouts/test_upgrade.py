@@ -3,6 +3,7 @@
 import pytest
 
 from tests.integration.rollouts.api import Object
+from tests.integration.rollouts.kubelet import FETCHED
 from tests.integration.rollouts.stage import MODEL, Stage
 from tests.stored import COMMITS, stored
 
@@ -37,5 +38,7 @@ async def test_a_new_operator_and_its_crd_roll_nothing_out(stage: Stage, commit:
     assert revision["data"] == record["data"]
     assert stage.status["champion"]["revision"] == record["metadata"]["name"]
     assert "candidate" not in stage.status
+    # what its pods fetched is read from them, whoever made them
+    assert stage.status["champion"]["digest"] == FETCHED
     # and the spec is the one that was stored, whatever the defaults of today are
     assert stage.world.get("ModelDeployment", stage.namespace, MODEL)["spec"] == found.model_deployment["spec"]  # type: ignore[index]

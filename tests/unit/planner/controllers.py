@@ -36,6 +36,8 @@ class Behaviour:
     volumes, and init of an injected container of that kind."""
     until: float | None = None
     """When the failure ends by itself."""
+    fetched: str = ""
+    """What the fetcher's last words are, once the pod runs."""
 
 
 @dataclass
@@ -215,7 +217,7 @@ class Controllers:
             status = _failing(pod, how.failure, age)
         else:
             ready = how.ready_after is not None and age >= max(how.ready_after, how.until or 0.0)
-            status = _running(pod, ready)
+            status = _running(pod, ready) | _fetched(how.fetched)
         was, is_now = ready_since(pod), is_ready({"status": status})
         for condition in status.get("conditions", []):
             if condition["type"] == "Ready":
@@ -390,6 +392,14 @@ def _running(pod: Object, ready: bool) -> Object:
         "conditions": [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": ""}],
         "containerStatuses": [container | {"state": {"running": {}}}],
     }
+
+
+def _fetched(said: str) -> Object:
+    if not said:
+        return {}
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed", "message": said}}
+    fetch = {"name": names.FETCH_CONTAINER, "image": "serving", "ready": True, "restartCount": 0, "state": ended}
+    return {"initContainerStatuses": [fetch]}
 
 
 def _failing(pod: Object, failure: str, age: float) -> Object:

@@ -32,6 +32,10 @@ class RevisionStatus(ApiModel):
         default=None, description="Number of pods that have been ready for minReadySeconds."
     )
     since: Time | None = Field(default=None, description="When it became what it is now, champion or candidate.")
+    digest: Annotated[str, Field(max_length=80)] | None = Field(
+        default=None,
+        description="Digest of the model's bytes that its oldest pod fetched, sha256: and 64 hexadecimal digits.",
+    )
 
 
 class PreviousStatus(ApiModel):

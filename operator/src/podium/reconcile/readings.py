@@ -14,7 +14,7 @@ from podium.build.revision import Revision, inputs_digest, resolve
 from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.reasons import Reason
-from podium.reconcile.symptoms import eviction, symptom, unprepared_at, with_way_out
+from podium.reconcile.symptoms import eviction, fetched_digest, symptom, unprepared_at, with_way_out
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
 from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Workload
 from podium.rollout.strategies import STRATEGIES
@@ -100,6 +100,7 @@ def read_pod(pod: Object, first_seen: FirstSeen, now: datetime, predecessors: Se
         fails_at=None if terminating else unprepared_at(pod),
         # deletionTimestamp is when its grace ends, not when its deletion began
         overdue_at=parse_time(meta["deletionTimestamp"]) + LAST_RITES if terminating else None,
+        digest=fetched_digest(pod),
     )
 
 

@@ -16,6 +16,7 @@ IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull",
 CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
 DISK = re.compile(r"ephemeral[- ](local )?storage|EmptyDir volume")
 """In kubelet's sentences about a pod that it evicts for what it wrote, or because the node's disk is full."""
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MESSAGE_LENGTH = 400
 """Characters of a container's own last words that are passed on."""
 EVICTION_TOLD = timedelta(minutes=10)
@@ -46,6 +47,17 @@ def unprepared_at(pod: Object) -> datetime | None:
         if condition.get("type") == "PodReadyToStartContainers" and condition.get("status") == "False":
             return parse_time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]) + PREPARATION
     return None
+
+
+def fetched_digest(pod: Object) -> str:
+    """Digest of the model's bytes by the fetcher's last words (`sha256:...`); empty without any, or if they are odd."""
+    for container in (pod.get("status") or {}).get("initContainerStatuses") or []:
+        ended = _last_end(container) if container["name"] == names.FETCH_CONTAINER else None
+        if ended is not None and ended.get("exitCode") == 0:
+            said = _said(ended)
+            digest = said.get("digest")
+            return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else ""
+    return ""
 
 
 def eviction(predecessors: Iterable[Object], created: datetime) -> tuple[Reason, str, int] | None:
@@ -126,10 +138,10 @@ def _fetch(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
     ended = _last_end(container)
     if ended is None or ended.get("exitCode") == 0:
         return
+    said = _said(ended)
     try:
-        said = json.loads(ended.get("message") or "")
         permanent, reason, message = bool(said["permanent"]), said["reason"], said["message"]
-    except (ValueError, KeyError, TypeError):
+    except KeyError:
         permanent, reason = False, ended.get("reason", "Error")
         message = _words(ended) or f"exit code {ended.get('exitCode')}"
     yield (
@@ -176,6 +188,15 @@ def _last_end(container: dict[str, Any]) -> dict[str, Any] | None:
         if ended:
             return dict(ended)
     return None
+
+
+def _said(ended: dict[str, Any]) -> dict[str, Any]:
+    """A container's last words, where they are a JSON object; else nothing."""
+    try:
+        said = json.loads(ended.get("message") or "")
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _words(ended: dict[str, Any]) -> str:
