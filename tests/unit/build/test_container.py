@@ -30,7 +30,7 @@ def test_every_model_container_knows_its_model_revision_and_version() -> None:
     [
         ({"uri": "s3://models/fraud/7"}, "7"),
         ({"uri": "s3://models/fraud/7/"}, "7"),
-        ({"uri": "https://host/a/model.onnx?x=1"}, "model.onnx"),
+        ({"uri": "https://host/a/model.onnx?x=1"}, "a"),
         ({"uri": "pvc://claim"}, "claim"),
         ({"uri": "s3://m/7", "version": "eight"}, "eight"),
         ({}, ""),

@@ -13,10 +13,17 @@ from tests.unit.planner.given import empty
 from tests.unit.planner.world import NAME, NAMESPACE, World
 
 
-def upgraded(commit: str) -> World:
-    """The objects of an earlier commit and their pods; the operator of today has not looked yet."""
+def upgraded(commit: str, file: str = "") -> World:
+    """The objects of an earlier commit and their pods; the operator of today has not looked yet.
+
+    With `file` the URI names that file, which was the version then.
+    """
     world = empty()
     found = stored(commit)
+    if file:
+        found.model_deployment["spec"]["model"]["uri"] += f"/{file}"
+        found.record["data"]["inputs"]["model"]["uri"] += f"/{file}"
+        found.record["data"]["version"] = file
     spec = clone(found.model_deployment)
     spec["metadata"]["namespace"] = NAMESPACE
     uid = world.api.create(spec, "kubectl")["metadata"]["uid"]
@@ -55,6 +62,17 @@ def test_nothing_rolls_out_and_no_pod_restarts(commit: str) -> None:
     assert_untouched(world)
     # and the person learns that a restart would bring Podium's present pod template
     assert world.condition("RuntimeOutdated") == ("True", "RuntimeChanged")
+
+
+def test_nor_where_the_version_shown_would_be_another_one_today() -> None:
+    world = upgraded("3735f03", file="model.onnx")
+
+    assert_untouched(world)
+    assert world.status["champion"]["version"] == "model.onnx"
+
+    # and the next revision is called by the present rule
+    world.edit(model={"uri": "s3://models/fraud/2/model.onnx", "format": "onnx"})
+    world.until(lambda: world.status["champion"]["version"] == "2")
 
 
 @pytest.mark.parametrize("path", DEFAULTS, ids=".".join)

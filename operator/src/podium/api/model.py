@@ -103,8 +103,8 @@ class Model(ApiModel):
     version: Version | None = Field(
         default=None,
         description=(
-            "Name of this version, for people: shown in status and kept in an annotation. Default: the last segment "
-            "of the URI."
+            "Name of this version, for people: shown in status and kept in an annotation. Default: the last telling "
+            "segment of the URI, 7 of s3://models/fraud/7/model.onnx."
         ),
     )
     sha256: Sha256 | None = Field(

@@ -24,7 +24,7 @@ class RevisionStatus(ApiModel):
 
     revision: Name | None = Field(default=None, description="Name of its ControllerRevision and Deployment.")
     version: Version | None = Field(
-        default=None, description="spec.model.version or, without one, the last segment of the URI."
+        default=None, description="spec.model.version or, without one, the last telling segment of the URI."
     )
     desired: Count | None = Field(default=None, description="Number of pods that its Deployment asks for.")
     ready: Count | None = Field(default=None, description="Number of pods that are ready.")

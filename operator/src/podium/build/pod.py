@@ -10,7 +10,7 @@ from podium.build.container import container_ports, merged_resources, model_cont
 from podium.build.disk import model_share
 from podium.build.errors import INVALID_RUNTIME, INVALID_SPEC, Unresolvable
 from podium.build.fetch import MODELS_VOLUME, Fetcher, fetch_container, fetch_volumes
-from podium.build.layout import MODELS, Placement, last_segment, placement
+from podium.build.layout import MODELS, Placement, placement
 from podium.build.owner import Owner
 from podium.build.quantities import whole
 
@@ -75,11 +75,6 @@ def pod_template(
     if place is not None:
         pod["initContainers"] = [_fetch(spec, fetcher, place, resources, pod["securityContext"])]
     return {"metadata": _metadata(owner, spec, files, revision=revision, token=token, version=version), "spec": pod}
-
-
-def version_of(spec: ModelDeploymentSpec) -> str:
-    """spec.model.version or, without one, the last segment of the URI; empty when there is neither."""
-    return spec.model.version or last_segment(spec.model.uri or "")
 
 
 def _placement(owner: Owner, spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> Placement | None:

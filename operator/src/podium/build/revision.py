@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podium import names
+from podium.api.uris import shown_version
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec, inputs_of
 from podium.build.canonical import digest, short_hash
 from podium.build.container import container_ports
 from podium.build.errors import INVALID_RUNTIME, UNSUPPORTED_FORMAT, MalformedRevision, Unresolvable
 from podium.build.fetch import Fetcher
 from podium.build.owner import Owner, child_metadata
-from podium.build.pod import pod_template, version_of
+from podium.build.pod import pod_template
 from podium.packed import Packed, pack
 
 PLACEHOLDER: Final = "{{revision}}"
@@ -71,7 +72,7 @@ def resolve(
     """
     _check_format(spec, runtime)
     inputs = spec.inputs()
-    version = version_of(spec)
+    version = shown_version(spec.model.version, spec.model.uri)
 
     def template(revision: str) -> dict[str, Any]:
         try:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from podium import names
+from podium.api.uris import shown_version
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
 from podium.build.canonical import canonical, digest
 from podium.build.errors import Unresolvable
@@ -239,8 +240,7 @@ def propose(
     The revision is the one of a first rollout of it, not numbered yet.
     """
     inputs = inputs_digest(spec.inputs())
-    uri = (spec.model.uri or "").rstrip("/")
-    version = spec.model.version or uri.rsplit("/", 1)[-1]
+    version = shown_version(spec.model.version, spec.model.uri)
     if runtime is None:
         message = (
             f'spec.runtime.name: there is no ModelRuntime "{spec.runtime.name}": kubectl get modelruntimes lists them; '
