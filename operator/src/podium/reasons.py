@@ -45,6 +45,7 @@ class Reason(StrEnum):
     FETCH_RETRYING = "FetchRetrying"
     CONFIG_ERROR = "ConfigError"
     UNSCHEDULABLE = "Unschedulable"
+    EVICTED = "Evicted"
     FAILED_CREATE = "FailedCreate"
 
     # Only a person can mend it.
@@ -59,4 +60,5 @@ class Reason(StrEnum):
 
     # For information.
     RUNTIME_CHANGED = "RuntimeChanged"
+    MODEL_BYTES_DIFFER = "ModelBytesDiffer"
     ANOTHER_WRITER = "AnotherWriter"

@@ -36,6 +36,8 @@ class Behaviour:
     volumes, and init of an injected container of that kind."""
     until: float | None = None
     """When the failure ends by itself."""
+    fetched: str = ""
+    """What the fetcher's last words are, once the pod runs."""
 
 
 @dataclass
@@ -155,14 +157,14 @@ class Controllers:
         self._status(pod, {**pod["status"], "conditions": unknown})
         self.stop(pod)
 
-    def evict(self, pod: Object) -> None:
+    def evict(self, pod: Object, message: str = "The node was low on resource: memory.") -> None:
         """A node under pressure ends a pod; the object stays (PodGC keeps 12500 of them)."""
         ended = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": "could not be located"}
         container = {"name": names.MODEL_CONTAINER, "image": "serving", "ready": False, "restartCount": 0}
         status = {
             "phase": "Failed",
             "reason": "Evicted",
-            "message": "The node was low on resource: memory.",
+            "message": message,
             "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": wire_time(self.now)}],
             "containerStatuses": [container | {"state": {"terminated": ended}}],
         }
@@ -215,7 +217,7 @@ class Controllers:
             status = _failing(pod, how.failure, age)
         else:
             ready = how.ready_after is not None and age >= max(how.ready_after, how.until or 0.0)
-            status = _running(pod, ready)
+            status = _running(pod, ready) | _fetched(how.fetched)
         was, is_now = ready_since(pod), is_ready({"status": status})
         for condition in status.get("conditions", []):
             if condition["type"] == "Ready":
@@ -390,6 +392,14 @@ def _running(pod: Object, ready: bool) -> Object:
         "conditions": [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": ""}],
         "containerStatuses": [container | {"state": {"running": {}}}],
     }
+
+
+def _fetched(said: str) -> Object:
+    if not said:
+        return {}
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed", "message": said}}
+    fetch = {"name": names.FETCH_CONTAINER, "image": "serving", "ready": True, "restartCount": 0, "state": ended}
+    return {"initContainerStatuses": [fetch]}
 
 
 def _failing(pod: Object, failure: str, age: float) -> Object:

@@ -106,7 +106,7 @@ class Invariants:
         assert call.body["observedGeneration"] == md["metadata"]["generation"], f"{call}: Ready=True of another spec"
         spec = ModelDeploymentSpec.parse(md["spec"])
         assert champion is not None, f"{call}: Ready=True without a champion"
-        inputs = _annotation(champion, names.ANNOTATION_INPUTS)
+        inputs = inputs_digest(champion["data"]["inputs"])
         assert inputs == inputs_digest(spec.inputs()), f"{call}: Ready=True, but spec's revision is not the champion"
         slices = self.world.cache.owned(ENDPOINT_SLICES, NAMESPACE, NAME)
         listed = [

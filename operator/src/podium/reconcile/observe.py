@@ -193,7 +193,6 @@ class Observer:
     ) -> tuple[tuple[RevisionState, ...], dict[str, Revision]]:
         revisions: dict[str, Revision] = {}
         states = []
-        pods = [pod for pod in pods if not readings.is_over(pod)]
         for (resource, name), child in seen.children.items():
             if resource is not CONTROLLER_REVISIONS or "deletionTimestamp" in child["metadata"]:
                 continue

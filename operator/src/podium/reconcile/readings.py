@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from podium import names
+from podium.api.uris import shown_version
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
 from podium.build.canonical import canonical, digest
 from podium.build.errors import Unresolvable
@@ -14,7 +15,7 @@ from podium.build.revision import Revision, inputs_digest, resolve
 from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.reasons import Reason
-from podium.reconcile.symptoms import symptom, unprepared_at
+from podium.reconcile.symptoms import eviction, fetched_digest, symptom, unprepared_at, with_way_out
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
 from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Workload
 from podium.rollout.strategies import STRATEGIES
@@ -79,19 +80,20 @@ def is_over(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
-def read_pod(pod: Object, first_seen: FirstSeen, now: datetime) -> Pod:
-    """One pod, with what ails it."""
+def read_pod(pod: Object, first_seen: FirstSeen, now: datetime, predecessors: Sequence[Object] = ()) -> Pod:
+    """One pod, with what ails it, or ailed those of its revision that are over."""
     meta = pod["metadata"]
     stray = not _of_deployment(pod)
     ready, terminating = ready_since(pod), "deletionTimestamp" in meta
-    found = None if ready or terminating else symptom(pod, now)
+    created = parse_time(meta["creationTimestamp"])
+    found = None if ready or terminating else symptom(pod, now) or eviction(predecessors, created)
     failure = None
     if found is not None:
         reason, message, restarts = found
         failure = Failure(reason, message, first_seen(meta["name"], reason), restarts)
     return Pod(
         name=meta["name"],
-        created=parse_time(meta["creationTimestamp"]),
+        created=created,
         ready_since=ready,
         terminating=terminating,
         failure=failure,
@@ -99,6 +101,7 @@ def read_pod(pod: Object, first_seen: FirstSeen, now: datetime) -> Pod:
         fails_at=None if terminating else unprepared_at(pod),
         # deletionTimestamp is when its grace ends, not when its deletion began
         overdue_at=parse_time(meta["deletionTimestamp"]) + LAST_RITES if terminating else None,
+        digest=fetched_digest(pod),
     )
 
 
@@ -127,7 +130,7 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime, *, has
     seasoned = len(staying) - len(young)
     failure = next(
         (
-            c.get("message", "")
+            with_way_out(c.get("message", ""))
             for c in status.get("conditions") or []
             if c["type"] == "ReplicaFailure" and c["status"] == "True"
         ),
@@ -161,14 +164,18 @@ def read_revision(
     first_seen: FirstSeen,
     now: datetime,
 ) -> RevisionState:
-    """One revision from its ControllerRevision and its children. ValueError names a broken annotation."""
+    """One revision from its ControllerRevision and its children, pods that are over among them.
+
+    ValueError names a broken annotation.
+    """
     meta = obj["metadata"]
     annotations: Mapping[str, str] = meta.get("annotations") or {}
     created = parse_time(meta["creationTimestamp"])
     outcome = _annotated(meta, names.ANNOTATION_OUTCOME, Outcome)
     leaving = outcome is not Outcome.PROMOTED and deployment is not None
     record = _record(meta, under_way=outcome is None or leaving)
-    found = tuple(read_pod(pod, first_seen, now) for pod in pods)
+    over = [pod for pod in pods if is_over(pod)]
+    found = tuple(read_pod(pod, first_seen, now, over) for pod in pods if not is_over(pod))
     return RevisionState(
         name=revision.name,
         number=revision.number,
@@ -233,8 +240,7 @@ def propose(
     The revision is the one of a first rollout of it, not numbered yet.
     """
     inputs = inputs_digest(spec.inputs())
-    uri = (spec.model.uri or "").rstrip("/")
-    version = spec.model.version or uri.rsplit("/", 1)[-1]
+    version = shown_version(spec.model.version, spec.model.uri)
     if runtime is None:
         message = (
             f'spec.runtime.name: there is no ModelRuntime "{spec.runtime.name}": kubectl get modelruntimes lists them; '

@@ -9,6 +9,7 @@ from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, HPAS
 from podium.reasons import Reason
 from podium.reconcile.conditions import Facts, Verdict, judge
+from podium.reconcile.fetched import bytes_differ, digest_of
 from podium.reconcile.observe import PENDING, Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
@@ -45,7 +46,9 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, now
     situation = once_written(plan.situation, plan.sizes)
     facts = Facts(situation, plan.sizes, plan.hold, report.told(Told.READY, now), now)
     verdict = judge(facts)
-    conditions = _kstatus(verdict, situation) | _informational(observed, situation, report, now)
+    conditions = (
+        _kstatus(verdict, situation) | _informational(observed, situation, report, now) | bytes_differ(situation)
+    )
     owner = observed.owner
     message = _with_leftovers(verdict.message, report, now)
     status: Object = {
@@ -60,10 +63,10 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, now
     champion, candidate = situation.champion, situation.candidate
     if champion is not None:
         status["runtime"] = champion.runtime
-        status["champion"] = _revision(champion, plan, champion.decided_at)
+        status["champion"] = _revision(champion, plan, champion.decided_at) | digest_of(champion)
     if candidate is not None:
         status.setdefault("runtime", candidate.runtime)
-        status["candidate"] = _revision(candidate, plan, candidate.record.started_at)
+        status["candidate"] = _revision(candidate, plan, candidate.record.started_at) | digest_of(candidate)
     warm, until = situation.warm, situation.warm_until
     if warm is not None and until is not None and warm.name in plan.sizes.targets:
         status["previous"] = {"revision": warm.name, "version": warm.version, "until": format_time(until)}

@@ -43,6 +43,8 @@ class Pod:
     """When its waiting becomes a failure though nothing happens until then."""
     overdue_at: datetime | None = None
     """When a terminating one should have gone long ago: its node does not answer any more."""
+    digest: str = ""
+    """Of the model's bytes, `sha256:` and 64 hex digits, as its fetcher says; empty as long as it has not said."""
 
 
 @dataclass(frozen=True)
