@@ -49,6 +49,7 @@ class Reason(StrEnum):
     FAILED_CREATE = "FailedCreate"
 
     # Only a person can mend it.
+    RECORD_MISSING = "RecordMissing"
     INVALID_SPEC = "InvalidSpec"
     INVALID_RUNTIME = "InvalidRuntime"
     UNSUPPORTED_FORMAT = "UnsupportedFormat"

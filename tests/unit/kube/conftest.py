@@ -98,7 +98,9 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def transport(server: Server) -> AsyncIterator[Transport]:
-    connection = Connection(f"http://127.0.0.1:{server.port}", "podium/test (me)", None, Configuration())
+    async def read() -> None: ...
+
+    connection = Connection(f"http://127.0.0.1:{server.port}", "podium/test (me)", None, Configuration(), read)
     transport = Transport(connection)
     yield transport
     await transport.close()

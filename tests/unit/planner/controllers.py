@@ -118,6 +118,7 @@ class Controllers:
             owned = self.sets.get(deployment["metadata"]["uid"])
             if owned is None or "deletionTimestamp" in deployment["metadata"]:
                 continue
+            self._adopt_pods(deployment)
             pods = self.active_pods(deployment)
             owned.replicas = len(pods)
             owned.ready = sum(1 for pod in pods if is_ready(pod))
@@ -170,10 +171,25 @@ class Controllers:
         }
         self._status(pod, status)
 
+    def _adopt_pods(self, deployment: Object) -> None:
+        """Its ReplicaSet takes over pods without a controller that it selects."""
+        selector = deployment["spec"]["selector"]["matchLabels"]
+        for pod in self.api.all(PODS):
+            orphaned = not pod["metadata"].get("ownerReferences") and "deletionTimestamp" not in pod["metadata"]
+            if orphaned and selector.items() <= (pod["metadata"].get("labels") or {}).items():
+                place = (PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+                reference = _replica_set(deployment["metadata"])
+                self.api.update(
+                    *place,
+                    lambda obj, reference=reference: obj["metadata"].update(ownerReferences=[reference]),  # type: ignore[misc]
+                    "kube-controller-manager",
+                )
+
     def _make_pod(self, deployment: Object, owned: ReplicaSet) -> None:
-        self._made += 1
         meta, template = deployment["metadata"], clone(owned.template)
-        reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{meta['name']}-1", "uid": meta["uid"]}
+        self._made += 1
+        while self.api.get(PODS, meta["namespace"], f"{meta['name']}-{self._made:03}"):
+            self._made += 1  # restored from a backup of another cluster
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -181,7 +197,7 @@ class Controllers:
                 **template["metadata"],
                 "name": f"{meta['name']}-{self._made:03}",
                 "namespace": meta["namespace"],
-                "ownerReferences": [reference | {"controller": True}],
+                "ownerReferences": [_replica_set(meta)],
             },
             "spec": template["spec"],
             "status": {"phase": "Pending"},
@@ -345,6 +361,12 @@ class Controllers:
         meta, kind = obj["metadata"], obj["kind"]
         resource = {"Deployment": DEPLOYMENTS, "Pod": PODS, "HorizontalPodAutoscaler": HPAS}[kind]
         self.api.update(resource, meta["namespace"], meta["name"], lambda o: o.update(status=status), "kubernetes")
+
+
+def _replica_set(deployment: Object) -> Object:
+    """The controller reference of a Deployment's pods."""
+    name, uid = deployment["name"], deployment["uid"]
+    return {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{name}-1", "uid": uid, "controller": True}
 
 
 def is_ready(pod: Object) -> bool:

@@ -24,6 +24,7 @@ from podium.kube.resources import (
     SERVICES,
     Resource,
 )
+from podium.reasons import Reason
 from podium.reconcile import readings
 from podium.rollout.state import Proposal, RevisionState, Situation, Timings
 from podium.settings import Settings
@@ -139,16 +140,29 @@ class Observer:
             for child in self._cache.owned(resource, key.namespace, key.name)
             if readings.is_child(child, owner)
         }
+        annotations = obj["metadata"].get("annotations") or {}
+        command = annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH]
+        missing = readings.unrecorded(children.values(), command, owner)
+        if missing:
+            # Nothing that is there is touched, or decided from, while the record that goes with it is still to come.
+            children, command = {}, ""
         seen = Observed(obj, owner, children)
         try:
             # Quick to read (20 us), and as a typed object large to keep (8 KB).
             spec = ModelDeploymentSpec.parse(obj.get("spec") or {})
-            return self._with_situation(key, seen, spec, memory, now)
+            return self._with_situation(key, seen, spec, memory, now, command, missing)
         except ValueError as error:
             return replace(seen, invalid=str(error))
 
     def _with_situation(
-        self, key: Key, seen: Observed, spec: ModelDeploymentSpec, memory: _Memory, now: datetime
+        self,
+        key: Key,
+        seen: Observed,
+        spec: ModelDeploymentSpec,
+        memory: _Memory,
+        now: datetime,
+        command: str,
+        missing: Mapping[str, str],
     ) -> Observed:
         runtime = self._cache.get(MODEL_RUNTIMES, None, spec.runtime.name)
         version = (seen.owner.uid, seen.generation, runtime and runtime["metadata"]["resourceVersion"])
@@ -160,6 +174,8 @@ class Observer:
             return proposal
 
         proposal = memory.once("proposal", version, propose)
+        if missing:
+            proposal = replace(proposal, reason=Reason.RECORD_MISSING, message=readings.missing(missing, seen.owner))
         since: dict[tuple[str, str], datetime] = {}
 
         def first_seen(of: str, reason: str) -> datetime:
@@ -167,13 +183,12 @@ class Observer:
 
         pods = self._cache.owned(PODS, key.namespace, key.name)
         states, revisions = self._revisions(seen, pods, memory, first_seen, now)
-        annotations = seen.obj["metadata"].get("annotations") or {}
         situation = Situation(
             name=key.name,
             spec=spec,
             proposal=proposal,
             revisions=states,
-            command=annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH],
+            command=command,
             last_command=_acted_on(seen.status),
             endpoints=self._endpoints(key, pods),
             timings=self._timings,

@@ -1,6 +1,6 @@
 """Objects of the API server, read into what the planner thinks in. Pure functions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from podium.build.fetch import Fetcher
 from podium.build.owner import Owner
 from podium.build.revision import Revision, inputs_digest, resolve
 from podium.kube.client import Object
-from podium.kube.resources import MODEL_DEPLOYMENTS
+from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, SERVICES
 from podium.reasons import Reason
 from podium.reconcile.symptoms import eviction, fetched_digest, symptom, unprepared_at, with_way_out
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
@@ -63,6 +63,49 @@ def is_child(obj: Object, owner: Owner) -> bool:
     labels, annotations = obj["metadata"].get("labels") or {}, obj["metadata"].get("annotations") or {}
     model, maker = labels.get(names.LABEL_MODEL), labels.get(names.LABEL_MANAGED_BY)
     return (model, maker) == (owner.name, names.MANAGED_BY) and not MADE_BY_PODIUM.isdisjoint(annotations)
+
+
+def unrecorded(children: Collection[Object], command: str, owner: Owner) -> dict[str, str]:
+    """Revisions that orphans of ours speak of and of which there is no ControllerRevision: name -> who speaks of it.
+
+    So it is while a backup is restored whose ModelDeployment came before its records. Empty as soon as the
+    ModelDeployment controls one record: from then on a Deployment without one is somebody's deletion. An orphan that
+    was given over by podium.dev/adopt is waited for no longer.
+    """
+    records = [child for child in children if child["kind"] == CONTROLLER_REVISIONS.kind]
+    orphans = [child for child in children if controller_of(child) is None and not given_over(child, owner)]
+    if not orphans or any(controller_of(record) == owner.uid for record in records):
+        return {}
+    spoken = {_revision_of(orphan): f"{orphan['kind']} {orphan['metadata']['name']}" for orphan in orphans}
+    words = command.split()
+    if len(words) == 3:
+        spoken.setdefault(words[1], f"{names.ANNOTATION_COMMAND} of this ModelDeployment")
+    known = {"", *(record["metadata"]["name"] for record in records)}
+    return {revision: who for revision, who in spoken.items() if revision not in known}
+
+
+def missing(revisions: Mapping[str, str], owner: Owner) -> str:
+    """The sentence for what `unrecorded` found."""
+    revision, who = next(iter(sorted(revisions.items())))
+    more = f" (and {len(revisions) - 1} more)" if len(revisions) > 1 else ""
+    return (
+        f"{who} is of revision {revision}, of which there is no ControllerRevision{more}: nothing is changed until it "
+        f"is restored; if it is lost, annotate the children {names.ANNOTATION_ADOPT}={owner.uid}, and spec is rolled "
+        "out as for the first time"
+    )
+
+
+def _revision_of(child: Object) -> str:
+    """The revision that a child is of, or that a Service selects; empty for what belongs to all."""
+    labels = child["metadata"].get("labels") or {}
+    if child["kind"] == SERVICES.kind:
+        labels = (child.get("spec") or {}).get("selector") or {}
+    return str(labels.get(names.LABEL_REVISION, ""))
+
+
+def given_over(obj: Object, owner: Owner) -> bool:
+    """Whether a person gave the object to this ModelDeployment, by the annotation podium.dev/adopt with its uid."""
+    return (obj["metadata"].get("annotations") or {}).get(names.ANNOTATION_ADOPT) == owner.uid
 
 
 def ready_since(pod: Object) -> datetime | None:
