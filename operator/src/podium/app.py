@@ -111,7 +111,11 @@ async def run(settings: Settings, make_reconciler: MakeReconciler) -> None:
 
 
 async def work(queue: Queue, reconciler: Reconciling, lease: Lease, metrics: Metrics) -> None:
-    """One worker: takes keys for as long as the process lives."""
+    """One worker: takes keys for as long as the process lives.
+
+    A pass with nothing to do waits for nothing, so the event loop, on which the Lease is renewed, gets its turn between
+    any two: a resync of thousands never holds it for longer than one pass of each worker.
+    """
     while True:
         key = await queue.get()
         start = time.perf_counter()
@@ -122,6 +126,7 @@ async def work(queue: Queue, reconciler: Reconciling, lease: Lease, metrics: Met
             queue.done(key)
         if result:
             metrics.reconciled(result, time.perf_counter() - start)
+        await asyncio.sleep(0)
 
 
 async def attempt(queue: Queue, key: Key, reconciler: Reconciling) -> str:

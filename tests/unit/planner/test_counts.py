@@ -8,6 +8,7 @@ from podium import names
 from podium.kube.client import Object
 from podium.kube.resources import DEPLOYMENTS
 from podium.reconcile.readings import read_workload
+from podium.rollout.moment import Moment
 from podium.rollout.state import Pod
 from tests.unit.planner.controllers import is_ready
 from tests.unit.planner.given import created, serving, updating
@@ -26,26 +27,28 @@ def pods(*ready_for: float | None) -> list[Pod]:
 
 
 @pytest.mark.parametrize(
-    ("ready_for", "available", "more_at"),
+    ("ready_for", "available", "wake_at"),
     [
         ((60, 60, 60), 3, None),
         ((60, 60, None), 2, None),
         ((60, 60, 4), 2, START + timedelta(seconds=6)),  # the report is of another pod, which has turned unready
         ((60, 4, 2), 1, START + timedelta(seconds=6)),
         ((60, 60, 60, 60), 3, None),
-        ((60, 60, 60, 1), 3, None),  # enough without it: nothing to wake up for
+        ((60, 60, 60, 1), 3, START + timedelta(seconds=9)),
     ],
 )
 def test_a_pod_counts_once_it_has_been_ready_for_minReadySeconds(
-    ready_for: tuple[float | None, ...], available: int, more_at: datetime | None
+    ready_for: tuple[float | None, ...], available: int, wake_at: datetime | None
 ) -> None:
-    workload = read_workload(deployment(available=3), pods(*ready_for), START)
-    assert (workload.available, workload.more_at) == (available, more_at)
+    moment = Moment(START)
+    workload = read_workload(deployment(available=3), pods(*ready_for), moment)
+    assert (workload.available, moment.wake_at) == (available, wake_at)
 
 
 def test_without_minReadySeconds_no_clock_is_asked() -> None:
-    workload = read_workload(deployment(available=1, replicas=1, min_ready=0), pods(-30), START)
-    assert (workload.available, workload.more_at) == (1, None)
+    moment = Moment(START)
+    workload = read_workload(deployment(available=1, replicas=1, min_ready=0), pods(-30), moment)
+    assert (workload.available, moment.wake_at) == (1, None)
 
 
 def test_a_count_that_the_clock_alone_completes_is_looked_at_then(monkeypatch: pytest.MonkeyPatch) -> None:

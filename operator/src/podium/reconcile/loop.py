@@ -5,7 +5,7 @@ Everything else is called from here or from `app.py`. A pass with nothing to do 
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 from podium.build.fetch import Fetcher
@@ -18,6 +18,7 @@ from podium.reconcile.decide import DECIDED, Note
 from podium.reconcile.observe import Observed, Observer, View
 from podium.reconcile.plan import plan
 from podium.reconcile.transitions import transitions
+from podium.rollout.moment import Moment
 from podium.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,16 +30,8 @@ PASSING_RETRY = 2.0
 """Seconds until what will be possible soon is tried again: the watch mostly tells sooner."""
 
 
-UNTOUCHED_SECONDS = 3600.0
-"""For so long a ModelDeployment with nothing to wait for is planned once only, while nothing about it changes."""
-
-
 class Cache(View, Store, Protocol):
     """What a pass reads, and where it puts the answers to its writes."""
-
-    def versions(self, key: Key) -> tuple[str, ...]:
-        """Other ones whenever anything has changed that a pass over the ModelDeployment reads."""
-        ...
 
 
 class Recorder(Protocol):
@@ -78,32 +71,21 @@ class Reconciler:
         self._fetcher = fetcher
         self._ending: dict[Key, str] = {}
         """Uids of those in a terminating namespace, which never comes back: nothing is planned for them any more."""
-        self._quiet: dict[Key, tuple[tuple[str, ...], datetime]] = {}
-        """What was read, and when, by the last pass of those that wait for nothing: a resync comes by every one."""
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
 
         Raises ApiError for what may pass by itself (the caller tries again later) and NotLeader.
         """
-        now, versions = self._clock(), self._cache.versions(key)
-        before, at = self._quiet.pop(key, ((), now))
-        if versions and versions == before and now - at < timedelta(seconds=UNTOUCHED_SECONDS):
-            self._quiet[key] = (before, at)
-            return None
-        again = await self._pass(key, now)
-        if again is None and versions:
-            self._quiet[key] = (versions, now)
-        return again
-
-    async def _pass(self, key: Key, now: datetime) -> float | None:
-        observed = self._observer.observe(key, now)
+        moment = Moment(self._clock())
+        now = moment.now
+        observed = self._observer.observe(key, moment)
         if observed is None:
             self._forget(key)
             return None
         if self._ending.get(key) == observed.owner.uid:
             return None
-        planned = plan(observed, now, self._fetcher)
+        planned = plan(observed, moment, self._fetcher)
         if planned is None:
             if not observed.deleting:
                 await self._write_status(observed, statuses.invalid(observed, self._settings.installation, now))
@@ -112,7 +94,7 @@ class Reconciler:
         if report.terminating:
             self._ending[key] = observed.owner.uid
             return None
-        status = statuses.compose(observed, planned, report, self._settings.installation, now)
+        status = statuses.compose(observed, planned, report, self._settings.installation, moment)
         decided = report.refused is None and any(
             note.action in DECIDED for entry in planned.entries for note in entry.notes
         )
@@ -121,7 +103,7 @@ class Reconciler:
             return PASSING_RETRY if report.refused.passing else REFUSED_RETRY
         if report.again:
             return 0.0
-        waits = [(planned.wake_at - now).total_seconds()] if planned.wake_at else []
+        waits = [(moment.wake_at - now).total_seconds()] if moment.wake_at else []
         if report.contested:
             waits.append(self._settings.drift_window)
         return min(waits, default=None)

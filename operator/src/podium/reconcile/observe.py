@@ -25,6 +25,7 @@ from podium.kube.resources import (
     Resource,
 )
 from podium.reconcile import readings
+from podium.rollout.moment import Moment
 from podium.rollout.state import Proposal, RevisionState, Situation, Timings
 from podium.settings import Settings
 
@@ -124,7 +125,7 @@ class Observer:
         """The ModelDeployment is gone."""
         self._memories.pop(key, None)
 
-    def observe(self, key: Key, now: datetime) -> Observed | None:
+    def observe(self, key: Key, moment: Moment) -> Observed | None:
         """None when there is no such ModelDeployment."""
         obj = self._cache.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
         if obj is None:
@@ -141,12 +142,12 @@ class Observer:
         try:
             # Quick to read (20 us), and as a typed object large to keep (8 KB).
             spec = ModelDeploymentSpec.parse(obj.get("spec") or {})
-            return self._with_situation(key, seen, spec, memory, now)
+            return self._with_situation(key, seen, spec, memory, moment)
         except ValueError as error:
             return replace(seen, invalid=str(error))
 
     def _with_situation(
-        self, key: Key, seen: Observed, spec: ModelDeploymentSpec, memory: _Memory, now: datetime
+        self, key: Key, seen: Observed, spec: ModelDeploymentSpec, memory: _Memory, moment: Moment
     ) -> Observed:
         runtime = self._cache.get(MODEL_RUNTIMES, None, spec.runtime.name)
         version = (seen.owner.uid, seen.generation, runtime and runtime["metadata"]["resourceVersion"])
@@ -161,10 +162,10 @@ class Observer:
         since: dict[tuple[str, str], datetime] = {}
 
         def first_seen(of: str, reason: str) -> datetime:
-            return since.setdefault((of, reason), memory.since.get((of, reason), now))
+            return since.setdefault((of, reason), memory.since.get((of, reason), moment.now))
 
         pods = self._cache.owned(PODS, key.namespace, key.name)
-        states, revisions = self._revisions(seen, pods, memory, first_seen, now)
+        states, revisions = self._revisions(seen, pods, memory, first_seen, moment)
         annotations = seen.obj["metadata"].get("annotations") or {}
         situation = Situation(
             name=key.name,
@@ -187,7 +188,7 @@ class Observer:
         )
 
     def _revisions(
-        self, seen: Observed, pods: list[Object], memory: _Memory, first_seen: readings.FirstSeen, now: datetime
+        self, seen: Observed, pods: list[Object], memory: _Memory, first_seen: readings.FirstSeen, moment: Moment
     ) -> tuple[tuple[RevisionState, ...], dict[str, Revision]]:
         revisions: dict[str, Revision] = {}
         states = []
@@ -200,7 +201,7 @@ class Observer:
             own = [p for p in pods if p["metadata"]["labels"].get(names.LABEL_REVISION) == name]
             deployment = seen.child(DEPLOYMENTS, name)
             has_hpa = seen.child(HPAS, name) is not None
-            states.append(readings.read_revision(child, revision, digest, deployment, own, has_hpa, first_seen, now))
+            states.append(readings.read_revision(child, revision, digest, deployment, own, has_hpa, first_seen, moment))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
 
     def _endpoints(self, key: Key, pods: list[Object]) -> dict[str, int]:

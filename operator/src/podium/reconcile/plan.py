@@ -14,9 +14,9 @@ from podium.reconcile import children
 from podium.reconcile.children import Scale
 from podium.reconcile.decide import Entry, Note, decide
 from podium.reconcile.observe import Observed
-from podium.rollout.gates import next_look
+from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord
-from podium.rollout.sizing import next_resize, sizes
+from podium.rollout.sizing import sizes
 from podium.rollout.state import Situation
 from podium.rollout.strategies import Sizes
 from podium.rollout.verdict import Hold, Refuse
@@ -44,13 +44,13 @@ class Plan:
     wake_at: datetime | None = None
 
 
-def plan(observed: Observed, now: datetime, fetcher: Fetcher) -> Plan | None:
+def plan(observed: Observed, moment: Moment, fetcher: Fetcher) -> Plan | None:
     """What to write now; None when nothing may be planned (deletion, an unreadable spec)."""
     if observed.deleting or observed.situation is None:
         return None
-    decisions = decide(observed, observed.situation, now, fetcher)
+    decisions = decide(observed, observed.situation, moment, fetcher)
     situation, revisions = decisions.situation, decisions.revisions
-    wanted = sizes(situation, now)
+    wanted = sizes(situation, moment)
     return Plan(
         situation=situation,
         sizes=wanted,
@@ -67,7 +67,7 @@ def plan(observed: Observed, now: datetime, fetcher: Fetcher) -> Plan | None:
         notes=_refused(decisions.refusal) + _replicas_ignored(observed, situation),
         hold=decisions.hold,
         refusal=decisions.refusal,
-        wake_at=min((at for at in (next_look(situation, now), next_resize(situation, now)) if at), default=None),
+        wake_at=moment.wake_at,
     )
 
 

@@ -14,7 +14,8 @@ from podium.build.revision import Revision, inputs_digest, resolve
 from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.reasons import Reason
-from podium.reconcile.symptoms import symptom, unprepared_at
+from podium.reconcile.symptoms import symptom
+from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
 from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Workload
 from podium.rollout.strategies import STRATEGIES
@@ -79,12 +80,12 @@ def is_over(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
-def read_pod(pod: Object, first_seen: FirstSeen, now: datetime) -> Pod:
+def read_pod(pod: Object, first_seen: FirstSeen, moment: Moment) -> Pod:
     """One pod, with what ails it."""
     meta = pod["metadata"]
     stray = not _of_deployment(pod)
     ready, terminating = ready_since(pod), "deletionTimestamp" in meta
-    found = None if ready or terminating else symptom(pod, now)
+    found = None if ready or terminating else symptom(pod, moment)
     failure = None
     if found is not None:
         reason, message, restarts = found
@@ -96,9 +97,8 @@ def read_pod(pod: Object, first_seen: FirstSeen, now: datetime) -> Pod:
         terminating=terminating,
         failure=failure,
         stray=stray,
-        fails_at=None if terminating else unprepared_at(pod),
         # deletionTimestamp is when its grace ends, not when its deletion began
-        overdue_at=parse_time(meta["deletionTimestamp"]) + LAST_RITES if terminating else None,
+        overdue=terminating and moment.reached(parse_time(meta["deletionTimestamp"]) + LAST_RITES),
     )
 
 
@@ -109,7 +109,7 @@ def _of_deployment(pod: Object) -> bool:
     return (controller["kind"], str(controller["name"]).rpartition("-")[0]) == ("ReplicaSet", revision)
 
 
-def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime, *, has_hpa: bool = False) -> Workload:
+def read_workload(deployment: Object, pods: Sequence[Pod], moment: Moment, *, has_hpa: bool = False) -> Workload:
     """A Deployment's counts.
 
     Its controller reports what its ReplicaSet reported some time ago, which during a scale-down, or when one pod turns
@@ -122,9 +122,7 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime, *, has
     staying = [pod.ready_since for pod in pods if pod.ready_since and not (pod.terminating or pod.stray)]
     settled = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     least = timedelta(seconds=spec.get("minReadySeconds", 0) if settled else 0)
-    young = [since + least for since in staying if least and since + least > now]
-    reported = min(status.get("availableReplicas", 0), wanted)
-    seasoned = len(staying) - len(young)
+    seasoned = sum(1 for since in staying if not least or moment.reached(since + least))
     failure = next(
         (
             c.get("message", "")
@@ -137,8 +135,7 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime, *, has
         spec=spec.get("replicas", 1),
         asked=asked,
         ready=min(status.get("readyReplicas", 0), wanted, len(staying)),
-        available=min(reported, seasoned),
-        more_at=min(young, default=None) if seasoned < reported else None,
+        available=min(status.get("availableReplicas", 0), wanted, seasoned),
         pods=status.get("replicas", 0),
         settled=settled,
         failure=failure,
@@ -159,7 +156,7 @@ def read_revision(
     pods: Sequence[Object],
     has_hpa: bool,
     first_seen: FirstSeen,
-    now: datetime,
+    moment: Moment,
 ) -> RevisionState:
     """One revision from its ControllerRevision and its children. ValueError names a broken annotation."""
     meta = obj["metadata"]
@@ -168,7 +165,7 @@ def read_revision(
     outcome = _annotated(meta, names.ANNOTATION_OUTCOME, Outcome)
     leaving = outcome is not Outcome.PROMOTED and deployment is not None
     record = _record(meta, under_way=outcome is None or leaving)
-    found = tuple(read_pod(pod, first_seen, now) for pod in pods)
+    found = tuple(read_pod(pod, first_seen, moment) for pod in pods)
     return RevisionState(
         name=revision.name,
         number=revision.number,
@@ -183,7 +180,7 @@ def read_revision(
         command=_annotated(meta, names.ANNOTATION_COMMAND, CommandRecord.from_json),
         template_digest=template_digest,
         runtime=revision.runtime,
-        workload=read_workload(deployment, found, now, has_hpa=has_hpa) if deployment else None,
+        workload=read_workload(deployment, found, moment, has_hpa=has_hpa) if deployment else None,
         pods=found,
         has_hpa=has_hpa,
     )

@@ -11,6 +11,7 @@ from podium.reconcile.apply import Report
 from podium.reconcile.conditions import Facts, Verdict, judge
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Plan, command_of
+from podium.rollout.moment import Moment
 from podium.rollout.record import format_time
 from podium.rollout.sizing import once_written
 from podium.rollout.state import RevisionState, Situation
@@ -39,10 +40,10 @@ def invalid(observed: Observed, controller: str, now: datetime) -> Object:
     return status
 
 
-def compose(observed: Observed, plan: Plan, report: Report, controller: str, now: datetime) -> Object:
+def compose(observed: Observed, plan: Plan, report: Report, controller: str, moment: Moment) -> Object:
     """The whole status of a ModelDeployment whose spec could be read."""
     situation = once_written(plan.situation, plan.sizes)
-    facts = Facts(situation, plan.sizes, plan.hold, report.refused, now)
+    facts = Facts(situation, plan.sizes, plan.hold, report.refused, moment)
     verdict = judge(facts)
     conditions = _kstatus(verdict, situation) | _informational(observed, situation, report)
     stays = report.refused is not None and not report.refused.passing
@@ -56,7 +57,7 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, now
         "replicas": sum(r.workload.pods for r in situation.revisions if r.workload),
         "selector": f"{names.LABEL_MODEL}={owner.name}",
         "controller": controller,
-        "conditions": _conditions(conditions, observed, now),
+        "conditions": _conditions(conditions, observed, moment.now),
     }
     champion, candidate = situation.champion, situation.candidate
     if champion is not None:
@@ -74,7 +75,7 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, now
     history = _history(situation)
     if history:
         status["history"] = history
-    last = _last_command(observed, plan, now)
+    last = _last_command(observed, plan, moment.now)
     if last:
         status["lastCommand"] = last
     return status

@@ -8,6 +8,7 @@ from typing import Any
 from podium import names
 from podium.kube.client import Object
 from podium.reasons import Reason
+from podium.rollout.moment import Moment
 from podium.rollout.record import parse_time
 
 IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
@@ -18,17 +19,17 @@ PREPARATION = timedelta(seconds=20)
 """How long a pod may wait for its volumes and its network: 1 to 3 s are usual, and causes are told within 30 s."""
 
 
-def symptom(pod: Object, now: datetime) -> tuple[Reason, str, int] | None:
+def symptom(pod: Object, moment: Moment) -> tuple[Reason, str, int] | None:
     """(reason, message, restarts) of the first thing that keeps the pod from serving; None if nothing is known."""
     status = pod.get("status") or {}
-    found = next(_of_containers(pod), None) or _of_pod(status) or _of_preparation(pod, now)
+    found = next(_of_containers(pod), None) or _of_pod(status) or _of_preparation(pod, moment)
     if found is None:
         return None
     reason, message, restarts = found
     return reason, f"pod {pod['metadata']['name']}: {message}", restarts
 
 
-def unprepared_at(pod: Object) -> datetime | None:
+def _unprepared_at(pod: Object) -> datetime | None:
     """When a pod that its node still prepares has waited too long; None for one that is prepared, or on no node yet.
 
     Neither the pod nor its containers say what is missing (FailedMount is an Event alone), only that they do not start.
@@ -113,9 +114,9 @@ def _of_pod(status: dict[str, Any]) -> tuple[Reason, str, int] | None:
     return None
 
 
-def _of_preparation(pod: Object, now: datetime) -> tuple[Reason, str, int] | None:
-    at, meta = unprepared_at(pod), pod["metadata"]
-    if at is None or at > now:
+def _of_preparation(pod: Object, moment: Moment) -> tuple[Reason, str, int] | None:
+    meta = pod["metadata"]
+    if not moment.reached(_unprepared_at(pod)):
         return None
     command = f"kubectl describe pod {meta['name']} -n {meta['namespace']}"
     return Reason.CONFIG_ERROR, f"waits for its volumes or its network: {command} says what is missing", 0

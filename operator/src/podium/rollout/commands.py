@@ -1,8 +1,8 @@
 """A person's command: the annotation `podium.dev/command: "<verb> <revision> <token>"`, acted on once."""
 
 from collections.abc import Callable
-from datetime import datetime
 
+from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, CommandResult, Outcome
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.verdict import Mark, Refuse, Verdict
@@ -18,7 +18,7 @@ class _Later(Exception):
     """The counts that it depends on are not known at this moment."""
 
 
-def command_gate(situation: Situation, now: datetime) -> Verdict | None:
+def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
     """Act on a command that has not been acted on; refuse what does not fit, with the reason and the way out."""
     value = situation.command
     seen = {r.command.value for r in situation.revisions if r.command} | {situation.last_command}
@@ -34,7 +34,7 @@ def command_gate(situation: Situation, now: datetime) -> Verdict | None:
         return Refuse(value, f'there is no revision "{name}": {_present(situation)}')
     held = bool(revision.command and revision.command.paused)
     try:
-        return VERBS[verb](situation, revision, CommandRecord(value, now, CommandResult.DONE, paused=held))
+        return VERBS[verb](situation, revision, CommandRecord(value, moment.now, CommandResult.DONE, paused=held))
     except _Later:
         return None
     except _Refused as refusal:
@@ -44,7 +44,7 @@ def command_gate(situation: Situation, now: datetime) -> Verdict | None:
         return Mark(
             revision.name,
             message=sentence,
-            command=CommandRecord(value, now, CommandResult.REFUSED, sentence, paused=held),
+            command=CommandRecord(value, moment.now, CommandResult.REFUSED, sentence, paused=held),
         )
 
 

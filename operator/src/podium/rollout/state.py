@@ -39,10 +39,8 @@ class Pod:
     failure: Failure | None = None
     stray: bool = False
     """It has the labels but is none of the Deployment's: it says nothing about the revision, but gets its traffic."""
-    fails_at: datetime | None = None
-    """When its waiting becomes a failure though nothing happens until then."""
-    overdue_at: datetime | None = None
-    """When a terminating one should have gone long ago: its node does not answer any more."""
+    overdue: bool = False
+    """A terminating one that should have gone long ago: its node does not answer any more."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,6 @@ class Workload:
     """Existing ones as the Deployment counts them: terminating ones have left it."""
     settled: bool
     """Whether the Deployment controller has seen the last write: only then do the counts mean anything."""
-    more_at: datetime | None = None
-    """When one more pod counts as available though nothing happens: by the operator's clock it is not old enough."""
     failure: str = ""
     """The API server's own sentence when it refuses the pods (quota, Pod Security, a webhook)."""
 
