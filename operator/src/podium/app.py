@@ -47,6 +47,9 @@ class Reconciling(Protocol):
     async def reconcile(self, key: Key) -> float | None:
         """One pass; seconds until the next one is wanted, None for "only when something happens"."""
 
+    def step_down(self) -> None:
+        """The Lease is lost: what happens until it is gained again is not seen."""
+
 
 MakeReconciler = Callable[[Cache, KubeClient, Recorder, Settings], Reconciling]
 
@@ -66,7 +69,6 @@ async def run(settings: Settings, make_reconciler: MakeReconciler) -> None:
     connection = await connect(f"podium/{version()} ({settings.identity})")
     transport = Transport(connection, observer=metrics)
     lease = Lease(transport, settings)
-    lease.on_lost = queue.pause
     client = AioClient(transport, fence=lease.fence, write_timeout=lease.left)
     recorder = Recorder(client, settings.identity)
 
@@ -74,6 +76,12 @@ async def run(settings: Settings, make_reconciler: MakeReconciler) -> None:
     resync = Resync(client, cache, queue, settings)
     feed = Feed(cache, queue, relisted=resync.relisted)
     reconciler = make_reconciler(cache, client, recorder, settings)
+
+    def step_down() -> None:
+        queue.pause()
+        reconciler.step_down()
+
+    lease.on_lost = step_down
     runtimes = read_runtimes(settings.runtimes_file) if settings.runtimes_file and not settings.watch_namespaces else []
     shell = Shell(
         settings,

@@ -89,7 +89,7 @@ class Invariants:
         present = {p["metadata"]["labels"][names.LABEL_REVISION] for p in world.pods()}
         champion = self.champion()
         name = champion["metadata"]["name"] if champion else ""
-        down = not any(world.cluster.is_available(pod, 0) for pod in world.pods(name, terminating=False))
+        down = not any(world.cluster.has_been_ready(pod, 0) for pod in world.pods(name, terminating=False))
         # With the champion down nothing is waited for, and what that left behind may still be terminating.
         # Nor is what has pods known any more once somebody has deleted its record.
         known = {revision["metadata"]["name"] for revision in self.revisions()}
@@ -170,12 +170,12 @@ class Invariants:
                 world.cache,
                 Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image)),
             )
-        observed = self.observer.observe(KEY, Moment(world.now))
+        observed = self.observer.observe(KEY, Moment(world.operators_time))
         if observed is None:
             return
         before = to_json([observed.obj, *observed.children.values()])
         fetcher = Fetcher(world.settings.fetcher_image)
-        one, other = (plan(observed, Moment(world.now), fetcher) for _ in range(2))
+        one, other = (plan(observed, Moment(world.operators_time), fetcher) for _ in range(2))
         assert one == other, "the plan is a pure function"
         after = to_json([observed.obj, *observed.children.values()])
         assert before == after, "the plan changes nothing of what was observed"
@@ -183,15 +183,15 @@ class Invariants:
     def plan_stays_until_it_wants_to_be_woken(self) -> None:
         """While nothing happens no instant before the wake-up makes another plan."""
         world, fetcher = self.world, Fetcher(self.world.settings.fetcher_image)
-        now, wake_at = self._planned(world.now, fetcher)
+        now, wake_at = self._planned(world.operators_time, fetcher)
         if now is None:
             return
-        end = wake_at or world.now + timedelta(hours=1)
+        end = wake_at or world.operators_time + timedelta(hours=1)
         for share in (self.random.random(), 1):
-            at = world.now + (end - world.now) * share - timedelta(milliseconds=1)
-            later, _ = self._planned(max(at, world.now), fetcher)
+            at = world.operators_time + (end - world.operators_time) * share - timedelta(milliseconds=1)
+            later, _ = self._planned(max(at, world.operators_time), fetcher)
             assert later == now, (
-                f"planned at {world.now}, to be woken at {wake_at}, and at {at} it is\n{later}\nnot\n{now}"
+                f"planned at {world.operators_time}, to be woken at {wake_at}, and at {at} it is\n{later}\nnot\n{now}"
             )
 
     def _planned(self, at: datetime, fetcher: Fetcher) -> tuple[Plan | list[Any] | None, datetime | None]:
@@ -270,7 +270,7 @@ class Invariants:
                 1
                 for pod in left
                 if selector.items() <= pod["metadata"]["labels"].items()
-                and world.cluster.is_available(pod, min_ready.get(deployment["metadata"]["uid"], 0))
+                and world.cluster.has_been_ready(pod, min_ready.get(deployment["metadata"]["uid"], 0))
             )
         return found
 

@@ -70,7 +70,9 @@ class Decisions:
     def situation(self) -> Situation:
         """The last one: once all entries are written."""
         found = self.entries[-1].after if self.entries else self.before
-        return replace(found, last_command=self.refusal.command) if self.refusal else found
+        if self.refusal is None:
+            return found
+        return replace(found, last_command=self.refusal.command, last_command_at=self.refusal.at)
 
     def annotate(self, revision: str, annotations: dict[str, str], after: Situation, note: Note | None) -> None:
         """Decisions on one revision in a row are one write; what lies between two of them stays between them."""
@@ -169,6 +171,7 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Mom
         unavailable=frozen.unavailable,
         min_ready_seconds=situation.spec.rollout.min_ready_seconds,
         request=request.value if request else "",
+        started_by=situation.operator,
     )
     annotations = {names.ANNOTATION_ROLLOUT: record.to_json()}
     state = RevisionState(

@@ -72,6 +72,10 @@ class Reconciler:
         self._ending: dict[Key, str] = {}
         """Uids of those in a terminating namespace, which never comes back: nothing is planned for them any more."""
 
+    def step_down(self) -> None:
+        """The Lease is lost: what happens until it is gained again is not seen."""
+        self._observer.lost_sight()
+
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
 

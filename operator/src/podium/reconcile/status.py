@@ -75,7 +75,7 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
     history = _history(situation)
     if history:
         status["history"] = history
-    last = _last_command(observed, plan, moment.now)
+    last = _last_command(observed, plan)
     if last:
         status["lastCommand"] = last
     return status
@@ -187,7 +187,7 @@ def _rollout(situation: Situation) -> dict[str, Any]:
     record = latest.record
     found: dict[str, Any] = {"id": record.id, "strategy": record.strategy, "startedAt": format_time(record.started_at)}
     if latest.outcome is None:
-        found["deadline"] = format_time(record.started_at + situation.progress_deadline)
+        found["deadline"] = format_time(situation.deadline) if situation.deadline else ""
     elif latest.decided_at is not None:
         by = latest.rule.split(":", 1)[0]
         found["decision"] = {
@@ -214,11 +214,11 @@ def _history(situation: Situation) -> list[dict[str, Any]]:
     ]
 
 
-def _last_command(observed: Observed, plan: Plan, now: datetime) -> dict[str, Any]:
+def _last_command(observed: Observed, plan: Plan) -> dict[str, Any]:
     if plan.refusal is not None:
         return {
             "value": plan.refusal.command,
-            "at": format_time(now),
+            "at": format_time(plan.refusal.at),
             "result": "Refused",
             "message": plan.refusal.message,
         }

@@ -8,7 +8,7 @@ from typing import Any
 from podium import names
 from podium.kube.client import Object
 from podium.reasons import Reason
-from podium.rollout.moment import Moment
+from podium.reconcile.sightings import Sightings
 from podium.rollout.record import parse_time
 
 IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
@@ -19,18 +19,18 @@ PREPARATION = timedelta(seconds=20)
 """How long a pod may wait for its volumes and its network: 1 to 3 s are usual, and causes are told within 30 s."""
 
 
-def symptom(pod: Object, moment: Moment) -> tuple[Reason, str, int] | None:
+def symptom(pod: Object, sightings: Sightings) -> tuple[Reason, str, int] | None:
     """(reason, message, restarts) of the first thing that keeps the pod from serving; None if nothing is known."""
     status = pod.get("status") or {}
-    found = next(_of_containers(pod), None) or _of_pod(status) or _of_preparation(pod, moment)
+    found = next(_of_containers(pod), None) or _of_pod(status) or _of_preparation(pod, sightings)
     if found is None:
         return None
     reason, message, restarts = found
     return reason, f"pod {pod['metadata']['name']}: {message}", restarts
 
 
-def _unprepared_at(pod: Object) -> datetime | None:
-    """When a pod that its node still prepares has waited too long; None for one that is prepared, or on no node yet.
+def _unprepared_since(pod: Object) -> datetime | None:
+    """By its kubelet, since when a pod's node prepares it; None for one that is prepared, or on no node yet.
 
     Neither the pod nor its containers say what is missing (FailedMount is an Event alone), only that they do not start.
     """
@@ -39,7 +39,7 @@ def _unprepared_at(pod: Object) -> datetime | None:
         return None
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodReadyToStartContainers" and condition.get("status") == "False":
-            return parse_time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]) + PREPARATION
+            return parse_time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     return None
 
 
@@ -114,9 +114,11 @@ def _of_pod(status: dict[str, Any]) -> tuple[Reason, str, int] | None:
     return None
 
 
-def _of_preparation(pod: Object, moment: Moment) -> tuple[Reason, str, int] | None:
-    meta = pod["metadata"]
-    if not moment.reached(_unprepared_at(pod)):
+def _of_preparation(pod: Object, sightings: Sightings) -> tuple[Reason, str, int] | None:
+    said, meta = _unprepared_since(pod), pod["metadata"]
+    if said is None:
+        return None
+    if not sightings.moment.reached(sightings.first(meta["name"], "Unprepared", said=said) + PREPARATION):
         return None
     command = f"kubectl describe pod {meta['name']} -n {meta['namespace']}"
     return Reason.CONFIG_ERROR, f"waits for its volumes or its network: {command} says what is missing", 0

@@ -56,9 +56,9 @@ def deadline(situation: Situation, moment: Moment) -> Verdict | None:
     candidate, champion = situation.candidate, situation.champion
     if candidate is None or champion is None or candidate.record.available_at is not None:
         return None
-    if candidate.available >= situation.target:
+    if candidate.perhaps_available >= situation.target:
         return None
-    if not moment.reached(candidate.record.started_at + situation.progress_deadline):
+    if not moment.reached(situation.judged_at):
         return None
     if candidate.workload is not None and not candidate.workload.settled:
         return None  # what is not counted yet is not missing; the Deployment's next report asks again
@@ -97,7 +97,7 @@ def spec_left_candidate(situation: Situation, moment: Moment) -> Verdict | None:
     back = champion is not None and champion.inputs == situation.proposal.inputs
     if champion is None and situation.proposal.reason:
         return Hold(situation.proposal.reason, situation.proposal.message)
-    if situation.champion_down_since is not None and candidate.available > 0:
+    if situation.champion_down_since is not None and candidate.perhaps_available > 0:
         return Hold(
             Reason.CHAMPION_UNAVAILABLE, f"{candidate.name} serves alone; it is replaced once it is the champion"
         )
@@ -126,7 +126,9 @@ def request_outlived(situation: Situation, moment: Moment) -> Verdict | None:
             if command.result is not CommandResult.ACCEPTED:
                 return Mark(revision.name, command=command.done())  # a pause or a resume has come after it
             message = f"{command.verb} {revision.name} dropped before it could start: spec no longer asks for it"
-            refused = replace(command, at=moment.now, result=CommandResult.REFUSED, message=message)
+            refused = replace(
+                command, at=situation.next_decision(moment.now), result=CommandResult.REFUSED, message=message
+            )
             return Mark(revision.name, message, command=refused)
     return None
 
@@ -180,9 +182,10 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
     candidate, champion = situation.candidate, situation.champion
     if candidate is None:
         return None
+    certain = candidate.available >= situation.target
     if situation.target == 0:
         rule = "no-replicas"
-    elif candidate.available < situation.target:
+    elif candidate.perhaps_available < situation.target:
         return None
     elif champion is None:
         rule = "first"
@@ -191,7 +194,7 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
         if verdict is None:
             return None
         waits = situation.paused or isinstance(verdict, Hold)
-        if waits and candidate.record.available_at is None:
+        if waits and certain and candidate.record.available_at is None:
             # From here on a flap is no reason to judge it by its deadline: it is a person who is waited for.
             return Mark(candidate.name, record=replace(candidate.record, available_at=moment.now))
         if isinstance(verdict, Hold):
@@ -199,6 +202,8 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
         rule = verdict
     if situation.paused:
         return Hold(Reason.PAUSED, f"{candidate.name} is ready to be promoted: it is paused")
+    if not certain:
+        return None
     counts = f"{candidate.available} of {situation.target} pods available"
     return Mark(candidate.name, counts, Outcome.PROMOTED, rule)
 

@@ -39,7 +39,7 @@ def sizes(situation: Situation, moment: Moment) -> Sizes:
 
 def _last_to_serve(situation: Situation, candidate: RevisionState) -> dict[str, Target]:
     """Losers that stay although a rollout has begun: neither champion nor candidate has a pod to serve instead."""
-    if situation.champion_down_since is None or candidate.available:
+    if situation.champion_down_since is None or candidate.perhaps_available:
         return {}
     return {r.name: Target(r.replicas) for r in situation.losers if r.workload and serves(situation, r)}
 
