@@ -1,13 +1,14 @@
 """What a worker makes of each outcome of a pass, and what the leader does about the built-in runtimes."""
 
 import asyncio
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from podium import app
-from podium.app import SOONEST, apply_fenced, attempt, enduring
+from podium.app import SOONEST, apply_fenced, attempt, enduring, work
 from podium.keys import Key
 from podium.kube.client import ApiError, NotLeader, Object
 from podium.kube.resources import Resource
@@ -67,6 +68,53 @@ async def test_a_conflict_is_no_warning_and_a_refusal_is(caplog: pytest.LogCaptu
 
     await delay_after(ApiError(403, "Forbidden", "no"))
     assert [one.levelname for one in caplog.records if one.levelname != "DEBUG"] == ["WARNING"]
+
+
+class Leading:
+    """A Lease that is held for as long as anybody asks."""
+
+    def pinned(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class Uncounted:
+    """Metrics that nobody reads."""
+
+    def reconciled(self, result: str, seconds: float) -> None: ...
+
+
+async def test_between_the_passes_of_a_resync_the_event_loop_gets_its_turn() -> None:
+    # Given two workers, and a hundred keys whose passes wait for nothing,
+    happened: list[str] = []
+    done = asyncio.Event()
+
+    class Noted(Pass):
+        async def reconcile(self, key: Key) -> float | None:
+            happened.append("pass")
+            if happened.count("pass") == 100:
+                done.set()
+            return await super().reconcile(key)
+
+    async def turn() -> None:
+        while True:
+            happened.append("turn")
+            await asyncio.sleep(0)
+
+    queue = Queue()
+    for number in range(100):
+        queue.add(Key("ns", f"m{number}"))
+    queue.resume()
+    # when they work through them,
+    workers = [work(queue, Noted(None), Leading(), Uncounted()) for _ in range(2)]  # type: ignore[arg-type]
+    tasks = [asyncio.create_task(part) for part in (turn(), *workers)]
+    await done.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    # then no more than one pass of each lies between two turns of the event loop.
+    passes = [len(run) for run in "".join(one[0] for one in happened).split("t")]
+    assert sum(passes) == 100
+    assert max(passes) <= 2
 
 
 class Runtimes:

@@ -53,6 +53,9 @@ class Reconciling(Protocol):
     async def reconcile(self, key: Key) -> float | None:
         """One pass; seconds until the next one is wanted, None for "only when something happens"."""
 
+    def step_down(self) -> None:
+        """The Lease is lost: what happens until it is gained again is not seen."""
+
 
 MakeReconciler = Callable[[Cache, KubeClient, Recorder, Settings], Reconciling]
 
@@ -73,7 +76,6 @@ async def run(settings: Settings, make_reconciler: MakeReconciler) -> None:
     connection = await connect(f"podium/{version()} ({settings.identity})")
     transport = Transport(connection, observer=metrics)
     lease = Lease(transport, settings)
-    lease.on_lost = queue.pause
     client = AioClient(transport, fence=lease.fence, write_timeout=lease.left)
     recorder = Recorder(client, settings.identity)
 
@@ -85,6 +87,12 @@ async def run(settings: Settings, make_reconciler: MakeReconciler) -> None:
     lease.on_failure = lambda: metrics.failed("lease")
     feed = Feed(cache, queue, relisted=resync.relisted, failed=metrics.unreadable)
     reconciler = make_reconciler(cache, client, recorder, settings)
+
+    def step_down() -> None:
+        queue.pause()
+        reconciler.step_down()
+
+    lease.on_lost = step_down
     runtimes = read_runtimes(settings.runtimes_file) if settings.runtimes_file and not settings.watch_namespaces else []
     shell = Shell(
         settings,
@@ -130,7 +138,11 @@ async def run(settings: Settings, make_reconciler: MakeReconciler) -> None:
 
 
 async def work(queue: Queue, reconciler: Reconciling, lease: Lease, metrics: Metrics) -> None:
-    """One worker: takes keys for as long as the process lives."""
+    """One worker: takes keys for as long as the process lives.
+
+    A pass with nothing to do waits for nothing, so the event loop, on which the Lease is renewed, gets its turn between
+    any two: a resync of thousands never holds it for longer than one pass of each worker.
+    """
     while True:
         key = await queue.get()
         start = time.perf_counter()
@@ -141,6 +153,7 @@ async def work(queue: Queue, reconciler: Reconciling, lease: Lease, metrics: Met
             queue.done(key)
         if result:
             metrics.reconciled(result, time.perf_counter() - start)
+        await asyncio.sleep(0)
 
 
 async def attempt(queue: Queue, key: Key, reconciler: Reconciling) -> str:

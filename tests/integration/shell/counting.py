@@ -52,6 +52,9 @@ class Counting:
         log.debug("%s: %s", key, message)
         return RESTLESS if restless else None
 
+    def step_down(self) -> None:
+        """It remembers nothing that another one's term could make untrue."""
+
 
 if __name__ == "__main__":
     settings = settings_from(sys.argv[1:], os.environ)

@@ -169,6 +169,7 @@ class ApiServer:
 
         def change(obj: Object) -> None:
             obj["metadata"].setdefault("deletionTimestamp", at)
+            obj["metadata"].setdefault("deletionGracePeriodSeconds", int(grace))
             obj["metadata"]["finalizers"] = finalizers
 
         self.update(*place, change, "apiserver")

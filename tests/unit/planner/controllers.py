@@ -65,6 +65,8 @@ class Controllers:
     demand: dict[str, int] = field(default_factory=dict)
     """Pods that the load asks for, by Deployment; "" for all."""
     metrics_api: bool = True
+    kubelet_ahead: float = 0.0
+    """Seconds by which the nodes' clocks are ahead of everybody else's."""
     grace: float = 8.0
     """Seconds that a pod takes to stop: all of its grace."""
     dead: set[str] = field(default_factory=set)
@@ -142,9 +144,21 @@ class Controllers:
         ]
 
     def is_available(self, pod: Object, min_ready: float) -> bool:
-        """Ready for so many seconds."""
+        """Ready for so many seconds, as the ReplicaSet controller sees it: by its own clock and the kubelet's."""
         since = ready_since(pod)
-        return since is not None and self.now - since >= timedelta(seconds=min_ready)
+        return since is not None and (not min_ready or self.now - since >= timedelta(seconds=min_ready))
+
+    def has_been_ready(self, pod: Object, min_ready: float) -> bool:
+        """Ready for so many seconds in truth."""
+        since = ready_since(pod)
+        return since is not None and self.now - since + self._ahead >= timedelta(seconds=min_ready)
+
+    @property
+    def _ahead(self) -> timedelta:
+        return timedelta(seconds=self.kubelet_ahead)
+
+    def _kubelets_time(self) -> str:
+        return wire_time(self.now + self._ahead)
 
     def stop(self, pod: Object) -> None:
         """Begin a pod's deletion; it goes after its grace."""
@@ -172,10 +186,14 @@ class Controllers:
         self._status(pod, status)
 
     def _adopt_pods(self, deployment: Object) -> None:
-        """Its ReplicaSet takes over pods without a controller that it selects."""
+        """Its ReplicaSet takes over pods without a controller that it selects: those that one of its kind has made.
+
+        What the real one tells by the label pod-template-hash is told by the name here.
+        """
         selector = deployment["spec"]["selector"]["matchLabels"]
         for pod in self.api.all(PODS):
             orphaned = not pod["metadata"].get("ownerReferences") and "deletionTimestamp" not in pod["metadata"]
+            orphaned = orphaned and pod["metadata"]["name"].startswith(f"{deployment['metadata']['name']}-")
             if orphaned and selector.items() <= (pod["metadata"].get("labels") or {}).items():
                 place = (PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
                 reference = _replica_set(deployment["metadata"])
@@ -230,7 +248,7 @@ class Controllers:
         age = (self.now - parse_time(pod["metadata"]["creationTimestamp"])).total_seconds()
         failing = bool(how.failure) and (how.until is None or age < how.until)
         if failing:
-            status = _failing(pod, how.failure, age)
+            status = _failing(pod, how.failure, age, self._ahead)
         else:
             ready = how.ready_after is not None and age >= max(how.ready_after, how.until or 0.0)
             status = _running(pod, ready) | _fetched(how.fetched)
@@ -239,7 +257,7 @@ class Controllers:
             if condition["type"] == "Ready":
                 old = next((c for c in pod["status"].get("conditions", []) if c["type"] == "Ready"), None)
                 same = old is not None and (was is not None) == is_now
-                condition["lastTransitionTime"] = old["lastTransitionTime"] if same and old else wire_time(self.now)
+                condition["lastTransitionTime"] = old["lastTransitionTime"] if same and old else self._kubelets_time()
         return status
 
     # --- EndpointSlice
@@ -424,7 +442,7 @@ def _fetched(said: str) -> Object:
     return {"initContainerStatuses": [fetch]}
 
 
-def _failing(pod: Object, failure: str, age: float) -> Object:
+def _failing(pod: Object, failure: str, age: float, ahead: timedelta) -> Object:
     """The status as kubelet or the scheduler writes it."""
     ready = {"type": "Ready", "status": "False", "lastTransitionTime": ""}
     status: Object = {"phase": "Pending", "conditions": [ready]}
@@ -467,7 +485,7 @@ def _failing(pod: Object, failure: str, age: float) -> Object:
             said = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
             status["conditions"] += [{"type": "PodScheduled", "status": "False", "message": said}]
         case "volumes":
-            since = pod["metadata"]["creationTimestamp"]
+            since = wire_time(parse_time(pod["metadata"]["creationTimestamp"]) + ahead)
             waiting_for = {"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": since}
             status["conditions"] += [waiting_for]
             status["containerStatuses"] = [model | waiting("ContainerCreating", "")]

@@ -1,6 +1,8 @@
 """What must hold whatever happens (api.md, "Invariants for property tests"): checked at every write of the operator."""
 
 import json
+from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 from podium import names
@@ -11,7 +13,9 @@ from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, ENDPOINT_SLICES, MODEL_DEPLOYMENTS, SERVICES
 from podium.packed import to_json
 from podium.reconcile.observe import Observer
-from podium.reconcile.plan import plan
+from podium.reconcile.plan import Plan, plan
+from podium.reconcile.writes import Enter
+from podium.rollout.moment import Moment
 from tests.unit.planner.apiserver import Call
 from tests.unit.planner.controllers import ranked
 from tests.unit.planner.world import KEY, NAME, NAMESPACE, World
@@ -28,6 +32,7 @@ class Invariants:
         self.uid = ""
         self.had_champion = False
         self.excused = False
+        self.random = Random(0)
         self.before: dict[str, Any] = {}
         self.cache, self.observer = (
             world.cache,
@@ -37,6 +42,7 @@ class Invariants:
         world.client.after.append(self.check)
         world.after_pass.append(self.second_pass_makes_no_call)
         world.after_pass.append(self.plan_is_pure)
+        world.after_pass.append(self.plan_stays_until_it_wants_to_be_woken)
 
     # --- at each write
 
@@ -83,7 +89,7 @@ class Invariants:
         present = {p["metadata"]["labels"][names.LABEL_REVISION] for p in world.pods()}
         champion = self.champion()
         name = champion["metadata"]["name"] if champion else ""
-        down = not any(world.cluster.is_available(pod, 0) for pod in world.pods(name, terminating=False))
+        down = not any(world.cluster.has_been_ready(pod, 0) for pod in world.pods(name, terminating=False))
         # With the champion down nothing is waited for, and what that left behind may still be terminating.
         # Nor is what has pods known any more once somebody has deleted its record.
         known = {revision["metadata"]["name"] for revision in self.revisions()}
@@ -133,7 +139,6 @@ class Invariants:
         calls, said = len(world.client.calls), len(world.heard.said)
         before = self.said()
         world.after_pass, checks = [], world.after_pass
-        world.reconciler._quiet.clear()  # else a pass that has nothing to wait for would not be made again
         try:
             world.reconcile()
         finally:
@@ -162,14 +167,39 @@ class Invariants:
                 world.cache,
                 Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image)),
             )
-        observed = self.observer.observe(KEY, world.now)
+        observed = self.observer.observe(KEY, Moment(world.operators_time))
         if observed is None:
             return
         before = to_json([observed.obj, *observed.children.values()])
         fetcher = Fetcher(world.settings.fetcher_image)
-        assert plan(observed, world.now, fetcher) == plan(observed, world.now, fetcher), "the plan is a pure function"
+        one, other = (plan(observed, Moment(world.operators_time), fetcher) for _ in range(2))
+        assert one == other, "the plan is a pure function"
         after = to_json([observed.obj, *observed.children.values()])
         assert before == after, "the plan changes nothing of what was observed"
+
+    def plan_stays_until_it_wants_to_be_woken(self) -> None:
+        """While nothing happens no instant before the wake-up makes another plan."""
+        world, fetcher = self.world, Fetcher(self.world.settings.fetcher_image)
+        now, wake_at = self._planned(world.operators_time, fetcher)
+        if now is None:
+            return
+        end = wake_at or world.operators_time + timedelta(hours=1)
+        for share in (self.random.random(), 1):
+            at = world.operators_time + (end - world.operators_time) * share - timedelta(milliseconds=1)
+            later, _ = self._planned(max(at, world.operators_time), fetcher)
+            assert later == now, (
+                f"planned at {world.operators_time}, to be woken at {wake_at}, and at {at} it is\n{later}\nnot\n{now}"
+            )
+
+    def _planned(self, at: datetime, fetcher: Fetcher) -> tuple[Plan | list[Any] | None, datetime | None]:
+        """What is to be done at that time; of decisions, which carry its stamp, only what they are about."""
+        moment = Moment(at)
+        observed = self.observer.observe(KEY, moment)
+        made = plan(observed, moment, fetcher) if observed else None
+        entries = [write.action.entry for write in made.writes if isinstance(write.action, Enter)] if made else []
+        if entries:
+            return [(entry.revision, sorted(entry.annotations)) for entry in entries], moment.wake_at
+        return made, moment.wake_at
 
     # --- what they ask
 
@@ -238,7 +268,7 @@ class Invariants:
                 1
                 for pod in left
                 if selector.items() <= pod["metadata"]["labels"].items()
-                and world.cluster.is_available(pod, min_ready.get(deployment["metadata"]["uid"], 0))
+                and world.cluster.has_been_ready(pod, min_ready.get(deployment["metadata"]["uid"], 0))
             )
         return found
 

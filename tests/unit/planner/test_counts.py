@@ -7,53 +7,113 @@ import pytest
 from podium import names
 from podium.kube.client import Object
 from podium.kube.resources import DEPLOYMENTS
-from podium.reconcile.readings import read_workload
-from podium.rollout.state import Pod
-from tests.unit.planner.controllers import is_ready
-from tests.unit.planner.given import created, serving, updating
+from podium.reconcile.readings import read_pod, read_workload
+from podium.reconcile.sightings import Sightings
+from podium.rollout.moment import Moment
+from podium.rollout.state import Pod, Seasoned
+from tests.unit.planner.apiserver import wire_time
+from tests.unit.planner.given import created, updating
 from tests.unit.planner.world import START, model
 
-
-def deployment(available: int, *, replicas: int = 3, min_ready: int = 10) -> Object:
-    status = {"replicas": replicas, "readyReplicas": available, "availableReplicas": available}
-    return {"metadata": {"name": "d"}, "spec": {"replicas": replicas, "minReadySeconds": min_ready}, "status": status}
+MINUTE = timedelta(minutes=1)
+LONG_AGO = START - timedelta(hours=1)
 
 
-def pods(*ready_for: float | None) -> list[Pod]:
-    """One for each: ready for so many seconds at START, or not."""
-    since = [None if age is None else START - timedelta(seconds=age) for age in ready_for]
-    return [Pod(f"p{number}", START - timedelta(hours=1), at) for number, at in enumerate(since)]
+def deployment(ready: int, *, replicas: int = 3, available: int = 0) -> Object:
+    status = {"replicas": replicas, "readyReplicas": ready, "availableReplicas": available}
+    return {"metadata": {"name": "d"}, "spec": {"replicas": replicas, "minReadySeconds": 10}, "status": status}
+
+
+def pod(since: datetime | None, *, name: str = "p", created: datetime = LONG_AGO) -> Object:
+    """Ready since then by its kubelet, or not ready."""
+    ready = [{"type": "Ready", "status": "True", "lastTransitionTime": wire_time(since)}] if since else []
+    meta = {"name": name, "labels": {}, "creationTimestamp": wire_time(created)}
+    return {"metadata": meta, "status": {"phase": "Running", "conditions": ready}}
+
+
+def look(now: datetime, one: Object, last: Sightings | None = None, *, min_ready: int = 10) -> tuple[Pod, Sightings]:
+    """One pass's look at one pod."""
+    sightings = Sightings.after(last, Moment(now))
+    return read_pod(one, sightings, timedelta(seconds=min_ready)), sightings
+
+
+def pods(kinds: str) -> list[Pod]:
+    """One for each letter: beyond Doubt, Yes, Perhaps, No (ready for too short a time), - (not ready)."""
+    known = {"D": Seasoned.BEYOND_DOUBT, "Y": Seasoned.YES, "P": Seasoned.PERHAPS}
+    return [Pod(f"p{n}", START, kind != "-", known.get(kind, Seasoned.NO)) for n, kind in enumerate(kinds)]
 
 
 @pytest.mark.parametrize(
-    ("ready_for", "available", "more_at"),
+    ("ready", "reported", "seen", "available", "ripening"),
     [
-        ((60, 60, 60), 3, None),
-        ((60, 60, None), 2, None),
-        ((60, 60, 4), 2, START + timedelta(seconds=6)),  # the report is of another pod, which has turned unready
-        ((60, 4, 2), 1, START + timedelta(seconds=6)),
-        ((60, 60, 60, 60), 3, None),
-        ((60, 60, 60, 1), 3, None),  # enough without it: nothing to wake up for
+        (3, 3, "YYY", 3, 0),
+        (3, 3, "YY-", 2, 0),  # the report is of before a pod turned unready
+        (3, 3, "YYN", 2, 0),
+        (3, 3, "YPN", 1, 1),
+        (3, 2, "YYY", 2, 0),  # the report is on its way
+        (3, 0, "DDD", 3, 0),  # it will not come: it goes by a clock that is ahead
+        (3, 1, "DDY", 2, 0),
+        (3, 3, "YYYY", 3, 0),  # one more than is asked for
+        (2, 2, "DDD", 2, 0),  # the watch of pods is late
+        (3, 3, "YYYP", 3, 0),
     ],
 )
-def test_a_pod_counts_once_it_has_been_ready_for_minReadySeconds(
-    ready_for: tuple[float | None, ...], available: int, more_at: datetime | None
-) -> None:
-    workload = read_workload(deployment(available=3), pods(*ready_for), START)
-    assert (workload.available, workload.more_at) == (available, more_at)
+def test_which_pods_count_as_available(ready: int, reported: int, seen: str, available: int, ripening: int) -> None:
+    workload = read_workload(deployment(ready, available=reported), pods(seen))
+    assert (workload.available, workload.ripening) == (available, ripening)
+
+
+@pytest.mark.parametrize("ahead", [-5 * MINUTE, -MINUTE, timedelta(0), 3 * MINUTE, 5 * MINUTE])
+def test_a_pod_that_was_seen_to_turn_ready_counts_by_the_operators_own_clock(ahead: timedelta) -> None:
+    _, last = look(START, pod(None))
+    seen = START + timedelta(seconds=5)
+    one = pod(seen + ahead)
+    found, last = look(seen, one, last)
+    assert (found.ready, found.seasoned) == (True, Seasoned.NO)
+    assert last.moment.wake_at == seen + timedelta(seconds=10)
+    found, _ = look(seen + timedelta(seconds=10), one, last)
+    assert found.seasoned is Seasoned.YES
+    found, _ = look(seen + timedelta(seconds=13), one, last)
+    assert found.seasoned is Seasoned.BEYOND_DOUBT
+
+
+def test_a_pod_that_turned_unready_in_between_counts_from_anew() -> None:
+    _, last = look(START, pod(None))
+    _, last = look(START + timedelta(seconds=1), pod(START), last)
+    found, _ = look(START + timedelta(seconds=12), pod(START + timedelta(seconds=9)), last)
+    assert found.seasoned is Seasoned.NO
+
+
+@pytest.mark.parametrize("ahead", [-5 * MINUTE, timedelta(0), 5 * MINUTE])
+def test_a_pod_that_is_ready_at_the_first_look_may_be_available_and_counts_from_then(ahead: timedelta) -> None:
+    one = pod(START - timedelta(seconds=4) + ahead)
+    found, last = look(START, one)
+    assert found.seasoned is Seasoned.PERHAPS
+    found, _ = look(START + timedelta(seconds=10), one, last)
+    assert found.seasoned in (Seasoned.YES, Seasoned.BEYOND_DOUBT)
+
+
+def test_at_the_first_look_a_pod_counts_whose_kubelet_leaves_no_doubt() -> None:
+    assert look(START, pod(START - 5 * MINUTE - timedelta(seconds=10)))[0].seasoned is Seasoned.YES
+    found, first = look(START, pod(START - 5 * MINUTE - timedelta(seconds=7)))
+    assert found.seasoned is Seasoned.PERHAPS
+    assert first.moment.wake_at == START + timedelta(seconds=3)
 
 
 def test_without_minReadySeconds_no_clock_is_asked() -> None:
-    workload = read_workload(deployment(available=1, replicas=1, min_ready=0), pods(-30), START)
-    assert (workload.available, workload.more_at) == (1, None)
+    found, sightings = look(START, pod(START + MINUTE), min_ready=0)
+    assert (found.seasoned, sightings.moment.wake_at) == (Seasoned.BEYOND_DOUBT, None)
 
 
-def test_a_count_that_the_clock_alone_completes_is_looked_at_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = serving(replicas=1)
-    monkeypatch.setattr(world.cluster, "is_available", lambda pod, min_ready: is_ready(pod))  # its clock runs ahead
-    world.edit(model=model("2"))
-    world.advance(1)
-    world.until(lambda: world.outcome(world.revision("2")) == "Promoted", within=60)
+def test_nothing_is_remembered_of_a_pod_that_has_been_ready_for_long() -> None:
+    one = pod(START - timedelta(seconds=1))
+    _, last = look(START, pod(None))
+    _, last = look(START + timedelta(seconds=1), one, last)
+    assert last.since
+    found, last = look(START + 11 * MINUTE, one, last)
+    assert (found.seasoned, last.since) == (Seasoned.BEYOND_DOUBT, {})
+    found, _ = look(START + 12 * MINUTE, one, last, min_ready=500)  # not even when more is asked of it
+    assert found.seasoned is Seasoned.BEYOND_DOUBT
 
 
 def test_without_a_champion_at_most_one_revision_is_still_going_when_the_next_one_starts() -> None:

@@ -10,6 +10,7 @@ from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, PODS, Resource
 from podium.reconcile.observe import Observer
 from podium.rollout.gates import deadline
+from podium.rollout.moment import Moment
 from tests.unit.planner.controllers import INJECTED
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, rolled_back, serving, switched, updating
 from tests.unit.planner.world import KEY, NAME, NAMESPACE, World, model
@@ -527,7 +528,7 @@ def test_2_the_60_s_go_on_while_the_champions_own_counts_are_not_settled() -> No
 @pytest.mark.parametrize(("settled", "judged"), [(True, True), (False, False)])
 def test_4_counts_that_are_not_settled_are_nothing_to_judge_by(settled: bool, judged: bool) -> None:
     world = updating(replicas=2)
-    observed = Observer(world.cache, world.settings, Fetcher("f")).observe(KEY, world.now)
+    observed = Observer(world.cache, world.settings, Fetcher("f")).observe(KEY, Moment(world.now))
     assert observed is not None
     assert observed.situation is not None
     candidate = observed.situation.candidate
@@ -535,7 +536,7 @@ def test_4_counts_that_are_not_settled_are_nothing_to_judge_by(settled: bool, ju
     assert candidate.workload is not None
     changed = replace(candidate, workload=replace(candidate.workload, settled=settled))
     situation = observed.situation.changed(changed)
-    verdict = deadline(situation, candidate.record.started_at + situation.progress_deadline)
+    verdict = deadline(situation, Moment(candidate.record.started_at + situation.progress_deadline))
     assert (verdict is not None) == judged
 
 

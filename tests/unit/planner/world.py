@@ -6,7 +6,7 @@ keeps what it is told. No sleeping and no event loop: a call of the simulated AP
 """
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,8 @@ class World:
         self.api = ApiServer(lambda: self.now)
         self.cluster = Controllers(self.api)
         self.settings = Settings(identity="podium-a", **settings)
+        self.ahead = timedelta(0)
+        """By how much the operator's clock is ahead of the API server's."""
         self.heard = Heard()
         self.lag: dict[Resource, float] = {}
         """Seconds by which a kind's watch is late."""
@@ -170,7 +172,18 @@ class World:
             for obj in self.api.all(resource):
                 if resource not in CHILDREN or model_of(obj) is not None:
                     self.feed.seen(resource, None, obj)
-        self.reconciler = Reconciler(self.cache, self.client, self.heard, self.settings, lambda: self.now)
+        self.reconciler = Reconciler(self.cache, self.client, self.heard, self.settings, lambda: self.operators_time)
+
+    @property
+    def operators_time(self) -> datetime:
+        """By the clock of the operator that leads."""
+        return self.now + self.ahead
+
+    def hand_over(self, *, ahead: float = 0.0) -> None:
+        """Another replica leads from now on, whose clock is so many seconds ahead."""
+        self.settings = replace(self.settings, identity=f"{self.settings.identity}+")
+        self.ahead = timedelta(seconds=ahead)
+        self.restart_operator()
 
     def _connect(self) -> Client:
         client = Client(self.api)

@@ -11,6 +11,7 @@ from datetime import datetime
 from podium.reasons import Reason
 from podium.reconcile.outcome import Refusal
 from podium.rollout.crash import evidence
+from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.state import FIXED_SIZE, Failure, Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Sizes
@@ -40,7 +41,7 @@ class Facts:
     hold: Hold | None
     refused: Refusal | None
     """What status is to tell of; None if nothing that serving relies on was refused."""
-    now: datetime
+    moment: Moment
 
     @property
     def serving(self) -> set[str]:
@@ -99,12 +100,12 @@ def first(facts: Facts) -> Verdict | None:
             return Verdict("Paused", Reason.PAUSED, message, False, False)
         return Verdict("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
     counts = f"{candidate.name}: {candidate.reported} of {s.size} pods available"
-    failure = evidence(candidate, facts.now, s.timings)
+    failure = evidence(candidate, facts.moment, s.timings)
     if failure is not None:
         message = f"{counts}; {failure.message}; its pods keep trying: mend the cause, or change spec"
         return Verdict("Failed", failure.reason, message, False, False, stalled=True)
     due = candidate.record.started_at + s.progress_deadline
-    if facts.now >= due and candidate.reported < s.size:
+    if candidate.reported < s.size and facts.moment.reached(due):
         cause = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
         message = f"{counts} after {_seconds(s.progress_deadline.total_seconds())}{'; ' + cause if cause else ''}"
         return Verdict("Failed", Reason.DEADLINE_EXCEEDED, message, False, False, stalled=True)

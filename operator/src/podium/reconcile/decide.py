@@ -1,7 +1,6 @@
 """Decides: asks the gates until none has anything to say, and turns what they say into durable records. Pure."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 from podium import names
 from podium.api.v1alpha1 import ModelRuntimeSpec
@@ -11,6 +10,7 @@ from podium.kube.client import Object
 from podium.reconcile.observe import Observed
 from podium.reconcile.readings import template_digest
 from podium.rollout.gates import first_verdict
+from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, format_time
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.strategies import STRATEGIES
@@ -70,7 +70,9 @@ class Decisions:
     def situation(self) -> Situation:
         """The last one: once all entries are written."""
         found = self.entries[-1].after if self.entries else self.before
-        return replace(found, last_command=self.refusal.command) if self.refusal else found
+        if self.refusal is None:
+            return found
+        return replace(found, last_command=self.refusal.command, last_command_at=self.refusal.at)
 
     def annotate(self, revision: str, annotations: dict[str, str], after: Situation, note: Note | None) -> None:
         """Decisions on one revision in a row are one write; what lies between two of them stays between them."""
@@ -85,11 +87,11 @@ class Decisions:
         self.entries[-1] = merged
 
 
-def decide(observed: Observed, situation: Situation, now: datetime, fetcher: Fetcher) -> Decisions:
+def decide(observed: Observed, situation: Situation, moment: Moment, fetcher: Fetcher) -> Decisions:
     """Ask the gates in order, take the first decision over into the situation, and ask again until they rest."""
     decisions = Decisions(situation, dict(observed.revisions))
     for _ in range(MAX_DECISIONS + len(situation.revisions)):
-        verdict = first_verdict(decisions.situation, now)
+        verdict = first_verdict(decisions.situation, moment)
         match verdict:
             case None:
                 return decisions
@@ -99,13 +101,13 @@ def decide(observed: Observed, situation: Situation, now: datetime, fetcher: Fet
             case Refuse():
                 decisions.refusal = verdict
             case Mark():
-                _mark(decisions, verdict, now)
+                _mark(decisions, verdict, moment)
             case Start():
-                _start(decisions, observed, verdict, now, fetcher)
+                _start(decisions, observed, verdict, moment, fetcher)
     raise RuntimeError(f"{observed.owner.namespace}/{observed.owner.name}: the gates do not come to rest: {verdict}")
 
 
-def _mark(decisions: Decisions, mark: Mark, now: datetime) -> None:
+def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
     situation = decisions.situation
     before = next(r for r in situation.revisions if r.name == mark.revision)
     annotations: dict[str, str] = {}
@@ -118,11 +120,11 @@ def _mark(decisions: Decisions, mark: Mark, now: datetime) -> None:
             annotations[names.ANNOTATION_CAUSE] = cause
             after = replace(after, cause=cause)
         if mark.rule is not None:
-            decided_at = situation.next_decision(now)
+            decided_at = situation.next_decision(moment.now)
             annotations |= {names.ANNOTATION_RULE: mark.rule, names.ANNOTATION_DECIDED_AT: format_time(decided_at)}
             after = replace(after, rule=mark.rule, decided_at=decided_at)
         elif before.decided_at is None:
-            decided_at = situation.next_decision(now)
+            decided_at = situation.next_decision(moment.now)
             annotations[names.ANNOTATION_DECIDED_AT] = format_time(decided_at)
             after = replace(after, decided_at=decided_at)
     if mark.command is not None:
@@ -154,21 +156,22 @@ def _note(mark: Mark, before: RevisionState) -> Note:
     return Note(mark.outcome.value, text, "Decide", before.name, warning=warning, rule=mark.rule or "")
 
 
-def _start(decisions: Decisions, observed: Observed, verdict: Start, now: datetime, fetcher: Fetcher) -> None:
+def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Moment, fetcher: Fetcher) -> None:
     situation, owner = decisions.situation, observed.owner
     revision = _next_revision(observed, situation, verdict.request, fetcher)
     strategy = situation.spec.rollout.strategy
     frozen = STRATEGIES[strategy].freeze(situation.spec, situation.size)
     request = verdict.request
     record = RolloutRecord(
-        id=f"{revision.name}-{int(now.timestamp() * 1000):x}",
-        started_at=now,
+        id=f"{revision.name}-{int(moment.now.timestamp() * 1000):x}",
+        started_at=moment.now,
         strategy=strategy,
         size=frozen.size,
         surge=frozen.surge,
         unavailable=frozen.unavailable,
         min_ready_seconds=situation.spec.rollout.min_ready_seconds,
         request=request.value if request else "",
+        started_by=situation.operator,
     )
     annotations = {names.ANNOTATION_ROLLOUT: record.to_json()}
     state = RevisionState(
@@ -176,7 +179,7 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, now: dateti
         number=revision.number,
         inputs=revision.inputs,
         version=revision.version,
-        created=now,
+        created=moment.now,
         record=record,
         template_digest=template_digest(revision),
         runtime=revision.runtime,

@@ -6,7 +6,7 @@ Everything else is called from here or from `app.py`. A pass with nothing to do 
 import contextlib
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 from podium.build.fetch import Fetcher
@@ -23,20 +23,14 @@ from podium.reconcile.outcome import PassRefused, Report, with_refusals
 from podium.reconcile.plan import Plan, plan, plan_as_recorded, refused_command
 from podium.reconcile.transitions import transitions
 from podium.reconcile.writes import Told
+from podium.rollout.moment import Moment
 from podium.settings import Settings
 
 log = logging.getLogger(__name__)
 
-UNTOUCHED_SECONDS = 3600.0
-"""How long an unchanged ModelDeployment with no pending deadline goes without being planned again."""
-
 
 class Cache(View, Store, Protocol):
     """What a pass reads, and where it puts the answers to its writes."""
-
-    def versions(self, key: Key) -> tuple[str, ...]:
-        """Other ones whenever anything has changed that a pass over the ModelDeployment reads."""
-        ...
 
 
 class Recorder(Protocol):
@@ -76,8 +70,10 @@ class Reconciler:
         self._fetcher = fetcher
         self._ending: dict[Key, str] = {}
         """Uids of those in a terminating namespace, which never comes back: nothing is planned for them any more."""
-        self._quiet: dict[Key, tuple[tuple[str, ...], datetime]] = {}
-        """What was read, and when, by the last pass of those that wait for nothing: a resync comes by every one."""
+
+    def step_down(self) -> None:
+        """The Lease is lost: what happens until it is gained again is not seen."""
+        self._observer.lost_sight()
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
@@ -85,31 +81,25 @@ class Reconciler:
         Raises PassRefused and ApiError for what may pass by itself (the caller tries again later), NotLeader, and
         whatever is a mistake of ours, once status tells of it.
         """
-        now, versions = self._clock(), self._cache.versions(key)
-        before, at = self._quiet.pop(key, ((), now))
-        if versions and versions == before and now - at < timedelta(seconds=UNTOUCHED_SECONDS):
-            self._quiet[key] = (before, at)
-            return None
+        moment = Moment(self._clock())
         try:
-            again = await self._pass(key, now)
+            return await self._pass(key, moment)
         except (ApiError, NotLeader, PassRefused):
             raise
         except Exception as error:
-            await self._tell_of(error, key, now)
+            await self._tell_of(error, key, moment.now)
             raise
-        if again is None and versions:
-            self._quiet[key] = (versions, now)
-        return again
 
-    async def _pass(self, key: Key, now: datetime) -> float | None:
-        observed = self._observer.observe(key, now)
+    async def _pass(self, key: Key, moment: Moment) -> float | None:
+        now = moment.now
+        observed = self._observer.observe(key, moment)
         if observed is None:
             self._forget(key)
             return None
         if self._ending.get(key) == observed.owner.uid:
             return None
         observed = with_refusals(observed, self._applier.refusals(key))
-        planned = plan(observed, now, self._fetcher)
+        planned = plan(observed, moment, self._fetcher)
         if planned is None:
             if not observed.deleting:
                 status = self._unplanned(observed.obj, Reason.INVALID_SPEC, observed.invalid, now)
@@ -117,32 +107,32 @@ class Reconciler:
             return None
         for note in planned.notes:
             self._emit(observed.obj, note)
-        planned, report = await self._carry_out(planned, observed, now)
+        planned, report = await self._carry_out(planned, observed, moment)
         if report.terminating:
             self._ending[key] = observed.owner.uid
             return None
         if report.outdated:
             return self._settings.refused_retry if report.refusals and not report.again else 0.0
         if not report.settling(now):
-            status = statuses.compose(observed, planned, report, self._settings.installation, now)
+            status = statuses.compose(observed, planned, report, self._settings.installation, moment)
             told = report.told(Told.READY, now)
             await self._write_status(observed.obj, status, decided=report.decided and told is None)
             if planned.refusal is not None:
                 self._emit(observed.obj, refused_command(planned.refusal))
-        return self._next(planned, report, now)
+        return self._next(report, moment)
 
-    async def _carry_out(self, planned: Plan, observed: Observed, now: datetime) -> tuple[Plan, Report]:
+    async def _carry_out(self, planned: Plan, observed: Observed, moment: Moment) -> tuple[Plan, Report]:
         """Walk the plan; where a record is refused, go on with what the records as they stand ask for."""
-        walk = self._applier.begin(observed, now, lambda note: self._emit(observed.obj, note))
+        walk = self._applier.begin(observed, moment.now, lambda note: self._emit(observed.obj, note))
         await walk.go(planned.writes)
         if walk.report.halted:
-            planned = plan_as_recorded(observed, walk.report.entered, now, self._fetcher)
+            planned = plan_as_recorded(observed, walk.report.entered, moment, self._fetcher)
             await walk.go(planned.writes)
         return planned, self._applier.end(walk)
 
-    def _next(self, planned: Plan, report: Report, now: datetime) -> float | None:
-        """When to look again: the earliest of what the plan waits for and what was refused."""
-        waits = [(planned.wake_at - now).total_seconds()] if planned.wake_at else []
+    def _next(self, report: Report, moment: Moment) -> float | None:
+        """When to look again: the earliest of what the pass waits for and what was refused."""
+        waits = [(moment.wake_at - moment.now).total_seconds()] if moment.wake_at else []
         waits += [self._settings.drift_window] if report.contested else []
         waits += [0.0] if report.again else []
         if report.clears:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 from podium import names
@@ -26,6 +26,8 @@ from podium.kube.resources import (
 )
 from podium.reasons import Reason
 from podium.reconcile import readings
+from podium.reconcile.sightings import Sightings
+from podium.rollout.moment import Moment
 from podium.rollout.state import Proposal, RevisionState, Situation, Timings
 from podium.settings import Settings
 
@@ -95,7 +97,7 @@ class _Memory:
     """Kept of one ModelDeployment from pass to pass: nothing that could not be found out again."""
 
     replicas: int | None = None
-    since: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    sightings: Sightings | None = None
     parsed: dict[str, tuple[object, object]] = field(default_factory=dict)
 
     def once(self, what: str, version: object, make: Callable[[], T]) -> T:
@@ -121,13 +123,19 @@ class Observer:
             timedelta(seconds=settings.champion_down),
             timedelta(seconds=settings.environment_window),
         )
+        self._identity = settings.identity
         self._memories: dict[Key, _Memory] = {}
 
     def forget(self, key: Key) -> None:
         """The ModelDeployment is gone."""
         self._memories.pop(key, None)
 
-    def observe(self, key: Key, now: datetime) -> Observed | None:
+    def lost_sight(self) -> None:
+        """Another operator may have led: what is so at the next look has not been seen to begin by this one."""
+        for memory in self._memories.values():
+            memory.sightings = None
+
+    def observe(self, key: Key, moment: Moment) -> Observed | None:
         """None when there is no such ModelDeployment."""
         obj = self._cache.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
         if obj is None:
@@ -150,7 +158,7 @@ class Observer:
         try:
             # Quick to read (20 us), and as a typed object large to keep (8 KB).
             spec = ModelDeploymentSpec.parse(obj.get("spec") or {})
-            return self._with_situation(key, seen, spec, memory, now, command, missing)
+            return self._with_situation(key, seen, spec, memory, moment, command, missing)
         except ValueError as error:
             return replace(seen, invalid=str(error))
 
@@ -160,7 +168,7 @@ class Observer:
         seen: Observed,
         spec: ModelDeploymentSpec,
         memory: _Memory,
-        now: datetime,
+        moment: Moment,
         command: str,
         missing: Mapping[str, str],
     ) -> Observed:
@@ -176,13 +184,9 @@ class Observer:
         proposal = memory.once("proposal", version, propose)
         if missing:
             proposal = replace(proposal, reason=Reason.RECORD_MISSING, message=readings.missing(missing, seen.owner))
-        since: dict[tuple[str, str], datetime] = {}
-
-        def first_seen(of: str, reason: str) -> datetime:
-            return since.setdefault((of, reason), memory.since.get((of, reason), now))
-
+        sightings = Sightings.after(memory.sightings, moment)
         pods = self._cache.owned(PODS, key.namespace, key.name)
-        states, revisions = self._revisions(seen, pods, memory, first_seen, now)
+        states, revisions = self._revisions(seen, pods, memory, sightings)
         situation = Situation(
             name=key.name,
             spec=spec,
@@ -190,13 +194,16 @@ class Observer:
             revisions=states,
             command=command,
             last_command=_acted_on(seen.status),
+            last_command_at=readings.last_command_at(seen.status),
             endpoints=self._endpoints(key, pods),
             timings=self._timings,
+            operator=self._identity,
+            looking_since=sightings.first_look,
         )
         champion = situation.champion
-        if champion and champion.replicas and champion.reported == 0 and _known_down(champion, memory):
-            situation = replace(situation, champion_down_since=first_seen(champion.name, "Down"))
-        memory.since = since
+        if champion and champion.replicas and _down(champion, sightings):
+            situation = replace(situation, champion_down_since=sightings.first(champion.name, "Down"))
+        memory.sightings = sightings
         memory.keep({"proposal", *revisions})
         before, memory.replicas = memory.replicas, spec.replicas
         return replace(
@@ -204,7 +211,7 @@ class Observer:
         )
 
     def _revisions(
-        self, seen: Observed, pods: list[Object], memory: _Memory, first_seen: readings.FirstSeen, now: datetime
+        self, seen: Observed, pods: list[Object], memory: _Memory, sightings: Sightings
     ) -> tuple[tuple[RevisionState, ...], dict[str, Revision]]:
         revisions: dict[str, Revision] = {}
         states = []
@@ -216,7 +223,7 @@ class Observer:
             own = [p for p in pods if p["metadata"]["labels"].get(names.LABEL_REVISION) == name]
             deployment = seen.child(DEPLOYMENTS, name)
             has_hpa = seen.child(HPAS, name) is not None
-            states.append(readings.read_revision(child, revision, digest, deployment, own, has_hpa, first_seen, now))
+            states.append(readings.read_revision(child, revision, digest, deployment, own, has_hpa, sightings))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
 
     def _endpoints(self, key: Key, pods: list[Object]) -> dict[str, int]:
@@ -233,10 +240,13 @@ class Observer:
         return {revision: len(found) for revision, found in ready.items()}
 
 
-def _known_down(champion: RevisionState, memory: _Memory) -> bool:
-    """Counts that are not settled neither begin a champion's being down nor end it: a write of ours is no recovery."""
+def _down(champion: RevisionState, sightings: Sightings) -> bool:
+    """Whether no pod of it is available.
+
+    Counts that are not settled neither begin a champion's being down nor end it: a write of ours is no recovery.
+    """
     settled = champion.workload is not None and champion.workload.settled
-    return settled or (champion.name, "Down") in memory.since
+    return champion.reported == 0 and (settled or sightings.known(champion.name, "Down"))
 
 
 def _acted_on(status: Mapping[str, Any]) -> str:

@@ -13,9 +13,9 @@ from podium.reconcile import children
 from podium.reconcile.decide import Decisions, Note, decide
 from podium.reconcile.observe import Observed
 from podium.reconcile.writes import Enter, Stage, Write
-from podium.rollout.gates import next_look
+from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord
-from podium.rollout.sizing import next_resize, sizes
+from podium.rollout.sizing import sizes
 from podium.rollout.state import Situation
 from podium.rollout.strategies import Sizes
 from podium.rollout.verdict import Hold, Refuse
@@ -36,26 +36,26 @@ class Plan:
     wake_at: datetime | None = None
 
 
-def plan(observed: Observed, now: datetime, fetcher: Fetcher) -> Plan | None:
+def plan(observed: Observed, moment: Moment, fetcher: Fetcher) -> Plan | None:
     """What to write now; None when nothing may be planned (deletion, an unreadable spec)."""
     if observed.deleting or observed.situation is None:
         return None
-    return _follow(observed, decide(observed, observed.situation, now, fetcher), now)
+    return _follow(observed, decide(observed, observed.situation, moment, fetcher), moment)
 
 
-def plan_as_recorded(observed: Observed, entered: int, now: datetime, fetcher: Fetcher) -> Plan:
+def plan_as_recorded(observed: Observed, entered: int, moment: Moment, fetcher: Fetcher) -> Plan:
     """What to write when the record took no more than the first `entered` entries: repair of what it says, no more."""
     assert observed.situation is not None
-    decisions = decide(observed, observed.situation, now, fetcher)
+    decisions = decide(observed, observed.situation, moment, fetcher)
     kept = Decisions(decisions.before, decisions.revisions, decisions.entries[:entered])
-    found = _follow(observed, kept, now)
+    found = _follow(observed, kept, moment)
     return replace(found, writes=tuple(write for write in found.writes if not isinstance(write.action, Enter)))
 
 
-def _follow(observed: Observed, decisions: Decisions, now: datetime) -> Plan:
+def _follow(observed: Observed, decisions: Decisions, moment: Moment) -> Plan:
     """The plan that follows from decisions."""
     situation = decisions.situation
-    wanted = children.Wanted(observed, situation, sizes(situation, now), decisions.revisions)
+    wanted = children.Wanted(observed, situation, sizes(situation, moment), decisions.revisions)
     entries = [Write(Stage.RECORD, CONTROLLER_REVISIONS, e.revision, Enter(e)) for e in decisions.entries]
     of_children = children.writes(wanted)
     return Plan(
@@ -65,7 +65,7 @@ def _follow(observed: Observed, decisions: Decisions, now: datetime) -> Plan:
         notes=_replicas_ignored(observed, situation),
         hold=decisions.hold,
         refusal=decisions.refusal,
-        wake_at=min((at for at in (next_look(situation, now), next_resize(situation, now)) if at), default=None),
+        wake_at=moment.wake_at,
     )
 
 

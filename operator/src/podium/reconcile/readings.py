@@ -1,5 +1,6 @@
 """Objects of the API server, read into what the planner thinks in. Pure functions."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -15,16 +16,19 @@ from podium.build.revision import Revision, inputs_digest, resolve
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, SERVICES
 from podium.reasons import Reason
-from podium.reconcile.symptoms import eviction, fetched_digest, symptom, unprepared_at, with_way_out
+from podium.reconcile.sightings import FORGOTTEN, Sightings
+from podium.reconcile.symptoms import eviction, fetched_digest, symptom, with_way_out
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
-from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Workload
+from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Seasoned, Workload
 from podium.rollout.strategies import STRATEGIES
 
 T = TypeVar("T")
 LAST_RITES = timedelta(seconds=30)
-"""What a kubelet may need after a pod's grace to kill it, to clean up, and to say so."""
-FirstSeen = Callable[[str, str], datetime]
-"""Since when a symptom (of what, reason) has been seen without a break."""
+"""Time the kubelet gets after the grace period to kill the pod and report it."""
+REPORTED = timedelta(seconds=3)
+"""Time a ReplicaSet and its Deployment get to report a pod as available: after it they go by another clock."""
+GRACE = 30
+"""Seconds: Kubernetes' default of a pod's terminationGracePeriodSeconds."""
 
 
 def controller_of(obj: Object) -> str | None:
@@ -123,29 +127,51 @@ def is_over(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
-def read_pod(pod: Object, first_seen: FirstSeen, now: datetime, predecessors: Sequence[Object] = ()) -> Pod:
+def read_pod(pod: Object, sightings: Sightings, min_ready: timedelta, predecessors: Sequence[Object] = ()) -> Pod:
     """One pod, with what ails it, or ailed those of its revision that are over."""
     meta = pod["metadata"]
-    stray = not _of_deployment(pod)
     ready, terminating = ready_since(pod), "deletionTimestamp" in meta
     created = parse_time(meta["creationTimestamp"])
-    found = None if ready or terminating else symptom(pod, now) or eviction(predecessors, created)
+    found = None if ready or terminating else symptom(pod, sightings) or eviction(predecessors, created)
     failure = None
     if found is not None:
         reason, message, restarts = found
-        failure = Failure(reason, message, first_seen(meta["name"], reason), restarts)
+        failure = Failure(reason, message, sightings.first(meta["name"], reason), restarts)
     return Pod(
         name=meta["name"],
         created=created,
-        ready_since=ready,
+        ready=ready is not None,
+        seasoned=Seasoned.NO if terminating else _seasoned(pod, sightings, min_ready),
         terminating=terminating,
         failure=failure,
-        stray=stray,
-        fails_at=None if terminating else unprepared_at(pod),
-        # deletionTimestamp is when its grace ends, not when its deletion began
-        overdue_at=parse_time(meta["deletionTimestamp"]) + LAST_RITES if terminating else None,
+        stray=not _of_deployment(pod),
+        overdue=terminating and _overdue(meta, sightings),
         digest=fetched_digest(pod),
     )
+
+
+def _seasoned(pod: Object, sightings: Sightings, min_ready: timedelta) -> Seasoned:
+    """By the operator's own clock, from when it saw the pod turn ready."""
+    name, said, moment = pod["metadata"]["name"], ready_since(pod), sightings.moment
+    if said is None:
+        return Seasoned.NO
+    if said + min_ready + FORGOTTEN <= moment.now:
+        return Seasoned.BEYOND_DOUBT
+    # The kubelet's time is part of what is seen: another one means that it was not ready in between.
+    what = f"Ready {said.isoformat()}"
+    at = sightings.first(name, what, said=said) + min_ready
+    if not min_ready or moment.reached(at + REPORTED):
+        return Seasoned.BEYOND_DOUBT
+    if moment.reached(at):
+        return Seasoned.YES
+    return Seasoned.PERHAPS if sightings.at_first_look(name, what) else Seasoned.NO
+
+
+def _overdue(meta: Mapping[str, Any], sightings: Sightings) -> bool:
+    """Whether a terminating pod should have gone long ago. deletionTimestamp is when its grace ends."""
+    grace = timedelta(seconds=meta.get("deletionGracePeriodSeconds", GRACE))
+    began = sightings.first(meta["name"], "Terminating", said=parse_time(meta["deletionTimestamp"]) - grace)
+    return sightings.moment.reached(began + grace + LAST_RITES)
 
 
 def _of_deployment(pod: Object) -> bool:
@@ -155,22 +181,18 @@ def _of_deployment(pod: Object) -> bool:
     return (controller["kind"], str(controller["name"]).rpartition("-")[0]) == ("ReplicaSet", revision)
 
 
-def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime, *, has_hpa: bool = False) -> Workload:
+def read_workload(deployment: Object, pods: Sequence[Pod], *, has_hpa: bool = False) -> Workload:
     """A Deployment's counts.
 
     Its controller reports what its ReplicaSet reported some time ago, which during a scale-down, or when one pod turns
     ready as another turns unready, is too many. So no more pods count as available than are asked for, by Podium or
-    by another hand, nor than there are ones that stay and have been ready for minReadySeconds.
+    by another hand, nor than there are ones that stay and have been seen ready for minReadySeconds. And it counts by
+    the kubelets' clocks, which may be ahead: what has been seen ready for longer counts without it.
     """
     spec, status = deployment["spec"], deployment.get("status") or {}
     asked = spec.get("replicas", 1) if has_hpa else _asked(deployment)
     wanted = min(spec.get("replicas", 1), asked)
-    staying = [pod.ready_since for pod in pods if pod.ready_since and not (pod.terminating or pod.stray)]
-    settled = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    least = timedelta(seconds=spec.get("minReadySeconds", 0) if settled else 0)
-    young = [since + least for since in staying if least and since + least > now]
-    reported = min(status.get("availableReplicas", 0), wanted)
-    seasoned = len(staying) - len(young)
+    staying = [pod for pod in pods if pod.ready and not (pod.terminating or pod.stray)]
     failure = next(
         (
             with_way_out(c.get("message", ""))
@@ -179,16 +201,32 @@ def read_workload(deployment: Object, pods: Sequence[Pod], now: datetime, *, has
         ),
         "",
     )
+    ready = min(status.get("readyReplicas", 0), wanted, len(staying))
+    count = Counter(pod.seasoned for pod in staying)
+    sure = count[Seasoned.BEYOND_DOUBT]
+    available = min(ready, max(sure, min(sure + count[Seasoned.YES], status.get("availableReplicas", 0))))
     return Workload(
         spec=spec.get("replicas", 1),
         asked=asked,
-        ready=min(status.get("readyReplicas", 0), wanted, len(staying)),
-        available=min(reported, seasoned),
-        more_at=min(young, default=None) if seasoned < reported else None,
+        ready=ready,
+        available=available,
+        ripening=min(ready - available, count[Seasoned.PERHAPS]),
         pods=status.get("replicas", 0),
-        settled=settled,
+        settled=_settled(deployment),
         failure=failure,
     )
+
+
+def _settled(deployment: Object) -> bool:
+    """Whether the Deployment controller has seen the last write."""
+    status = deployment.get("status") or {}
+    return int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 0))
+
+
+def _min_ready(deployment: Object | None) -> timedelta:
+    """minReadySeconds once its controller knows of it: nothing is decided by counts that are not settled."""
+    settled = deployment is not None and _settled(deployment)
+    return timedelta(seconds=deployment["spec"].get("minReadySeconds", 0) if deployment and settled else 0)
 
 
 def _asked(deployment: Object) -> int:
@@ -204,8 +242,7 @@ def read_revision(
     deployment: Object | None,
     pods: Sequence[Object],
     has_hpa: bool,
-    first_seen: FirstSeen,
-    now: datetime,
+    sightings: Sightings,
 ) -> RevisionState:
     """One revision from its ControllerRevision and its children, pods that are over among them.
 
@@ -218,7 +255,8 @@ def read_revision(
     leaving = outcome is not Outcome.PROMOTED and deployment is not None
     record = _record(meta, under_way=outcome is None or leaving)
     over = [pod for pod in pods if is_over(pod)]
-    found = tuple(read_pod(pod, first_seen, now, over) for pod in pods if not is_over(pod))
+    min_ready = _min_ready(deployment)
+    found = tuple(read_pod(pod, sightings, min_ready, over) for pod in pods if not is_over(pod))
     return RevisionState(
         name=revision.name,
         number=revision.number,
@@ -233,7 +271,7 @@ def read_revision(
         command=_annotated(meta, names.ANNOTATION_COMMAND, CommandRecord.from_json),
         template_digest=template_digest,
         runtime=revision.runtime,
-        workload=read_workload(deployment, found, now, has_hpa=has_hpa) if deployment else None,
+        workload=read_workload(deployment, found, has_hpa=has_hpa) if deployment else None,
         pods=found,
         has_hpa=has_hpa,
     )
@@ -265,6 +303,14 @@ def _record(meta: Mapping[str, Any], *, under_way: bool) -> RolloutRecord | None
         f"ControllerRevision {meta['name']}: annotation {names.ANNOTATION_ROLLOUT} {what}, or give this rollout up by "
         f"kubectl delete controllerrevision {meta['name']} -n {meta['namespace']}; what spec asks for then starts anew"
     )
+
+
+def last_command_at(status: Mapping[str, Any]) -> datetime | None:
+    """When the command in status was acted on; None where that says nothing that can be read."""
+    try:
+        return parse_time((status.get("lastCommand") or {})["at"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def template_digest(revision: Revision) -> str:

@@ -14,6 +14,7 @@ from podium.reconcile.observe import PENDING, Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
 from podium.reconcile.writes import Told
+from podium.rollout.moment import Moment
 from podium.rollout.record import format_time
 from podium.rollout.sizing import once_written
 from podium.rollout.state import RevisionState, Situation
@@ -41,10 +42,11 @@ def unplanned(obj: Object, reason: Reason, message: str, controller: str, now: d
     return status
 
 
-def compose(observed: Observed, plan: Plan, report: Report, controller: str, now: datetime) -> Object:
+def compose(observed: Observed, plan: Plan, report: Report, controller: str, moment: Moment) -> Object:
     """The whole status of a ModelDeployment whose spec could be read."""
     situation = once_written(plan.situation, plan.sizes)
-    facts = Facts(situation, plan.sizes, plan.hold, report.told(Told.READY, now), now)
+    now = moment.now
+    facts = Facts(situation, plan.sizes, plan.hold, report.told(Told.READY, now), moment)
     verdict = judge(facts)
     conditions = (
         _kstatus(verdict, situation) | _informational(observed, situation, report, now) | bytes_differ(situation)
@@ -212,7 +214,7 @@ def _rollout(situation: Situation) -> dict[str, Any]:
     record = latest.record
     found: dict[str, Any] = {"id": record.id, "strategy": record.strategy, "startedAt": format_time(record.started_at)}
     if latest.outcome is None:
-        found["deadline"] = format_time(record.started_at + situation.progress_deadline)
+        found["deadline"] = format_time(situation.deadline) if situation.deadline else ""
     elif latest.decided_at is not None:
         by = latest.rule.split(":", 1)[0]
         found["decision"] = {
@@ -246,7 +248,7 @@ def _last_command(observed: Observed, plan: Plan, report: Report, now: datetime)
     if plan.refusal is not None:
         return {
             "value": plan.refusal.command,
-            "at": format_time(now),
+            "at": format_time(plan.refusal.at),
             "result": "Refused",
             "message": plan.refusal.message,
         }

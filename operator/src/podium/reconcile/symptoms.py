@@ -10,6 +10,7 @@ from podium import names
 from podium.api.rules import VOLUME_PREFIX
 from podium.kube.client import Object
 from podium.reasons import Reason
+from podium.reconcile.sightings import Sightings
 from podium.rollout.record import parse_time
 
 IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
@@ -25,18 +26,18 @@ PREPARATION = timedelta(seconds=20)
 """How long a pod may wait for its volumes and its network: 1 to 3 s are usual, and causes are told within 30 s."""
 
 
-def symptom(pod: Object, now: datetime) -> tuple[Reason, str, int] | None:
+def symptom(pod: Object, sightings: Sightings) -> tuple[Reason, str, int] | None:
     """(reason, message, restarts) of the first thing that keeps the pod from serving; None if nothing is known."""
     status = pod.get("status") or {}
-    found = next(_of_containers(pod), None) or _of_pod(status) or _of_preparation(pod, now)
+    found = next(_of_containers(pod), None) or _of_pod(status) or _of_preparation(pod, sightings)
     if found is None:
         return None
     reason, message, restarts = found
     return reason, f"pod {pod['metadata']['name']}: {message}", restarts
 
 
-def unprepared_at(pod: Object) -> datetime | None:
-    """When a pod that its node still prepares has waited too long; None for one that is prepared, or on no node yet.
+def _unprepared_since(pod: Object) -> datetime | None:
+    """By its kubelet, since when a pod's node prepares it; None for one that is prepared, or on no node yet.
 
     Neither the pod nor its containers say what is missing (FailedMount is an Event alone), only that they do not start.
     """
@@ -45,7 +46,7 @@ def unprepared_at(pod: Object) -> datetime | None:
         return None
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodReadyToStartContainers" and condition.get("status") == "False":
-            return parse_time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]) + PREPARATION
+            return parse_time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     return None
 
 
@@ -174,9 +175,11 @@ def _of_pod(status: dict[str, Any]) -> tuple[Reason, str, int] | None:
     return None
 
 
-def _of_preparation(pod: Object, now: datetime) -> tuple[Reason, str, int] | None:
-    at, meta = unprepared_at(pod), pod["metadata"]
-    if at is None or at > now:
+def _of_preparation(pod: Object, sightings: Sightings) -> tuple[Reason, str, int] | None:
+    said, meta = _unprepared_since(pod), pod["metadata"]
+    if said is None:
+        return None
+    if not sightings.moment.reached(sightings.first(meta["name"], "Unprepared", said=said) + PREPARATION):
         return None
     command = f"kubectl describe pod {meta['name']} -n {meta['namespace']}"
     return Reason.CONFIG_ERROR, f"waits for its volumes or its network: {command} says what is missing", 0

@@ -1,1 +1,1 @@
-"""Pure: which revision serves, what happens next, and why. No clock, no cluster: `now` is an argument."""
+"""Pure: which revision serves, what happens next, and why. No clock, no cluster: the time is an argument."""

@@ -1,8 +1,8 @@
 """A person's command: the annotation `podium.dev/command: "<verb> <revision> <token>"`, acted on once."""
 
 from collections.abc import Callable
-from datetime import datetime
 
+from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, CommandResult, Outcome
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.verdict import Mark, Refuse, Verdict
@@ -18,33 +18,35 @@ class _Later(Exception):
     """The counts that it depends on are not known at this moment."""
 
 
-def command_gate(situation: Situation, now: datetime) -> Verdict | None:
+def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
     """Act on a command that has not been acted on; refuse what does not fit, with the reason and the way out."""
     value = situation.command
     seen = {r.command.value for r in situation.revisions if r.command} | {situation.last_command}
     seen |= {r.record.request for r in situation.revisions}
     if not value or value in seen:
         return None
+    at = situation.next_decision(moment.now)
     words = value.split()
     if len(words) != 3 or words[0] not in VERBS:
-        return Refuse(value, f'"{value}" is not a command: it takes {FORM}, the verb one of {", ".join(sorted(VERBS))}')
+        known = ", ".join(sorted(VERBS))
+        return Refuse(value, f'"{value}" is not a command: it takes {FORM}, the verb one of {known}', at)
     verb, name, _ = words
     revision = next((r for r in situation.revisions if r.name == name), None)
     if revision is None:
-        return Refuse(value, f'there is no revision "{name}": {_present(situation)}')
+        return Refuse(value, f'there is no revision "{name}": {_present(situation)}', at)
     held = bool(revision.command and revision.command.paused)
     try:
-        return VERBS[verb](situation, revision, CommandRecord(value, now, CommandResult.DONE, paused=held))
+        return VERBS[verb](situation, revision, CommandRecord(value, at, CommandResult.DONE, paused=held))
     except _Later:
         return None
     except _Refused as refusal:
         sentence = f"{verb} {name} refused: {refusal}"
         if revision.command and revision.command.request:
-            return Refuse(value, sentence)  # its record must not be lost: an effect is still owed to it
+            return Refuse(value, sentence, at)  # its record must not be lost: an effect is still owed to it
         return Mark(
             revision.name,
             message=sentence,
-            command=CommandRecord(value, now, CommandResult.REFUSED, sentence, paused=held),
+            command=CommandRecord(value, at, CommandResult.REFUSED, sentence, paused=held),
         )
 
 
@@ -126,7 +128,7 @@ def _resume(situation: Situation, revision: RevisionState, command: CommandRecor
 
 
 def _available(revision: RevisionState) -> int:
-    if revision.workload is not None and not revision.workload.settled:
+    if revision.workload is not None and not (revision.workload.settled and revision.workload.ripening == 0):
         raise _Later
     return revision.available
 

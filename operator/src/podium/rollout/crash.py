@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from podium.reasons import Reason
+from podium.rollout.moment import Moment
 from podium.rollout.state import Failure, RevisionState, Timings
 
 CRASH_RESTARTS = 3
@@ -25,13 +26,9 @@ def matures_at(failure: Failure, timings: Timings) -> datetime | None:
             return None
 
 
-def evidence(revision: RevisionState, now: datetime, timings: Timings) -> Failure | None:
+def evidence(revision: RevisionState, moment: Moment, timings: Timings) -> Failure | None:
     """The first of the revision's failures that is ripe; any one pod is enough."""
-    for failure in revision.failures:
-        ripe = matures_at(failure, timings)
-        if ripe is not None and ripe <= now:
-            return failure
-    return None
+    return next((f for f in revision.failures if moment.reached(matures_at(f, timings))), None)
 
 
 def environment_fails_likewise(

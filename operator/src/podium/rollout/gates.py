@@ -5,38 +5,38 @@ Each is a function of the situation and the time alone, and relies on no other h
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 
 from podium import names
 from podium.reasons import Reason
 from podium.rollout.commands import command_gate
-from podium.rollout.crash import environment_fails_likewise, evidence, matures_at
+from podium.rollout.crash import environment_fails_likewise, evidence
+from podium.rollout.moment import Moment
 from podium.rollout.record import CommandResult, Outcome
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Hold, Mark, Start, Verdict
 
-Gate = Callable[[Situation, datetime], Verdict | None]
+Gate = Callable[[Situation, Moment], Verdict | None]
 
 
-def champion_down(situation: Situation, now: datetime) -> Verdict | None:
+def champion_down(situation: Situation, moment: Moment) -> Verdict | None:
     """A champion without an available pod gives way to a candidate that has one."""
     champion, candidate, since = situation.champion, situation.candidate, situation.champion_down_since
     if champion is None or candidate is None or since is None or candidate.available == 0:
         return None
-    if now - since < situation.timings.champion_down:
+    if not moment.reached(since + situation.timings.champion_down):
         return None
-    seconds = int((now - since).total_seconds())
+    seconds = int((moment.now - since).total_seconds())
     message = f"{champion.name} has had no available pod for {seconds} s, {candidate.name} has {candidate.available}"
     return Mark(candidate.name, message, Outcome.PROMOTED, "champion-down")
 
 
-def crashed(situation: Situation, now: datetime) -> Verdict | None:
+def crashed(situation: Situation, moment: Moment) -> Verdict | None:
     """One candidate pod that provably cannot come up rolls the candidate back."""
     candidate, champion = situation.candidate, situation.champion
     if candidate is None:
         return None
-    failure = evidence(candidate, now, situation.timings)
+    failure = evidence(candidate, moment, situation.timings)
     if failure is None:
         return None
     sentence = f"{failure.reason}: {failure.message}"
@@ -51,13 +51,14 @@ def crashed(situation: Situation, now: datetime) -> Verdict | None:
     return Mark(candidate.name, failure.message, Outcome.ROLLED_BACK, f"crash: {failure.reason}")
 
 
-def deadline(situation: Situation, now: datetime) -> Verdict | None:
+def deadline(situation: Situation, moment: Moment) -> Verdict | None:
     """A candidate that is not available in full by its deadline is rolled back; flapping does not restart it."""
     candidate, champion = situation.candidate, situation.champion
     if candidate is None or champion is None or candidate.record.available_at is not None:
         return None
-    due = candidate.record.started_at + situation.progress_deadline
-    if now < due or candidate.available >= situation.target:
+    if candidate.perhaps_available >= situation.target:
+        return None
+    if not moment.reached(situation.judged_at):
         return None
     if candidate.workload is not None and not candidate.workload.settled:
         return None  # what is not counted yet is not missing; the Deployment's next report asks again
@@ -81,7 +82,7 @@ def _cause(situation: Situation) -> str:
     return f": {candidate.failures[0].reason}: {candidate.failures[0].message}" if candidate.failures else ""
 
 
-def spec_left_rejected(situation: Situation, now: datetime) -> Verdict | None:
+def spec_left_rejected(situation: Situation, moment: Moment) -> Verdict | None:
     """Once the spec asks for something else, a rolled-back revision no longer stands in the way of its inputs."""
     for revision in situation.revisions:
         if revision.outcome is Outcome.ROLLED_BACK and revision.inputs != situation.proposal.inputs:
@@ -89,7 +90,7 @@ def spec_left_rejected(situation: Situation, now: datetime) -> Verdict | None:
     return None
 
 
-def spec_left_candidate(situation: Situation, now: datetime) -> Verdict | None:
+def spec_left_candidate(situation: Situation, moment: Moment) -> Verdict | None:
     """A spec that changed mid-rollout retires the candidate; the champion stays."""
     candidate, champion = situation.candidate, situation.champion
     if candidate is None or candidate.inputs == situation.proposal.inputs:
@@ -97,7 +98,7 @@ def spec_left_candidate(situation: Situation, now: datetime) -> Verdict | None:
     back = champion is not None and champion.inputs == situation.proposal.inputs
     if champion is None and situation.proposal.reason:
         return Hold(situation.proposal.reason, situation.proposal.message)
-    if situation.champion_down_since is not None and candidate.available > 0:
+    if situation.champion_down_since is not None and candidate.perhaps_available > 0:
         return Hold(
             Reason.CHAMPION_UNAVAILABLE, f"{candidate.name} serves alone; it is replaced once it is the champion"
         )
@@ -105,7 +106,7 @@ def spec_left_candidate(situation: Situation, now: datetime) -> Verdict | None:
     return Mark(candidate.name, message, Outcome.SUPERSEDED, "spec-changed")
 
 
-def request_fulfilled(situation: Situation, now: datetime) -> Verdict | None:
+def request_fulfilled(situation: Situation, moment: Moment) -> Verdict | None:
     """An accepted retry or restart is done once the revision that it asked for exists."""
     started = {r.record.request for r in situation.revisions if r.record.request}
     for revision in situation.revisions:
@@ -115,7 +116,7 @@ def request_fulfilled(situation: Situation, now: datetime) -> Verdict | None:
     return None
 
 
-def request_outlived(situation: Situation, now: datetime) -> Verdict | None:
+def request_outlived(situation: Situation, moment: Moment) -> Verdict | None:
     """What a retry or restart was for may be gone before it could start: then it would only disturb the champion."""
     started = {r.record.request for r in situation.revisions}
     for revision in situation.revisions:
@@ -126,12 +127,14 @@ def request_outlived(situation: Situation, now: datetime) -> Verdict | None:
             if command.result is not CommandResult.ACCEPTED:
                 return Mark(revision.name, command=command.done())  # a pause or a resume has come after it
             message = f"{command.verb} {revision.name} dropped before it could start: spec no longer asks for it"
-            refused = replace(command, at=now, result=CommandResult.REFUSED, message=message)
+            refused = replace(
+                command, at=situation.next_decision(moment.now), result=CommandResult.REFUSED, message=message
+            )
             return Mark(revision.name, message, command=refused)
     return None
 
 
-def start(situation: Situation, now: datetime) -> Verdict | None:
+def start(situation: Situation, moment: Moment) -> Verdict | None:
     """Begin what is asked for, once nobody holds it and no third revision stands in its way."""
     if not situation.wants_rollout:
         return None
@@ -141,9 +144,8 @@ def start(situation: Situation, now: datetime) -> Verdict | None:
         return Hold(Reason.PAUSED, f"a rollout of {situation.proposal.version} waits: it is paused")
     leaving = [r for r in situation.losers if r.has_pods]
     since = situation.champion_down_since
-    lasting = since is not None and now - since >= situation.timings.champion_down
-    if _in_the_way(situation, leaving) and not lasting:
-        message = f"a rollout of {situation.proposal.version} waits until {_last_pods(leaving, now)}"
+    if _in_the_way(situation, leaving) and not (since and moment.reached(since + situation.timings.champion_down)):
+        message = f"a rollout of {situation.proposal.version} waits until {_last_pods(leaving)}"
         return Hold(Reason.DRAINING, message)
     return Start(situation.request)
 
@@ -159,7 +161,7 @@ def _in_the_way(situation: Situation, leaving: list[RevisionState]) -> bool:
     return situation.champion is not None and not (apart and leaving[0].going)
 
 
-def _last_pods(leaving: list[RevisionState], now: datetime) -> str:
+def _last_pods(leaving: list[RevisionState]) -> str:
     """What is waited for; a pod that nobody takes away is named with what a person can do."""
     for revision in leaving:
         for pod in revision.pods:
@@ -168,7 +170,7 @@ def _last_pods(leaving: list[RevisionState], now: datetime) -> str:
                     f"pod {pod.name} is gone: it has the labels of {revision.name} but is none of its Deployment's; "
                     f"delete it, or take its label {names.LABEL_MODEL} away"
                 )
-            if pod.overdue_at is not None and pod.overdue_at <= now:
+            if pod.overdue:
                 return (
                     f"pod {pod.name} is gone: it has been terminating for longer than its grace: its node may be dead; "
                     f"once that is known to be gone: kubectl delete pod {pod.name} --force --grace-period=0"
@@ -176,30 +178,33 @@ def _last_pods(leaving: list[RevisionState], now: datetime) -> str:
     return f"{leaving[0].name} has no pods"
 
 
-def complete(situation: Situation, now: datetime) -> Verdict | None:
+def complete(situation: Situation, moment: Moment) -> Verdict | None:
     """Promote a candidate that has all that its strategy asks for."""
     candidate, champion = situation.candidate, situation.champion
     if candidate is None:
         return None
+    certain = candidate.available >= situation.target
     if situation.target == 0:
         rule = "no-replicas"
-    elif candidate.available < situation.target:
+    elif candidate.perhaps_available < situation.target:
         return None
     elif champion is None:
         rule = "first"
     else:
-        verdict = STRATEGIES[candidate.record.strategy].complete(situation, champion, candidate, now)
+        verdict = STRATEGIES[candidate.record.strategy].complete(situation, champion, candidate, moment)
         if verdict is None:
             return None
         waits = situation.paused or isinstance(verdict, Hold)
-        if waits and candidate.record.available_at is None:
+        if waits and certain and candidate.record.available_at is None:
             # From here on a flap is no reason to judge it by its deadline: it is a person who is waited for.
-            return Mark(candidate.name, record=replace(candidate.record, available_at=now))
+            return Mark(candidate.name, record=replace(candidate.record, available_at=moment.now))
         if isinstance(verdict, Hold):
             return verdict
         rule = verdict
     if situation.paused:
         return Hold(Reason.PAUSED, f"{candidate.name} is ready to be promoted: it is paused")
+    if not certain:
+        return None
     counts = f"{candidate.available} of {situation.target} pods available"
     return Mark(candidate.name, counts, Outcome.PROMOTED, rule)
 
@@ -218,28 +223,13 @@ GATES: tuple[Gate, ...] = (
 )
 
 
-def first_verdict(situation: Situation, now: datetime) -> Verdict | None:
+def first_verdict(situation: Situation, moment: Moment) -> Verdict | None:
     """What the first gate that decides something says; a Hold stands when none does, and stops no person."""
     held: Hold | None = None
     for gate in GATES:
-        verdict = gate(situation, now)
+        verdict = gate(situation, moment)
         if isinstance(verdict, Hold):
             held = held or verdict
         elif verdict is not None:
             return verdict
     return held
-
-
-def next_look(situation: Situation, now: datetime) -> datetime | None:
-    """The earliest later moment at which a gate may say something else though nothing happens until then."""
-    times: list[datetime | None] = [situation.warm_until]
-    times += [r.workload.more_at for r in situation.revisions if r.workload]
-    times += [pod.fails_at for r in situation.revisions for pod in r.pods]
-    times += [pod.overdue_at for r in situation.losers for pod in r.pods]
-    candidate = situation.candidate
-    if candidate is not None:
-        times.append(candidate.record.started_at + situation.progress_deadline)
-        times += [matures_at(failure, situation.timings) for failure in candidate.failures]
-    if situation.champion_down_since is not None:
-        times.append(situation.champion_down_since + situation.timings.champion_down)
-    return min((at for at in times if at is not None and at > now), default=None)

@@ -52,6 +52,8 @@ class RolloutRecord:
     """For how long a pod is ready before it counts as available."""
     request: str = ""
     """The `retry` or `restart` that asked for it, the whole command."""
+    started_by: str = ""
+    """Identity of the operator whose clock `started_at` is of."""
     available_at: datetime | None = None
     """When the candidate was first available in full while something else (a person, a pause) held it."""
 
@@ -68,6 +70,8 @@ class RolloutRecord:
         }
         if self.request:
             data["request"] = self.request
+        if self.started_by:
+            data["startedBy"] = self.started_by
         if self.available_at:
             data["availableAt"] = format_time(self.available_at)
         return json.dumps(data, sort_keys=True)
@@ -85,6 +89,7 @@ class RolloutRecord:
             unavailable=int(data.get("unavailable", 0)),
             min_ready_seconds=int(data.get("minReadySeconds", 0)),
             request=data.get("request", ""),
+            started_by=data.get("startedBy", ""),
             available_at=parse_time(data["availableAt"]) if "availableAt" in data else None,
         )
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
 from podium.rollout.state import SWITCHES, RevisionState, Situation, Workload
 from podium.rollout.strategies import STRATEGIES, Sizes, Target
@@ -11,7 +12,7 @@ DEFAULT_STABILIZATION = 300
 """Seconds: autoscaling/v2's default of behavior.scaleDown.stabilizationWindowSeconds."""
 
 
-def sizes(situation: Situation, now: datetime) -> Sizes:
+def sizes(situation: Situation, moment: Moment) -> Sizes:
     """The next step. Traffic is moved before capacity is taken away: see `removals` and `retreat`."""
     champion, candidate = situation.champion, situation.candidate
     if champion is None:
@@ -19,7 +20,7 @@ def sizes(situation: Situation, now: datetime) -> Sizes:
             return Sizes({}, None, removals=frozenset(r.name for r in situation.losers))
         return _alone(situation, candidate)
     if candidate is None:
-        return _settling(situation, champion, now)
+        return _settling(situation, champion, moment)
     strategy = STRATEGIES[candidate.record.strategy]
     # A champion that is down, or has given all of its pods up, leaves nothing that a third revision's pods could harm.
     down = situation.champion_down_since is not None or champion.replicas == 0
@@ -38,7 +39,7 @@ def sizes(situation: Situation, now: datetime) -> Sizes:
 
 def _last_to_serve(situation: Situation, candidate: RevisionState) -> dict[str, Target]:
     """Losers that stay although a rollout has begun: neither champion nor candidate has a pod to serve instead."""
-    if situation.champion_down_since is None or candidate.available:
+    if situation.champion_down_since is None or candidate.perhaps_available:
         return {}
     return {r.name: Target(r.replicas) for r in situation.losers if r.workload and serves(situation, r)}
 
@@ -49,13 +50,13 @@ def _alone(situation: Situation, candidate: RevisionState) -> Sizes:
     return Sizes({candidate.name: Target(situation.size)}, candidate.name, removals=removals)
 
 
-def _settling(situation: Situation, champion: RevisionState, now: datetime) -> Sizes:
+def _settling(situation: Situation, champion: RevisionState, moment: Moment) -> Sizes:
     """No candidate: the champion at what spec says, and its losers on their way out."""
-    targets = {champion.name: _steady(situation, champion, now)}
+    targets = {champion.name: _steady(situation, champion, moment)}
     removals: set[str] = set()
     stable: str | None = champion.name
     for loser in situation.losers:
-        if loser is situation.warm and _still_warm(situation, now):
+        if loser is situation.warm and _still_warm(situation, moment):
             targets[loser.name] = Target(loser.replicas)
         elif loser.workload is None or situation.size == 0:
             removals.add(loser.name)
@@ -76,9 +77,9 @@ def _settling(situation: Situation, champion: RevisionState, now: datetime) -> S
     return Sizes(targets, stable, removals=frozenset(removals))
 
 
-def _still_warm(situation: Situation, now: datetime) -> bool:
+def _still_warm(situation: Situation, moment: Moment) -> bool:
     until = situation.warm_until
-    return until is not None and now < until and not situation.may_start
+    return until is not None and not situation.may_start and not moment.reached(until)
 
 
 def serves(situation: Situation, revision: RevisionState) -> bool:
@@ -86,7 +87,7 @@ def serves(situation: Situation, revision: RevisionState) -> bool:
     return situation.endpoints.get(revision.name, 0) > 0
 
 
-def _steady(situation: Situation, champion: RevisionState, now: datetime) -> Target:
+def _steady(situation: Situation, champion: RevisionState, moment: Moment) -> Target:
     autoscaling = situation.spec.autoscaling
     if autoscaling is None:
         return Target(situation.spec.replicas)
@@ -99,9 +100,8 @@ def _steady(situation: Situation, champion: RevisionState, now: datetime) -> Tar
     if switched and not champion.has_hpa and not situation.traffic_moved:
         return Target(champion.replicas)  # an HPA that sees no load yet would take away what is about to be needed
     at, undone = _moved_at(situation, champion)
-    calm = at is None or now >= settled_at(situation, at)
     gradual = not undone and (champion.record.strategy == "RollingUpdate" or champion.rule == "first")
-    free = calm or gradual
+    free = gradual or at is None or moment.reached(settled_at(situation, at))
     return Target(champion.replicas, autoscaled=True, min_replicas=autoscaling.min_replicas, scale_down=free)
 
 
@@ -110,16 +110,6 @@ def settled_at(situation: Situation, decided_at: datetime) -> datetime:
     behavior = situation.spec.autoscaling.behavior if situation.spec.autoscaling else {}
     seconds = behavior.get("scaleDown", {}).get("stabilizationWindowSeconds", DEFAULT_STABILIZATION)
     return decided_at + timedelta(seconds=seconds)
-
-
-def next_resize(situation: Situation, now: datetime) -> datetime | None:
-    """When the sizes change though nothing happens: the champion's HPA may scale down again."""
-    champion = situation.champion
-    moved, _ = _moved_at(situation, champion) if champion else (None, False)
-    if moved is None or situation.spec.autoscaling is None:
-        return None
-    at = settled_at(situation, moved)
-    return at if at > now else None
 
 
 def _moved_at(situation: Situation, champion: RevisionState) -> tuple[datetime | None, bool]:

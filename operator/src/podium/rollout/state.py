@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from functools import cached_property
 
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
@@ -27,22 +28,31 @@ class Failure:
     restarts: int = 0
 
 
+class Seasoned(Enum):
+    """Whether a pod has been ready for minReadySeconds."""
+
+    NO = auto()
+    PERHAPS = auto()
+    """It was ready at this process's first look already; for how long is not known."""
+    YES = auto()
+    BEYOND_DOUBT = auto()
+    """For so long that its Deployment should have reported it; where it has not, it goes by a clock that is ahead."""
+
+
 @dataclass(frozen=True)
 class Pod:
     """One pod of a revision."""
 
     name: str
     created: datetime
-    ready_since: datetime | None
-    """None while it is not Ready."""
+    ready: bool = False
+    seasoned: Seasoned = Seasoned.NO
     terminating: bool = False
     failure: Failure | None = None
     stray: bool = False
     """It has the labels but is none of the Deployment's: it says nothing about the revision, but gets its traffic."""
-    fails_at: datetime | None = None
-    """When its waiting becomes a failure though nothing happens until then."""
-    overdue_at: datetime | None = None
-    """When a terminating one should have gone long ago: its node does not answer any more."""
+    overdue: bool = False
+    """A terminating one that should have gone long ago: its node does not answer any more."""
     digest: str = ""
     """Of the model's bytes, `sha256:` and 64 hex digits, as its fetcher says; empty as long as it has not said."""
 
@@ -62,8 +72,8 @@ class Workload:
     """Existing ones as the Deployment counts them: terminating ones have left it."""
     settled: bool
     """Whether the Deployment controller has seen the last write: only then do the counts mean anything."""
-    more_at: datetime | None = None
-    """When one more pod counts as available though nothing happens: by the operator's clock it is not old enough."""
+    ripening: int = 0
+    """Ready pods that may be available as well: they were ready at this process's first look, which was just now."""
     failure: str = ""
     """The API server's own sentence when it refuses the pods (quota, Pod Security, a webhook)."""
 
@@ -99,8 +109,13 @@ class RevisionState:
 
     @property
     def reported(self) -> int:
-        """Available pods as last reported, settled or not: for people, never for a decision."""
-        return self.workload.available if self.workload else 0
+        """Available pods as last reported, settled or not, and those that may be: for people, never for a decision."""
+        return min(self.workload.available + self.workload.ripening, self.workload.spec) if self.workload else 0
+
+    @property
+    def perhaps_available(self) -> int:
+        """Available pods, and those of which that will be known within minReadySeconds: none of them is missing yet."""
+        return self.reported if self.workload and self.workload.settled else 0
 
     @property
     def ready(self) -> int:
@@ -155,6 +170,8 @@ class Timings:
     crash_grace: timedelta = timedelta(seconds=30)
     champion_down: timedelta = timedelta(seconds=60)
     environment_window: timedelta = timedelta(minutes=5)
+    operators_apart: timedelta = timedelta(minutes=2)
+    """By how much the clocks of two operators may differ, either way."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +195,12 @@ class Situation:
     endpoints: Mapping[str, int] = field(default_factory=dict)
     """Ready endpoints behind the stable Service by revision."""
     timings: Timings = Timings()
+    operator: str = ""
+    """Identity of the one that plans now: its clock is its own."""
+    looking_since: datetime | None = None
+    """When this process looked at the ModelDeployment for the first time."""
+    last_command_at: datetime | None = None
+    """The time in status.lastCommand."""
 
     @cached_property
     def champion(self) -> RevisionState | None:
@@ -247,6 +270,24 @@ class Situation:
         return timedelta(seconds=parse_duration(self.spec.rollout.progress_deadline))
 
     @property
+    def deadline(self) -> datetime | None:
+        """When the candidate must be available in full, by the clock of the operator that began its rollout."""
+        return self.candidate.record.started_at + self.progress_deadline if self.candidate else None
+
+    @property
+    def judged_at(self) -> datetime | None:
+        """When the deadline has passed beyond doubt, by this operator's clock.
+
+        By its own stamps that is the deadline. By those of another operator it is later by as much as two clocks may be
+        apart, unless this one has watched for that long itself.
+        """
+        candidate, due = self.candidate, self.deadline
+        if candidate is None or due is None or candidate.record.started_by == self.operator:
+            return due
+        watched = (self.looking_since or candidate.record.started_at) + (due - candidate.record.started_at)
+        return max(due, min(due + self.timings.operators_apart, watched))
+
+    @property
     def min_ready_seconds(self) -> int:
         """For how long a pod is ready before it counts: frozen like T."""
         if self.candidate and self.champion:
@@ -305,6 +346,11 @@ class Situation:
         return replace(self, revisions=tuple(revision if r.name == revision.name else r for r in self.revisions))
 
     def next_decision(self, now: datetime) -> datetime:
-        """`now`, but later than every decision so far, whatever the clock did in between."""
-        last = max((r.decided_at for r in self.revisions if r.decided_at), default=None)
+        """`now`, but later than every decision and command so far, whatever the clock did in between.
+
+        Another operator, whose clock is ahead, may have stamped them; and of two commands the later one is shown.
+        """
+        stamps = [at for r in self.revisions for at in (r.decided_at, r.command and r.command.at) if at]
+        stamps += [self.last_command_at] if self.last_command_at else []
+        last = max(stamps, default=None)
         return now if last is None or last < now else last + timedelta(milliseconds=1)

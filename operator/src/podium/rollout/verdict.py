@@ -1,6 +1,7 @@
 """What a gate can say. The planner writes it down; nothing here reaches the cluster."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from podium.reasons import Reason
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord
@@ -33,6 +34,8 @@ class Refuse:
 
     command: str
     message: str
+    at: datetime
+    """Its stamp, later than every one before."""
 
 
 @dataclass(frozen=True)

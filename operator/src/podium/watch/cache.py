@@ -15,7 +15,6 @@ from podium.kube.resources import (
     CHILDREN,
     CONTROLLER_REVISIONS,
     MODEL_DEPLOYMENTS,
-    MODEL_RUNTIMES,
     WATCHED,
     Resource,
 )
@@ -58,20 +57,6 @@ class Cache:
     def all(self, resource: Resource) -> list[Object]:
         """Every object of a kind."""
         return list(self._objects[resource].values())
-
-    def versions(self, key: Key) -> tuple[str, ...]:
-        """resourceVersions of a ModelDeployment, its runtime and all that has its label; empty if there is none.
-
-        While they are the same, nothing that a pass over it reads has changed.
-        """
-        model = self.get(MODEL_DEPLOYMENTS, *key)
-        if model is None:
-            return ()
-        found = [model, *(child for owned in self._owned.values() for child in owned.get(key, {}).values())]
-        runtime = self.get(MODEL_RUNTIMES, None, runtime_of(model))
-        if runtime is not None:
-            found.append(runtime)
-        return tuple(str(obj["metadata"].get("resourceVersion")) for obj in found)
 
     def known(self, resource: Resource) -> dict[Place, int]:
         """The resourceVersion of every object of a kind, but of those from before a `rewind`."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Protocol
 
 from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.rollout.moment import Moment
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.verdict import Hold
 
@@ -58,7 +58,7 @@ class Strategy(Protocol):
         ...
 
     def complete(
-        self, situation: Situation, champion: RevisionState, candidate: RevisionState, now: datetime
+        self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
     ) -> str | Hold | None:
         """Asked once the candidate is available in full: the promotion's rule, what it waits for, or None."""
         ...

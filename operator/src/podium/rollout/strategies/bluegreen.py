@@ -1,9 +1,8 @@
 """BlueGreen: the candidate comes up in full beside the champion, then all traffic moves at once."""
 
-from datetime import datetime
-
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.reasons import Reason
+from podium.rollout.moment import Moment
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.strategies.base import Frozen, Target
 from podium.rollout.verdict import Hold
@@ -20,7 +19,7 @@ class BlueGreen:
         return Frozen(size)
 
     def complete(
-        self, situation: Situation, champion: RevisionState, candidate: RevisionState, now: datetime
+        self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
     ) -> str | Hold | None:
         """At once, or when a person says so."""
         if situation.spec.rollout.promotion == "Manual":

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import replace
-from datetime import datetime
 
 from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.rollout.moment import Moment
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.strategies.base import Frozen, Target
 from podium.rollout.verdict import Hold
@@ -56,7 +56,7 @@ class RollingUpdate:
         return Frozen(size, surge, unavailable if surge or unavailable else 1)
 
     def complete(
-        self, situation: Situation, champion: RevisionState, candidate: RevisionState, now: datetime
+        self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
     ) -> str | Hold | None:
         """Over when the champion has no pods left, and the Service lists the candidate's."""
         left = champion.workload.spec + champion.workload.pods if champion.workload else 0
