@@ -50,6 +50,7 @@ class Rig:
     operator: subprocess.Popen[bytes]
     audit: AuditLog
     flags: Sequence[str] = ()
+    user: str = OPERATOR_USER
 
     def usage(self) -> Usage:
         """The operator's, from /proc."""
@@ -60,7 +61,7 @@ class Rig:
 
     def calls(self) -> list[Call]:
         """The operator's calls so far, reads included, from the API server's audit log."""
-        return [call for call in self.audit.calls() if call.user == OPERATOR_USER]
+        return [call for call in self.audit.calls() if call.user == self.user]
 
     def writes(self) -> Counter[str]:
         """The operator's writes so far, by resource, refused ones included."""
@@ -81,15 +82,21 @@ class Rig:
 
 
 def start_operator(
-    plane: ControlPlane, log: Path, *flags: str, health_port: int = 0, metrics_port: int = 0
+    plane: ControlPlane,
+    log: Path,
+    *flags: str,
+    health_port: int = 0,
+    metrics_port: int = 0,
+    program: Sequence[str] = ("-m", "podium"),
+    **variables: str,
 ) -> subprocess.Popen[bytes]:
     """The operator as a process on this host; its log is appended to the file."""
-    environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig(OPERATOR_USER, ["system:masters"]))}
+    kubeconfig = str(plane.kubeconfig(OPERATOR_USER, ["system:masters"]))
+    environment = {**os.environ, "KUBECONFIG": kubeconfig, **variables}
     command = [
         sys.executable,
         *os.environ.get("PODIUM_BENCH_PYTHON", "").split(),
-        "-m",
-        "podium",
+        *program,
         "--lease-namespace=default",
         f"--runtimes-file={ROOT / 'charts/podium/files/runtimes.yaml'}",
         f"--health-port={health_port}",
