@@ -12,6 +12,7 @@ import asyncio
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ async def apply_all(api: AioClient, version: int, count: int) -> None:
     await asyncio.gather(*(one(i) for i in range(count)))
 
 
-async def measure(bench: Rig, version: int, count: int = COUNT) -> Cost:
+async def measure(bench: Rig, version: int, count: int = COUNT, *, at_ready: Callable[[], None] = lambda: None) -> Cost:
     """Apply one version of all, wait until each is Ready at it and the operator has nothing left to do."""
     api, transport = await client(bench.plane)
     before, writes = bench.usage().cpu, bench.writes()
@@ -70,6 +71,7 @@ async def measure(bench: Rig, version: int, count: int = COUNT) -> Cost:
     finally:
         await transport.close()
     took, cpu = time.monotonic() - begun, bench.usage().cpu
+    at_ready()
     await bench.quiet(within=600.0 + count)
     after = bench.usage()
     made = bench.writes() - writes

@@ -109,7 +109,7 @@ def start_operator(
 
 
 @contextmanager
-def rig(*flags: str) -> Iterator[Rig]:
+def rig(*flags: str, metrics_port: int = 0) -> Iterator[Rig]:
     """Start both, wait until the operator leads and has nothing left to do, and end both."""
     with (
         tempfile.TemporaryDirectory(prefix="podium-bench-") as folder,
@@ -117,7 +117,7 @@ def rig(*flags: str) -> Iterator[Rig]:
     ):
         plane.install_crds(ROOT / "crds")
         log = Path(folder) / "operator.log"
-        operator = start_operator(plane, log, *flags)
+        operator = start_operator(plane, log, *flags, metrics_port=metrics_port)
         try:
             bench = Rig(plane, operator, AuditLog(plane.audit_log), flags)
             if not await_true(lambda: "modelruntimes" in bench.writes(), 60, every=0.1):
