@@ -12,6 +12,7 @@ import asyncio
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ def model(index: int, version: int) -> dict[str, Any]:
     }
 
 
-async def apply_all(api: AioClient, version: int) -> None:
+async def apply_all(api: AioClient, version: int, count: int) -> None:
     """All of them, some at a time."""
     gate = asyncio.Semaphore(PARALLEL)
 
@@ -56,32 +57,33 @@ async def apply_all(api: AioClient, version: int) -> None:
         async with gate:
             await api.apply(model(index, version), manager="bench")
 
-    await asyncio.gather(*(one(i) for i in range(COUNT)))
+    await asyncio.gather(*(one(i) for i in range(count)))
 
 
-async def measure(bench: Rig, version: int) -> Cost:
+async def measure(bench: Rig, version: int, count: int = COUNT, *, at_ready: Callable[[], None] = lambda: None) -> Cost:
     """Apply one version of all, wait until each is Ready at it and the operator has nothing left to do."""
     api, transport = await client(bench.plane)
     before, writes = bench.usage().cpu, bench.writes()
     begun = time.monotonic()
     try:
-        applying = asyncio.create_task(apply_all(api, version))
-        await asyncio.gather(applying, await_versions(bench, version))
+        applying = asyncio.create_task(apply_all(api, version, count))
+        await asyncio.gather(applying, await_versions(bench, version, count))
     finally:
         await transport.close()
     took, cpu = time.monotonic() - begun, bench.usage().cpu
-    await bench.quiet()
+    at_ready()
+    await bench.quiet(within=600.0 + count)
     after = bench.usage()
     made = bench.writes() - writes
     del made["leases"]
     return Cost(took, cpu - before, after.cpu - before, after.rss, made)
 
 
-async def await_versions(bench: Rig, version: int) -> None:
+async def await_versions(bench: Rig, version: int, count: int) -> None:
     """Until every champion is of this version. One is asked about at a time: lists of all would be most of the load."""
     api, transport = await client(bench.plane)
     try:
-        names = [model(index, version)["metadata"]["name"] for index in range(COUNT)]
+        names = [model(index, version)["metadata"]["name"] for index in range(count)]
         while names:
             if _serves(await api.get(MODEL_DEPLOYMENTS, "default", names[-1]), version):
                 names.pop()

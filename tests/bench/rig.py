@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,8 @@ class Rig:
     plane: ControlPlane
     operator: subprocess.Popen[bytes]
     audit: AuditLog
+    flags: Sequence[str] = ()
+    user: str = OPERATOR_USER
 
     def usage(self) -> Usage:
         """The operator's, from /proc."""
@@ -59,7 +61,7 @@ class Rig:
 
     def calls(self) -> list[Call]:
         """The operator's calls so far, reads included, from the API server's audit log."""
-        return [call for call in self.audit.calls() if call.user == OPERATOR_USER]
+        return [call for call in self.audit.calls() if call.user == self.user]
 
     def writes(self) -> Counter[str]:
         """The operator's writes so far, by resource, refused ones included."""
@@ -79,40 +81,53 @@ class Rig:
                 await asyncio.sleep(min(max(left, 0.5), seconds))
 
 
+def start_operator(
+    plane: ControlPlane,
+    log: Path,
+    *flags: str,
+    health_port: int = 0,
+    metrics_port: int = 0,
+    program: Sequence[str] = ("-m", "podium"),
+    **variables: str,
+) -> subprocess.Popen[bytes]:
+    """The operator as a process on this host; its log is appended to the file."""
+    kubeconfig = str(plane.kubeconfig(OPERATOR_USER, ["system:masters"]))
+    environment = {**os.environ, "KUBECONFIG": kubeconfig, **variables}
+    command = [
+        sys.executable,
+        *os.environ.get("PODIUM_BENCH_PYTHON", "").split(),
+        *program,
+        "--lease-namespace=default",
+        f"--runtimes-file={ROOT / 'charts/podium/files/runtimes.yaml'}",
+        f"--health-port={health_port}",
+        f"--metrics-port={metrics_port}",
+        "--log-level=warning",
+        *flags,
+    ]
+    with log.open("ab") as output:
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+
+
 @contextmanager
-def rig(*flags: str) -> Iterator[Rig]:
+def rig(*flags: str, metrics_port: int = 0) -> Iterator[Rig]:
     """Start both, wait until the operator leads and has nothing left to do, and end both."""
     with (
         tempfile.TemporaryDirectory(prefix="podium-bench-") as folder,
         ControlPlane(Path(folder), controllers=CONTROLLERS) as plane,
     ):
         plane.install_crds(ROOT / "crds")
-        environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig(OPERATOR_USER, ["system:masters"]))}
-        log = (Path(folder) / "operator.log").open("wb")
-        command = [
-            sys.executable,
-            *os.environ.get("PODIUM_BENCH_PYTHON", "").split(),
-            "-m",
-            "podium",
-            "--lease-namespace=default",
-            f"--runtimes-file={ROOT / 'charts/podium/files/runtimes.yaml'}",
-            "--health-port=0",
-            "--metrics-port=0",
-            "--log-level=warning",
-            *flags,
-        ]
-        operator = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        log = Path(folder) / "operator.log"
+        operator = start_operator(plane, log, *flags, metrics_port=metrics_port)
         try:
-            bench = Rig(plane, operator, AuditLog(plane.audit_log))
+            bench = Rig(plane, operator, AuditLog(plane.audit_log), flags)
             if not await_true(lambda: "modelruntimes" in bench.writes(), 60, every=0.1):
-                raise ClusterError(f"the operator does not lead after 60 s; {tail(Path(log.name))}")
+                raise ClusterError(f"the operator does not lead after 60 s; {tail(log)}")
             asyncio.run(bench.quiet(2.0))
             yield bench
         finally:
             operator.terminate()
             operator.wait(20)
-            log.close()
-            text = Path(log.name).read_text()
+            text = log.read_text()
             if text:
                 print("operator's warnings:", text[-3000:], file=sys.stderr)
 

@@ -6,7 +6,13 @@ from pathlib import Path
 from podium.reasons import Reason
 from tests.cluster.binaries import KUBERNETES, OTHER_APISERVERS
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+BESIDE = (
+    "docs", "tests/unit/planner", "tests/integration/rollouts", "operator/src/podium/reconcile",
+    "operator/src/podium/rollout", "operator/src/podium/rollout/strategies",
+)  # fmt: skip
+"""Where a file is that the page names without its folder, beside another one."""
 
 
 def test_every_condition_reason_is_explained_once_and_no_other_is() -> None:
@@ -20,3 +26,16 @@ def test_the_api_servers_that_are_tried_are_those_that_the_decision_names() -> N
     (tried,) = re.findall(r"^\*\*Tried: kube-apiserver (.*)\*\*", page, re.MULTILINE)
 
     assert set(re.findall(r"\d+\.\d+\.\d+", tried)) == {KUBERNETES, *OTHER_APISERVERS}
+
+
+def test_the_files_that_the_page_for_developers_names_are_there() -> None:
+    """Whoever moves a file finds this page by it."""
+    text = (DOCS / "development.md").read_text()
+    named = set(re.findall(r"[`\s(](\w[\w/.-]*/?\w+\.(?:py|yaml|md|tpl))\b", text)) - {
+        "NAME.yaml",
+        "charts/runtimes/NAME.yaml",
+    }
+    roots = [ROOT, ROOT / "operator/src/podium", *(ROOT / folder for folder in BESIDE)]
+
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not any((root / name).exists() for root in roots)] == []
