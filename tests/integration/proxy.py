@@ -108,6 +108,8 @@ class Fault:
     match: Match
     status: int | None = None
     """Answer with this status instead of asking the API server."""
+    page: str = ""
+    """Answer 200 with this HTML instead, as a proxy or a login page on the way would."""
     delay: float = 0.0
     """Seconds before the request is passed on."""
     lose_answer: bool = False
@@ -310,6 +312,8 @@ class Proxy:
         fault = self._hit(call)
         if fault is not None:
             await asyncio.sleep(fault.delay)
+            if fault.page:
+                return web.Response(text=fault.page, content_type="text/html")
             if fault.status is not None:
                 return _refusal(fault)
         if call.is_watch:

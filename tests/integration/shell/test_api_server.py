@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from tests.cluster.controlplane import ControlPlane
-from tests.integration.proxy import Call, Fault, Proxy, of, watches, writes
+from tests.integration.proxy import Call, Fault, Proxy, anything, of, watches, writes
 from tests.integration.shell.rig import Rig, apply, audited, pod
 
 
@@ -118,6 +118,40 @@ def test_an_unexpected_error_in_a_watch_starts_the_watches_anew_and_not_the_proc
     rig.await_message("m", "pods 1", 30)
     assert gone.hits == 1
     assert (rig.operator.alive, rig.operator.pid) == (True, pid)
+
+
+def test_pages_of_html_in_place_of_answers_end_nothing(rig: Rig) -> None:
+    pid = rig.operator.pid
+    page = rig.proxy.fault(Fault(match=anything, page="<html>Sign in</html>"))
+    rig.proxy.drop_watches()
+    rig.operator.await_log("Sign in", 10)
+    rig.operator.await_log("no longer held", 10)
+    rig.operator.await_log("the watches have ended", 20)
+    pod(rig.plane, rig.namespace, "p", "m")
+    assert rig.operator.get("/livez") == 200
+
+    rig.proxy.remove(page)
+
+    rig.await_message("m", "pods 1", 40)
+    assert (rig.operator.alive, rig.operator.pid) == (True, pid)
+    assert rig.operator.metric("podium_part_failures_total") == 0, "it is the API server's absence, by another name"
+
+
+def test_one_page_of_html_for_a_list_of_the_resync_is_asked_for_again(rig: Rig) -> None:
+    def listing(call: Call) -> bool:
+        return call.method == "GET" and call.resource == "pods" and not call.is_watch
+
+    pod(rig.plane, rig.namespace, "p", "m")
+    rig.await_message("m", "pods 1")
+    page = rig.proxy.fault(Fault(match=listing, page="<html>Sign in</html>", times=2))
+    blind = rig.proxy.fault(Fault(match=watches, status=500))
+    rig.proxy.drop_watches()
+    rig.plane.kubectl("delete", "pod", "p", "-n", rig.namespace, "--force", "--grace-period=0")
+    rig.proxy.expire_watches("pods")
+    rig.proxy.remove(blind)
+
+    rig.await_message("m", "pods 0", 40)
+    assert page.hits == 2
 
 
 def test_the_cut_comes_after_exactly_the_write_that_was_asked_for(rig: Rig) -> None:

@@ -26,12 +26,15 @@ class Cluster:
         self.version = 100
         self.asked: list[tuple[str, str | None, str]] = []
         self.read: list[str] = []
+        self.kept_back: dict[str, ApiError] = {}
         self.failures: Iterator[Exception] = iter(())
         self.meanwhile: Callable[[], object] = lambda: None
         """What happens while a list is made."""
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         self.read.append(name)
+        if name in self.kept_back:
+            raise self.kept_back[name]
         return next((obj for obj in self.objects[resource] if obj["metadata"]["name"] == name), None)
 
     async def identities(
@@ -270,3 +273,28 @@ async def test_what_is_written_while_a_list_is_made_is_no_restore(rig: Rig) -> N
     await asyncio.wait_for(rig.resync.catch_up(), resync.STALLED - 1)
 
     assert rig.watched_anew == 0
+
+
+async def test_what_is_listed_and_cannot_be_had_keeps_nobody_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resync, "STALLED", 0.05)
+    rig.cluster.objects[PODS] = [obj("p", 7), obj("q", 8)]
+    rig.cluster.kept_back["p"] = ApiError(403, "Forbidden", "not for you")
+
+    await asyncio.wait_for(rig.resync.catch_up(), 5)
+
+    known = {one["metadata"]["name"]: unreadable(one) for one in rig.cache.all(PODS)}
+    assert known["q"] == ""
+    assert "not for you" in known["p"]
+
+
+async def test_what_cannot_be_had_for_now_is_asked_for_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resync, "STALLED", 0.05)
+    rig.cluster.objects[PODS] = [obj("p", 7)]
+    rig.cluster.kept_back["p"] = ApiError(503, "ServiceUnavailable", "later")
+    running = asyncio.create_task(rig.resync.catch_up())
+    await until(lambda: len(rig.cluster.read) > 1)
+
+    rig.cluster.kept_back.clear()
+    await asyncio.wait_for(running, 5)
+
+    assert [unreadable(one) for one in rig.cache.all(PODS)] == [""]

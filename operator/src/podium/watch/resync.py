@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from podium import names
 from podium.kube.client import ApiError, Identity, Object
+from podium.kube.reading import UNREADABLE
 from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, WATCHED, Resource
 from podium.settings import Settings
 from podium.watch.cache import Cache, Place
@@ -206,11 +207,17 @@ class Resync:
         return (known is None or known < lag.version) and not self._cache.buried(lag.uid, lag.version)
 
     async def _fetch(self, resource: Resource, lag: Identity) -> None:
-        live = await self._reader.get(resource, lag.namespace or None, lag.name)
+        meta = {"uid": lag.uid, "name": lag.name, "resourceVersion": str(lag.version)}
+        if lag.namespace:
+            meta["namespace"] = lag.namespace
+        try:
+            live = await self._reader.get(resource, lag.namespace or None, lag.name)
+        except ApiError as error:
+            if error.passing:
+                raise
+            # It is listed and cannot be had: all others must not wait for it.
+            live = {"metadata": meta, UNREADABLE: f"the API server does not give it out: {error}"}
         if live is None:
-            meta = {"uid": lag.uid, "name": lag.name, "resourceVersion": str(lag.version)}
-            if lag.namespace:
-                meta["namespace"] = lag.namespace
             self._feed.seen(resource, "DELETED", {"metadata": meta})
         else:
             self._feed.seen(resource, "MODIFIED", live)

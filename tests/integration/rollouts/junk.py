@@ -1,0 +1,276 @@
+"""Objects that nobody would write and the API server takes: of every watched kind, with Podium's labels.
+
+What comes out follows from the seed alone. An object is (kind, JSON, status or None): the JSON are bytes, for what
+is wrong with some cannot be said by a JSON library. Not all are taken; `create` answers how many of each kind were.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.integration.rollouts.api import Api, Object, Refusal, path_of
+
+TEXTS: Final = (
+    "", " ", "null", "true", "{", "[]", "{}", "-1", "9" * 400, "1e999", "NaN", "٣", "0x10", "\u0000\u0001",
+    "\u202e\ufeff", "\U0001f600" * 50, "%s {} %(x)d", "x" * 40_000, "9999-12-31T23:59:59.999999Z",
+    "0001-01-01T00:00:00Z", "2026-13-45", '{"value":7,"result":[]}', '["restart"]', "promote nobody x y z",
+    '{"strategy":"Canary","target":-1,"started":"9999-12-31T23:59:59Z","number":"x"}', "abort " + "a" * 300,
+    "Promoted", "Exploded", "rolledback",
+)  # fmt: skip
+ANNOTATIONS: Final = (
+    "rollout", "outcome", "rule", "cause", "decided-at", "command", "version", "restart", "applied", "replicas",
+    "adopt", "inputs", "ledger", "from-the-future",
+)  # fmt: skip
+VALUES: Final = (None, True, -1, 2**53, 1.5, "", "x", [], {}, [None], {"": {}}, [[[]]], {"a": [{"b": None}]})
+DATA: Final = ("hash", "inputs", "version", "runtime", "protocol", "ports", "template", "ledger")
+RAW: Final = (
+    rb'{"template":{"a":"\ud800"}}',
+    rb'{"\udfff":1}',
+    b'{"version":"\xff\xfe"}',
+    b'{"template":' + b'{"a":' * 300 + b"1" + b"}" * 301,
+    b'{"inputs":' + b"[" * 2000 + b"]" * 2000 + b"}",
+    b'{"a":1,"a":{"a":2},"a":[]}',
+    b'{"inputs":[' + b"[]," * 400_000 + b"1]}",
+    b'{"inputs":{"text":"' + b"x" * 1_300_000 + b'"}}',
+    b"{}",
+)
+NOT_YET: Final = "9999-12-31T23:59:59Z"
+
+
+@dataclass(frozen=True)
+class Junk:
+    """One object to be written, and the status that is written to it then."""
+
+    kind: str
+    text: bytes
+    status: Object | None = None
+
+
+class Maker:
+    """Makes junk about ModelDeployments of a namespace.
+
+    `victims` (name to uid) may get anything, children of their own included; to `others` (names) nothing belongs but by
+    its labels.
+    """
+
+    def __init__(self, seed: int, namespace: str, victims: dict[str, str], others: Sequence[str]) -> None:
+        self._random = random.Random(seed)
+        self._namespace = namespace
+        self._victims = victims
+        self._others = list(others)
+        self._count = 0
+
+    def all(self, rounds: int) -> Iterator[Junk]:
+        """So many rounds, in each some of every kind."""
+        for _ in range(rounds):
+            yield from (self._revision(json.dumps(self._data()).encode()) for _ in range(3))
+            yield self._revision(self._pick(RAW))
+            yield self._deployment()
+            yield self._service()
+            yield self._hpa()
+            yield self._budget()
+            yield self._pod()
+            yield self._slice()
+            yield self._model_deployment()
+            yield self._runtime()
+        yield from (self._revision(raw) for raw in RAW)
+
+    def _pick(self, among: Sequence[Any]) -> Any:
+        return among[self._random.randrange(len(among))]
+
+    def _text(self) -> str:
+        return str(self._pick(TEXTS))
+
+    def _name(self) -> str:
+        self._count += 1
+        return f"junk-{self._count}"
+
+    def _meta(self, *, among: Sequence[str] = ()) -> Object:
+        """Labels of some ModelDeployment, annotations of any content; owners of its own for a victim alone."""
+        names = list(among) or [*self._victims, *self._others, "nobody"]
+        model = self._pick(names)
+        labels = {"podium.dev/model": model, "podium.dev/revision": self._pick([model, f"{model}-bcdfghjklm", "x"])}
+        owners: list[Object] = []
+        choice = self._random.random()
+        if model in self._victims:
+            labels |= {"app.kubernetes.io/managed-by": "podium"} if choice < 0.8 else {}
+            owners = [owner("ModelDeployment", model, self._victims[model])] if choice < 0.6 else []
+        elif choice < 0.7:
+            owners = [owner(self._pick(["Deployment", "ModelDeployment", "Something"]), model, f"uid-{self._count}")]
+            owners[0]["apiVersion"] = self._pick(["apps/v1", "podium.dev/v1alpha1", "x/v9"])
+            owners[0]["controller"] = choice < 0.6
+        annotations = {f"podium.dev/{self._pick(ANNOTATIONS)}": self._text() for _ in range(self._random.randrange(6))}
+        if model not in self._victims:
+            annotations.pop("podium.dev/applied", None)
+            annotations.pop("podium.dev/inputs", None)
+        meta: Object = {
+            "name": self._name(),
+            "namespace": self._namespace,
+            "labels": labels,
+            "annotations": annotations,
+        }
+        # Owners that are not there would be the garbage collector's reason to take the junk away at once.
+        return meta | ({"ownerReferences": owners} if owners and model in self._victims else {})
+
+    def _data(self) -> Object:
+        data = {key: self._pick([self._pick(VALUES), self._text()]) for key in DATA if self._random.random() < 0.8}
+        if self._random.random() < 0.3:
+            data |= {
+                "hash": "h",
+                "inputs": {},
+                "version": "",
+                "runtime": "",
+                "protocol": "",
+                "ports": {},
+                "template": {},
+            }
+        return data
+
+    def _revision(self, data: bytes) -> Junk:
+        obj = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": self._meta()}
+        text = json.dumps(obj | {"revision": self._pick([0, 1, 7, 2**63 - 1])}).encode()
+        return Junk("ControllerRevision", text[:-1] + b', "data": ' + data + b"}")
+
+    def _deployment(self) -> Junk:
+        labels = {"app": self._name()}
+        env = [{"name": "A", "value": self._text().replace("\u0000", "")}]
+        pod = {"containers": [{"name": "a", "image": "\u202e", "env": env}]}
+        spec = {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "minReadySeconds": self._pick([0, 2**31 - 2]),
+            "progressDeadlineSeconds": 2**31 - 1,
+            "paused": self._pick([True, False]),
+        }
+        status = {
+            "observedGeneration": self._pick([0, 2**62]),
+            "replicas": 2**31 - 1,
+            "readyReplicas": 2**31 - 1,
+            "availableReplicas": self._pick([0, 2**31 - 1]),
+            "conditions": [{"type": "ReplicaFailure", "status": "Perhaps", "message": self._text()}],
+        }
+        return self._junk("Deployment", "apps/v1", spec=spec, status=status)
+
+    def _service(self) -> Junk:
+        spec = self._pick(
+            [
+                {"type": "ExternalName", "externalName": "example.invalid"},
+                {"clusterIP": "None", "ports": [{"port": 1}]},
+                {"selector": {"podium.dev/model": "nobody"}, "ports": [{"port": 65535, "targetPort": "x"}]},
+            ]
+        )
+        return self._junk("Service", "v1", spec=spec)
+
+    def _hpa(self) -> Junk:
+        target = {"apiVersion": "x/v9", "kind": "Thing", "name": "thing"}
+        metric = {
+            "type": "Resource",
+            "resource": {"name": "x", "target": {"type": "AverageValue", "averageValue": "1E"}},
+        }
+        spec = {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 2**31 - 1, "metrics": [metric]}
+        condition = {"type": "ScalingActive", "status": "Unknown", "message": self._text()}
+        return self._junk(
+            "HorizontalPodAutoscaler",
+            "autoscaling/v2",
+            spec=spec,
+            status={"desiredReplicas": 2**31 - 1, "currentReplicas": 0, "conditions": [condition]},
+        )
+
+    def _budget(self) -> Junk:
+        return self._junk("PodDisruptionBudget", "policy/v1", spec={"maxUnavailable": "100%", "selector": {}})
+
+    def _pod(self) -> Junk:
+        spec = {
+            "containers": [{"name": f"c{number}", "image": "\u202e"} for number in range(self._pick([1, 100]))],
+            "nodeName": "nowhere",
+            "terminationGracePeriodSeconds": self._pick([0, 2**62]),
+            "readinessGates": [{"conditionType": "x/y"}],
+        }
+        ended = {"exitCode": -1, "reason": self._text(), "message": self._pick(['{"permanent": 7}', self._text()])}
+        state = self._pick([{}, {"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": ended}])
+        container = {"name": self._pick(["c0", "fetch", "x"]), "image": "", "imageID": "", "ready": True}
+        container |= {"restartCount": self._pick([-3, 2**31 - 1]), "state": state, "lastState": {"terminated": ended}}
+        conditions = [
+            {"type": kind, "status": self._pick(["True", "False", "Perhaps"]), "lastTransitionTime": when}
+            for kind, when in (("Ready", NOT_YET), ("PodScheduled", None), ("PodReadyToStartContainers", NOT_YET))
+        ]
+        status = {
+            "phase": self._pick(["Running", "Pending", "Weird", "Failed", ""]),
+            "conditions": conditions,
+            "containerStatuses": [container],
+            "initContainerStatuses": [container],
+        }
+        return self._junk("Pod", "v1", spec=spec, status=status, among=[*self._victims, "nobody"])
+
+    def _slice(self) -> Junk:
+        victim = self._pick(list(self._victims))
+        endpoints = self._pick(
+            [
+                None,
+                [{"addresses": ["a.invalid"], "conditions": {}}],
+                [{"addresses": ["a.invalid"], "targetRef": {"kind": "Thing"}}] * 900,
+            ]
+        )
+        meta = self._meta(among=[victim])
+        meta["labels"]["kubernetes.io/service-name"] = victim
+        return self._junk("EndpointSlice", "discovery.k8s.io/v1", meta=meta, addressType="FQDN", endpoints=endpoints)
+
+    def _model_deployment(self) -> Junk:
+        model: Object = {"uri": f"s3://{self._pick(['a', 'b'])}/{'x' * self._pick([1, 400])}", "format": "onnx"}
+        spec: Object = {"model": model, "runtime": {"name": self._pick(["onnxruntime", "nothing"])}, "replicas": 0}
+        meta = self._meta()
+        meta.pop("ownerReferences", None)
+        status = {"message": self._text(), "lastCommand": {"value": self._text()}, "observedGeneration": 2**60}
+        return self._junk("ModelDeployment", "podium.dev/v1alpha1", meta=meta, spec=spec, status=status)
+
+    def _runtime(self) -> Junk:
+        probe = {"tcpSocket": {"port": 1}, "periodSeconds": 2**31 - 1}
+        probes = {"startup": probe, "readiness": probe, "liveness": probe}
+        spec = {"image": "\u202e", "protocol": "OIPv2", "layout": "Folder", "ports": {"http": 65535}, "probes": probes}
+        meta = self._meta()
+        meta = {
+            "name": f"{self._namespace}-{meta['name']}",
+            "labels": meta["labels"],
+            "annotations": meta["annotations"],
+        }
+        return self._junk("ModelRuntime", "podium.dev/v1alpha1", meta=meta, spec=spec)
+
+    def _junk(
+        self,
+        kind: str,
+        version: str,
+        *,
+        meta: Object | None = None,
+        status: Object | None = None,
+        among: Sequence[str] = (),
+        **content: Any,
+    ) -> Junk:
+        obj = {"apiVersion": version, "kind": kind, "metadata": meta or self._meta(among=among), **content}
+        return Junk(kind, json.dumps(obj).encode(), status)
+
+
+def owner(kind: str, name: str, uid: str) -> Object:
+    """A controller reference."""
+    return {"apiVersion": "podium.dev/v1alpha1", "kind": kind, "name": name, "uid": uid, "controller": True}
+
+
+async def create(api: Api, namespace: str, junk: Junk, taken: Counter[str]) -> str:
+    """Write one; answers its name, or what the API server said against it. `taken` counts what it took, by kind."""
+    try:
+        made = await api.request("POST", path_of(junk.kind, namespace), junk.text)
+    except Refusal as refusal:
+        return f"{junk.kind}: {refusal}"
+    name = str(made["metadata"]["name"])
+    taken[junk.kind] += 1
+    if junk.status is not None:
+        try:
+            where = namespace if made["metadata"].get("namespace") else None
+            await api.merge(junk.kind, where, name, {"status": junk.status}, subresource="status", manager="junk")
+            taken[f"{junk.kind} with a status"] += 1
+        except Refusal as refusal:
+            return f"{junk.kind} {name}'s status: {refusal}"
+    return name

@@ -1,0 +1,113 @@
+"""Whatever anybody writes into the namespace with Podium's labels: what is well is rolled out as ever."""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from typing import Final
+
+from tests.integration.operator import Operator
+from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object
+from tests.integration.rollouts.junk import Maker, create
+from tests.integration.rollouts.stage import SHORT, USER, Cluster, spec
+
+HEALTHY: Final = tuple(f"well-{number:02}" for number in range(20))
+VICTIMS: Final = ("ill-0", "ill-1", "ill-2")
+ROUNDS: Final = 12
+PATIENCE: Final = 180.0
+KINDS: Final = (
+    "ControllerRevision", "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Pod",
+    "EndpointSlice", "ModelDeployment", "ModelRuntime",
+)  # fmt: skip
+FAILED: Final = ("failed and goes on", "the watches have ended", "no longer held", "Traceback")
+
+
+async def test_twenty_are_rolled_out_among_junk_of_every_kind_and_the_process_goes_on(cluster: Cluster) -> None:
+    seed = int(os.environ.get("PODIUM_JUNK_SEED") or random.randrange(2**32))
+    print(f"junk of PODIUM_JUNK_SEED={seed}")
+    namespace = await cluster.namespace("junk")
+    operator = Operator(
+        cluster.folder / namespace,
+        cluster.plane.kubeconfig(USER),
+        watch_namespaces=namespace,
+        lease_namespace=namespace,
+        **SHORT,
+    )
+    with operator:
+        # Given twenty that are well, and three whose own records are to be spoilt,
+        await asyncio.gather(*(apply(cluster, namespace, name, "v1") for name in (*HEALTHY, *VICTIMS)))
+        await until_ready(cluster, namespace, operator, (*HEALTHY, *VICTIMS), "v1")
+        pid = operator.pid
+        uids = {name: str(found(cluster, namespace, name)["metadata"]["uid"]) for name in VICTIMS}
+        # when they are rolled while the junk is written,
+        rolling = asyncio.create_task(roll(cluster, namespace, operator, "v2"))
+        taken: Counter[str] = Counter()
+        said = [
+            await create(cluster.api, namespace, junk, taken)
+            for junk in Maker(seed, namespace, uids, HEALTHY).all(ROUNDS)
+        ]
+        # then each has its new version,
+        await rolling
+        refused = [one for one in said if ": " in one]
+        assert all(taken[kind] >= ROUNDS / 4 for kind in KINDS), (taken, refused)
+        # by the process that began, no part of which has failed;
+        assert (operator.alive, operator.pid) == (True, pid)
+        unexpected = [line["message"] for line in operator.lines() if any(words in str(line) for words in FAILED)]
+        ours = [one for one in unexpected if "the pass failed" not in one]
+        assert not ours, ours
+        assert operator.metric("podium_part_failures_total") == 0
+        assert operator.metric("podium_unreadable_objects_total", kind="ControllerRevision") > 0
+        # and a process that begins among the junk does no worse.
+        operator.kill()
+        operator.start()
+        await roll(cluster, namespace, operator, "v3")
+        assert operator.alive
+        assert operator.metric("podium_part_failures_total") == 0
+        assert operator.metric("podium_unreadable_objects_total", kind="ControllerRevision") > 0
+
+
+async def roll(cluster: Cluster, namespace: str, operator: Operator, version: str) -> None:
+    """Ask for a version of all that are well, and wait for it."""
+    await asyncio.gather(*(apply(cluster, namespace, name, version) for name in HEALTHY))
+    await until_ready(cluster, namespace, operator, HEALTHY, version)
+
+
+async def apply(cluster: Cluster, namespace: str, name: str, version: str) -> None:
+    """`kubectl apply`."""
+    meta = {"name": name, "namespace": namespace}
+    given = spec(version, 1)
+    await cluster.api.apply(
+        {"apiVersion": "podium.dev/v1alpha1", "kind": MODEL_DEPLOYMENT, "metadata": meta, "spec": given}
+    )
+
+
+def found(cluster: Cluster, namespace: str, name: str) -> Object:
+    """A ModelDeployment as it is now; KeyError if there is none."""
+    obj = cluster.world.get(MODEL_DEPLOYMENT, namespace, name)
+    if obj is None:
+        raise KeyError(name)
+    return obj
+
+
+def is_ready(obj: Object, version: str) -> bool:
+    """Whether it says of its present spec that it is Ready, with this version."""
+    status = obj.get("status") or {}
+    ready = next((one["status"] for one in status.get("conditions") or [] if one["type"] == "Ready"), "")
+    champion = (status.get("champion") or {}).get("version")
+    generation = obj["metadata"]["generation"]
+    return (ready, champion, status.get("observedGeneration")) == ("True", version, generation)
+
+
+async def until_ready(
+    cluster: Cluster, namespace: str, operator: Operator, names: tuple[str, ...], version: str
+) -> None:
+    """Wait until all of them serve a version."""
+
+    def waiting() -> list[str]:
+        return [name for name in names if not is_ready(found(cluster, namespace, name), version)]
+
+    def explain() -> str:
+        said = {name: found(cluster, namespace, name).get("status", {}).get("message") for name in waiting()}
+        return f"{said}\n{operator.tail(20)}"
+
+    await cluster.world.until(namespace, lambda: not waiting(), f"{version} of all", seconds=PATIENCE, explain=explain)
