@@ -10,7 +10,6 @@ count them ("non_finite"); in floating-point inputs null is read as NaN.
 
 import math
 import struct
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -18,18 +17,10 @@ import numpy as np
 import orjson
 
 from podium_serving.datatypes import Datatype
+from podium_serving.inference import InferRequest, InferResult, RequestedOutput
 from podium_serving.signature import BadRequest, Signature, TensorSpec, shown
 
 NO_BINARY = "the binary tensor extension, which this server does not offer yet"
-
-
-@dataclass(frozen=True)
-class InferRequest:
-    """A checked request: tensors by input name, and the outputs asked for."""
-
-    id: str | None
-    feeds: "dict[str, np.ndarray[Any, Any]]"
-    outputs: tuple[TensorSpec, ...]
 
 
 class JsonCodec:
@@ -38,10 +29,12 @@ class JsonCodec:
     def __init__(self, signature: Signature, model: str, version: str) -> None:
         self._signature = signature
         self._by_name = {spec.name: spec for spec in signature.inputs}
+        self._all_outputs = tuple(RequestedOutput(spec) for spec in signature.outputs)
         self._head: dict[str, object] = {"model_name": model, "model_version": version}
 
-    def decode(self, body: bytes) -> InferRequest:
+    def decode(self, given: memoryview) -> InferRequest:
         """Raises BadRequest, naming the input, for whatever the model cannot take."""
+        body = _whole(given)
         try:
             request = orjson.loads(body)
         except orjson.JSONDecodeError as problem:
@@ -59,11 +52,17 @@ class JsonCodec:
         feeds = {each["name"]: self._tensor(each, strict) for each in inputs}
         return InferRequest(identifier, feeds, self._outputs(request))
 
-    def encode(self, request: InferRequest, tensors: "list[np.ndarray[Any, Any]]") -> bytes:
-        """The response's body; `tensors` are in the order of request.outputs."""
+    def encode(self, request: InferRequest, result: InferResult) -> bytes:
+        """The response's body."""
+        tensors = result.tensors
         outputs = [
-            {"name": spec.name, "shape": tensor.shape, "datatype": spec.datatype.name, "data": _data(tensor)}
-            for spec, tensor in zip(request.outputs, tensors, strict=True)
+            {
+                "name": each.spec.name,
+                "shape": tensor.shape,
+                "datatype": each.spec.datatype.name,
+                "data": _data(tensor),
+            }
+            for each, tensor in zip(request.outputs, tensors, strict=True)
         ]
         response = {**self._head, "outputs": outputs}
         if request.id is not None:
@@ -92,19 +91,25 @@ class JsonCodec:
             _check_booleans(spec, flat)
         return np.frombuffer(_pack(spec, flat), dtype=spec.datatype.dtype).reshape(shape)
 
-    def _outputs(self, request: dict[str, Any]) -> tuple[TensorSpec, ...]:
+    def _outputs(self, request: dict[str, Any]) -> tuple[RequestedOutput, ...]:
         names: list[str] = []
-        for each in _objects(request, "outputs") if "outputs" in request else ():
+        for each in _objects(request, "outputs") if request.get("outputs") is not None else ():
             _check_parameters(f"output {shown(each['name'])}", each, ("binary_data", "classification"))
             names.append(each["name"])
-        selected = self._signature.select(names)
-        for spec in selected:
+        selected = tuple(map(RequestedOutput, self._signature.select(names))) if names else self._all_outputs
+        for spec in (each.spec for each in selected):
             if not spec.datatype.in_json:
                 raise BadRequest(
                     f"output {spec.name!r}: {spec.datatype.name} has no form in JSON; it needs {NO_BINARY}. "
                     "Name other outputs in the request's outputs, or export the model with an FP32 output"
                 )
         return selected
+
+
+def _whole(view: memoryview) -> bytes | bytearray:
+    """What the view shows, uncopied where it shows all of its object: bytes can be searched and views cannot."""
+    behind = view.obj
+    return behind if isinstance(behind, (bytes, bytearray)) and len(behind) == view.nbytes else bytes(view)
 
 
 def _objects(request: dict[str, Any], field: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from podium_serving import cpu
+from podium_serving.engine import Engine, Limits
 from podium_serving.http.protocol import Connection, Context
 from podium_serving.logs import log
 from podium_serving.metrics import Metrics
@@ -39,8 +40,10 @@ async def serve(settings: Settings, model: Model, listener: socket.socket) -> in
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    executor = ThreadPoolExecutor(max(1, cpu.available() // model.threads), "inference")
-    service = Service(settings, model, Metrics(settings), executor)
+    metrics = Metrics(settings)
+    engine = Engine(model, metrics, Limits(cpu.available(), settings.queue_length, settings.queue_seconds))
+    helper = ThreadPoolExecutor(1, "large-bodies")
+    service = Service(settings, model.signature, engine, metrics, helper)
     context = Context(
         handler=service.handle,
         max_body=settings.max_body,
@@ -59,7 +62,7 @@ async def serve(settings: Settings, model: Model, listener: socket.socket) -> in
     if code == EXIT_CUT:
         # A thread that still computes would keep the interpreter from ending.
         os._exit(code)
-    executor.shutdown()
+    helper.shutdown()
     return code
 
 

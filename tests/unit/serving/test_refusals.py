@@ -178,37 +178,38 @@ def _gather(folder: Path, name: str, size: int) -> Path:
     return path
 
 
-def test_an_input_that_the_model_cannot_compute_is_the_clients_fault_once_the_model_has_worked(folder: Path) -> None:
-    request = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}]}
-    with serving(_gather(folder, "table.onnx", 3)) as server:
-        answer = server.infer(request)
-    assert answer.status == 400
-    assert "the model cannot compute this input" in answer.json["error"]
-    assert "idx=99" in answer.json["error"]
+def failures(server: Server) -> str:
+    text = server.get("/metrics?name[]=podium_serving_inference_failures_total").body.decode()
+    return text.rsplit(maxsplit=1)[1]
 
 
-def test_a_model_that_has_never_worked_is_the_servers_fault(folder: Path) -> None:
-    request = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [0]}]}
-    with serving(_gather(folder, "empty-table.onnx", 0)) as server:
-        answer = server.infer(request)
-    assert answer.status == 500
-    assert "the model failed, and has not succeeded before" in answer.json["error"]
-
-
-def test_any_other_failure_is_the_servers_fault_until_the_model_has_worked_and_then_the_clients(folder: Path) -> None:
+def test_what_the_model_fails_on_is_the_servers_fault_before_its_first_success_and_after(folder: Path) -> None:
     path = folder / "six.onnx"
     six = helper.make_tensor("six", TensorProto.INT64, [2], [2, 3])
     node = helper.make_node("Reshape", ["x", "six"], ["y"])
     path.write_bytes(model_bytes([node], [tensor("x", 1, ["n"])], [tensor("y", 1, [2, 3])], (six,)))
     wrong = {"inputs": [x(shape=[5], data=[0] * 5)]}
     with serving(path) as server:
+        before = int(failures(server))
         first = server.infer(wrong)
         assert server.infer({"inputs": [x(shape=[6], data=[0] * 6)]}).status == 200
         second = server.infer(wrong)
-    assert first.status == 500
-    assert "the model failed, and has not succeeded before" in first.json["error"]
-    assert second.status == 400
-    assert "the model cannot compute this input" in second.json["error"]
+        assert server.infer({"inputs": [x(shape=[6, 1], data=[0] * 6)]}).status == 400
+        assert int(failures(server)) - before == 2
+    for answer in (first, second):
+        assert answer.status == 500
+        assert answer.json["error"].startswith("the model failed on this input: ")
+        assert answer.json["error"].endswith("Input shape:{5}, requested shape:{2,3}")
+        assert "onnxruntime_src" not in answer.json["error"]
+        assert "ReshapeHelper" not in answer.json["error"]
+
+
+def test_an_index_out_of_bounds_is_found_by_the_model_and_not_by_validation(folder: Path) -> None:
+    request = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}]}
+    with serving(_gather(folder, "table.onnx", 3)) as server:
+        answer = server.infer(request)
+    assert answer.status == 500
+    assert answer.json["error"].endswith("idx=99 must be within the inclusive range [-3,2]")
 
 
 def test_want_of_memory_is_the_servers_fault_although_the_model_has_worked(folder: Path) -> None:
@@ -225,7 +226,7 @@ def test_want_of_memory_is_the_servers_fault_although_the_model_has_worked(folde
         answer = server.infer(asked(2**50))
         assert answer.status == 500
         assert "the memory does not suffice for this run; send fewer rows at once" in answer.json["error"]
-        assert server.infer(asked(2**62)).status == 400
+        assert server.infer(asked(2**62)).status == 500
     assert all(json.loads(line) for line in server.lines)
 
 

@@ -180,7 +180,9 @@ class Connection(asyncio.Protocol):
             return
         self._request = None
         chunks = self._chunks
-        request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks = []
+        request.body = memoryview(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        request.received = self._context.clock()
         if not request.keep_alive:
             self._deaf = True
         self._queue.append(request)
