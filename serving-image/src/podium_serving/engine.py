@@ -75,7 +75,12 @@ class Engine:
         self._queued: dict[_Queued, None] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._threads = 0
-        metrics.queue_length = lambda: len(self._queued)
+        metrics.queue_length = lambda: self.waiting
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a worker."""
+        return len(self._queued)
 
     def submit(self, request: InferRequest) -> "InferResult | asyncio.Future[InferResult]":
         """The result, or a future of it; cancelling the future gives the request up.

@@ -8,9 +8,10 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from podium_serving import cpu
+from podium_serving import cpu, memory
 from podium_serving.engine import Engine, Limits
-from podium_serving.http.protocol import Connection, Context
+from podium_serving.http.context import Budget, Context
+from podium_serving.http.protocol import Connection
 from podium_serving.logs import log
 from podium_serving.metrics import Metrics
 from podium_serving.model import Model
@@ -49,6 +50,12 @@ async def serve(settings: Settings, model: Model, listener: socket.socket) -> in
         max_body=settings.max_body,
         keep_alive=settings.keep_alive,
         read_timeout=settings.read_timeout,
+        body_timeout=settings.body_timeout,
+        life=settings.connection_life,
+        room_timeout=settings.queue_seconds,
+        budget=Budget(settings.memory or memory.for_requests(memory.limit(), memory.resident())),
+        crowded=lambda: engine.waiting > 0,
+        no_room=lambda: metrics.shed("memory"),
         clock=time.monotonic,
         extra_headers=f"x-podium-revision: {settings.revision}\r\n".encode() if settings.revision else b"",
     )
