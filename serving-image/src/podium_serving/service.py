@@ -10,20 +10,18 @@ from urllib.parse import parse_qsl
 
 from podium_serving import __version__
 from podium_serving.engine import Engine
-from podium_serving.http.message import Request, Response, error, json_response
+from podium_serving.http.message import NOTHING, Request, Response, error, json_response
 from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded, RunError
-from podium_serving.json_codec import JsonCodec
+from podium_serving.json_codec import LARGE, JsonCodec
 from podium_serving.logs import LOG, log
 from podium_serving.metrics import CONTENT_TYPE, Metrics
 from podium_serving.routes import Resource, Routes
 from podium_serving.settings import Settings
-from podium_serving.signature import BadRequest, Signature
+from podium_serving.signature import BadRequest, Signature, TooLarge
 
 Answer = Response | asyncio.Future[Response]
 Result = TypeVar("Result")
 
-# Reading and writing JSON of this many bytes takes some 10 ms, and holds up everything else for so long.
-LARGE = 2**20
 _READ = ("GET", "HEAD")
 
 
@@ -156,6 +154,7 @@ class Service:
     async def _infer_large(self, request: Request) -> Response:
         try:
             call = await self._aside(lambda: self._codec.decode(request.body))
+            request.body = NOTHING
             result = self._engine.submit(call)
         except Exception as problem:
             return _failed(problem)
@@ -178,6 +177,8 @@ class Service:
 
 def _failed(problem: Exception) -> Response:
     """The answer that stands for what a codec or the engine raised."""
+    if isinstance(problem, TooLarge):
+        return error(413, str(problem))
     if isinstance(problem, BadRequest):
         return error(400, str(problem))
     if isinstance(problem, Misfit):

@@ -17,14 +17,28 @@ class BadRequest(Exception):
     """The client's request cannot be served as it is; the message says what was expected and what was given."""
 
 
-_brief = reprlib.Repr()
+class TooLarge(BadRequest):
+    """The request is larger than is taken; the message says how to ask for less."""
+
+
+class _Brief(reprlib.Repr):
+    """As Python writes a value, but for what JSON calls by other names."""
+
+    def repr_NoneType(self, value: None, level: int) -> str:
+        return "null"
+
+    def repr_bool(self, value: bool, level: int) -> str:
+        return "true" if value else "false"
+
+
+_brief = _Brief()
 _brief.maxlist = _brief.maxdict = 16
 _brief.maxstring = _brief.maxother = 60
 _brief.maxlevel = 2
 
 
 def shown(value: object) -> str:
-    """The client's value as Python writes it, at a bounded length: an error must not send megabytes back."""
+    """The client's value in short: an error must not send megabytes back."""
     return _brief.repr(value)
 
 

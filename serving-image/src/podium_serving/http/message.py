@@ -25,7 +25,7 @@ class Response:
 
     __slots__ = ("body", "content_type", "headers", "status")
 
-    def __init__(self, status: int, body: bytes, content_type: bytes = JSON, headers: bytes = b"") -> None:
+    def __init__(self, status: int, body: bytes | bytearray, content_type: bytes = JSON, headers: bytes = b"") -> None:
         self.status = status
         self.body = body
         self.content_type = content_type
