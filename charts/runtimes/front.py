@@ -8,6 +8,7 @@ it. GET /podium/ready and /podium/metrics are answered here; what is counted is 
 
 import asyncio
 import json
+import random
 import re
 import time
 from bisect import bisect_left
@@ -170,6 +171,7 @@ class Client(Side):
         self.request = None  # Body of the request that is passed on, as long as its answer is not complete
         self.last = False  # close after the answer
         self.method = b""
+        self.ends = time.monotonic() + front.life * random.uniform(0.8, 1.2) if front.life else float("inf")
         self.counted = False  # the request's answer is to be counted
         self.received = None  # when the request was complete
 
@@ -348,6 +350,7 @@ class Upstream(Side):
             client = self.peer
             client.count(int(status))
             closing = client.last or client.front.draining or not client.request.done or self.body.left is None
+            closing = closing or (time.monotonic() >= client.ends and not client.ahead)
             client.last = client.last or closing
             own = b"connection: %b\r\n" % (b"close" if closing else b"keep-alive")
             if client.front.revision and b"x-podium-revision:" not in head.lower():
@@ -372,15 +375,17 @@ class Upstream(Side):
 class Front:
     """What is in flight. `server` is (host, port); `state` says why the server is not ready, or an empty text.
 
-    `labels` are those of the counts, as Prometheus writes them.
+    `labels` are those of the counts, as Prometheus writes them. After `life` seconds, give or take a fifth, a
+    connection ends with its next answer: who keeps one never meets the pods that came since. 0: it never does.
     """
 
-    def __init__(self, server, revision, state, labels=""):
+    def __init__(self, server, revision, state, labels="", life=10.0):
         self.loop = asyncio.get_running_loop()
         self.server = server
         self.revision = revision.encode()
         self.state = state
         self.counts = Counts(labels)
+        self.life = life
         self.in_flight = 0
         self.latest = 0.0
         self.draining = False

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -334,6 +335,21 @@ async def test_a_readiness_probe_leaves_nothing_in_flight() -> None:
         writer.write(b"GET /podium/ready HTTP/1.1\r\n\r\n")
         await answer_of(reader)
         assert stand.front.in_flight == 0
+
+
+async def test_a_connection_that_has_had_its_time_ends_with_its_next_answer_and_not_before() -> None:
+    async with standing(echo) as stand:
+        lives = [front_module.Client(stand.front).ends - time.monotonic() for _ in range(200)]
+        assert 7.9 < min(lives) < max(lives) <= 12
+        stand.front.life = 0.001
+        reader, writer = await stand.connect()
+        await asyncio.sleep(0.01)
+        assert not reader.at_eof()
+        writer.write(post(b"one") + post(b"two"))
+        for body, wish in ((b"one", "keep-alive"), (b"two", "close")):
+            _, headers, answer = await answer_of(reader)
+            assert (answer, headers["connection"]) == (body, wish)
+        assert await reader.read() == b""
 
 
 async def test_a_drain_waits_for_what_is_in_flight_and_closes_by_the_header() -> None:

@@ -40,6 +40,7 @@ def listen(port: int) -> socket.socket:
 
 async def serve(settings: Settings, model: Model, listener: socket.socket) -> int:
     """Answers until SIGTERM or SIGINT, then drains; returns the exit code."""
+    memory.return_what_is_freed()
     sys.setswitchinterval(_SWITCH_SECONDS)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
