@@ -15,13 +15,13 @@ SMALLEST = 16 * 2**20
 
 
 def return_what_is_freed() -> None:
-    """Lets freed blocks of 1 MiB and more go back to the system at once.
+    """Lets freed blocks of 4 MiB and more go back to the system at once.
 
     glibc raises that bound to the largest block that was ever freed, up to 32 MiB, and what is freed below it stays
     with the process for as long as anything lies above it. Other C libraries have no such switch.
     """
     with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
 
 
 def limit(cgroup_root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:

@@ -97,6 +97,8 @@ def _session(file: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL
+    # It would keep the memory of the largest batch for ever: docs/decisions/no-arena.md.
+    options.enable_cpu_mem_arena = False
     # Threads that spin while they wait use up the CPU quota of a container.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 from podium_serving import cpu, memory
 from podium_serving.engine import Engine, Limits
@@ -38,8 +39,8 @@ def listen(port: int) -> socket.socket:
     return socket.create_server(("", port), backlog=_BACKLOG)
 
 
-async def serve(settings: Settings, model: Model, listener: socket.socket) -> int:
-    """Answers until SIGTERM or SIGINT, then drains; returns the exit code."""
+async def serve(settings: Settings, model: Model, listener: socket.socket) -> NoReturn:
+    """Answers until SIGTERM or SIGINT, then drains, and ends the process with an exit code."""
     memory.return_what_is_freed()
     sys.setswitchinterval(_SWITCH_SECONDS)
     loop = asyncio.get_running_loop()
@@ -59,7 +60,7 @@ async def serve(settings: Settings, model: Model, listener: socket.socket) -> in
         life=settings.connection_life,
         room_timeout=settings.queue_seconds,
         budget=Budget(settings.memory or memory.for_requests(memory.limit(), memory.resident())),
-        crowded=lambda: engine.waiting > 0,
+        crowded=lambda: engine.waiting > 0 or service.draining,
         no_room=lambda: metrics.shed("memory"),
         clock=time.monotonic,
         extra_headers=f"x-podium-revision: {settings.revision}\r\n".encode() if settings.revision else b"",
@@ -71,11 +72,10 @@ async def serve(settings: Settings, model: Model, listener: socket.socket) -> in
     await stop.wait()
     code = await _drain(settings, service, context, server)
     ticker.cancel()
-    if code == EXIT_CUT:
-        # A thread that still computes would keep the interpreter from ending.
-        os._exit(code)
-    helper.shutdown()
-    return code
+    # A thread that still computes, for somebody who has gone, would keep the interpreter from ending.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 async def _tick(context: Context) -> None:
