@@ -1,15 +1,18 @@
 """Passes HTTP/1 on to a server on loopback, one connection for one, so that it can be ended without a lost request.
 
 While it drains it answers with `Connection: close` until nothing comes any more. Every answer says which revision gave
-it, and GET /podium/ready is answered here.
+it. GET /podium/ready and /podium/metrics are answered here; what is counted is what callers saw, probes aside.
 """
 
 # ruff: noqa: D102 (the methods without a docstring are asyncio's callbacks, described there)
 
 import asyncio
 import json
+import random
 import re
 import time
+from bisect import bisect_left
+from itertools import accumulate
 
 QUIET = 1.0
 """Seconds without a request after which a drain is over."""
@@ -18,6 +21,7 @@ LARGEST_HEAD = 65536
 CONNECTION = re.compile(rb"\r\nconnection:[^\r]*", re.IGNORECASE)
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
 ENCODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
+UNCOUNTED = re.compile(rb"(https?://[^/]*)?/(ping|podium/)")
 SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
@@ -89,6 +93,55 @@ def body_of(head, otherwise):
     return Body(otherwise)
 
 
+EDGES = (*(float(f"{1e-4 * 10 ** (k / 12):.4g}") for k in range(82)), 600.0)
+"""Seconds: the grid of podium_serving.metrics, whose names these are too."""
+
+
+class Counts:
+    """Requests by status code, and how long they took from their last byte to the answer's first."""
+
+    def __init__(self, labels):
+        self.labels = labels
+        self.codes = dict.fromkeys((200, 400, 404, 500, 502, 503, 507), 0)
+        self.buckets = [0] * (len(EDGES) + 1)
+        self.seconds = 0.0
+        self.started = self.abandoned = 0
+
+    def answered(self, code, seconds):
+        self.codes[code] = self.codes.get(code, 0) + 1
+        self.buckets[bisect_left(EDGES, seconds)] += 1
+        self.seconds += seconds
+
+    def text(self):
+        """In Prometheus' format."""
+        bounds = (*EDGES, "+Inf")
+        total, name = sum(self.buckets), "request_duration_seconds"
+        flying = self.started - self.abandoned - total
+        families = (
+            (
+                "requests_total",
+                "counter",
+                [("", f'code="{c}",code_class="{c // 100}xx"', n) for c, n in self.codes.items()],
+            ),
+            ("requests_started_total", "counter", [("", "", self.started)]),
+            ("requests_abandoned_total", "counter", [("", "", self.abandoned)]),
+            ("requests_in_flight", "gauge", [("", "", flying)]),
+            (
+                name,
+                "histogram",
+                [("_bucket", f'le="{bounds[i]}"', n) for i, n in enumerate(accumulate(self.buckets))]
+                + [("_sum", "", self.seconds), ("_count", "", total)],
+            ),
+        )
+        lines = []
+        for family, kind, samples in families:
+            lines.append(f"# TYPE podium_serving_{family} {kind}\n")
+            for suffix, more, value in samples:
+                labels = ",".join(filter(None, (self.labels, more)))
+                lines.append("podium_serving_" + family + suffix + "{" + labels + "} " + str(value) + "\n")
+        return "".join(lines)
+
+
 class Side(asyncio.Protocol):
     """One end of a passed-on connection: it makes the other end wait when it cannot write fast enough."""
 
@@ -118,6 +171,9 @@ class Client(Side):
         self.request = None  # Body of the request that is passed on, as long as its answer is not complete
         self.last = False  # close after the answer
         self.method = b""
+        self.ends = time.monotonic() + front.life * random.uniform(0.8, 1.2) if front.life else float("inf")
+        self.counted = False  # the request's answer is to be counted
+        self.received = None  # when the request was complete
 
     def forget(self):
         """Nothing is in flight here any more."""
@@ -125,7 +181,15 @@ class Client(Side):
             self.request = None
             self.front.ended()
 
+    def count(self, code):
+        """The answer to the request begins."""
+        if self.counted:
+            self.counted = False
+            self.front.counts.answered(code, time.monotonic() - self.received if self.received else 0.0)
+
     def connection_lost(self, exc):
+        self.front.counts.abandoned += self.counted
+        self.counted = False
         self.forget()
         if self.peer and self.peer.transport:
             self.peer.transport.abort()
@@ -148,6 +212,8 @@ class Client(Side):
         except ValueError as error:
             self.answer(b"400 Bad Request", error=str(error))
             return
+        if self.request.done and not self.received:
+            self.received = time.monotonic()
         if head or taken:
             self.peer.send(head + self.ahead[:taken])
             self.ahead = self.ahead[taken:]
@@ -165,14 +231,19 @@ class Client(Side):
         if len(line) != 3 or not line[2].startswith(b"HTTP/1."):
             raise ValueError("not an HTTP/1 request")
         body = body_of(head, 0)
-        self.ahead, self.method, self.request = rest, line[0], body
+        self.ahead, self.method, self.request, self.received = rest, line[0], body, None
+        self.front.began()
         if line[1] == b"/podium/ready":
             self.last = True
             self.front.loop.create_task(self.front.tell_ready(self))
             return b""
+        if line[1].split(b"?")[0] == b"/podium/metrics":
+            self.answer(b"200 OK", self.front.counts.text(), b"text/plain; version=0.0.4")
+            return b""
+        self.counted = not UNCOUNTED.match(line[1])
+        self.front.counts.started += self.counted
         wishes = b"".join(CONNECTION.findall(head)).lower()
         self.last = b"close" in wishes or (line[2] == b"HTTP/1.0" and b"keep-alive" not in wishes)
-        self.front.began()
         if self.peer is None or self.peer.lost:
             self.peer = Upstream(self)
             self.front.loop.create_task(self.peer.connect())
@@ -190,14 +261,15 @@ class Client(Side):
         if self.ahead:
             self.advance()
 
-    def answer(self, status, **content):
+    def answer(self, status, text="", kind=b"application/json", **content):
         """An answer of this process itself, after which the connection ends."""
         if self.transport.is_closing():
             return
+        self.count(int(status[:3]))
         self.forget()
-        data = json.dumps(content).encode()
-        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-        self.transport.write(head % (status, len(data)) + (b"" if self.method == b"HEAD" else data))
+        data = (text or json.dumps(content)).encode()
+        head = b"HTTP/1.1 %b\r\ncontent-type: %b\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(head % (status, kind, len(data)) + (b"" if self.method == b"HEAD" else data))
         self.transport.close()
 
 
@@ -276,7 +348,9 @@ class Upstream(Side):
                 self.peer.answer(b"502 Bad Gateway", error=f"the server: {error}")
                 return None
             client = self.peer
+            client.count(int(status))
             closing = client.last or client.front.draining or not client.request.done or self.body.left is None
+            closing = closing or (time.monotonic() >= client.ends and not client.ahead)
             client.last = client.last or closing
             own = b"connection: %b\r\n" % (b"close" if closing else b"keep-alive")
             if client.front.revision and b"x-podium-revision:" not in head.lower():
@@ -299,13 +373,19 @@ class Upstream(Side):
 
 
 class Front:
-    """What is in flight. `server` is (host, port); `state` says why the server is not ready, or an empty text."""
+    """What is in flight. `server` is (host, port); `state` says why the server is not ready, or an empty text.
 
-    def __init__(self, server, revision, state):
+    `labels` are those of the counts, as Prometheus writes them. After `life` seconds, give or take a fifth, a
+    connection ends with its next answer: who keeps one never meets the pods that came since. 0: it never does.
+    """
+
+    def __init__(self, server, revision, state, labels="", life=10.0):
         self.loop = asyncio.get_running_loop()
         self.server = server
         self.revision = revision.encode()
         self.state = state
+        self.counts = Counts(labels)
+        self.life = life
         self.in_flight = 0
         self.latest = 0.0
         self.draining = False

@@ -21,7 +21,9 @@ from front import LENGTH, Front
 MODEL = os.environ["PODIUM_MODEL"]
 STORE = os.environ["PODIUM_MODEL_PATH"]
 PORT = int(os.environ["PODIUM_HTTP_PORT"])
+LIFE = float(os.environ.get("PODIUM_CONNECTION_SECONDS", "10"))
 GRACE = float(os.environ.get("PODIUM_GRACE_SECONDS", "20"))
+VERSION = os.environ.get("PODIUM_MODEL_VERSION", "")
 REVISION = os.environ.get("PODIUM_REVISION", "")
 SERVER = ("127.0.0.1", 8083)
 MANAGEMENT = ("127.0.0.1", 8081)
@@ -117,7 +119,9 @@ async def main():
     command = ["torchserve", "--start", "--foreground", "--ncs", "--disable-token-auth", "--model-store", STORE]
     command += ["--models", f"{MODEL}={MODEL}.mar", *sys.argv[1:]]
     process = await asyncio.create_subprocess_exec(*command)
-    front = Front(SERVER, REVISION, why_not)
+    labels = (("model", MODEL), ("version", VERSION), ("revision", REVISION))
+    counted = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels)
+    front = Front(SERVER, REVISION, why_not, counted, LIFE)
     server = await front.listen(PORT)
     ended, stopped, loading = (asyncio.ensure_future(each) for each in (process.wait(), stop.wait(), load()))
     await asyncio.wait([ended, stopped, loading], return_when=asyncio.FIRST_COMPLETED)

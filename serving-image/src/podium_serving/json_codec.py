@@ -10,38 +10,42 @@ count them ("non_finite"); in floating-point inputs null is read as NaN.
 
 import math
 import struct
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
 import orjson
 
+from podium_serving import json_pieces
 from podium_serving.datatypes import Datatype
+from podium_serving.inference import InferRequest, InferResult, RequestedOutput
 from podium_serving.signature import BadRequest, Signature, TensorSpec, shown
 
+LARGE = 2**20
+"""Bytes of JSON that are read or written in some 10 ms."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_BINARY = "the binary tensor extension, which this server does not offer yet"
-
-
-@dataclass(frozen=True)
-class InferRequest:
-    """A checked request: tensors by input name, and the outputs asked for."""
-
-    id: str | None
-    feeds: "dict[str, np.ndarray[Any, Any]]"
-    outputs: tuple[TensorSpec, ...]
 
 
 class JsonCodec:
     """Decodes requests for one model and encodes its answers."""
 
-    def __init__(self, signature: Signature, model: str, version: str) -> None:
+    def __init__(self, signature: Signature, model: str, version: str, large: int = LARGE) -> None:
+        """Bodies and results of more than `large` bytes are read and written in pieces."""
+        self.large = large
         self._signature = signature
         self._by_name = {spec.name: spec for spec in signature.inputs}
+        self._all_outputs = tuple(RequestedOutput(spec) for spec in signature.outputs)
         self._head: dict[str, object] = {"model_name": model, "model_version": version}
 
-    def decode(self, body: bytes) -> InferRequest:
+    def decode(self, given: memoryview) -> InferRequest:
         """Raises BadRequest, naming the input, for whatever the model cannot take."""
+        body = _whole(given)
+        if body.startswith(_BYTE_ORDER_MARK):
+            body = body[len(_BYTE_ORDER_MARK) :]
+        arrays: dict[str, json_pieces.Array] = {}
+        if len(body) > self.large:
+            body, arrays = json_pieces.cut(body)
         try:
             request = orjson.loads(body)
         except orjson.JSONDecodeError as problem:
@@ -56,14 +60,22 @@ class JsonCodec:
         strict = b"true" in body or b"false" in body
         inputs = _objects(request, "inputs")
         self._signature.check_names([each["name"] for each in inputs])
-        feeds = {each["name"]: self._tensor(each, strict) for each in inputs}
+        feeds = {each["name"]: self._tensor(each, strict, arrays) for each in inputs}
         return InferRequest(identifier, feeds, self._outputs(request))
 
-    def encode(self, request: InferRequest, tensors: "list[np.ndarray[Any, Any]]") -> bytes:
-        """The response's body; `tensors` are in the order of request.outputs."""
+    def encode(self, request: InferRequest, result: InferResult) -> bytes | bytearray:
+        """The response's body."""
+        tensors = result.tensors
+        if result.nbytes > self.large:
+            return self._encode_in_pieces(request, result)
         outputs = [
-            {"name": spec.name, "shape": tensor.shape, "datatype": spec.datatype.name, "data": _data(tensor)}
-            for spec, tensor in zip(request.outputs, tensors, strict=True)
+            {
+                "name": each.spec.name,
+                "shape": tensor.shape,
+                "datatype": each.spec.datatype.name,
+                "data": _data(tensor),
+            }
+            for each, tensor in zip(request.outputs, tensors, strict=True)
         ]
         response = {**self._head, "outputs": outputs}
         if request.id is not None:
@@ -74,7 +86,25 @@ class JsonCodec:
             body = orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
         return body
 
-    def _tensor(self, given: dict[str, Any], strict: bool) -> "np.ndarray[Any, Any]":
+    def _encode_in_pieces(self, request: InferRequest, result: InferResult) -> bytearray:
+        head = self._head if request.id is None else {**self._head, "id": request.id}
+        body = bytearray(orjson.dumps(head)[:-1] + b',"outputs":[')
+        for index, (each, tensor) in enumerate(zip(request.outputs, result.tensors, strict=True)):
+            output: dict[str, object] = {
+                "name": each.spec.name,
+                "shape": tensor.shape,
+                "datatype": each.spec.datatype.name,
+            }
+            _count_non_finite([output], [tensor])
+            body += (b"," if index else b"") + orjson.dumps(output)[:-1] + b',"data":'
+            json_pieces.write(tensor, body)
+            body += b"}"
+        body += b"]}"
+        return body
+
+    def _tensor(
+        self, given: dict[str, Any], strict: bool, arrays: dict[str, json_pieces.Array]
+    ) -> "np.ndarray[Any, Any]":
         spec = self._by_name[given["name"]]
         shape = spec.check(given.get("datatype"), given.get("shape"))
         _check_parameters(f"input {spec.name!r}", given, ("binary_data_size",))
@@ -83,6 +113,9 @@ class JsonCodec:
                 f"input {spec.name!r}: {spec.datatype.name} has no form in JSON; it needs {NO_BINARY}. "
                 "Export the model with an FP32 input"
             )
+        cut_out = arrays.get(given["data"]) if isinstance(given.get("data"), str) else None
+        if cut_out is not None:
+            return self._tensor_of_pieces(spec, shape, cut_out)
         if not isinstance(given.get("data"), list):
             raise BadRequest(f"input {spec.name!r}: data must be a list, given {_kind(given.get('data'))}")
         flat = _flatten(spec, given["data"], shape)
@@ -92,19 +125,31 @@ class JsonCodec:
             _check_booleans(spec, flat)
         return np.frombuffer(_pack(spec, flat), dtype=spec.datatype.dtype).reshape(shape)
 
-    def _outputs(self, request: dict[str, Any]) -> tuple[TensorSpec, ...]:
+    @staticmethod
+    def _tensor_of_pieces(spec: TensorSpec, shape: tuple[int, ...], array: json_pieces.Array) -> "np.ndarray[Any, Any]":
+        if spec.datatype.name == "BYTES":
+            raise BadRequest(f"input {spec.name!r}: data has numbers; BYTES takes strings")
+        return json_pieces.tensor(spec, shape, array, _pack_checked)
+
+    def _outputs(self, request: dict[str, Any]) -> tuple[RequestedOutput, ...]:
         names: list[str] = []
-        for each in _objects(request, "outputs") if "outputs" in request else ():
+        for each in _objects(request, "outputs") if request.get("outputs") is not None else ():
             _check_parameters(f"output {shown(each['name'])}", each, ("binary_data", "classification"))
             names.append(each["name"])
-        selected = self._signature.select(names)
-        for spec in selected:
+        selected = tuple(map(RequestedOutput, self._signature.select(names))) if names else self._all_outputs
+        for spec in (each.spec for each in selected):
             if not spec.datatype.in_json:
                 raise BadRequest(
                     f"output {spec.name!r}: {spec.datatype.name} has no form in JSON; it needs {NO_BINARY}. "
                     "Name other outputs in the request's outputs, or export the model with an FP32 output"
                 )
         return selected
+
+
+def _whole(view: memoryview) -> bytes | bytearray:
+    """What the view shows, uncopied where it shows all of its object: bytes can be searched and views cannot."""
+    behind = view.obj
+    return behind if isinstance(behind, (bytes, bytearray)) and len(behind) == view.nbytes else bytes(view)
 
 
 def _objects(request: dict[str, Any], field: str) -> list[dict[str, Any]]:
@@ -159,7 +204,14 @@ def _wrong_shape(spec: TensorSpec, shape: tuple[int, ...], given: str) -> NoRetu
     raise BadRequest(f"input {spec.name!r}: expected data nested as shape {shown(list(shape))}, given {given}")
 
 
-def _pack(spec: TensorSpec, flat: list[Any]) -> bytes:
+def _pack_checked(spec: TensorSpec, flat: list[Any], first: int) -> bytes:
+    """Packs elements of which nothing is known; `first` is the index of the first of them in the tensor."""
+    if spec.datatype.name == "BOOL" or bool in set(map(type, flat)):
+        _check_booleans(spec, flat, first)
+    return _pack(spec, flat, first)
+
+
+def _pack(spec: TensorSpec, flat: list[Any], first: int = 0) -> bytes:
     # "<": standard sizes and checked ranges; with native ones an FP32 overflow would pass as infinity.
     layout = f"<{len(flat)}{spec.datatype.packing}"
     try:
@@ -172,7 +224,7 @@ def _pack(spec: TensorSpec, flat: list[Any]) -> bytes:
         try:
             struct.pack(f"<{spec.datatype.packing}", each)
         except (struct.error, OverflowError):
-            raise _wrong_element(spec, index, each) from None
+            raise _wrong_element(spec, first + index, each) from None
     return struct.pack(layout, *flat)
 
 
@@ -185,15 +237,15 @@ def _strings(spec: TensorSpec, flat: list[Any]) -> "np.ndarray[Any, Any]":
     return tensor
 
 
-def _check_booleans(spec: TensorSpec, flat: list[Any]) -> None:
+def _check_booleans(spec: TensorSpec, flat: list[Any], first: int = 0) -> None:
     wanted = spec.datatype.name == "BOOL"
     for index, each in enumerate(flat):
         if isinstance(each, bool) is not wanted:
-            raise _wrong_element(spec, index, each)
+            raise _wrong_element(spec, first + index, each)
 
 
 def _wrong_element(spec: TensorSpec, index: int, element: object) -> BadRequest:
-    given = f"element {index} is {shown(element)} ({_kind(element)})"
+    given = f"element {index} is {shown(element)}" + ("" if element is None else f" ({_kind(element)})")
     return BadRequest(f"input {spec.name!r}: {given}; {spec.datatype.name} takes {_takes(spec.datatype)}")
 
 

@@ -1,10 +1,7 @@
 """The model: found on disk, loaded into onnxruntime, warmed up, run."""
 
 import os
-import re
-import time
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +10,17 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from podium_serving import cpu
 from podium_serving.datatypes import BY_ONNX
-from podium_serving.durations import Durations
+from podium_serving.failures import failure, sentence
+from podium_serving.inference import RunError
 from podium_serving.signature import Signature, TensorSpec
 
 # A model this small spends more on handing work to a second thread than on the work.
 TINY_BYTES = 2**20
 _FATAL = 4  # onnxruntime's log severity: what it would print is in its exceptions, and its lines are not JSON
 onnxruntime.set_default_logger_severity(_FATAL)
-_NO_MEMORY = re.compile(r"Failed to allocate memory|bad_alloc|bad allocation", re.IGNORECASE)
-_IN_A_NODE = "Non-zero status code returned while running"
-"""How onnxruntime begins the message when a node of the graph failed, as opposed to the check of the inputs."""
 
 
 class ModelError(Exception):
@@ -35,22 +29,6 @@ class ModelError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-class Fault(Enum):
-    """Whose doing it is that a run failed."""
-
-    INPUT = "input"
-    MEMORY = "memory"
-    MODEL = "model"
-
-
-class RunError(Exception):
-    """A run failed."""
-
-    def __init__(self, message: str, fault: Fault) -> None:
-        super().__init__(message)
-        self.fault = fault
 
 
 class Model:
@@ -63,24 +41,19 @@ class Model:
         self._session = _session(self.file, self.threads)
         self.left_out = tuple(f"{each.name} ({each.type})" for each in self._session.get_outputs() if not _served(each))
         self.signature = _signature(self._session)
-        self._proven = False
-        self._durations = Durations()
 
     def run(
         self, feeds: "dict[str, np.ndarray[Any, Any]]", outputs: Sequence[TensorSpec]
     ) -> "list[np.ndarray[Any, Any]]":
-        """The asked-for output tensors, in that order. Raises RunError."""
-        started = time.perf_counter()
-        tensors = self._run(feeds, outputs)
-        self._durations.observe(_size_of(feeds), time.perf_counter() - started)
+        """The asked-for output tensors, in that order. Raises RunError, one of its kinds where the cause is known."""
+        try:
+            tensors: list[np.ndarray[Any, Any]] = self._session.run([spec.name for spec in outputs], feeds)
+        except Exception as problem:
+            raise failure(problem) from None
         return tensors
 
-    def expected_seconds(self, feeds: "dict[str, np.ndarray[Any, Any]]") -> float:
-        """How long a run on these will take, by which the caller decides whether it may hold up its event loop."""
-        return self._durations.expect(_size_of(feeds))
-
     def warm_up(self) -> str:
-        """Runs once on zeros, then once for the time; returns why it could not, or "".
+        """Runs once on zeros; returns why it could not, or "".
 
         Some models refuse zeros (an index into nothing, a shape that their author never meant): that is no reason not
         to serve them.
@@ -90,31 +63,10 @@ class Model:
         if len(feeds) < len(self.signature.inputs) or not outputs:
             return "a tensor has a datatype that numpy does not know"
         try:
-            self._run(feeds, outputs)
             self.run(feeds, outputs)
         except RunError as problem:
             return str(problem)
         return ""
-
-    def _run(
-        self, feeds: "dict[str, np.ndarray[Any, Any]]", outputs: Sequence[TensorSpec]
-    ) -> "list[np.ndarray[Any, Any]]":
-        try:
-            tensors: list[np.ndarray[Any, Any]] = self._session.run([spec.name for spec in outputs], feeds)
-        except Exception as problem:
-            raise RunError(_sentence(problem), self._fault(problem)) from None
-        self._proven = True
-        return tensors
-
-    def _fault(self, problem: Exception) -> Fault:
-        if isinstance(problem, InvalidArgument) and _IN_A_NODE not in str(problem):
-            return Fault.INPUT
-        # onnxruntime has no class for it.
-        if isinstance(problem, MemoryError) or _NO_MEMORY.search(str(problem)):
-            return Fault.MEMORY
-        # A node fails alike for an input that does not fit and in a model that is wrong in itself: if other runs have
-        # succeeded, the cause is in this one's input. Until then it is the model's, and a rollout of it must show it.
-        return Fault.INPUT if self._proven else Fault.MODEL
 
 
 def find(path: Path) -> Path:
@@ -145,12 +97,14 @@ def _session(file: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL
+    # It would keep the memory of the largest batch for ever: docs/decisions/no-arena.md.
+    options.enable_cpu_mem_arena = False
     # Threads that spin while they wait use up the CPU quota of a container.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as problem:
-        raise ModelError("ModelInvalid", f"{file} cannot be loaded: {_sentence(problem)}") from None
+        raise ModelError("ModelInvalid", f"{file} cannot be loaded: {sentence(problem)}") from None
 
 
 def _served(each: Any) -> bool:
@@ -178,7 +132,8 @@ def _signature(session: Any) -> Signature:
 def _spec(each: Any) -> TensorSpec:
     # onnxruntime says [] of a scalar and of an undeclared shape alike, and runs either with any shape: so do we.
     sizes = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in each.shape)
-    return TensorSpec(each.name, BY_ONNX[each.type], sizes or None)
+    axes = tuple(size if isinstance(size, str) else "" for size in each.shape)
+    return TensorSpec(each.name, BY_ONNX[each.type], sizes or None, axes)
 
 
 def _zeros(spec: TensorSpec) -> "np.ndarray[Any, Any]":
@@ -186,19 +141,3 @@ def _zeros(spec: TensorSpec) -> "np.ndarray[Any, Any]":
     if spec.datatype.name == "BYTES":
         return np.full(shape, "", dtype=object)
     return np.zeros(shape, dtype=spec.datatype.dtype)
-
-
-def _size_of(feeds: "dict[str, np.ndarray[Any, Any]]") -> int:
-    """Elements of all tensors; of strings the characters as well, since models take texts as single elements."""
-    size = 0
-    for tensor in feeds.values():
-        size += tensor.size
-        if tensor.dtype.hasobject:
-            size += sum(map(len, tensor.flat))
-    return size
-
-
-def _sentence(problem: Exception) -> str:
-    """onnxruntime's message without its prefix and the paths of its sources."""
-    text = " ".join(str(problem).split())
-    return text.removeprefix("[ONNXRuntimeError] : ")[:500]

@@ -5,11 +5,15 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
-from podium_serving import cpu
-from podium_serving.http.protocol import Connection, Context
+from podium_serving import cpu, memory
+from podium_serving.engine import Engine, Limits
+from podium_serving.http.context import Budget, Context
+from podium_serving.http.protocol import Connection
 from podium_serving.logs import log
 from podium_serving.metrics import Metrics
 from podium_serving.model import Model
@@ -20,6 +24,8 @@ EXIT_DRAINED = 0
 EXIT_CUT = 70
 _BACKLOG = 2048
 _POLL_SECONDS = 0.05
+# How soon a thread that computes in Python gives way to the event loop; by default five times as late.
+_SWITCH_SECONDS = 0.001
 
 
 def listen(port: int) -> socket.socket:
@@ -33,19 +39,29 @@ def listen(port: int) -> socket.socket:
     return socket.create_server(("", port), backlog=_BACKLOG)
 
 
-async def serve(settings: Settings, model: Model, listener: socket.socket) -> int:
-    """Answers until SIGTERM or SIGINT, then drains; returns the exit code."""
+async def serve(settings: Settings, model: Model, listener: socket.socket) -> NoReturn:
+    """Answers until SIGTERM or SIGINT, then drains, and ends the process with an exit code."""
+    memory.return_what_is_freed()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    executor = ThreadPoolExecutor(max(1, cpu.available() // model.threads), "inference")
-    service = Service(settings, model, Metrics(settings), executor)
+    metrics = Metrics(settings)
+    engine = Engine(model, metrics, Limits(cpu.available(), settings.queue_length, settings.queue_seconds))
+    helper = ThreadPoolExecutor(1, "large-bodies")
+    service = Service(settings, model.signature, engine, metrics, helper)
     context = Context(
         handler=service.handle,
         max_body=settings.max_body,
         keep_alive=settings.keep_alive,
         read_timeout=settings.read_timeout,
+        body_timeout=settings.body_timeout,
+        life=settings.connection_life,
+        room_timeout=settings.queue_seconds,
+        budget=Budget(settings.memory or memory.for_requests(memory.limit(), memory.resident())),
+        crowded=lambda: engine.waiting > 0 or service.draining,
+        no_room=lambda: metrics.shed("memory"),
         clock=time.monotonic,
         extra_headers=f"x-podium-revision: {settings.revision}\r\n".encode() if settings.revision else b"",
     )
@@ -56,11 +72,10 @@ async def serve(settings: Settings, model: Model, listener: socket.socket) -> in
     await stop.wait()
     code = await _drain(settings, service, context, server)
     ticker.cancel()
-    if code == EXIT_CUT:
-        # A thread that still computes would keep the interpreter from ending.
-        os._exit(code)
-    executor.shutdown()
-    return code
+    # A thread that still computes, for somebody who has gone, would keep the interpreter from ending.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 async def _tick(context: Context) -> None:

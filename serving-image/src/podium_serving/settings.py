@@ -29,6 +29,11 @@ class Settings:
     max_body: int
     keep_alive: float
     read_timeout: float
+    body_timeout: float
+    connection_life: float
+    memory: int
+    queue_length: int
+    queue_seconds: float
     threads: int
     log_level: str
 
@@ -47,6 +52,11 @@ class Settings:
             max_body=env.integer("PODIUM_MAX_BODY_BYTES", 64 * 2**20, 1, 2**40),
             keep_alive=env.seconds("PODIUM_KEEP_ALIVE_SECONDS", 620),
             read_timeout=env.seconds("PODIUM_READ_SECONDS", 60),
+            body_timeout=env.seconds("PODIUM_BODY_SECONDS", 600),
+            connection_life=env.seconds("PODIUM_CONNECTION_SECONDS", 10),
+            memory=env.integer("PODIUM_MEMORY_BYTES", 0, 0, 2**50),
+            queue_length=env.integer("PODIUM_QUEUE_LENGTH", 128, 1, 2**20),
+            queue_seconds=env.seconds("PODIUM_QUEUE_SECONDS", 5),
             threads=env.integer("PODIUM_INTRA_OP_THREADS", 0, 0, 1024),
             log_level=env.choice("PODIUM_LOG_LEVEL", "info", LOG_LEVELS),
         )

@@ -17,24 +17,47 @@ class BadRequest(Exception):
     """The client's request cannot be served as it is; the message says what was expected and what was given."""
 
 
-_brief = reprlib.Repr()
+class TooLarge(BadRequest):
+    """The request is larger than is taken; the message says how to ask for less."""
+
+
+class _Brief(reprlib.Repr):
+    """As Python writes a value, but for what JSON calls by other names."""
+
+    def repr_NoneType(self, value: None, level: int) -> str:
+        return "null"
+
+    def repr_bool(self, value: bool, level: int) -> str:
+        return "true" if value else "false"
+
+
+_brief = _Brief()
 _brief.maxlist = _brief.maxdict = 16
 _brief.maxstring = _brief.maxother = 60
 _brief.maxlevel = 2
 
 
 def shown(value: object) -> str:
-    """The client's value as Python writes it, at a bounded length: an error must not send megabytes back."""
+    """The client's value in short: an error must not send megabytes back."""
     return _brief.repr(value)
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output. In `shape` -1 stands for a dimension of any size; None for a shape that is not declared."""
+    """An input or output. In `shape` -1 stands for a dimension of any size; None for a shape that is not declared.
+
+    `axes` has the name of each symbolic dimension, and "" for one that is fixed or has no name.
+    """
 
     name: str
     datatype: Datatype
     shape: tuple[int, ...] | None
+    axes: tuple[str, ...] = ()
+
+    @property
+    def leading_axis(self) -> str | None:
+        """The name of the first dimension if that is of any size ("" without a name), else None."""
+        return self.axes[0] if self.axes and self.shape and self.shape[0] == -1 else None
 
     def metadata(self) -> dict[str, object]:
         """As the protocol's model metadata shows it."""
@@ -68,6 +91,17 @@ class Signature:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def batch_axis(self) -> str | None:
+        """The name of the dimension that all tensors begin with, "" if it has none; None where rows cannot be told.
+
+        All must begin with a dimension of any size, and those that are named must have one name: what begins with
+        "rows" here and with "words" there is not one row each.
+        """
+        leading = [spec.leading_axis for spec in (*self.inputs, *self.outputs)]
+        names = {name for name in leading if name}
+        return None if None in leading or len(names) > 1 else next(iter(names), "")
 
     def check_names(self, given: Sequence[str]) -> None:
         """Raises BadRequest unless every input is given exactly once, and no other."""

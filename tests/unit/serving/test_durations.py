@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from podium_serving.durations import Durations
+from podium_serving.durations import WINDOW, Durations
 
 MILLISECOND = 0.001
 
@@ -35,11 +35,24 @@ def test_a_smaller_input_does_not_take_longer_and_is_not_taken_to_be_free() -> N
     assert durations.expect(0) == durations.expect(1) == 7 * MILLISECOND
 
 
-def test_one_run_that_was_held_up_does_not_make_a_model_slow_and_lasting_change_does() -> None:
+def test_one_run_that_was_held_up_does_not_make_a_model_slow() -> None:
     durations = Durations()
-    durations.observe(4, MILLISECOND)
-    durations.observe(4, 9 * MILLISECOND)
-    assert durations.expect(4) == pytest.approx(2 * MILLISECOND)
-    for _ in range(40):
-        durations.observe(4, 9 * MILLISECOND)
-    assert durations.expect(4) == pytest.approx(9 * MILLISECOND, rel=0.01)
+    for seconds in [MILLISECOND] * 100 + [300 * MILLISECOND] + [MILLISECOND] * 100:
+        durations.observe(4, seconds)
+    assert durations.expect(4) == MILLISECOND
+
+
+def test_a_model_of_which_one_run_in_a_hundred_is_long_is_slow() -> None:
+    durations = Durations()
+    for run in range(1000):
+        durations.observe(4, 300 * MILLISECOND if run % 100 == 99 else MILLISECOND)
+        assert run < 199 or durations.expect(4) == 300 * MILLISECOND
+
+
+def test_what_has_become_quick_is_taken_for_quick_after_a_while() -> None:
+    durations = Durations()
+    for _ in range(10):
+        durations.observe(4, 300 * MILLISECOND)
+    for _ in range(2 * WINDOW):
+        durations.observe(4, MILLISECOND)
+    assert durations.expect(4) == MILLISECOND

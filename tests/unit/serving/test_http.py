@@ -295,6 +295,61 @@ def test_head_has_the_headers_of_get_and_no_body(echo: Server) -> None:
     assert answer.headers["content-length"] == echo.get("/v2/health/ready").headers["content-length"]
 
 
+@pytest.mark.parametrize(("hosts", "given"), [("", 0), ("host: x\r\nhost: x\r\n", 2)])
+def test_a_request_without_one_host_is_refused(echo: Server, hosts: str, given: int) -> None:
+    with dial(echo) as connection:
+        connection.sendall(f"GET /v2 HTTP/1.1\r\n{hosts}\r\n".encode())
+        (answer,) = answers(connection, 1)
+        assert (answer.status, answer.headers["connection"]) == (400, "close")
+        assert answer.json["error"] == f"the request must have one Host header (RFC 9112, 3.2), given {given}"
+
+
+@pytest.mark.parametrize("line", ["GET /v2", "GET /v2 HTTP/0.9", "GET /v2 HTTP/2.0"])
+def test_other_versions_of_http_are_refused(echo: Server, line: str) -> None:
+    with dial(echo) as connection:
+        connection.sendall(f"{line}\r\nhost: x\r\n\r\n".encode())
+        assert answers(connection, 1)[0].status == 505
+        assert is_closed(connection)
+
+
+def test_so_many_headers_that_only_their_number_is_large_are_refused(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.sendall(b"GET /v2 HTTP/1.1\r\nhost: x\r\n" + b"a:\r\n" * 65_000 + b"\r\n")
+        (answer,) = answers(connection, 1)
+        assert (answer.status, "more than 256 headers" in answer.json["error"]) == (431, True)
+
+
+def test_trailers_are_no_headers(echo: Server) -> None:
+    data = body(1, 2)
+    with dial(echo) as connection:
+        connection.sendall(
+            f"POST {INFER} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{len(data):x}\r\n".encode()
+            + data
+            + b"\r\n0\r\nx-request-id: of a trailer\r\ncontent-encoding: gzip\r\nhost: y\r\n\r\n"
+        )
+        (answer,) = answers(connection, 1)
+        assert (answer.status, "x-request-id" in answer.headers) == (200, False)
+
+
+@pytest.mark.parametrize(
+    "target", ["http://any.example/v2/models/model", "HTTP://x:8080/v2/models/model?a=b", "/v2/models/model/"]
+)
+def test_a_target_may_have_the_absolute_form_or_a_slash_at_the_end(echo: Server, target: str) -> None:
+    assert echo.request("GET", target).json["name"] == "model"
+    infer = target.partition("?")[0].rstrip("/") + "/infer" + "/" * target.endswith("/")
+    assert echo.request("POST", infer, body(1, 2)).status == 200
+
+
+def test_a_body_may_begin_with_a_byte_order_mark_and_outputs_may_be_null(echo: Server) -> None:
+    assert echo.infer(b"\xef\xbb\xbf" + body(1, 2)).status == 200
+    assert echo.infer(body(1, 2)[:-1] + b', "outputs": null}').status == 200
+
+
+@pytest.mark.parametrize("path", ["/v2/models/model/ready", "/v2/models/model/versions/7/ready"])
+def test_the_readiness_of_a_model_has_its_name(echo: Server, path: str) -> None:
+    assert echo.get(path).json == {"name": "model", "ready": True}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

@@ -204,6 +204,76 @@ def test_a_long_run_that_nothing_foretold_does_not_hold_up_health_checks(
         assert request.answer.status == 200
 
 
+def value(server: Server, name: str, labels: str = "") -> float:
+    for line in server.get(f"/metrics?name[]={name}").body.decode().splitlines():
+        if line.startswith(f"{name}{{") and labels in line:
+            return float(line.split()[-1])
+    raise AssertionError(f"{name} is not there")
+
+
+def test_more_than_the_queue_takes_are_told_to_come_again_and_counted(slow_model: Path) -> None:
+    with serving(slow_model, PODIUM_QUEUE_LENGTH=5, PODIUM_QUEUE_SECONDS=60) as server:
+        body = work(times_for(server, 0.2))
+        requests = [InBackground(server, body) for _ in range(30)]
+        for each in requests:
+            each.join()
+        shed = value(server, "podium_serving_requests_shed_total", 'reason="queue_length"')
+    found = [each.answer for each in requests if isinstance(each.answer, Answer)]
+    refused = [answer for answer in found if answer.status == 503]
+    assert len(found) == 30
+    assert {answer.status for answer in found} == {200, 503}
+    assert len(refused) == shed >= 15
+    assert all(answer.headers["retry-after"] == "1" for answer in refused)
+    assert "PODIUM_QUEUE_LENGTH" in refused[0].json["error"]
+
+
+def test_what_waits_too_long_is_told_to_come_again(slow_model: Path) -> None:
+    with serving(slow_model, PODIUM_QUEUE_SECONDS=0.3) as server:
+        body = work(times_for(server, 1))
+        requests = [InBackground(server, body) for _ in range(20)]
+        for each in requests:
+            each.join()
+    statuses = [each.answer.status for each in requests if isinstance(each.answer, Answer)]
+    assert len(statuses) == 20
+    assert set(statuses) == {200, 503}
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_clients_that_have_gone_are_not_computed_for_and_counted_as_abandoned_alone(
+    slow_model: Path, reset: bool
+) -> None:
+    with serving(slow_model, PODIUM_QUEUE_SECONDS=60) as server:
+        body = work(times_for(server, 0.5))
+        answered = value(server, "podium_serving_request_duration_seconds_count")
+        head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        gone = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(100)]
+        for connection in gone:
+            connection.sendall(head + body)
+        wait_until(lambda: in_flight(server) == 100)
+        for connection in gone:
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.close()
+        # All but the few that were running: at half a second each they would take most of a minute.
+        wait_until(lambda: in_flight(server) < 10)
+        wait_until(lambda: in_flight(server) == 0)
+        abandoned = value(server, "podium_serving_requests_abandoned_total")
+        answers = value(server, "podium_serving_request_duration_seconds_count") - answered
+        assert abandoned > 80
+        assert abandoned + answers == 100
+        assert server.request("POST", INFER, work(1)).status == 200
+
+
+def test_a_drain_does_not_wait_for_a_run_whose_client_has_gone(slow_model: Path) -> None:
+    with serving(slow_model, PODIUM_GRACE_SECONDS=60) as server:
+        body = work(times_for(server, 120))
+        head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(head + body)
+            wait_until(lambda: in_flight(server) == 1)
+        assert server.stop() == 0
+
+
 def test_a_client_that_half_closes_while_the_model_runs_gets_its_answer(slow_model: Path) -> None:
     with serving(slow_model) as server:
         body = work(times_for(server, 0.3))

@@ -1,12 +1,17 @@
 """/metrics: what is counted, under which labels, and that the numbers add up."""
 
 import json
+import math
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from podium_serving.metrics import EDGES, Histogram
 from tests.unit.serving.harness import JSON_TYPES, Server, identity, serving
 
 LABELS = {"model": "model", "version": "7", "revision": "model-b57wq4c9d2"}
@@ -53,9 +58,43 @@ def test_inference_requests_are_counted_by_code_and_probes_are_not(server: Serve
         "413": 1,
     }
     assert counted["500"] == 0
+    assert found["podium_serving_requests_started_total", ""] == 9
+    assert found["podium_serving_requests_abandoned_total", ""] == 0
     assert found["podium_serving_request_duration_seconds_count", ""] == 9
     assert found["podium_serving_inference_duration_seconds_count", ""] == 5
     assert found["podium_serving_requests_in_flight", ""] == 0
+
+
+def test_every_code_has_its_class(server: Server) -> None:
+    server.infer(BODY)
+    for family in text_string_to_metric_families(server.get("/metrics").body.decode()):
+        for sample in family.samples:
+            if "code" in sample.labels:
+                assert sample.labels["code_class"] == f"{sample.labels['code'][0]}xx"
+
+
+def test_a_scrape_gets_the_series_that_it_names_and_no_others(server: Server) -> None:
+    server.infer(BODY)
+    path = "/metrics?name[]=podium_serving_requests_total&name%5B%5D=podium_serving_request_duration_seconds_bucket"
+    families = {each.name for each in text_string_to_metric_families(server.get(path).body.decode())}
+    assert families == {"podium_serving_requests", "podium_serving_request_duration_seconds"}
+    assert "process_cpu_seconds_total" in server.get("/metrics?name[]=process_cpu_seconds_total").body.decode()
+    assert server.get("/metrics?name[]=unknown").body == b""
+
+
+def test_the_grid_has_twelve_edges_a_decade_from_a_tenth_of_a_millisecond_to_600_seconds() -> None:
+    assert (EDGES[0], EDGES[12], EDGES[48], EDGES[-1], len(EDGES)) == (0.0001, 0.001, 1.0, 600.0, 83)
+    steps = [math.log10(EDGES[i + 1] / EDGES[i]) * 12 for i in range(81)]
+    assert all(abs(step - 1) < 0.006 for step in steps)
+
+
+@given(st.lists(st.floats(0, 1000)))
+def test_a_histogram_counts_in_each_bucket_what_is_at_most_its_edge(seconds: list[float]) -> None:
+    histogram = Histogram()
+    for each in seconds:
+        histogram.observe(each)
+    cumulated = list(accumulate(histogram.counts))
+    assert cumulated == [sum(each <= edge for each in seconds) for edge in (*EDGES, math.inf)]
 
 
 def test_histograms_are_cumulative_and_bounded_by_their_sum(server: Server) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from podium_serving.http.context import Context
 from podium_serving.http.message import Request, Response
-from podium_serving.http.protocol import Connection, Context
+from podium_serving.http.protocol import Connection
 
 LIMIT = 60.0
 # Small buffers between the two, so that what the client reads is soon missing in the server's own.
@@ -66,7 +67,7 @@ async def conversation() -> AsyncIterator[Conversation]:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         client.setblocking(False)
         await loop.sock_connect(client, listener.getsockname())
-        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\n\r\n")
+        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await asked.wait()
         yield Conversation(context, clock, client)
     server.close()

@@ -14,8 +14,10 @@ REASONS = {
     500: b"Internal Server Error",
     501: b"Not Implemented",
     503: b"Service Unavailable",
+    505: b"HTTP Version Not Supported",
 }
 JSON = b"application/json"
+NOTHING = memoryview(b"")
 
 
 class Response:
@@ -23,7 +25,7 @@ class Response:
 
     __slots__ = ("body", "content_type", "headers", "status")
 
-    def __init__(self, status: int, body: bytes, content_type: bytes = JSON, headers: bytes = b"") -> None:
+    def __init__(self, status: int, body: bytes | bytearray, content_type: bytes = JSON, headers: bytes = b"") -> None:
         self.status = status
         self.body = body
         self.content_type = content_type
@@ -31,16 +33,30 @@ class Response:
 
 
 class Request:
-    """One request. `started` is the monotonic time of its first byte; header names are in lower case."""
+    """One request; header names are in lower case.
 
-    __slots__ = ("announce_keep_alive", "body", "headers", "keep_alive", "method", "refusal", "started", "target")
+    `started` and `received` are monotonic times of its first and last byte. `body` is a view, so that parts of it can
+    be handed on without a copy.
+    """
+
+    __slots__ = (
+        "announce_keep_alive",
+        "body",
+        "headers",
+        "keep_alive",
+        "method",
+        "received",
+        "refusal",
+        "started",
+        "target",
+    )
 
     def __init__(self, started: float) -> None:
-        self.started = started
+        self.started = self.received = started
         self.method = b""
         self.target = b""
         self.headers: dict[bytes, bytes] = {}
-        self.body = b""
+        self.body = NOTHING
         self.keep_alive = False
         self.announce_keep_alive = False
         # Set where the request cannot be taken as it is; then this is its answer, and the connection ends.

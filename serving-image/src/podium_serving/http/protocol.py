@@ -1,50 +1,29 @@
 """One connection: bytes in, requests in order to the handler, responses in the same order out.
 
 The handler answers at once with a Response or later through a Future. While it works, later requests of the connection
-wait (pipelining), and when too many wait, or the peer does not read its answers, reading stops.
+wait (pipelining), and when too many wait, or the peer does not read its answers, reading stops. So it does while the
+memory that all connections may hold together is used up.
 """
 
 import asyncio
+import contextlib
+import socket
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from email.utils import formatdate
 from typing import cast
 
-import httptools
-
+from podium_serving.http.context import Context
 from podium_serving.http.message import REASONS, Request, Response, error
+from podium_serving.http.reader import Reader
 
-Handler = Callable[[Request], "Response | asyncio.Future[Response]"]
-
-MAX_HEAD = 64 * 1024
 _MAX_PIPELINED = 32
-# How long a refused peer may go on sending before the connection is cut: closing at once would reset the connection,
-# and the peer would lose the answer that says why.
+_MAX_PIPELINED_BYTES = 256 * 1024
+# How long a peer that is told to close may go on sending before the connection is cut: closing at once would reset the
+# connection, and the peer would lose the answer that says why.
 _LINGER_SECONDS = 2.0
-
-
-@dataclass
-class Context:
-    """What all connections of a server share. `draining` makes every answer the last of its connection."""
-
-    # Gets every request, refused ones too, so that it can count them; those it answers with their refusal.
-    handler: Handler
-    max_body: int
-    keep_alive: float
-    read_timeout: float
-    clock: Callable[[], float]
-    extra_headers: bytes = b""
-    draining: bool = False
-    connections: "set[Connection]" = field(default_factory=set)
-    date: bytes = b""
-
-    def tick(self) -> None:
-        """To be called every second: renews the Date header and ends connections that idle or stall for too long."""
-        self.date = b"date: " + formatdate(usegmt=True).encode() + b"\r\n"
-        now = self.clock()
-        for connection in list(self.connections):
-            connection.check_timeouts(now)
+_LARGEST_COPY = 64 * 1024
+_PROBE_SECONDS = 0.1
+_TCP_CLOSE = 7
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -52,22 +31,22 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._parser = httptools.HttpRequestParser(self)
+        limit = min(context.max_body, context.budget.size)
+        self._reader = Reader(limit, context.clock, self._received, self._expected)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._queue: deque[Request] = deque()
-        self._request: Request | None = None  # the one that is being received
-        self._offered: Request | None = None  # its head, if that offers another protocol
-        self._head_size = 0
-        self._head_complete = False
-        self._chunks: list[bytes] = []
-        self._body_size = 0
-        self._busy = False  # the handler owes an answer
-        self._deaf = False  # what still arrives is not read any more
+        self._pending: asyncio.Future[Response] | None = None  # the answer that the handler owes
+        self._in_work = 0  # bytes of the body that the handler has
         self._eof = False
         self._write_paused = False
         self._read_paused = False
         self._unsent = 0  # bytes that the peer had still to read when it was last looked at
+        self._promised = 0  # bytes of the budget for the body that is being received
+        self._wanted = 0  # further ones for it that are waited for
+        self._starving_since = 0.0
+        self._held = 0  # bytes of the budget for what is there: requests that wait or run, unsent answers
         self._last_activity = context.clock()
+        self._end_of_life = context.end_of_life(self._last_activity)
 
     # asyncio's callbacks
 
@@ -77,27 +56,32 @@ class Connection(asyncio.Protocol):
         self._context.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone: what waited for an answer is dropped."""
+        """The connection is gone: what waited for an answer is dropped, and what is being computed is given up."""
         self._context.connections.discard(self)
         self._queue.clear()
-        self._deaf = True
-        self._request = None
+        self._reader.drop()
+        if self._pending is not None:
+            self._pending.cancel()
+        self._release_promise()
+        self._context.budget.change(-self._held)
+        self._held = 0
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client; complete requests are handled before this returns, if the handler is quick."""
-        if self._deaf:
+        reader = self._reader
+        if reader.deaf:
             return
         self._last_activity = self._context.clock()
-        try:
-            self._parse(data)
-        except httptools.HttpParserError as problem:
-            if not self._deaf:
-                self._refuse(error(400, f"the request is not valid HTTP/1.1: {problem}"))
+        reader.feed(data)
+        if reader.request is not None:
+            self._ask_for_room()
 
     def eof_received(self) -> bool:
         """The client sends nothing more; it still gets the answers to what it has sent."""
         self._eof = True
-        return self._busy or bool(self._queue)
+        if self._pending is not None:
+            asyncio.get_running_loop().call_later(_PROBE_SECONDS, self._probe)
+        return self._pending is not None or bool(self._queue)
 
     def pause_writing(self) -> None:
         """The client does not read its answers."""
@@ -107,185 +91,122 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client reads again."""
         self._write_paused = False
-        self._work()
-        self._throttle()
-
-    # httptools' callbacks
-
-    def on_message_begin(self) -> None:
-        """First byte of a request."""
-        if self._deaf:
-            return
-        self._request = Request(self._context.clock())
-        self._head_size = 0
-        self._head_complete = False
-        self._chunks = []
-        self._body_size = 0
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the request's target."""
-        if self._request is not None:
-            self._request.target += url
-            self._grow_head(len(url))
-
-    def on_header(self, name: bytes, value: bytes | None) -> None:
-        """One header of the request."""
-        if self._request is not None:
-            value, headers, name = value or b"", self._request.headers, name.lower()
-            headers[name] = headers[name] + b", " + value if name in headers else value  # one list (RFC 9110, 5.3)
-            self._grow_head(len(name) + len(value))
-
-    def on_headers_complete(self) -> None:
-        """The head is complete: refuse here what is too large, before its body is sent."""
-        request = self._request
-        if request is None:
-            return
-        self._head_complete = True
-        request.method = self._parser.get_method()
-        request.keep_alive = self._parser.should_keep_alive()
-        if self._parser.should_upgrade():
-            if request.method != b"CONNECT":
-                self._offered, self._request = request, None
-                return
-            # What follows is of another protocol, whatever the answer.
-            request.keep_alive = False
-        request.announce_keep_alive = request.keep_alive and self._parser.get_http_version() == "1.0"
-        headers = request.headers
-        length = headers.get(b"content-length")
-        if length is not None and int(length) > self._context.max_body:
-            self._refuse(self._too_large())
-        elif b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
-            encoding = headers[b"content-encoding"].decode("latin-1")
-            self._refuse(error(415, f"content-encoding {encoding!r} is not supported: send the body as it is"))
-        elif headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-            encoding = headers[b"transfer-encoding"].decode("latin-1")
-            self._refuse(error(501, f"transfer-encoding {encoding!r} is not supported: send the body as it is"))
-        elif headers.get(b"expect", b"").lower() == b"100-continue" and not self._busy and not self._queue:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the request's body."""
-        if self._request is None:
-            return
-        self._body_size += len(body)
-        if self._body_size > self._context.max_body:
-            self._refuse(self._too_large())
-        else:
-            self._chunks.append(body)
-
-    def on_message_complete(self) -> None:
-        """The request is complete."""
-        request = self._request
-        if request is None:
-            return
-        self._request = None
-        chunks = self._chunks
-        request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if not request.keep_alive:
-            self._deaf = True
-        self._queue.append(request)
+        self._account()
         self._work()
 
-    # our own
+    # for the context and the server
 
     @property
     def active(self) -> bool:
         """A request is being received, handled or waits; or an answer is not yet sent."""
         return (
-            self._busy or bool(self._queue) or self._request is not None or self._transport.get_write_buffer_size() > 0
+            self._pending is not None
+            or bool(self._queue)
+            or self._reader.request is not None
+            or self._transport.get_write_buffer_size() > 0
         )
 
     def close(self) -> None:
         """Ends the connection once what has been written is sent."""
-        self._deaf = True
+        self._reader.deaf = True
         self._transport.close()
 
     def abort(self) -> None:
         """Ends the connection at once."""
-        self._deaf = True
+        self._reader.deaf = True
         self._transport.abort()
+
+    def room_given(self) -> None:
+        """The body that is being received has the memory that it waited for."""
+        self._promised, self._wanted = self._promised + self._wanted, 0
+        self._last_activity = self._context.clock()
+        self._go_on()
+        self._throttle()
 
     def check_timeouts(self, now: float) -> None:
         """Ends an idle connection quietly, a stalled request with a 408, and a peer that does not read its answers."""
         before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+        if self._held:
+            self._account()
         if self._unsent < before:
             # Who reads slowly is alive.
             self._last_activity = now
         elif self._write_paused and now - self._last_activity > self._context.read_timeout:
             self.abort()
-        if self._busy or self._queue or self._deaf:
+        if self._eof and self._pending is not None:
+            self._probe()
+        if self._pending is not None or self._queue or self._reader.deaf:
             return
-        request = self._request
-        limit = self._context.read_timeout
-        if request is None:
-            if now - self._last_activity > self._context.keep_alive:
-                self.close()
-        elif now - (self._last_activity if self._head_complete else request.started) > limit:
-            self._refuse(error(408, f"the request was not complete after {limit:g} s without progress"))
+        if self._reader.request is not None:
+            self._check_request(self._reader.request, now)
+        elif now - self._last_activity > self._context.keep_alive:
+            self.close()
 
-    def _parse(self, data: bytes) -> None:
-        """Feeds the parser, which stops behind every head that offers another protocol (h2c, websocket).
+    def _check_request(self, request: Request, now: float) -> None:
+        """Refuses a request that takes too long to arrive."""
+        context, reader = self._context, self._reader
+        progress = self._last_activity if reader.head_complete else request.started
+        if self._wanted:
+            if now - self._starving_since > context.room_timeout:
+                context.no_room()
+                sentence = "the memory for requests is used up (PODIUM_MEMORY_BYTES): the server is overloaded"
+                reader.refuse(error(503, sentence, b"retry-after: 1\r\n"))
+        elif now - progress > context.read_timeout:
+            limit = context.read_timeout
+            reader.refuse(error(408, f"the request was not complete after {limit:g} s without progress"))
+        elif now - request.started > context.body_timeout:
+            limit = context.body_timeout
+            reader.refuse(error(408, f"the request was not complete after {limit:g} s (PODIUM_BODY_SECONDS)"))
 
-        Such an offer may be passed over (RFC 9110, 7.8): the client goes on in HTTP/1.1 unless it is told 101. But
-        httptools does not read the body then, so the head is read once more without the offer.
-        """
-        rest: bytes | memoryview = data
-        while True:
-            try:
-                self._parser.feed_data(rest)
-                return
-            except httptools.HttpParserUpgrade as stop:
-                offered, self._offered = self._offered, None
-                if offered is None:
-                    return
-                rest = memoryview(rest)[stop.args[0] :]
-                head = offered.head_without_offer(self._parser.get_http_version())
-                self._parser = httptools.HttpRequestParser(self)
-                self._parser.feed_data(head)
-                if self._request is not None:
-                    self._request.started = offered.started
+    # requests and answers
 
-    def _grow_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > MAX_HEAD:
-            self._refuse(error(431, f"the request's target and headers exceed {MAX_HEAD} bytes"))
+    def _expected(self) -> None:
+        self._ask_for_room()
+        self._go_on()
 
-    def _too_large(self) -> Response:
-        return error(413, f"the request's body exceeds {self._context.max_body} bytes (PODIUM_MAX_BODY_BYTES)")
-
-    def _refuse(self, response: Response) -> None:
-        """Answers with `response`, after the requests before it have had their answers, and reads nothing more."""
-        request = self._request or Request(self._context.clock())
-        request.refusal = response
-        request.keep_alive = False
-        self._request = None
-        self._chunks = []
-        self._deaf = True
+    def _received(self, request: Request) -> None:
+        """The reader has a request."""
         self._queue.append(request)
+        if self._promised or self._wanted:
+            # First the account of what is there: others that wait must not get the same room.
+            self._account()
+            self._release_promise()
         self._work()
 
     def _work(self) -> None:
         """Handles waiting requests until the handler needs time, the peer must read first, or none is left."""
-        while self._queue and not self._busy and not self._write_paused:
+        while self._queue and self._pending is None and not self._write_paused:
             request = self._queue.popleft()
+            size = request.body.nbytes
             result = self._context.handler(request)
             if isinstance(result, Response):
                 self._send(request, result)
             else:
-                self._busy = True
+                self._in_work = size
+                self._pending = result
                 result.add_done_callback(lambda done, request=request: self._finished(request, done))  # type: ignore[misc]
+        if self._reader.expects_continue:
+            self._go_on()
+        if self._queue or self._held or self._in_work:
+            self._account()
         self._throttle()
 
     def _finished(self, request: Request, done: "asyncio.Future[Response]") -> None:
-        self._busy = False
-        if self._transport.is_closing():
+        self._pending = None
+        self._in_work = 0
+        if done.cancelled() or self._transport.is_closing():
             return
         self._send(request, done.result())
         self._work()
 
     def _throttle(self) -> None:
         """Stops and resumes reading by how much waits."""
-        full = self._write_paused or len(self._queue) >= _MAX_PIPELINED
+        full = (
+            self._write_paused
+            or self._wanted > 0
+            or len(self._queue) >= _MAX_PIPELINED
+            or (bool(self._queue) and self._held >= _MAX_PIPELINED_BYTES)
+        )
         if full == self._read_paused or self._transport.is_closing():
             return
         self._read_paused = full
@@ -294,39 +215,105 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
+    def _go_on(self) -> None:
+        """Lets a client that waits for it send its body, once its request is the next and there is room."""
+        if self._reader.expects_continue and self._pending is None and not self._queue and not self._wanted:
+            self._reader.expects_continue = False
+            self._last_activity = self._context.clock()
+            self._transport.write(_CONTINUE)
+
     def _send(self, request: Request, response: Response) -> None:
         context = self._context
-        # While draining, requests that wait behind this one are answered before the connection ends.
-        last = not request.keep_alive or ((context.draining or self._eof) and not self._queue)
-        body = response.body
-        identifier = request.headers.get(b"x-request-id")
-        self._transport.write(
-            b"HTTP/1.1 %d %b\r\n%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b%b\r\n%b"
-            % (
-                response.status,
-                REASONS[response.status],
-                context.date,
-                context.extra_headers,
-                response.content_type,
-                len(body),
-                response.headers,
-                b"" if identifier is None else b"x-request-id: %b\r\n" % identifier,
-                _connection_header(request, last),
-                b"" if request.method == b"HEAD" else body,
-            )
+        now = context.clock()
+        # Requests that wait behind this one, or have begun, are answered before the connection ends.
+        last = not request.keep_alive or (
+            (context.draining or self._eof or now >= self._end_of_life)
+            and not self._queue
+            and self._reader.request is None
         )
-        self._last_activity = context.clock()
+        body = b"" if request.method == b"HEAD" else response.body
+        identifier = request.headers.get(b"x-request-id")
+        head = b"HTTP/1.1 %d %b\r\n%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b%b\r\n" % (
+            response.status,
+            REASONS[response.status],
+            context.date,
+            context.extra_headers,
+            response.content_type,
+            len(response.body),
+            response.headers,
+            b"" if identifier is None else b"x-request-id: %b\r\n" % identifier,
+            _connection_header(request, last),
+        )
+        if len(body) > _LARGEST_COPY:
+            self._transport.writelines((head, body))
+            self._account()
+        else:
+            self._transport.write(head + body)
+        self._last_activity = now
         if last:
             self._queue.clear()
-            self._end(linger=request.refusal is not None)
+            self._end(linger=request.refusal is not None or request.keep_alive)
 
     def _end(self, linger: bool) -> None:
-        self._deaf = True
+        """Ends the connection; `linger` where the peer may be sending still."""
+        self._reader.deaf = True
         if not linger or self._eof:
             self._transport.close()
             return
         self._transport.write_eof()
         asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.close)
+
+    # memory
+
+    def _ask_for_room(self) -> None:
+        """Asks for the memory that the rest of the body will need; reading stops until it is there."""
+        more = self._reader.memory_needed - self._promised
+        if more <= 0 or self._wanted:
+            return
+        if self._context.budget.take(self, more):
+            self._promised += more
+        else:
+            self._wanted = more
+            self._starving_since = self._context.clock()
+            self._throttle()
+
+    def _release_promise(self) -> None:
+        budget = self._context.budget
+        if self._wanted:
+            self._wanted = 0
+            budget.withdraw(self)
+        if self._promised:
+            released, self._promised = self._promised, 0
+            budget.change(-released)
+
+    def _account(self) -> None:
+        """Keeps the budget's account of what is there."""
+        held = self._in_work + self._transport.get_write_buffer_size()
+        for request in self._queue:
+            held += request.body.nbytes
+        difference, self._held = held - self._held, held
+        if difference:
+            self._context.budget.change(difference)
+
+    # peers that have gone
+
+    def _probe(self) -> None:
+        """Finds out whether a client that sends nothing more has gone altogether.
+
+        A socket that was closed answers whatever reaches it with a reset; one that is only done with sending takes an
+        interim answer for what it is (RFC 9110, 15.2). Where nobody waits, nothing is gained by knowing.
+        """
+        if self._pending is None or self._transport.is_closing() or not self._context.crowded():
+            return
+        if not self._write_paused:
+            self._transport.write(_CONTINUE)
+        asyncio.get_running_loop().call_later(_PROBE_SECONDS, self._look_for_peer)
+
+    def _look_for_peer(self) -> None:
+        connection = self._transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
+                self.abort()
 
 
 def _connection_header(request: Request, last: bool) -> bytes:

@@ -1,0 +1,43 @@
+"""What a request's head may not say: the answers that refuse it before its body is read."""
+
+from podium_serving.http.message import Request, Response, error
+
+MAX_HEAD = 64 * 1024
+MAX_HEADERS = 256
+SEPARATORS = 4
+"""Bytes of a header line that belong neither to its name nor to its value."""
+
+
+def refusal(request: Request, version: str, hosts: int, max_body: int) -> Response | None:
+    """Why the request cannot be taken as its head stands, if so; `hosts` is the number of its Host headers."""
+    headers = request.headers
+    if version not in ("1.0", "1.1"):
+        return error(505, f"HTTP/{version} is not spoken here, but HTTP/1.1")
+    if hosts > 1 or (hosts == 0 and version == "1.1"):
+        return error(400, f"the request must have one Host header (RFC 9112, 3.2), given {hosts}")
+    encoding = headers.get(b"content-encoding", b"identity")
+    if encoding.lower() != b"identity":
+        return error(415, f"content-encoding {encoding.decode('latin-1')!r} is not supported: send the body as it is")
+    coding = headers.get(b"transfer-encoding", b"chunked")
+    if coding.lower() != b"chunked":
+        return error(501, f"transfer-encoding {coding.decode('latin-1')!r} is not supported: send the body as it is")
+    if announced(request) > max_body:
+        return too_large(max_body)
+    return None
+
+
+def announced(request: Request) -> int:
+    """Bytes of the body by the head; 0 also where it comes in chunks. The parser lets no other than digits pass."""
+    return int(request.headers.get(b"content-length", b"0"))
+
+
+def too_large(max_body: int) -> Response:
+    """The answer to a body beyond the limit."""
+    return error(413, f"the request's body exceeds {max_body} bytes (PODIUM_MAX_BODY_BYTES)")
+
+
+def too_many_headers(size: int) -> Response:
+    """The answer to a head beyond the limits; `size` is what has come of it."""
+    if size > MAX_HEAD:
+        return error(431, f"the request's target and headers exceed {MAX_HEAD} bytes")
+    return error(431, f"the request has more than {MAX_HEADERS} headers")

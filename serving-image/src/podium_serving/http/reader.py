@@ -1,0 +1,182 @@
+"""The receiving half of a connection: bytes in, complete or refused requests out."""
+
+from collections.abc import Callable
+
+import httptools
+
+from podium_serving.http.head import MAX_HEAD, MAX_HEADERS, SEPARATORS, announced, refusal, too_large, too_many_headers
+from podium_serving.http.message import Request, Response, error
+from podium_serving.logs import LOG
+
+# Memory for a body that comes in chunks is asked for in steps of this many bytes.
+_STEP = 2**20
+
+
+class Reader:
+    """Parses one connection's bytes. `deliver` gets each request; behind one that is refused nothing is read any more.
+
+    `expected` is called when a client waits to be told to send its body (`expects_continue`, until the body begins).
+    While `request` is there it is being received; `deaf` says that what still arrives is passed over.
+    """
+
+    def __init__(
+        self,
+        max_body: int,
+        clock: Callable[[], float],
+        deliver: Callable[[Request], None],
+        expected: Callable[[], None],
+    ) -> None:
+        self._max_body = max_body
+        self._clock = clock
+        self._deliver = deliver
+        self._expected = expected
+        self._parser = httptools.HttpRequestParser(self)
+        self.request: Request | None = None
+        self.head_complete = False
+        self.expects_continue = False
+        self.deaf = False
+        self._offered: Request | None = None  # the request's head, if that offers another protocol
+        self._head_size = 0
+        self._header_count = 0
+        self._hosts = 0
+        self._body: bytes | bytearray = b""
+
+    @property
+    def memory_needed(self) -> int:
+        """Bytes that the body which is being received will take, as far as that is known."""
+        if self.request is None or not self.head_complete:
+            return 0
+        return announced(self.request) or (len(self._body) // _STEP + 1) * _STEP
+
+    def feed(self, data: bytes) -> None:
+        """Bytes of the client."""
+        try:
+            self._parse(data)
+        except httptools.HttpParserCallbackError as problem:
+            LOG.error("a request failed inside the server: %s", problem, exc_info=problem)
+            self.refuse(error(500, "the server failed; its log says why"))
+        except httptools.HttpParserError as problem:
+            if not self.deaf:
+                self.refuse(error(400, f"the request is not valid HTTP/1.1: {problem}"))
+
+    def refuse(self, response: Response) -> None:
+        """Delivers the request, or what there is of it, with `response` as its answer."""
+        request = self.request or Request(self._clock())
+        request.refusal = response
+        request.keep_alive = False
+        self._complete(request, b"")
+
+    def drop(self) -> None:
+        """The connection is gone. Parser and reader hold each other, and a body, until a garbage collection."""
+        self.deaf = True
+        self.request = self._offered = None
+        self._body = b""
+        del self._parser, self._deliver, self._expected
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        """First byte of a request."""
+        if self.deaf:
+            return
+        self.request = Request(self._clock())
+        self._head_size = self._header_count = self._hosts = 0
+        self.head_complete = False
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request's target."""
+        if self.request is not None:
+            self.request.target += url
+            self._grow_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        """One header of the request, or a trailer behind its body, of which only the size matters."""
+        if self.request is None:
+            return
+        value, headers, name = value or b"", self.request.headers, name.lower()
+        if not self.head_complete:
+            headers[name] = headers[name] + b", " + value if name in headers else value  # one list (RFC 9110, 5.3)
+            if name == b"host":
+                self._hosts += 1
+        self._header_count += 1
+        self._grow_head(len(name) + len(value) + SEPARATORS)
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: refuse here what is too large, before its body is sent."""
+        request = self.request
+        if request is None:
+            return
+        self.head_complete = True
+        request.method = self._parser.get_method()
+        request.keep_alive = self._parser.should_keep_alive()
+        if self._parser.should_upgrade():
+            if request.method != b"CONNECT":
+                self._offered, self.request = request, None
+                return
+            # What follows is of another protocol, whatever the answer.
+            request.keep_alive = False
+        version = self._parser.get_http_version()
+        request.announce_keep_alive = request.keep_alive and version == "1.0"
+        refused = refusal(request, version, self._hosts, self._max_body)
+        if refused is not None:
+            self.refuse(refused)
+        elif request.headers.get(b"expect", b"").lower() == b"100-continue":
+            self.expects_continue = True
+            self._expected()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the request's body."""
+        if self.request is None:
+            return
+        self.expects_continue = False
+        if len(self._body) + len(body) > self._max_body:
+            self.refuse(too_large(self._max_body))
+        elif not self._body:
+            self._body = body
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        if self.request is not None:
+            self._complete(self.request, self._body)
+
+    # our own
+
+    def _complete(self, request: Request, body: bytes | bytearray) -> None:
+        request.body = memoryview(body)
+        request.received = self._clock()
+        self.request = None
+        self.expects_continue = False
+        self._body = b""
+        self.deaf = not request.keep_alive
+        self._deliver(request)
+
+    def _parse(self, data: bytes) -> None:
+        """Feeds the parser, which stops behind every head that offers another protocol (h2c, websocket).
+
+        Such an offer may be passed over (RFC 9110, 7.8): the client goes on in HTTP/1.1 unless it is told 101. But
+        httptools does not read the body then, so the head is read once more without the offer.
+        """
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self._parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as stop:
+                offered, self._offered = self._offered, None
+                if offered is None:
+                    return
+                rest = memoryview(rest)[stop.args[0] :]
+                head = offered.head_without_offer(self._parser.get_http_version())
+                self._parser = httptools.HttpRequestParser(self)
+                self._parser.feed_data(head)
+                if self.request is not None:
+                    self.request.started = offered.started
+
+    def _grow_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > MAX_HEAD or self._header_count > MAX_HEADERS:
+            self.refuse(too_many_headers(self._head_size))

@@ -1,0 +1,147 @@
+"""The engine: what runs where, how long the queue may grow and its entries wait, and what is given up."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from podium_serving.datatypes import BY_NAME
+from podium_serving.engine import Engine, Limits
+from podium_serving.inference import InferRequest, InferResult, Misfit, Overloaded, RequestedOutput, RunError
+from podium_serving.metrics import Metrics
+from podium_serving.settings import Settings
+from podium_serving.signature import TensorSpec
+from tests.until import until
+
+OUTPUT = RequestedOutput(TensorSpec("y", BY_NAME["FP32"], (1,)))
+
+
+def request(value: float) -> InferRequest:
+    return InferRequest(None, {"x": np.array([value], dtype=np.float32)}, (OUTPUT,))
+
+
+class Gated:
+    """A model that doubles its input once it is let: each run waits for the gate."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.ran: list[float] = []
+        self.problem: Exception | None = None
+
+    def run(self, feeds: "dict[str, np.ndarray[Any, Any]]", outputs: list[TensorSpec]) -> "list[np.ndarray[Any, Any]]":
+        assert self.gate.wait(20)
+        if self.problem:
+            raise self.problem
+        self.ran.append(float(feeds["x"][0]))
+        return [feeds["x"] * 2]
+
+
+class Stand:
+    """An engine with one worker and room for two that wait."""
+
+    def __init__(self, model: Gated, queue_seconds: float) -> None:
+        self.model = model
+        self.metrics = Metrics(Settings.from_environment({"PODIUM_MODEL": "model"}))
+        self.engine = Engine(model, self.metrics, Limits(1, 2, queue_seconds))
+
+    def count(self, name: str, labels: str = "") -> float:
+        for line in self.metrics.exposition([name]).decode().splitlines():
+            if line.startswith(f"{name}{{") and labels in line:
+                return float(line.split()[-1])
+        raise AssertionError(f"{name} is not there")
+
+    async def occupied(self) -> "asyncio.Future[InferResult]":
+        """A run that keeps the worker busy until the gate opens."""
+        first = self.engine.submit(request(0))
+        assert isinstance(first, asyncio.Future)
+        await until(lambda: not self.count("podium_serving_queue_length"), 20)
+        return first
+
+    def waiting(self, value: float) -> "asyncio.Future[InferResult]":
+        result = self.engine.submit(request(value))
+        assert isinstance(result, asyncio.Future)
+        return result
+
+
+@pytest.fixture
+async def stand() -> AsyncIterator[Stand]:
+    made = Stand(Gated(), queue_seconds=60)
+    yield made
+    made.model.gate.set()
+
+
+async def test_a_result_has_the_tensors_of_the_outputs_asked_for(stand: Stand) -> None:
+    stand.model.gate.set()
+    result = await stand.waiting(21)
+    assert [tensor.tolist() for tensor in result.tensors] == [[42.0]]
+
+
+async def test_once_runs_are_known_to_be_short_they_are_done_at_once(stand: Stand) -> None:
+    stand.model.gate.set()
+    await stand.waiting(1)
+    assert isinstance(stand.engine.submit(request(2)), InferResult)
+
+
+async def test_more_than_may_wait_are_refused_and_counted(stand: Stand) -> None:
+    first = await stand.occupied()
+    others = [stand.waiting(value) for value in (1, 2)]
+    with pytest.raises(Overloaded, match=r"the server is overloaded: 2 requests wait already \(PODIUM_QUEUE_LENGTH\)"):
+        stand.engine.submit(request(3))
+    stand.model.gate.set()
+    await asyncio.gather(first, *others)
+    assert stand.model.ran == [0, 1, 2]
+    assert stand.count("podium_serving_requests_shed_total", 'reason="queue_length"') == 1
+
+
+async def test_what_has_waited_too_long_is_refused_while_the_worker_is_still_busy_and_is_never_run() -> None:
+    stand = Stand(Gated(), queue_seconds=0.05)
+    first = await stand.occupied()
+    waiting = stand.waiting(1)
+    with pytest.raises(Overloaded, match=r"waited 0.05 s for its turn \(PODIUM_QUEUE_SECONDS\)"):
+        await waiting
+    stand.model.gate.set()
+    await first
+    assert stand.model.ran == [0]
+    assert stand.count("podium_serving_requests_shed_total", 'reason="queue_age"') == 1
+
+
+async def test_what_is_given_up_while_it_waits_is_never_run_and_makes_room(stand: Stand) -> None:
+    first = await stand.occupied()
+    given_up, kept = stand.waiting(1), stand.waiting(2)
+    given_up.cancel()
+    await asyncio.sleep(0)
+    last = stand.waiting(3)
+    stand.model.gate.set()
+    await asyncio.gather(first, kept, last)
+    assert stand.model.ran == [0, 2, 3]
+
+
+async def test_what_is_given_up_while_it_runs_harms_nobody(stand: Stand) -> None:
+    first = await stand.occupied()
+    first.cancel()
+    second = stand.waiting(1)
+    stand.model.gate.set()
+    assert (await second).tensors[0].tolist() == [2.0]
+
+
+@pytest.mark.parametrize(("problem", "counted"), [(RunError("no"), 1), (Misfit("no"), 0)])
+async def test_a_failed_run_is_told_and_counted_unless_it_is_the_clients_fault(
+    stand: Stand, problem: Exception, counted: int
+) -> None:
+    stand.model.problem = problem
+    stand.model.gate.set()
+    with pytest.raises(type(problem)):
+        await stand.waiting(1)
+    assert stand.count("podium_serving_inference_failures_total") == counted
+
+
+async def test_the_time_in_the_queue_is_measured_for_every_run(stand: Stand) -> None:
+    first = await stand.occupied()
+    second = stand.waiting(1)
+    stand.model.gate.set()
+    await asyncio.gather(first, second)
+    text = stand.metrics.exposition(["podium_serving_queue_duration_seconds"]).decode()
+    assert text.endswith('podium_serving_queue_duration_seconds_count{model="model",version="1",revision=""} 2\n')
