@@ -1,4 +1,4 @@
-"""The model: found on disk, loaded into onnxruntime, warmed up, run."""
+"""The model: found on disk, loaded into onnxruntime, run."""
 
 import os
 from collections.abc import Sequence
@@ -11,24 +11,18 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np
 import onnxruntime
 
-from podium_serving import cpu
+from podium_serving import cpu, empty, model_file, onnx_file
 from podium_serving.datatypes import BY_ONNX
 from podium_serving.failures import failure, sentence
-from podium_serving.inference import RunError
+from podium_serving.model_file import ModelError, find
+from podium_serving.refusals import Refusal
 from podium_serving.signature import Signature, TensorSpec
 
 # A model this small spends more on handing work to a second thread than on the work.
 TINY_BYTES = 2**20
+_EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 _FATAL = 4  # onnxruntime's log severity: what it would print is in its exceptions, and its lines are not JSON
 onnxruntime.set_default_logger_severity(_FATAL)
-
-
-class ModelError(Exception):
-    """The model cannot be served; `reason` is for the termination message."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Model:
@@ -37,59 +31,33 @@ class Model:
     def __init__(self, path: Path, threads: int = 0) -> None:
         """Loads the file, or the only .onnx file of the folder; threads 0: as many as suit it. Raises ModelError."""
         self.file = find(path)
-        self.threads = threads or (1 if _size(self.file) < TINY_BYTES else cpu.available())
+        self.threads = threads or (1 if model_file.size(self.file) < TINY_BYTES else cpu.available())
         self._session = _session(self.file, self.threads)
         self.left_out = tuple(f"{each.name} ({each.type})" for each in self._session.get_outputs() if not _served(each))
         self.signature = _signature(self._session)
+        self.refusals: tuple[Refusal, ...] = ()
 
     def run(
         self, feeds: "dict[str, np.ndarray[Any, Any]]", outputs: Sequence[TensorSpec]
     ) -> "list[np.ndarray[Any, Any]]":
         """The asked-for output tensors, in that order. Raises RunError, one of its kinds where the cause is known."""
+        for tensor in feeds.values():
+            if not tensor.size and empty.unforeseen(self.signature, feeds):
+                return empty.answer(self.signature, feeds, outputs)
+        for refusal in self.refusals:
+            refusal.check(feeds)
+        return self._run(feeds, [spec.name for spec in outputs])
+
+    def run_as_given(self, feeds: "dict[str, np.ndarray[Any, Any]]") -> None:
+        """A run of which nobody wants the outputs, without the checks that keep the process alive. Raises RunError."""
+        self._run(feeds, [spec.name for spec in self.signature.readable])
+
+    def _run(self, feeds: "dict[str, np.ndarray[Any, Any]]", names: list[str]) -> "list[np.ndarray[Any, Any]]":
         try:
-            tensors: list[np.ndarray[Any, Any]] = self._session.run([spec.name for spec in outputs], feeds)
+            tensors: list[np.ndarray[Any, Any]] = self._session.run(names, feeds)
         except Exception as problem:
             raise failure(problem) from None
         return tensors
-
-    def warm_up(self) -> str:
-        """Runs once on zeros; returns why it could not, or "".
-
-        Some models refuse zeros (an index into nothing, a shape that their author never meant): that is no reason not
-        to serve them.
-        """
-        feeds = {spec.name: _zeros(spec) for spec in self.signature.inputs if spec.datatype.dtype is not None}
-        outputs = [spec for spec in self.signature.outputs if spec.datatype.dtype is not None]
-        if len(feeds) < len(self.signature.inputs) or not outputs:
-            return "a tensor has a datatype that numpy does not know"
-        try:
-            self.run(feeds, outputs)
-        except RunError as problem:
-            return str(problem)
-        return ""
-
-
-def find(path: Path) -> Path:
-    """The model file that `path` is, or the only one in the folder. Raises ModelError, naming what is there."""
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise ModelError(
-            "ModelNotFound", f"{path} does not exist: set PODIUM_MODEL_PATH to an .onnx file or its folder"
-        )
-    found = sorted(each for each in path.rglob("*.onnx") if each.is_file())
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(str(each.relative_to(path)) for each in found[:5])
-        raise ModelError("ModelInvalid", f"{path} holds {len(found)} .onnx files ({names}); expected exactly one")
-    names = ", ".join(sorted(str(each.relative_to(path)) for each in path.rglob("*"))[:5]) or "nothing"
-    raise ModelError("ModelInvalid", f"{path} holds no .onnx file, but {names}; expected exactly one")
-
-
-def _size(file: Path) -> int:
-    """Bytes of the model's folder, external data included, or of the file."""
-    return max(file.stat().st_size, sum(each.stat().st_size for each in file.parent.iterdir() if each.is_file()))
 
 
 def _session(file: Path, threads: int) -> Any:
@@ -102,9 +70,22 @@ def _session(file: Path, threads: int) -> Any:
     # Threads that spin while they wait use up the CPU quota of a container.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        if not any(_is_zip_map(each) for each in session.get_outputs()):
+            return session
+        changed = onnx_file.without_zip_map(file.read_bytes())
+        if changed is None:
+            return session
+        options.add_session_config_entry(_EXTERNAL_FOLDER, str(file.parent))
+        return onnxruntime.InferenceSession(changed, options, providers=["CPUExecutionProvider"])
     except Exception as problem:
-        raise ModelError("ModelInvalid", f"{file} cannot be loaded: {sentence(problem)}") from None
+        explained = model_file.explained(file)
+        why = f"{explained} ({sentence(problem)})" if explained else sentence(problem)
+        raise ModelError("ModelInvalid", f"{file} cannot be loaded: {why}") from None
+
+
+def _is_zip_map(each: Any) -> bool:
+    return str(each.type).startswith("seq(map(") and str(each.type).endswith("tensor(float)))")
 
 
 def _served(each: Any) -> bool:
@@ -118,15 +99,29 @@ def _signature(session: Any) -> Signature:
                 "ModelUnsupported",
                 f"input {each.name!r} is of type {each.type}, which the Open Inference Protocol cannot carry",
             )
+    inputs = tuple(_spec(each) for each in session.get_inputs())
     outputs = tuple(_spec(each) for each in session.get_outputs() if _served(each))
     if not outputs:
         given = ", ".join(f"{each.name!r} of type {each.type}" for each in session.get_outputs())
         raise ModelError(
-            "ModelUnsupported",
-            f"no output is a tensor that the Open Inference Protocol can carry ({given}); "
-            "a scikit-learn classifier is exported with options={'zipmap': False}",
+            "ModelUnsupported", f"no output is a tensor that the Open Inference Protocol can carry ({given})"
         )
-    return Signature(tuple(_spec(each) for each in session.get_inputs()), outputs)
+    _check_usable(inputs, outputs)
+    return Signature(inputs, outputs)
+
+
+def _check_usable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Raises ModelError for a model that nobody could ask for anything."""
+    unsent = [spec for spec in inputs if not spec.datatype.in_json]
+    unanswered = [] if any(spec.datatype.in_json for spec in outputs) else list(outputs)
+    for what, specs in (("input", unsent), ("no output can be answered: output", unanswered)):
+        if specs:
+            raise ModelError(
+                "ModelUnsupported",
+                f"{what} {specs[0].name!r} is of datatype {specs[0].datatype.name}, which has no form in JSON, and "
+                "binary tensors are not offered yet; export the model with inputs and outputs of FP32 (keep_io_types "
+                "of onnxconverter-common)",
+            )
 
 
 def _spec(each: Any) -> TensorSpec:
@@ -134,10 +129,3 @@ def _spec(each: Any) -> TensorSpec:
     sizes = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in each.shape)
     axes = tuple(size if isinstance(size, str) else "" for size in each.shape)
     return TensorSpec(each.name, BY_ONNX[each.type], sizes or None, axes)
-
-
-def _zeros(spec: TensorSpec) -> "np.ndarray[Any, Any]":
-    shape = tuple(1 if size == -1 else size for size in spec.shape or ())
-    if spec.datatype.name == "BYTES":
-        return np.full(shape, "", dtype=object)
-    return np.zeros(shape, dtype=spec.datatype.dtype)
