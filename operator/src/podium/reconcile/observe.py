@@ -33,6 +33,8 @@ from podium.settings import Settings
 T = TypeVar("T")
 COMMAND_LENGTH = 1024
 """Characters of the command annotation that are read: status, which repeats it, is bounded."""
+NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline exceeded", "timed out", "timeout")
+"""Signs in a refusal that nobody has judged the pods: what should have cannot be called."""
 SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
 
@@ -186,6 +188,11 @@ class Observer:
         champion = situation.champion
         if champion and champion.replicas and _down(champion, sightings):
             situation = replace(situation, champion_down_since=sightings.first(champion.name, "Down"))
+        candidate = situation.candidate
+        kept_out = _kept_out(candidate)
+        if candidate and kept_out:
+            since = sightings.first(candidate.name, "KeptOut")
+            situation = replace(situation, candidate_kept_out_since=since, candidate_kept_out=kept_out)
         memory.sightings = sightings
         memory.keep({"proposal", *revisions})
         before, memory.replicas = memory.replicas, spec.replicas
@@ -231,6 +238,12 @@ def _down(champion: RevisionState, sightings: Sightings) -> bool:
     """
     settled = champion.workload is not None and champion.workload.settled
     return champion.reported == 0 and (settled or sightings.known(champion.name, "Down"))
+
+
+def _kept_out(candidate: RevisionState | None) -> str:
+    """The API server's sentence where nobody could be asked to admit its pods; a policy that says no was."""
+    sentence = candidate.workload.failure if candidate and candidate.workload else ""
+    return sentence if any(sign in sentence.lower() for sign in NOBODY_ASKED) else ""
 
 
 def _read(obj: Object) -> tuple[Revision, str]:

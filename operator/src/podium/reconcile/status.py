@@ -127,6 +127,9 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
             f"ModelRuntime {champion.runtime} or Podium's pod template has changed since {champion.name} was made; to "
             f'adopt it: podium.dev/command="restart {champion.name} $(date +%s)"',
         )
+    unreadable = [sentence for revision in situation.revisions for sentence in revision.unreadable]
+    if unreadable:
+        conditions["RecordUnreadable"] = ("True", Reason.RECORD_UNREADABLE, "; ".join(unreadable))
     if report.contested:
         conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, "; ".join(report.contested))
     for (resource, name), hpa in observed.children.items():
@@ -186,9 +189,9 @@ def _rollout(situation: Situation) -> dict[str, Any]:
         return {}
     record = latest.record
     found: dict[str, Any] = {"id": record.id, "strategy": record.strategy, "startedAt": format_time(record.started_at)}
-    if latest.outcome is None:
-        found["deadline"] = format_time(situation.deadline) if situation.deadline else ""
-    elif latest.decided_at is not None:
+    if latest is situation.candidate and situation.deadline is not None:
+        found["deadline"] = format_time(situation.deadline)
+    elif latest.decided_at is not None and latest.outcome is not None:
         by = latest.rule.split(":", 1)[0]
         found["decision"] = {
             "verdict": latest.outcome.value,
