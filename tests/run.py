@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,35 +40,52 @@ SUITES = (
 
 
 def main() -> int:
-    """Run all steps; stop at the first that fails. Answers the exit code."""
+    """Run all steps; stop at the first that fails, and say what each cost. Answers the exit code."""
     begun = time.monotonic()
+    costs: dict[str, float] = {}
+    code = _run_all(costs)
+    outcome = "Failed" if code else "Everything passed"
+    print(f"\n{table(costs)}\n\n{outcome} in {(time.monotonic() - begun) / 60:.1f} minutes.", flush=True)
+    return code
+
+
+def table(costs: Mapping[str, float]) -> str:
+    """What each step cost, a line each: its name, and the seconds until it was over."""
+    rows = [("suite", "seconds"), *((name, f"{seconds:.0f}") for name, seconds in costs.items())]
+    widest = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:{widest}} {seconds:>8}" for name, seconds in rows)
+
+
+def _run_all(costs: dict[str, float]) -> int:
     with tempfile.TemporaryFile("w+") as log:
         preparing = subprocess.Popen(PREPARE.command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         try:
             for step in (*LINT, SUITES[0]):
-                if not _run(step):
+                if not _run(step, costs):
                     return 1
+            waited = time.monotonic()
             print(f"\n== {PREPARE.name}: built beside the tests so far, waiting for the rest", flush=True)
             if preparing.wait() != 0:
                 log.seek(0)
                 print("".join(log.readlines()[-60:]), f"\n{PREPARE.name} failed", flush=True)
                 return 1
+            costs[f"{PREPARE.name}, the rest of it"] = time.monotonic() - waited
         finally:
             if preparing.poll() is None:
                 preparing.terminate()
                 preparing.wait()
     for step in SUITES[1:]:
-        if not _run(step):
+        if not _run(step, costs):
             return 1
-    print(f"\nEverything passed in {(time.monotonic() - begun) / 60:.1f} minutes.", flush=True)
     return 0
 
 
-def _run(step: Step) -> bool:
+def _run(step: Step, costs: dict[str, float]) -> bool:
     begun = time.monotonic()
     print(f"\n== {step.name}", flush=True)
     code = subprocess.run(step.command, cwd=ROOT, check=False).returncode
-    print(f"== {step.name}: {'ok' if code == 0 else f'failed ({code})'}, {time.monotonic() - begun:.0f} s", flush=True)
+    costs[step.name] = time.monotonic() - begun
+    print(f"== {step.name}: {'ok' if code == 0 else f'failed ({code})'}, {costs[step.name]:.0f} s", flush=True)
     return code == 0
 
 

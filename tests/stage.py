@@ -9,6 +9,7 @@ from tests.client import Client, Object, condition, session, wait
 from tests.cluster import podium
 from tests.cluster.choice import choose
 from tests.cluster.cluster import Cluster
+from tests.cluster.foreign import localized
 from tests.cluster.store import BUCKET
 from tests.load import Load, Question
 from tests.models import digits, torchserve
@@ -49,7 +50,7 @@ def put_torch_digits(cluster: Cluster, client: Client) -> TorchDigits:
 
 def uri(model: str, version: str, file: str) -> str:
     """Where a model's file lies in the store."""
-    return f"s3://{BUCKET}/{model}/{version}/{file}"
+    return localized(f"s3://{BUCKET}/{model}/{version}/{file}")
 
 
 def onnx(name: str, version: str, *, file: str = "", replicas: int = 2, **spec: Any) -> Object:

@@ -94,6 +94,7 @@ models = st.one_of(
 runtimes = optional(
     name=names,
     image=st.builds("registry.example.com/{}:{}".format, names, names),
+    imagePullPolicy=st.sampled_from(["Always", "IfNotPresent", "Never"]),
     args=st.lists(texts, max_size=3),
     env=variables,
     resources=resources(),

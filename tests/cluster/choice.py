@@ -7,10 +7,8 @@ from pathlib import Path
 
 from tests.cluster import binaries
 from tests.cluster.cluster import Cluster
-from tests.cluster.foreign import Borrowed, InDocker, docker_answers, tool_for_docker
+from tests.cluster.foreign import CONTEXT_VARIABLE, Borrowed, InDocker, borrowed, docker_answers, tool_for_docker
 from tests.cluster.progress import ClusterError
-
-CONTEXT_VARIABLE = "PODIUM_USE_CURRENT_CONTEXT"
 
 
 def choose(folder: Path) -> Cluster:
@@ -18,7 +16,7 @@ def choose(folder: Path) -> Cluster:
 
     ClusterError says in one sentence what is missing, if none can.
     """
-    if os.environ.get(CONTEXT_VARIABLE) == "1":
+    if borrowed():
         return Borrowed(folder)
     own = Cluster(folder)
     if own.taken():

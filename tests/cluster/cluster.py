@@ -26,6 +26,9 @@ _CNI_RESULTS = Path("/var/lib/cni")
 class Cluster:
     """The cluster of `folder`. Several may run on a host: each has its own addresses, devices and cgroups."""
 
+    on_this_host = True
+    """Whether its audit log, its node's files and its pods' processes are at hand."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         if len(str(self.folder)) > LONGEST_FOLDER:

@@ -4,38 +4,78 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster import binaries, images
+from tests.cluster import binaries, images, typed
 from tests.cluster.cluster import Cluster
 from tests.cluster.processes import await_true
 from tests.cluster.progress import ClusterError, run, say, step
 from tests.cluster.store import BUCKET, Store
 
+CONTEXT_VARIABLE = "PODIUM_USE_CURRENT_CONTEXT"
 REGISTRY_VARIABLE = "PODIUM_IMAGE_REGISTRY"
+BUCKET_VARIABLE = "PODIUM_BUCKET"
+STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", BUCKET_VARIABLE)
 STORE_PORT = 7070
+
+
+def borrowed() -> bool:
+    """Whether the current context is to be used."""
+    return os.environ.get(CONTEXT_VARIABLE) == "1"
+
+
+def localized(manifest: str) -> str:
+    """A manifest or URI of this tree, with the image registry and the bucket of the cluster that is used."""
+    if not borrowed():
+        return manifest
+    registry, bucket = os.environ.get(REGISTRY_VARIABLE, ""), os.environ.get(BUCKET_VARIABLE, BUCKET)
+    return manifest.replace(images.REPOSITORY_PREFIX, f"{registry}/podium").replace(
+        f"s3://{BUCKET}/", f"s3://{bucket}/"
+    )
 
 
 class Borrowed(Cluster):
     """The cluster of the current context: nothing is started or ended, and images come from a registry it can reach."""
 
+    on_this_host = False
+
     def up(self) -> None:
         """Takes over the current context, and the store that the variables AWS_* name."""
+        missing = [name for name in (*STORE_VARIABLES, REGISTRY_VARIABLE) if not os.environ.get(name)]
+        if missing:
+            raise ClusterError(
+                f"the current context needs a model store and images: set {', '.join(missing)} (docs/local-cluster.md)"
+            )
+        if Cluster(self.folder).taken():
+            raise ClusterError(
+                f"a cluster of our own runs in {self.folder}, and its files would be lost: end it "
+                f"(`{typed.module('tests.cluster', 'down', folder=self.folder)}`, without {CONTEXT_VARIABLE}), or use "
+                "another folder"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         text = run([binaries.kubectl(), "config", "view", "--minify", "--flatten", "--raw"])
         self.kubeconfig_file.touch(mode=0o600)
         self.kubeconfig_file.write_text(text)
         self.kubectl("version", "--request-timeout=10s")
-        missing = [name for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PODIUM_BUCKET")
-                   if name not in os.environ]  # fmt: skip
-        if missing:
-            raise ClusterError(f"the current context needs a model store: set {', '.join(missing)}")
-        Store(
-            os.environ["AWS_ENDPOINT_URL"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"],
-            os.environ["PODIUM_BUCKET"], os.environ.get("AWS_REGION", "us-east-1"),
-        ).save(self.folder)  # fmt: skip
+        self._require_services()
+        endpoint, key, secret, bucket = (os.environ[name] for name in STORE_VARIABLES)
+        Store(endpoint, key, secret, bucket, os.environ.get("AWS_REGION", "us-east-1")).save(self.folder)
+
+    def _require_services(self) -> None:
+        """The load is sent from here to ClusterIPs, through whatever leads there: a node, a VPN, a route."""
+        address = self.kubectl(
+            "--namespace=default", "get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}"
+        )
+        try:
+            socket.create_connection((address, 443), timeout=5).close()
+        except OSError as error:
+            raise ClusterError(
+                f"this machine does not reach the Services of the current context ({address}:443: {error}): requests "
+                "are sent to their ClusterIPs; run this on a node, or give this machine a route to them"
+            ) from error
 
     def down(self) -> None:
         """Forgets the context; the cluster stays as it is."""
@@ -47,20 +87,15 @@ class Borrowed(Cluster):
         return self.kubeconfig_file.exists()
 
     def build_images(self, names: Sequence[str] = ()) -> list[images.Archive]:
-        """None: the registry has them."""
+        """None: whoever has the cluster brings them into the registry, or onto its nodes."""
         return []
 
     def registry(self) -> str:
-        """Where the cluster pulls Podium's images from."""
-        registry = os.environ.get(REGISTRY_VARIABLE, "")
-        if not registry:
-            raise ClusterError(
-                f"set {REGISTRY_VARIABLE} to the registry that has podium/operator:{images.TAG} and so on"
-            )
-        return registry
+        """Where the cluster pulls Podium's images from; `up` has seen that it is named."""
+        return os.environ[REGISTRY_VARIABLE]
 
     def load(self, archives: Sequence[images.Archive]) -> None:
-        """Nothing: the registry has them."""
+        """Nothing: whoever has the cluster has brought them."""
 
     def status(self) -> list[str]:
         """Where it is."""
@@ -69,6 +104,8 @@ class Borrowed(Cluster):
 
 class InDocker(Cluster):
     """A cluster that kind or k3d makes on a Docker daemon; its images are built by that daemon."""
+
+    on_this_host = False
 
     def __init__(self, folder: Path, tool: str) -> None:
         super().__init__(folder)

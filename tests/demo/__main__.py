@@ -7,8 +7,11 @@ from pathlib import Path
 
 import requests
 
+from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES
+from podium.names import GROUP
 from tests.client import Client, Refused
 from tests.cluster import podium, typed
+from tests.cluster.foreign import borrowed
 from tests.cluster.progress import ClusterError
 from tests.demo import acts
 from tests.demo.show import Show
@@ -75,7 +78,9 @@ def play(show: Show) -> int:
     terminal.line(terminal.paint("Look around:", BOLD))
     for line in look_around(show.stage.cluster.kubeconfig_file, show.stage.namespace, show.manifests):
         terminal.output(line)
-    terminal.line(f"{terminal.paint('When you are done:', BOLD)} make cluster-down")
+    terminal.line(terminal.paint("When you are done:", BOLD))
+    for line in take_away(show.stage.namespace):
+        terminal.output(line)
     return 0 if all(row.held for row in show.rows) else 1
 
 
@@ -85,6 +90,19 @@ def look_around(kubeconfig: Path, namespace: str, manifests: Path) -> list[str]:
         *typed.exports(kubeconfig),
         f"kubectl -n {namespace} get mdep,pods -o wide",
         f"kubectl -n {namespace} apply -f {manifests}/digits-1.yaml    # and the others there",
+    ]
+
+
+def take_away(namespace: str) -> list[str]:
+    """Commands that leave nothing of the demo behind."""
+    if not borrowed():
+        return ["make cluster-down"]
+    kinds = " ".join(f"{plural}.{GROUP}" for plural in (MODEL_DEPLOYMENTS.plural, MODEL_RUNTIMES.plural))
+    return [
+        f"kubectl delete namespace {namespace}",
+        f"helm uninstall {podium.RELEASE} --namespace {podium.NAMESPACE}",
+        f"kubectl delete namespace {podium.NAMESPACE}",
+        f"kubectl delete crd {kinds}",
     ]
 
 

@@ -2,16 +2,21 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from podium.names import GROUP
 from tests.client import Client
 from tests.cluster import podium
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.choice import choose
+from tests.cluster.cluster import Cluster
+from tests.cluster.foreign import borrowed
+from tests.cluster.progress import ClusterError
+from tests.e2e import ground
 from tests.e2e.world import AT_ONCE, SCENES, Performance, World
 from tests.stage import put_digits, put_torch_digits
 from tests.watching import Watcher
@@ -63,14 +68,45 @@ def world() -> Iterator[World]:
         cluster.load(archives)
         client = Client(cluster.kubeconfig_file)
         before = [crd["metadata"]["name"] for crd in client.list("CustomResourceDefinition")]
+        if borrowed():
+            require_unused(client, before)
         podium.install_podium(cluster, archives)
         models = put_digits(cluster), put_torch_digits(cluster, client)
         with Watcher(client) as watcher:
             yield World(cluster, client, *models, watcher, before)
+        if borrowed() and not keep:
+            leave(cluster, client)
         client.close()
     finally:
         if not keep:
             cluster.down()
+
+
+def require_unused(client: Client, crds: Collection[str]) -> None:
+    """These tests uninstall Podium and delete its kinds: not on a cluster where somebody has it."""
+    found = [crd for crd in crds if crd.endswith(f".{GROUP}")]
+    if found:
+        raise ClusterError(
+            f"the cluster of the current context has Podium's kinds already ({', '.join(found)}), and these tests "
+            "delete them with every ModelDeployment: use another cluster, or delete them yourself"
+        )
+    taken = [name for name in namespaces(client) if name.startswith("e2e-") or name == podium.NAMESPACE]
+    if taken:
+        raise ClusterError(f"the cluster of the current context has namespaces that these tests make: {taken}")
+
+
+def leave(cluster: Cluster, client: Client) -> None:
+    """Takes all of it from somebody's cluster again: the namespaces, the release, the kinds."""
+    ours = [name for name in namespaces(client) if name.startswith("e2e-")]
+    cluster.kubectl("delete", "namespace", "--ignore-not-found", "--timeout=120s", *ours)
+    ground.uninstall(cluster)
+    crds = [crd["metadata"]["name"] for crd in client.list("CustomResourceDefinition")]
+    cluster.kubectl("delete", "crd", "--timeout=60s", *[crd for crd in crds if crd.endswith(f".{GROUP}")])
+    cluster.kubectl("delete", "namespace", "--ignore-not-found", "--timeout=120s", podium.NAMESPACE)
+
+
+def namespaces(client: Client) -> list[str]:
+    return [namespace["metadata"]["name"] for namespace in client.list("Namespace")]
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.client import Object, wait
 from tests.cluster import binaries, podium
 from tests.cluster.cache import REPOSITORY, cache_folder
 from tests.cluster.cluster import Cluster
+from tests.cluster.foreign import localized
 from tests.cluster.progress import run
 from tests.stage import Stage
 
@@ -25,7 +27,7 @@ TEAM, TEAM_PODIUM, OTHERS = "e2e-team", "e2e-team-podium", "e2e-others"
 
 def example(name: str) -> list[Object]:
     """The objects of a file of examples/."""
-    return [obj for obj in yaml.safe_load_all((EXAMPLES / f"{name}.yaml").read_text()) if obj]
+    return [obj for obj in yaml.safe_load_all(localized((EXAMPLES / f"{name}.yaml").read_text())) if obj]
 
 
 def plain(text: str = "one", **spec: Any) -> Object:
@@ -95,6 +97,7 @@ def until_condition(stage: Stage, name: str, reason: str, *parts: str, seconds: 
 
 def audited(cluster: Cluster, kept: Callable[[Object], bool]) -> list[Object]:
     """The requests in the audit log (audit.k8s.io/v1 Events), oldest first, that `kept` is true of."""
+    require_host(cluster)
     found = []
     with cluster.audit_log.open() as lines:
         for line in lines:
@@ -102,6 +105,12 @@ def audited(cluster: Cluster, kept: Callable[[Object], bool]) -> list[Object]:
             if line.endswith("\n") and kept(event := json.loads(line)):
                 found.append(event)
     return sorted(found, key=begun)
+
+
+def require_host(cluster: Cluster) -> None:
+    """Skips the test on a cluster that was not started by these tests."""
+    if not cluster.on_this_host:
+        pytest.skip("needs a cluster of our own: its audit log, its node's files and its pods' processes")
 
 
 def begun(event: Object) -> float:

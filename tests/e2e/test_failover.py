@@ -41,6 +41,7 @@ class Takeover:
 
 def takeover(world: World, number: signal.Signals) -> Takeover:
     """The claim's time is the audit log's; the signal's is this machine's clock, which the API server reads too."""
+    ground.require_host(world.cluster)
     old = holder(world)
     moment = time.time()
     ground.kill(pod_of(old), number)

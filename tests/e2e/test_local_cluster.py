@@ -20,9 +20,12 @@ from tests.client import session
 from tests.cluster import slot
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.cluster import Cluster
+from tests.cluster.foreign import borrowed
 from tests.cluster.node import PARTS
 from tests.cluster.processes import await_true, marked
 from tests.cluster.progress import ClusterError, run
+
+pytestmark = pytest.mark.skipif(borrowed(), reason="the current context is used: no cluster of our own is started")
 
 # The operator's image has a Python to ask with; that it is the operator's does not matter here.
 IMAGE = "localhost/podium/operator:dev"

@@ -15,6 +15,7 @@ PUT_BACK = 5
 @scene
 def drift(world: World) -> dict[str, float]:
     """Changes and deletes children by hand; returns the seconds from that to the operator's write, by the audit log."""
+    ground.require_host(world.cluster)
     stage = world.stage("e2e-drift")
     client, namespace = world.client, stage.namespace
     stage.apply(s.onnx("digits", "1", rollout=QUICK))

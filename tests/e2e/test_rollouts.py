@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tests import stage as s
 from tests.client import Object, wait
+from tests.cluster.foreign import localized
 from tests.e2e.world import World, scene
 from tests.load import Counts, Load
 from tests.models.digits import PICK
@@ -118,7 +119,7 @@ def abrupt_runtime(name: str, pre_stop: int) -> Object:
         "kind": "ModelRuntime",
         "metadata": {"name": name},
         "spec": {
-            "image": "localhost/podium/serving:dev",
+            "image": localized("localhost/podium/serving:dev"),
             "command": ["python", "/etc/abrupt/serve.py"],
             "protocol": "OIPv2",
             "formats": ["onnx"],

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from podium.app import SOONEST, attempt, work
+from podium import app
+from podium.app import SOONEST, apply_fenced, attempt, enduring, work
 from podium.keys import Key
 from podium.kube.client import ApiError, NotLeader, Object
 from podium.kube.resources import Resource
 from podium.reconcile.builtins import InvalidRuntimes, apply_runtimes, read_runtimes
 from podium.watch.queue import FIRST_BACKOFF, Queue
+from tests.until import until
 
 A = Key("ns", "a")
 
@@ -179,3 +181,32 @@ def test_a_file_that_holds_something_else_is_refused_by_name(tmp_path: Path, tex
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(InvalidRuntimes, match=r"/nowhere/runtimes\.yaml"):
         read_runtimes("/nowhere/runtimes.yaml")
+
+
+@pytest.mark.parametrize("failure", [KeyError("x"), MemoryError(), ExceptionGroup("g", [ValueError()])])
+async def test_a_part_that_fails_goes_on_and_is_counted_and_told(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(app, "FIRST_RESTART", 0.01)
+    failed, runs = [], []
+
+    async def part() -> None:
+        runs.append(True)
+        if len(runs) < 3:
+            raise failure
+        await asyncio.Event().wait()
+
+    running = asyncio.create_task(enduring("lease", part, failed.append))
+    await until(lambda: len(runs) == 3)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert failed == ["lease", "lease"]
+    assert running.cancelled(), "cancellation ends it"
+    assert [one.exc_info is not None for one in caplog.records if "(lease) failed" in one.message] == [True, True]
+
+
+async def test_runtimes_that_cannot_be_applied_do_not_keep_the_leader_from_its_work() -> None:
+    cluster = Runtimes(odd={"metadata": {"labels": ["no", "map"]}})
+
+    assert await apply_fenced(cluster, [runtime("odd")]) == [runtime("odd")]  # type: ignore[arg-type]

@@ -164,6 +164,17 @@ def test_the_operator_restarts_when_the_runtimes_change() -> None:
     assert "--runtimes-file=/etc/podium/runtimes.yaml" in arguments()
 
 
+def test_its_own_emptydir_keeps_no_node_from_being_removed() -> None:
+    """The cluster autoscaler leaves a node alone that has a pod with local volumes which nobody calls dispensable."""
+    safe = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+    for values in ((), ("watchNamespaces={one}",)):
+        template = operator(*values)
+        volumes = [each["name"] for each in template["spec"]["volumes"] if "emptyDir" in each]
+        assert template["metadata"]["annotations"][safe] == ",".join(volumes)
+    own = operator("podAnnotations.note=x")["metadata"]["annotations"]
+    assert (own["note"], own[safe]) == ("x", "tmp")
+
+
 @pytest.mark.parametrize("values", [("watchNamespaces={a}",), ("runtimes.install=false",)])
 def test_without_the_right_or_the_wish_the_operator_applies_no_runtime(values: tuple[str, ...]) -> None:
     assert of_kind(render(*values), "ConfigMap") == []

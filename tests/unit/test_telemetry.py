@@ -90,3 +90,23 @@ def test_passes_requests_and_the_queue_are_counted_under_the_usual_names() -> No
         'leader_election_master_status{name="podium"} 1.0',
     ):
         assert sample in text, sample
+
+
+def test_a_text_that_cannot_be_written_is_written_as_its_escape() -> None:
+    record = logging.getLogger("podium.test").makeRecord("x", logging.INFO, __file__, 1, "version \ud800", (), None)
+
+    text = JsonFormatter().format(record)
+
+    assert rb'"version \ud800"' in text.encode()
+
+
+def test_what_could_not_be_read_and_what_failed_is_counted_by_kind_and_by_part() -> None:
+    metrics = Metrics(held=list, leading=lambda: True, lease="podium")
+
+    metrics.unreadable("ControllerRevision")
+    metrics.failed("lease")
+
+    text = generate_latest(metrics.registry).decode()
+    assert 'podium_unreadable_objects_total{kind="ControllerRevision"} 1.0' in text
+    assert 'podium_part_failures_total{part="lease"} 1.0' in text
+    assert 'podium_part_failures_total{part="resync"} 0.0' in text, "there before the first failure, for alerts"

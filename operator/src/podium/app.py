@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from podium.keys import Key
@@ -16,6 +17,7 @@ from podium.kube.events import Recorder
 from podium.kube.lease import Lease, boottime
 from podium.kube.transport import Transport
 from podium.reconcile.builtins import apply_runtimes, read_runtimes
+from podium.reconcile.outcome import PassRefused
 from podium.settings import Settings
 from podium.telemetry import Metrics, Servers, about
 from podium.watch.cache import Cache
@@ -36,6 +38,10 @@ FLUSH_SECONDS: Final = 0.3
 KOPF_SECONDS: Final = 5.0
 RUNTIMES_AGAIN: Final = 30.0
 """Seconds between attempts to apply the built-in runtimes."""
+
+FIRST_RESTART: Final = 0.5
+LAST_RESTART: Final = 30.0
+"""Seconds before a part of the process that has failed goes on; each failure in a row doubles them."""
 
 LEASE_STUCK: Final = 60.0
 """Seconds without a look at the Lease after which the process does not count as alive."""
@@ -59,10 +65,11 @@ async def run(settings: Settings, make_reconciler: MakeReconciler) -> None:
     stop = asyncio.Event()
 
     # What is known, and what is due.
-    cache = Cache()
     queue: Queue
     lease: Lease
+    shell: Shell
     metrics = Metrics(held=lambda: queue.held(), leading=lambda: lease.leading, lease=settings.lease_name)
+    cache = Cache(on_unreadable=metrics.unreadable)
     queue = Queue(observer=metrics)
 
     # The API server, and the right to write to it.
@@ -74,7 +81,11 @@ async def run(settings: Settings, make_reconciler: MakeReconciler) -> None:
 
     # From events to passes.
     resync = Resync(client, cache, queue, settings)
-    feed = Feed(cache, queue, relisted=resync.relisted)
+    resync.on_older = lambda: shell.again()
+    resync.on_failure = lambda: metrics.failed("resync")
+    lease.on_older = resync.relist_all
+    lease.on_failure = lambda: metrics.failed("lease")
+    feed = Feed(cache, queue, relisted=resync.relisted, failed=metrics.unreadable)
     reconciler = make_reconciler(cache, client, recorder, settings)
 
     def step_down() -> None:
@@ -97,9 +108,17 @@ async def run(settings: Settings, make_reconciler: MakeReconciler) -> None:
     # Everything starts before kopf, which at its end cancels whatever has been started after it.
     stop_on_signals(stop)
     await servers.start(settings.health_port, settings.metrics_port)
-    workers = Crew(work(queue, reconciler, lease, metrics) for _ in range(settings.workers))
-    crew = Crew([lease.run(), resync.run(), lead(lease, resync, cache, queue, client, runtimes), recorder.run()])
-    watches = Crew([shell.run()])
+    worker = partial(work, queue, reconciler, lease, metrics)
+    workers = Crew(enduring("worker", worker, metrics.failed) for _ in range(settings.workers))
+    crew = Crew(
+        [
+            enduring("lease", lease.run, metrics.failed),
+            enduring("resync", resync.run, metrics.failed),
+            enduring("leader", partial(lead, lease, resync, cache, queue, client, runtimes), metrics.failed),
+            enduring("events", recorder.run, metrics.failed),
+        ]
+    )
+    watches = Crew([enduring("watches", shell.run, metrics.failed)])
     metrics.workers(settings.workers)
     log.info("Podium %s runs as %s", version(), settings.identity)
     try:
@@ -144,6 +163,12 @@ async def attempt(queue: Queue, key: Key, reconciler: Reconciling) -> str:
     except NotLeader:
         # Whoever holds the Lease next looks at every key, this replica included.
         return ""
+    except PassRefused as refused:
+        delay = queue.retry(key, at_least=refused.retry_after)
+        if refused.wake_in is not None:
+            queue.add_after(key, max(refused.wake_in, SOONEST))
+        log.info("the pass was refused something and is made again in %.2f s: %s", delay, refused)
+        return "error"
     except ApiError as error:
         delay = queue.retry(key, at_least=error.retry_after or 0.0)
         # Somebody else was faster, or the cache is behind: expected, and the retry finds out.
@@ -185,11 +210,14 @@ async def lead(
 
 
 async def apply_fenced(client: KubeClient, runtimes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`apply_runtimes`, where the loss of the Lease is no error: the next holder does it."""
+    """`apply_runtimes`, where the loss of the Lease is no error: the next holder does it. What fails is tried again."""
     try:
         return await apply_runtimes(client, runtimes)
     except NotLeader:
         return []
+    except Exception:
+        log.exception("the built-in ModelRuntimes could not be applied, next attempt in %.0f s", RUNTIMES_AGAIN)
+        return runtimes
 
 
 def alive(lease: Lease) -> str:
@@ -227,6 +255,24 @@ async def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         await asyncio.sleep(0.01)
     return True
+
+
+async def enduring(name: str, part: Callable[[], Coroutine[Any, Any, None]], failed: Callable[[str], None]) -> None:
+    """Run a part of the process, and again whenever it fails: none of them takes the others down.
+
+    What a part meets comes from the cluster, where anybody may write. What makes it impossible to run at all, as a
+    wrong configuration, is found before any part begins.
+    """
+    loop, delay = asyncio.get_running_loop(), FIRST_RESTART
+    while True:
+        begun = loop.time()
+        try:
+            return await part()
+        except Exception:
+            failed(name)
+            delay = FIRST_RESTART if loop.time() - begun > LAST_RESTART else min(delay * 2, LAST_RESTART)
+            log.exception("a part of the operator (%s) failed and goes on in %.1f s", name, delay)
+        await asyncio.sleep(delay)
 
 
 class Crew:

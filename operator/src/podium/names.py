@@ -22,6 +22,7 @@ ANNOTATION_COMMAND: Final = "podium.dev/command"
 
 # On the ControllerRevision: the durable record.
 ANNOTATION_INPUTS: Final = "podium.dev/inputs"
+"""Digest by the defaults that were known then, for people; compared is what the data says, by those of today."""
 ANNOTATION_ROLLOUT: Final = "podium.dev/rollout"
 ANNOTATION_OUTCOME: Final = "podium.dev/outcome"
 ANNOTATION_RULE: Final = "podium.dev/rule"

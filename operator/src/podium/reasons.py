@@ -45,9 +45,11 @@ class Reason(StrEnum):
     FETCH_RETRYING = "FetchRetrying"
     CONFIG_ERROR = "ConfigError"
     UNSCHEDULABLE = "Unschedulable"
+    EVICTED = "Evicted"
     FAILED_CREATE = "FailedCreate"
 
     # Only a person can mend it.
+    RECORD_MISSING = "RecordMissing"
     INVALID_SPEC = "InvalidSpec"
     INVALID_RUNTIME = "InvalidRuntime"
     UNSUPPORTED_FORMAT = "UnsupportedFormat"
@@ -56,7 +58,9 @@ class Reason(StrEnum):
     NAME_CONFLICT = "NameConflict"
     FORBIDDEN = "Forbidden"
     REJECTED = "Rejected"
+    INTERNAL_ERROR = "InternalError"
 
     # For information.
     RUNTIME_CHANGED = "RuntimeChanged"
+    MODEL_BYTES_DIFFER = "ModelBytesDiffer"
     ANOTHER_WRITER = "AnotherWriter"

@@ -41,6 +41,8 @@ class Settings:
     """How long a champion may be without an available pod before a candidate that has one takes over."""
     environment_window: float = 300.0
     """Champion pods made so shortly before and failing alike mean that the environment is at fault."""
+    refused_retry: float = 30.0
+    """When a write that only a person can mend is tried again: nothing tells us that a quota was raised."""
     drift_window: float = 600.0
     drift_limit: int = 5
     """Repairs of one field within the window after which Podium stops fighting for it."""

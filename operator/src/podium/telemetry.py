@@ -23,6 +23,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics import disable_created_metrics
 
 CONTROLLER: Final = "modeldeployment"
+PARTS: Final = ("worker", "lease", "resync", "leader", "events", "watches")
+"""Parts of the process: each goes on for as long as it lives, whatever it meets."""
+
 LOG_FIELDS: Final = ("modeldeployment", "revision", "rule", "reason")
 """In every line, empty where they do not apply."""
 
@@ -58,7 +61,8 @@ class JsonFormatter(logging.Formatter):
             line[field] = getattr(record, field, None) or fields.get(field, "")
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        # Half a surrogate pair, which somebody's text may hold, cannot be written: its escape can.
+        return json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 
 _NOISE: Final = ("request_cancel_callback", "async_generator object infinite_watch")
@@ -124,6 +128,20 @@ class Metrics:
         )
         master = Gauge("leader_election_master_status", "1 if this replica writes.", ["name"], registry=registry)
         master.labels(lease).set_function(lambda: float(leading()))
+        self._unreadable = Counter(
+            "podium_unreadable_objects",
+            "Objects of which the metadata alone could be read, and events that were no objects.",
+            ["kind"],
+            registry=registry,
+        )
+        self._failures = Counter(
+            "podium_part_failures",
+            "Unexpected errors of a part of the process, which goes on.",
+            ["part"],
+            registry=registry,
+        )
+        for part in PARTS:
+            self._failures.labels(part)
         # Label lookups cost more than the counting: remember the children.
         self._request_children: dict[tuple[int, str, str], Any] = {}
         self._result_children: dict[str, Any] = {}
@@ -166,6 +184,14 @@ class Metrics:
         if result == "error":
             self._errors.labels(CONTROLLER).inc()
         self._reconcile_seconds.observe(seconds)
+
+    def unreadable(self, kind: str) -> None:
+        """An object of this kind cannot be read."""
+        self._unreadable.labels(kind).inc()
+
+    def failed(self, part: str) -> None:
+        """A part of the process (one of PARTS) has met an error that it did not expect."""
+        self._failures.labels(part).inc()
 
     def workers(self, count: int) -> None:
         """How many workers there are."""

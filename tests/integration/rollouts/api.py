@@ -80,6 +80,9 @@ class Api:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        assert self._session.connector is not None
+        # Else transports of watches are still saying goodbye when the loop ends, and are told of as unclosed.
+        await self._session.connector.close(abort_ssl=True)
         await self._session.close()
 
     async def request(

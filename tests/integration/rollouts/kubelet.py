@@ -17,6 +17,8 @@ from tests.integration.rollouts.api import Api, Object, Refusal
 from tests.integration.rollouts.world import Version, World
 
 NODE: Final = "node"
+FETCHED: Final = f"sha256:{'0' * 64}"
+"""Digest of every model."""
 VERSION: Final = "podium.dev/version"
 MODEL: Final = "podium.dev/model"
 
@@ -288,7 +290,8 @@ def _status(phase: str, ready: bool, containers: list[Object], init: list[Object
 
 
 def _fetched(pod: Object) -> list[Object]:
-    ended = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    said = {"result": "done", "digest": FETCHED, "bytes": 7, "files": 1, "seconds": 0.1, "attempts": 1, "reused": False}
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed", "message": json.dumps(said)}}
     return [_container(one, ready=True, state=ended) for one in pod["spec"].get("initContainers") or []]
 
 

@@ -19,6 +19,7 @@ SHORT: Final[dict[str, Any]] = {
     "crash_grace": 0.5,
     "champion_down": 5,
     "environment_window": 300,
+    "refused_retry": 1,
 }
 """Settings of every operator: what lasts half a minute in production lasts half a second here."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.client import Client, Object, wait
 from tests.cluster.cache import cached, digest
+from tests.cluster.foreign import localized
 from tests.cluster.images import IMAGES
 from tests.cluster.progress import say
 from tests.cluster.store import Store
@@ -134,7 +135,7 @@ def _pod() -> Object:
             "containers": [
                 {
                     "name": "training",
-                    "image": IMAGES["torchserve"].reference,
+                    "image": localized(IMAGES["torchserve"].reference),
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["python", "/task/train.py"],
                     "workingDir": "/tmp",

@@ -17,6 +17,22 @@ MODEL: Final[dict[str, Any]] = {"uri": "s3://models/fraud/7", "format": "onnx"}
 READY: Final[dict[str, Any]] = {"readiness": {"httpGet": {"path": "/ready", "port": "http"}}}
 PLAIN: Final[dict[str, Any]] = {"image": "example/plain:1", "ports": {"http": 9000}, "probes": READY}
 
+DIGEST: Final = f"sha256:{'0' * 64}"
+POLICIES: Final = {
+    "server": "Always",
+    "server:latest": "Always",
+    "server:1.2": "IfNotPresent",
+    "server:latest-cpu": "IfNotPresent",
+    f"server@{DIGEST}": "IfNotPresent",
+    f"server:1.2@{DIGEST}": "IfNotPresent",
+    f"server:latest@{DIGEST}": "Always",
+    "registry.example.com:5000/team/server": "Always",
+    "registry.example.com:5000/team/server:latest": "Always",
+    "registry.example.com:5000/team/server:1": "IfNotPresent",
+    f"localhost:5000/server@{DIGEST}": "IfNotPresent",
+}
+"""Images, and imagePullPolicy as the API server fills it in; an integration test asks it."""
+
 
 def builtin(name: str) -> ModelRuntimeSpec:
     """The built-in ModelRuntime `name`."""

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from podium.build.errors import Unresolvable
-from tests.unit.build.examples import MODEL, builtin, model_container, pod, revision, runtime, spec
+from podium.build.fetch import Fetcher
+from podium.build.revision import resolve
+from tests.unit.build.examples import MODEL, OWNER, POLICIES, builtin, model_container, pod, revision, runtime, spec
 
 
 def env(container: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def test_every_model_container_knows_its_model_revision_and_version() -> None:
     [
         ({"uri": "s3://models/fraud/7"}, "7"),
         ({"uri": "s3://models/fraud/7/"}, "7"),
-        ({"uri": "https://host/a/model.onnx?x=1"}, "model.onnx"),
+        ({"uri": "https://host/a/model.onnx?x=1"}, "a"),
         ({"uri": "pvc://claim"}, "claim"),
         ({"uri": "s3://m/7", "version": "eight"}, "eight"),
         ({}, ""),
@@ -70,7 +72,24 @@ def test_args_are_appended_to_the_runtimes_and_the_users_are_no_templates() -> N
 def test_the_users_image_wins() -> None:
     assert model_container()["image"] == "example/plain:1"
     assert model_container(spec(runtime={"image": "mine@sha256:00"}))["image"] == "mine@sha256:00"
-    assert model_container()["imagePullPolicy"] == "IfNotPresent"
+
+
+@pytest.mark.parametrize(("image", "policy"), POLICIES.items())
+def test_an_image_is_pulled_as_Kubernetes_would_by_its_tag(image: str, policy: str) -> None:
+    assert model_container(spec(runtime={"image": image}))["imagePullPolicy"] == policy
+    assert model_container(run=runtime(image=image))["imagePullPolicy"] == policy
+    fetcher = Fetcher(image=image)
+    made = resolve(OWNER, spec(), runtime(), fetcher, number=1).template["spec"]["initContainers"][0]
+    assert made["imagePullPolicy"] == policy
+
+
+@pytest.mark.parametrize("policy", ["Always", "IfNotPresent", "Never"])
+def test_the_users_pull_policy_is_the_model_containers(policy: str) -> None:
+    user = spec(runtime={"imagePullPolicy": policy})
+
+    assert model_container(user)["imagePullPolicy"] == policy
+    assert pod(user)["initContainers"][0]["imagePullPolicy"] == "IfNotPresent"
+    assert user.inputs()["runtime"] == {"imagePullPolicy": policy}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +109,8 @@ def test_the_users_image_wins() -> None:
 def test_a_resource_that_the_user_names_is_wholly_the_users(
     ours: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]
 ) -> None:
-    assert model_container(spec(runtime={"resources": theirs}), runtime(resources=ours))["resources"] == merged
+    own_model = spec(model={}, runtime={"resources": theirs})  # nothing is fetched, and no disk is set aside for it
+    assert model_container(own_model, runtime(resources=ours))["resources"] == merged
 
 
 def test_ports_are_named_and_one_number_is_listed_once() -> None:
@@ -204,6 +224,34 @@ def test_template_variables_are_filled() -> None:
     assert container["args"] == ["ml/fraud s3://models/fraud/7 /models/model onnx 7 1-2-3"]
     assert env(container)["CPU"] == "2"
     assert env(container)["MEMORY"] == str(2**30)
+
+
+SAFE = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+
+
+@pytest.mark.parametrize(
+    ("uri", "theirs", "named"),
+    [
+        ("s3://m/7", None, "podium-tmp,podium-models"),
+        ("pvc://store/7", None, "podium-tmp,podium-models"),
+        (None, None, "podium-tmp"),
+        ("s3://m/7", "cache, spool,,podium-tmp", "cache,spool,podium-tmp,podium-models"),
+        ("s3://m/7", "", "podium-tmp,podium-models"),
+    ],
+)
+def test_podiums_own_emptydirs_keep_no_node_from_being_removed(uri: str | None, theirs: str | None, named: str) -> None:
+    """The cluster autoscaler leaves a node alone that has a pod with local volumes which nobody calls dispensable."""
+    volumes = [{"name": "cache", "emptyDir": {}}]
+    annotations = {} if theirs is None else {SAFE: theirs}
+    user = spec(model={"uri": uri} if uri else {}, podTemplate={"volumes": volumes, "annotations": annotations})
+
+    template = revision(user).template
+
+    assert template["metadata"]["annotations"][SAFE] == named
+    # all of our emptyDirs are named, and nobody else's unless they named it themselves
+    ours = {each["name"] for each in template["spec"]["volumes"] if "emptyDir" in each} - {"cache"}
+    assert set(named.split(",")) - set((theirs or "").replace(" ", "").split(",")) - ours == set()
+    assert ours <= set(named.split(","))
 
 
 def test_files_travel_in_annotations_and_are_mounted_where_the_runtime_wants_them() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from podium.build.errors import Unresolvable
 from podium.build.fetch import Fetcher
 from podium.build.revision import resolve
 from tests.unit.build.examples import MODEL, OWNER, model_container, pod, runtime, spec
@@ -81,25 +80,10 @@ def test_a_claim_is_mounted_read_only_in_the_fetcher() -> None:
     assert env(fetch(user))["PODIUM_PVC_PATH"] == "/pvc"
 
 
-def test_the_fetcher_has_requests_and_limits_and_asks_for_the_disk_that_the_model_may_take() -> None:
-    resources = fetch(spec(model=MODEL | {"storage": {"sizeLimit": "3Gi"}}))["resources"]
+def test_the_fetcher_has_requests_and_limits() -> None:
+    resources = fetch(spec())["resources"]
 
-    assert {"cpu", "memory"} <= set(resources["limits"])
-    assert resources["requests"]["ephemeral-storage"] == "3Gi"
-    assert "ephemeral-storage" not in resources["limits"]  # it would be the limit of the whole pod
-
-
-def test_an_ephemeral_storage_limit_of_the_model_container_is_the_fetchers_too() -> None:
-    user = spec(runtime={"resources": {"limits": {"ephemeral-storage": "12Gi"}}})
-
-    assert fetch(user)["resources"]["limits"]["ephemeral-storage"] == "12Gi"
-
-
-def test_a_disk_limit_below_the_models_own_room_is_refused() -> None:
-    user = spec(runtime={"resources": {"limits": {"ephemeral-storage": "1Gi"}}})
-
-    with pytest.raises(Unresolvable, match=r"ephemeral-storage: 1Gi is less than 10Gi"):
-        pod(user)
+    assert {"cpu", "memory", "ephemeral-storage"} == set(resources["limits"]) == set(resources["requests"])
 
 
 def test_whatever_switch_the_fetcher_reads_is_set_by_the_operator_and_never_by_the_Secret() -> None:

@@ -61,9 +61,24 @@ def test_sizes_and_strategy_make_none(change: dict[str, object]) -> None:
 
 
 def test_a_default_written_out_is_no_change() -> None:
-    written_out = spec(model=MODEL | {"storage": {"sizeLimit": "10Gi"}}, runtime={"name": "onnxruntime", "args": []})
+    written_out = spec(model=MODEL | {"storage": {"sizeLimit": "2Gi"}}, runtime={"name": "onnxruntime", "args": []})
 
     assert revision(written_out) == revision()
+
+
+def test_a_former_default_is_no_change_of_the_inputs_and_counts_in_the_pods() -> None:
+    former = revision(spec(model=MODEL | {"storage": {"sizeLimit": "10Gi"}}))
+
+    assert (former.inputs, former.source) == (revision().inputs, revision().source)
+    assert {"name": "podium-models", "emptyDir": {"sizeLimit": "10Gi"}} in former.template["spec"]["volumes"]
+
+
+def test_the_inputs_of_a_record_are_read_by_the_defaults_of_today() -> None:
+    # given a record of a version whose default was another, so that 2Gi was a choice
+    obj = json.loads(to_json(controller_revision(OWNER, revision(), {})))
+    obj["data"]["inputs"]["model"]["storage"] = {"sizeLimit": "2Gi"}
+
+    assert revision_of(obj).inputs == revision().inputs
 
 
 def test_an_edited_runtime_changes_the_name_and_not_the_inputs() -> None:

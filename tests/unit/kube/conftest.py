@@ -43,7 +43,7 @@ class Server:
         )
         self.asked.append(asked)
         if self.answer is None:
-            return web.json_response(asked.body or {})
+            return web.json_response({"metadata": {}} | (asked.body or {}))
         return await self.answer(asked)
 
 
@@ -59,6 +59,15 @@ def says(content: Any, status: int = 200, **headers: str) -> Answer:
 def refuses(status: int, reason: str, message: str = "no", **details: Any) -> dict[str, Any]:
     """A Status object."""
     return {"kind": "Status", "code": status, "reason": reason, "message": message, "details": details}
+
+
+def sends(text: bytes, content_type: str = "text/html", status: int = 200) -> Answer:
+    """The same bytes to everything, as a proxy or a login page would."""
+
+    async def answer(_: Asked) -> web.Response:
+        return web.Response(body=text, status=status, content_type=content_type)
+
+    return answer
 
 
 class Configuration:
@@ -89,7 +98,9 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def transport(server: Server) -> AsyncIterator[Transport]:
-    connection = Connection(f"http://127.0.0.1:{server.port}", "podium/test (me)", None, Configuration())
+    async def read() -> None: ...
+
+    connection = Connection(f"http://127.0.0.1:{server.port}", "podium/test (me)", None, Configuration(), read)
     transport = Transport(connection)
     yield transport
     await transport.close()

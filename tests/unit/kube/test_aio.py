@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from podium.kube import aio
 from podium.kube.aio import AioClient
 from podium.kube.client import ApiError, Identity, NotLeader
+from podium.kube.connect import Connection
+from podium.kube.reading import unreadable
 from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES, PODS
 from podium.kube.transport import Transport
-from tests.unit.kube.conftest import Asked, Server, refuses, says
+from tests.unit.kube.conftest import Asked, Configuration, Server, refuses, says, sends
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "ns"}}
 
@@ -240,7 +244,7 @@ async def test_a_429_holds_back_every_request_for_as_long_as_it_says(client: Aio
     async def answer(asked: Asked) -> web.Response:
         if len(server.asked) == 1:
             return web.json_response(refuses(429, "TooManyRequests"), status=429, headers={"Retry-After": "1"})
-        return web.json_response({})
+        return web.json_response(POD)
 
     server.answer = answer
     loop = asyncio.get_running_loop()
@@ -252,3 +256,131 @@ async def test_a_429_holds_back_every_request_for_as_long_as_it_says(client: Aio
 
     assert caught.value.retry_after == 1
     assert loop.time() - start >= 1
+
+
+CALLS: dict[str, Callable[[AioClient], Awaitable[Any]]] = {
+    "get": lambda client: client.get(PODS, "ns", "p"),
+    "list": lambda client: client.identities(PODS, "ns"),
+    "discovery": lambda client: client.served("podium.dev", "v1alpha1"),
+    "create": lambda client: client.create(POD),
+    "apply": lambda client: client.apply(POD),
+    "annotate": lambda client: client.annotate(PODS, "ns", "p", {"a": "b"}),
+    "status": lambda client: client.write_status(PODS, POD, {}),
+    "delete": lambda client: client.delete(PODS, "ns", "p"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("text", [b"<html>Sign in</html>", b"", b"[1]", b"null", b'{"metadata":{"na'])
+async def test_an_answer_that_is_no_object_is_an_error_that_says_what_came_from_where(
+    client: AioClient, server: Server, call: Callable[[AioClient], Awaitable[Any]], text: bytes
+) -> None:
+    server.answer = sends(text)
+
+    with pytest.raises(ApiError) as caught:
+        await call(client)
+
+    assert (caught.value.status, caught.value.reason) == (0, "NotKubernetes")
+    assert caught.value.passing
+    assert f"http://127.0.0.1:{server.port}/" in str(caught.value)
+    assert text.decode()[:10] in str(caught.value)
+
+
+@pytest.mark.parametrize("call", ["get", "create", "apply", "annotate", "status", "list"])
+async def test_an_answer_of_another_shape_is_an_error_too(client: AioClient, server: Server, call: str) -> None:
+    server.answer = says({"error": "who are you"})
+
+    with pytest.raises(ApiError, match="NotKubernetes"):
+        await CALLS[call](client)
+
+
+async def test_an_object_that_cannot_be_read_is_answered_with_its_metadata(client: AioClient, server: Server) -> None:
+    server.answer = sends(rb'{"kind":"ControllerRevision","metadata":{"name":"r"},"data":{"a":"\ud800"}}')
+
+    found = await client.get(CONTROLLER_REVISIONS, "ns", "r")
+
+    assert found is not None
+    assert found["metadata"] == {"name": "r"}
+    assert "surrogate" in unreadable(found)
+
+
+async def test_a_list_is_read_past_what_is_wrong_with_some(client: AioClient, server: Server) -> None:
+    deep = b'{"f:a":' * 300 + b"{}" + b"}" * 300
+    items = (
+        b'{"metadata":{"name":"a","namespace":"ns","uid":"u","resourceVersion":"3","managedFields":[%s]}}' % deep,
+        b'{"metadata":{"name":"b","resourceVersion":"x"}}',
+        b'{"metadata":{"resourceVersion":"4"}}',
+        b'{"metadata":{"name":"c","namespace":"ns","uid":"v","resourceVersion":"5"}}',
+    )
+    server.answer = sends(b'{"metadata":{"resourceVersion":"9"},"items":[%s]}' % b",".join(items))
+
+    found, version = await client.identities(PODS, "ns")
+
+    assert found == [Identity("a", "u", 3, "ns"), Identity("b", "", 0, ""), Identity("c", "v", 5, "ns")]
+    assert version == 9
+
+
+async def test_pages_that_are_too_long_are_made_smaller(
+    client: AioClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aio, "PAGE_BYTES", 10_000)
+    meta = {"uid": "u", "resourceVersion": "1", "annotations": {"a": "x" * 1000}}
+
+    async def answer(asked: Asked) -> web.Response:
+        first = int(asked.query.get("continue", 0))
+        last = min(30, first + int(asked.query["limit"]))
+        items = [{"metadata": {"name": f"p{n}"} | meta} for n in range(first, last)]
+        more = {"continue": str(last)} if last < 30 else {}
+        return web.json_response({"metadata": {"resourceVersion": "2"} | more, "items": items})
+
+    server.answer = answer
+
+    found, _ = await client.identities(PODS, "ns")
+
+    assert [one.name for one in found] == [f"p{n}" for n in range(30)]
+    assert {asked.query["limit"] for asked in server.asked} == {"500", "62", "7"}
+
+
+@pytest.mark.parametrize(
+    "details",
+    [{"retryAfterSeconds": "soon"}, {"retryAfterSeconds": [1]}, {"causes": 3}, {"causes": ["x"]}, "none", 7, None],
+)
+async def test_a_refusal_of_any_shape_is_a_refusal(client: AioClient, server: Server, details: Any) -> None:
+    server.answer = says(refuses(403, "Forbidden") | {"details": details}, 403)
+
+    with pytest.raises(ApiError) as caught:
+        await client.apply(POD)
+
+    assert (caught.value.status, caught.value.causes, caught.value.retry_after) == (403, [], None)
+
+
+@pytest.mark.parametrize(("asked", "waits"), [("86400", 60.0), ("inf", None), ("nan", None), ("-5", 0.0), ("2", 2.0)])
+async def test_nobody_is_waited_for_longer_than_is_reasonable(
+    client: AioClient, server: Server, asked: str, waits: float | None
+) -> None:
+    server.answer = says(refuses(503, "ServiceUnavailable"), 503, **{"Retry-After": asked})
+
+    with pytest.raises(ApiError) as caught:
+        await client.get(PODS, "ns", "p")
+
+    assert caught.value.retry_after == waits
+
+
+class Unreadable(Configuration):
+    """Credentials whose file is just being written anew."""
+
+    def __init__(self) -> None:
+        self.api_key = {"authorization": "x"}
+
+    async def get_api_key_with_prefix(self, *_: Any, **__: Any) -> str:
+        raise FileNotFoundError("token")
+
+
+async def test_credentials_that_cannot_be_read_are_no_answer(server: Server, fence: Fence) -> None:
+    transport = Transport(Connection(f"http://127.0.0.1:{server.port}", "podium/test", None, Unreadable()))
+
+    try:
+        with pytest.raises(ApiError, match="token"):
+            await AioClient(transport, fence=fence, write_timeout=4.0).get(PODS, "ns", "p")
+    finally:
+        await transport.close()

@@ -151,3 +151,15 @@ async def test_the_rate_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) ->
     running.cancel()
 
     assert asyncio.get_running_loop().time() - start >= 0.19
+
+
+async def test_a_text_that_is_none_is_written_as_well_as_can_be_and_stops_nothing() -> None:
+    writer = Writer()
+    recorder = Recorder(writer, "me")
+
+    recorder.emit(MODEL, type="Normal", reason="R", note="version \ud800 serves", action="A")
+    recorder.emit({"metadata": None}, type="Normal", reason="R", note="about nothing", action="A")
+    recorder.emit(MODEL, type="Normal", reason="R", note="the next", action="A")
+    await recorder.flush(1)
+
+    assert [one["note"] for one in writer.events.values()] == ["version ? serves", "the next"]

@@ -9,10 +9,10 @@ import pytest
 from aiohttp import web
 
 from podium.kube.client import NotLeader
-from podium.kube.lease import Lease
+from podium.kube.lease import LONGEST_TERM, Lease
 from podium.kube.transport import Transport
 from podium.settings import Settings
-from tests.unit.kube.conftest import Asked, Server, refuses
+from tests.unit.kube.conftest import Asked, Server, refuses, sends
 from tests.until import until
 
 
@@ -241,3 +241,81 @@ async def test_of_two_that_reach_for_it_at_once_one_gets_it(shelf: Shelf, transp
         await asyncio.sleep(0.3)
 
         assert sum(one.leading for one in contenders) == 1
+
+
+@pytest.mark.parametrize("text", [b"<html>Sign in</html>", b"[]", b'{"error":"no"}', b'{"metadata":[],"spec":{}}'])
+async def test_an_answer_that_is_no_lease_ends_nothing(
+    shelf: Shelf, server: Server, transport: Transport, text: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = lease(transport, "one", **LONG)
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 5)
+        server.answer = sends(text)
+        await until(lambda: "can neither be read nor renewed" in caplog.text)
+        assert one.leading, "as long as it is surely held"
+
+        server.answer = shelf
+        version = shelf.version
+        await until(lambda: shelf.version > version)
+    assert "NotKubernetes" in caplog.text
+
+
+async def test_an_error_that_nobody_expected_ends_nothing_and_is_counted(
+    shelf: Shelf, transport: Transport, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, failed = lease(transport, "one", **LONG), []
+    one.on_failure = lambda: failed.append(True)
+    request = transport.request
+
+    async def fails(*given: Any, **named: Any) -> Any:
+        raise KeyError("what is this")
+
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 5)
+        monkeypatch.setattr(transport, "request", fails)
+        await until(lambda: failed)
+        monkeypatch.setattr(transport, "request", request)
+        version = shelf.version
+        await until(lambda: shelf.version > version)
+    assert "Traceback" in caplog.text
+
+
+async def test_a_lease_that_was_taken_as_often_as_can_be_counted_can_be_taken(
+    shelf: Shelf, transport: Transport
+) -> None:
+    shelf.put({"holderIdentity": "", "leaseTransitions": 2**31 - 1})
+    one = lease(transport, "one", **LONG)
+
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 5)
+
+    assert shelf.lease is not None
+    assert shelf.lease["spec"]["leaseTransitions"] == 2**31 - 1
+
+
+async def test_a_term_of_68_years_is_not_believed(shelf: Shelf, transport: Transport) -> None:
+    shelf.put({"holderIdentity": "stranger", "leaseDurationSeconds": 2**31 - 1})
+    clock = Clock()
+    one = lease(transport, "one", clock, **LONG)
+    async with running(one):
+        await until(lambda: one._live is not None)
+        assert not one.holding
+        clock.ahead += LONGEST_TERM
+
+        await asyncio.wait_for(one.gained(), 5)
+
+
+async def test_an_older_version_of_the_lease_is_told(shelf: Shelf, transport: Transport) -> None:
+    one, older = lease(transport, "one", **LONG), []
+    one.on_older = lambda: older.append(True)
+    async with running(one):
+        await asyncio.wait_for(one.gained(), 5)
+        await until(lambda: shelf.version > 3)
+        assert older == []
+
+        shelf.version = 0
+        shelf.put({"holderIdentity": "two", "leaseDurationSeconds": 60})
+
+        await until(lambda: older)
+        await asyncio.wait_for(one.lost(), 5)
+    assert older == [True]

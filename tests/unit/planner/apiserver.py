@@ -299,6 +299,19 @@ class Call:
         return f"{self.verb} {self.resource.kind} {self.name}"
 
 
+def merge_patch(obj: Object, patch: Object) -> None:
+    """RFC 7386, in place."""
+    for key, value in patch.items():
+        if value is None:
+            obj.pop(key, None)
+        elif isinstance(value, dict):
+            found = obj.get(key)
+            obj[key] = found if isinstance(found, dict) else {}
+            merge_patch(obj[key], value)
+        else:
+            obj[key] = clone(value) if isinstance(value, list) else value
+
+
 class Killed(BaseException):
     """The operator's process ends here: no handler of its own may catch it."""
 
@@ -352,6 +365,12 @@ class Client:
             return self._api.update(resource, namespace or "", name, change, UPDATES)
 
         return self._write(Call("annotate", resource, name, annotations), write)
+
+    async def merge(self, resource: Resource, namespace: str | None, name: str, patch: Object) -> Object:
+        def write() -> Object:
+            return self._api.update(resource, namespace or "", name, lambda obj: merge_patch(obj, patch), UPDATES)
+
+        return self._write(Call("merge", resource, name, patch), write)
 
     async def write_status(self, resource: Resource, obj: Object, status: Object) -> Object:
         meta = obj["metadata"]

@@ -36,6 +36,8 @@ class Behaviour:
     volumes, and init of an injected container of that kind."""
     until: float | None = None
     """When the failure ends by itself."""
+    fetched: str = ""
+    """What the fetcher's last words are, once the pod runs."""
 
 
 @dataclass
@@ -118,6 +120,7 @@ class Controllers:
             owned = self.sets.get(deployment["metadata"]["uid"])
             if owned is None or "deletionTimestamp" in deployment["metadata"]:
                 continue
+            self._adopt_pods(deployment)
             pods = self.active_pods(deployment)
             owned.replicas = len(pods)
             owned.ready = sum(1 for pod in pods if is_ready(pod))
@@ -169,23 +172,38 @@ class Controllers:
         self._status(pod, {**pod["status"], "conditions": unknown})
         self.stop(pod)
 
-    def evict(self, pod: Object) -> None:
+    def evict(self, pod: Object, message: str = "The node was low on resource: memory.") -> None:
         """A node under pressure ends a pod; the object stays (PodGC keeps 12500 of them)."""
         ended = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": "could not be located"}
         container = {"name": names.MODEL_CONTAINER, "image": "serving", "ready": False, "restartCount": 0}
         status = {
             "phase": "Failed",
             "reason": "Evicted",
-            "message": "The node was low on resource: memory.",
+            "message": message,
             "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": wire_time(self.now)}],
             "containerStatuses": [container | {"state": {"terminated": ended}}],
         }
         self._status(pod, status)
 
+    def _adopt_pods(self, deployment: Object) -> None:
+        """Its ReplicaSet takes over pods without a controller that it selects."""
+        selector = deployment["spec"]["selector"]["matchLabels"]
+        for pod in self.api.all(PODS):
+            orphaned = not pod["metadata"].get("ownerReferences") and "deletionTimestamp" not in pod["metadata"]
+            if orphaned and selector.items() <= (pod["metadata"].get("labels") or {}).items():
+                place = (PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+                reference = _replica_set(deployment["metadata"])
+                self.api.update(
+                    *place,
+                    lambda obj, reference=reference: obj["metadata"].update(ownerReferences=[reference]),  # type: ignore[misc]
+                    "kube-controller-manager",
+                )
+
     def _make_pod(self, deployment: Object, owned: ReplicaSet) -> None:
-        self._made += 1
         meta, template = deployment["metadata"], clone(owned.template)
-        reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{meta['name']}-1", "uid": meta["uid"]}
+        self._made += 1
+        while self.api.get(PODS, meta["namespace"], f"{meta['name']}-{self._made:03}"):
+            self._made += 1  # restored from a backup of another cluster
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -193,7 +211,7 @@ class Controllers:
                 **template["metadata"],
                 "name": f"{meta['name']}-{self._made:03}",
                 "namespace": meta["namespace"],
-                "ownerReferences": [reference | {"controller": True}],
+                "ownerReferences": [_replica_set(meta)],
             },
             "spec": template["spec"],
             "status": {"phase": "Pending"},
@@ -229,7 +247,7 @@ class Controllers:
             status = _failing(pod, how.failure, age, self._ahead)
         else:
             ready = how.ready_after is not None and age >= max(how.ready_after, how.until or 0.0)
-            status = _running(pod, ready)
+            status = _running(pod, ready) | _fetched(how.fetched)
         was, is_now = ready_since(pod), is_ready({"status": status})
         for condition in status.get("conditions", []):
             if condition["type"] == "Ready":
@@ -359,6 +377,12 @@ class Controllers:
         self.api.update(resource, meta["namespace"], meta["name"], lambda o: o.update(status=status), "kubernetes")
 
 
+def _replica_set(deployment: Object) -> Object:
+    """The controller reference of a Deployment's pods."""
+    name, uid = deployment["name"], deployment["uid"]
+    return {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{name}-1", "uid": uid, "controller": True}
+
+
 def is_ready(pod: Object) -> bool:
     """Whether its Ready condition is True."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
@@ -404,6 +428,14 @@ def _running(pod: Object, ready: bool) -> Object:
         "conditions": [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": ""}],
         "containerStatuses": [container | {"state": {"running": {}}}],
     }
+
+
+def _fetched(said: str) -> Object:
+    if not said:
+        return {}
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed", "message": said}}
+    fetch = {"name": names.FETCH_CONTAINER, "image": "serving", "ready": True, "restartCount": 0, "state": ended}
+    return {"initContainerStatuses": [fetch]}
 
 
 def _failing(pod: Object, failure: str, age: float, ahead: timedelta) -> Object:

@@ -14,6 +14,7 @@ from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, ENDPOINT_SL
 from podium.packed import to_json
 from podium.reconcile.observe import Observer
 from podium.reconcile.plan import Plan, plan
+from podium.reconcile.writes import Enter
 from podium.rollout.moment import Moment
 from podium.rollout.strategies import STRATEGIES
 from tests.unit.planner.apiserver import Call
@@ -22,7 +23,6 @@ from tests.unit.planner.world import KEY, NAME, NAMESPACE, World
 
 RULES = {"person", "champion-down", "no-replicas", "first", "rolling-complete", "blue-green-available"}
 """All that may promote, of what this version can do."""
-REFUSED = {"NameConflict", "Forbidden", "Rejected"}
 
 
 class Invariants:
@@ -113,7 +113,7 @@ class Invariants:
         assert call.body["observedGeneration"] == md["metadata"]["generation"], f"{call}: Ready=True of another spec"
         spec = ModelDeploymentSpec.parse(md["spec"])
         assert champion is not None, f"{call}: Ready=True without a champion"
-        inputs = _annotation(champion, names.ANNOTATION_INPUTS)
+        inputs = inputs_digest(champion["data"]["inputs"])
         assert inputs == inputs_digest(spec.inputs()), f"{call}: Ready=True, but spec's revision is not the champion"
         slices = self.world.cache.owned(ENDPOINT_SLICES, NAMESPACE, NAME)
         listed = [
@@ -133,11 +133,8 @@ class Invariants:
         due = world.wakes.at
         if world.api.terminating or world.live(MODEL_DEPLOYMENTS) is None or (due is not None and due <= world.now):
             return  # nothing can be done; or it asked for another pass at once
-        if (world.condition("Stalled") or ("", ""))[1] in REFUSED:
+        if world.reconciler._applier.refusals(KEY):
             return  # it tries again, at every pass: nobody tells when a name or a quota becomes free
-        message = world.status.get("message") or ""
-        if "garbage collector" in message or "admission knows" in message:
-            return  # so it does until its predecessor's children have gone, or until the CRDs are known everywhere
         if world.condition("Reconciling") == ("True", "ChampionUnavailable"):
             return  # this pass may have taken the last of the champion's pods, none of which was Ready: no more a hold
         calls, said = len(world.client.calls), len(world.heard.said)
@@ -200,8 +197,9 @@ class Invariants:
         moment = Moment(at)
         observed = self.observer.observe(KEY, moment)
         made = plan(observed, moment, fetcher) if observed else None
-        if made is not None and made.entries:
-            return [(entry.revision, sorted(entry.annotations)) for entry in made.entries], moment.wake_at
+        entries = [write.action.entry for write in made.writes if isinstance(write.action, Enter)] if made else []
+        if entries:
+            return [(entry.revision, sorted(entry.annotations)) for entry in entries], moment.wake_at
         return made, moment.wake_at
 
     # --- what they ask

@@ -42,12 +42,12 @@ def test_a_foreign_object_of_a_childs_name_is_NameConflict_naming_it_and_it_is_n
     assert world.live(SERVICES) == before
 
 
-def test_after_NameConflict_nothing_later_in_the_plan_is_written() -> None:
+def test_behind_a_foreign_Service_the_pods_come_up_all_the_same() -> None:
     world = empty()
     _foreign(world)
-    world.create()
+    world.create(replicas=2)
     world.advance(300)
-    assert world.api.all(DEPLOYMENTS) == []
+    assert len(world.ready_pods(world.revision("1"))) == 2
 
 
 def test_it_goes_on_once_the_foreign_object_is_gone() -> None:

@@ -123,7 +123,7 @@ ROWS = {
     "paused, nothing pending": Row(_paused_idle, "Healthy", "True", "True", paused=True, kstatus="Current"),
     "rolled back, champion serves": Row(rolled_back, "RolledBack", "True", "False", stalled=True, kstatus="Failed"),
     "invalid, as is": Row(_unknown_runtime, "Healthy", "True", "False", stalled=True, kstatus="Failed"),
-    "names taken, as is": Row(_name_taken, "Pending", "False", "False", stalled=True, kstatus="Failed"),
+    "names taken, as is": Row(_name_taken, "Progressing", "False", "False", stalled=True, kstatus="Failed"),
 }
 
 

@@ -55,3 +55,60 @@ def test_a_pod_that_a_node_ended_is_neither_evidence_of_a_crash_nor_an_excuse_fo
     world.cluster.evict(world.pods(world.revision("1"))[0])
     world.until(lambda: world.outcome(world.revision("2")), within=15)
     assert world.rule(world.revision("2")) == "crash: CrashLoopBackOff"
+
+
+MODELS = 'Usage of EmptyDir volume "podium-models" exceeds the limit "2Gi". '
+CACHE = 'Usage of EmptyDir volume "cache" exceeds the limit "1Gi". '
+POD = "Pod ephemeral local storage usage exceeds the total limit of containers 3Gi. "
+CONTAINER = 'Container model exceeded its local ephemeral storage limit "3Gi". '
+NODE = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 900Mi. "
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        (MODELS, "spec.model.storage.sizeLimit"),
+        (POD, "spec.model.storage.sizeLimit"),
+        (CONTAINER, "spec.model.storage.sizeLimit"),
+        (NODE, "spec.model.storage.sizeLimit"),
+        (CACHE, "sizeLimit of volume cache in spec.podTemplate.volumes"),
+    ],
+)
+def test_one_that_wrote_too_much_to_disk_is_the_reason_why_its_successor_does_not_serve(said: str, field: str) -> None:
+    world = serving()
+    gone = world.pods()[0]
+    world.behave("1", ready_after=None)
+    world.cluster.evict(gone, said)
+    world.advance(5)
+
+    assert world.condition("PodFailure") == ("True", "Evicted")
+    message = world.message("PodFailure")
+    assert f"pod {gone['metadata']['name']} was evicted: {said.strip()} Raise" in message
+    assert field in message
+    assert message in world.events("Evicted")[0]
+    # and of a pod that is made an hour later it is not the reason
+    world.advance(3600)
+    world.cluster.stop(world.pods()[0])
+    world.advance(30)
+    assert world.pods()
+    assert world.condition("PodFailure") is None
+
+
+def test_it_is_no_evidence_of_a_crash() -> None:
+    world = updating(rollout=BLUE_GREEN)
+    two = world.revision("2")
+    world.until(lambda: world.pods(two))
+    world.behave("2", ready_after=None)
+    world.cluster.evict(world.pods(two)[0], POD)
+    world.advance(60)
+    assert world.condition("PodFailure") == ("True", "Evicted")
+    world.until(lambda: world.outcome(two), within=700)
+    assert world.rule(two) == "deadline"
+
+
+def test_a_pod_that_says_itself_what_ails_it_is_believed_first() -> None:
+    world = serving()
+    world.behave("1", failure="image")
+    world.cluster.evict(world.pods()[0], POD)
+    world.advance(30)
+    assert world.condition("PodFailure") == ("True", "ImagePull")

@@ -30,6 +30,7 @@ from podium.kube.resources import (
     Resource,
 )
 from podium.reconcile.loop import Reconciler
+from podium.reconcile.outcome import PassRefused
 from podium.settings import Settings
 from podium.watch.cache import Cache, model_of
 from podium.watch.feed import Feed
@@ -104,7 +105,7 @@ class World:
         self.client = Client(self.api)
         self.wakes = Wakes(lambda: self.now)
         self.after_pass: list[Callable[[], None]] = []
-        self.failures: list[ApiError] = []
+        self.failures: list[ApiError | PassRefused] = []
         """What passes were ended by."""
         for runtime in RUNTIMES:
             self.api.create(runtime, "chart")
@@ -206,6 +207,12 @@ class World:
         self.wakes.at = None
         try:
             seconds = finish(self.reconciler.reconcile(KEY))
+        except PassRefused as refused:
+            self.failures.append(refused)
+            for seconds in (RETRY, refused.wake_in):
+                if seconds is not None:
+                    self.wakes.after(seconds)
+            return RETRY
         except ApiError as error:
             self.failures.append(error)
             self.wakes.after(RETRY)

@@ -207,6 +207,7 @@ def test_a_full_disk_is_a_passing_failure(claim: Path) -> None:
         (claim / "pvc" / "big").write_bytes(os.urandom(200_000))
         result = fetch(claim, "pvc://claim/big", PODIUM_MODEL_PATH=mounted / "model")
         assert (result.code, result.message["reason"], result.message["permanent"]) == (75, "DiskFull", False)
+        assert "raise spec.model.storage.sizeLimit" in result.message["message"]
         assert list(mounted.iterdir()) == []
     finally:
         subprocess.run(["umount", mounted], check=True)

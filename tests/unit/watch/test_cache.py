@@ -5,17 +5,22 @@ from typing import Any
 import pytest
 
 from podium.keys import Key
+from podium.kube.reading import UNREADABLE, unreadable
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
+    HPAS,
     MODEL_DEPLOYMENTS,
     MODEL_RUNTIMES,
+    PDBS,
     PODS,
     SERVICES,
+    Resource,
 )
 from podium.packed import pack
 from podium.watch.cache import TOMBSTONE_SECONDS, Cache
+from podium.watch.kept import bare
 
 
 class Clock:
@@ -35,10 +40,10 @@ def cache(clock: Clock) -> Cache:
     return Cache(clock=clock)
 
 
-def obj(name: str = "a", version: int = 1, *, uid: str = "", model: str | None = None, **more: Any) -> dict[str, Any]:
-    labels = {"podium.dev/model": model} if model else {}
+def obj(name: str = "a", version: int = 1, *, uid: str = "", model: str = "m", **more: Any) -> dict[str, Any]:
     meta = {"namespace": "ns", "name": name, "uid": uid or f"uid-{name}", "resourceVersion": str(version)}
-    return {"metadata": meta | {"labels": labels}} | more
+    owner = {"kind": "ModelDeployment", "name": model, "uid": f"uid-of-{model}", "controller": True}
+    return {"metadata": meta | {"labels": {"podium.dev/model": model}, "ownerReferences": [owner]}} | more
 
 
 def test_the_newest_version_wins_whatever_the_order(cache: Cache) -> None:
@@ -228,3 +233,163 @@ def test_of_an_endpoint_slice_only_what_tells_who_serves_is_kept_and_news(cache:
     assert kept["endpoints"] == [{"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": "p"}}]
     assert not cache.put(ENDPOINT_SLICES, obj(version=2, endpoints=[endpoint | {"nodeName": "n"}], ports=[]))
     assert cache.put(ENDPOINT_SLICES, obj(version=3, endpoints=[endpoint | {"conditions": {"ready": False}}]))
+
+
+def nested(depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
+UNWRITABLE = {
+    "300 nested objects": {"template": nested(300)},
+    "300 nested objects beside the template": {"template": {}, "inputs": nested(300)},
+    "300 nested objects and no template": {"x": nested(300)},
+    "half a surrogate pair": {"template": {"a": "\ud800"}},
+    "a number of 30 digits": {"template": {"a": 10**30}},
+}
+
+
+@pytest.mark.parametrize("data", UNWRITABLE.values(), ids=UNWRITABLE)
+def test_of_what_cannot_be_read_the_metadata_is_kept_and_it_is_told_once(
+    data: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+    cache = Cache(on_unreadable=told.append)
+    junk = obj(version=5, data=data)
+
+    assert cache.put(CONTROLLER_REVISIONS, junk)
+    assert not cache.put(CONTROLLER_REVISIONS, junk | {"metadata": junk["metadata"] | {"resourceVersion": "6"}})
+
+    kept = cache.owned(CONTROLLER_REVISIONS, "ns", "m")[0]
+    assert kept["metadata"] == junk["metadata"] | {"resourceVersion": "6"}
+    assert "data" not in kept
+    assert unreadable(kept)
+    assert told == ["ControllerRevision"]
+    assert len(caplog.records) == 1
+    assert "ControllerRevision ns/a" in caplog.text
+
+
+def test_what_was_not_read_where_it_came_from_is_kept_with_that_reason(cache: Cache) -> None:
+    cache.put(CONTROLLER_REVISIONS, obj() | {UNREADABLE: "it is too deep"})
+
+    assert unreadable(cache.all(CONTROLLER_REVISIONS)[0]) == "it is too deep"
+
+
+def test_what_can_be_read_again_is_known_in_full_again(cache: Cache) -> None:
+    cache.put(DEPLOYMENTS, obj(version=1, spec={"template": {1: 2}}))
+    assert unreadable(cache.all(DEPLOYMENTS)[0])
+
+    assert cache.put(DEPLOYMENTS, obj(version=2, spec={"template": {}}))
+
+    assert not unreadable(cache.all(DEPLOYMENTS)[0])
+    assert cache.all(DEPLOYMENTS)[0]["spec"]["template"] == pack({})
+
+
+@pytest.mark.parametrize(
+    ("resource", "junk"),
+    [
+        (PODS, {"spec": 3}),
+        (PODS, {"spec": {"containers": [1]}}),
+        (DEPLOYMENTS, {"status": {"conditions": ["x"]}}),
+        (DEPLOYMENTS, {"status": 3}),
+        (ENDPOINT_SLICES, {"endpoints": 3}),
+        (ENDPOINT_SLICES, {"endpoints": [None]}),
+    ],
+)
+def test_a_field_of_another_type_than_the_API_has_makes_an_object_unreadable_and_no_more(
+    cache: Cache, resource: Resource, junk: dict[str, Any]
+) -> None:
+    assert cache.put(resource, obj(**junk))
+
+    assert unreadable(cache.all(resource)[0])
+
+
+@pytest.mark.parametrize("spec", [None, 3, [], {"runtime": 3}, {"runtime": {"name": ["x"]}}])
+def test_a_ModelDeployment_of_any_spec_has_a_key(cache: Cache, spec: Any) -> None:
+    cache.put(MODEL_DEPLOYMENTS, obj(spec=spec))
+    cache.put(MODEL_DEPLOYMENTS, obj(version=2, spec={}))
+
+    assert cache.keys() == [Key("ns", "a")]
+    assert cache.models_using("onnxruntime") == [Key("ns", "a")]
+
+
+FOREIGN = {
+    "nobody's": [],
+    "a StatefulSet's": [{"kind": "StatefulSet", "name": "m", "controller": True}],
+    "another ModelDeployment's": [{"kind": "ModelDeployment", "name": "n", "controller": True}],
+    "owned without being controlled": [{"kind": "ModelDeployment", "name": "m"}],
+}
+
+
+@pytest.mark.parametrize("resource", [CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, HPAS, PDBS])
+@pytest.mark.parametrize("owners", FOREIGN.values(), ids=FOREIGN)
+def test_what_is_not_ours_is_not_looked_into(resource: Resource, owners: list[Any]) -> None:
+    told: list[str] = []
+    cache = Cache(on_unreadable=told.append)
+    foreign = obj(spec={"template": {1: 2}}, data={"template": nested(300)})
+    foreign["metadata"]["ownerReferences"] = owners
+
+    cache.put(resource, foreign)
+
+    assert cache.owned(resource, "ns", "m") == [{"metadata": foreign["metadata"]}]
+    assert told == []
+
+
+def test_an_orphan_that_Podium_made_is_looked_into_for_it_is_taken_over(cache: Cache) -> None:
+    orphan = obj(spec={"replicas": 2})
+    meta = {"labels": {"podium.dev/model": "m", "app.kubernetes.io/managed-by": "podium"}, "ownerReferences": []}
+    orphan["metadata"] |= meta | {"annotations": {"podium.dev/applied": "digest"}}
+
+    cache.put(DEPLOYMENTS, orphan)
+
+    assert cache.all(DEPLOYMENTS) == [orphan]
+
+
+def test_pods_and_endpoints_count_whoever_made_them(cache: Cache) -> None:
+    for resource, content in ((PODS, {"status": {"phase": "Running"}}), (ENDPOINT_SLICES, {"endpoints": []})):
+        found = obj(**content)
+        found["metadata"]["ownerReferences"] = [{"kind": "Other", "name": "x", "controller": True}]
+        cache.put(resource, found)
+
+        assert cache.all(resource) == [found]
+
+
+def test_bare_metadata_have_the_types_that_everybody_relies_on() -> None:
+    junk = {"name": "a", "labels": ["x"], "annotations": 3, "ownerReferences": {}, "generation": "7", "x": 1}
+
+    assert bare({"kind": "Pod", "metadata": junk}, "why") == {
+        "kind": "Pod",
+        "metadata": {"name": "a"},
+        UNREADABLE: "why",
+    }
+
+
+def test_a_version_that_is_no_number_is_newer_than_what_came_before(cache: Cache) -> None:
+    def versioned(version: str | None, n: int) -> dict[str, Any]:
+        found = obj(spec={"n": n})
+        found["metadata"]["resourceVersion"] = version
+        return found
+
+    for number, version in enumerate(["abc", "abd", None, "7", "x"]):
+        assert cache.put(SERVICES, versioned(version, number)), version
+        assert not cache.put(SERVICES, versioned(version, number)), version
+    assert cache.all(SERVICES)[0]["spec"] == {"n": 4}
+
+
+def test_after_a_rewind_what_is_seen_is_newer_than_what_was_kept(cache: Cache) -> None:
+    cache.put(SERVICES, obj("a", 90, spec={"n": 90}))
+    cache.put(SERVICES, obj("b", 91))
+    cache.drop(SERVICES, obj("gone", 95))
+    assert not cache.put(SERVICES, obj("a", 40, spec={"n": 40}))
+
+    cache.rewind()
+    assert cache.known(SERVICES) == {}
+    assert cache.put(SERVICES, obj("a", 40, spec={"n": 40}))
+    assert cache.put(SERVICES, obj("gone", 41))
+
+    assert cache.known(SERVICES) == {("ns", "a"): 40, ("ns", "gone"): 41}
+    assert not cache.put(SERVICES, obj("a", 39, spec={"n": 39})), "from now on the newest wins again"
+    assert cache.version(SERVICES, ("ns", "b")) is None
+    assert cache.get(SERVICES, "ns", "b") is not None, "until it is known that it is gone it counts"

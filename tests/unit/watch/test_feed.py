@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from podium.keys import Key
+from podium.kube.reading import unreadable
 from podium.kube.resources import DEPLOYMENTS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES, PODS, Resource
 from podium.watch.cache import Cache
 from podium.watch.feed import Feed
@@ -15,7 +16,8 @@ class Rig:
     def __init__(self) -> None:
         self.cache, self.queue = Cache(), Queue()
         self.relisted: list[Resource] = []
-        self.feed = Feed(self.cache, self.queue, relisted=self.relisted.append)
+        self.failed: list[str] = []
+        self.feed = Feed(self.cache, self.queue, relisted=self.relisted.append, failed=self.failed.append)
         self.queue.resume()
 
     async def woken(self) -> list[Key]:
@@ -44,7 +46,8 @@ def model_deployment(name: str, version: int = 1, **more: Any) -> dict[str, Any]
 
 
 def child(name: str, version: int, model: str, **more: Any) -> dict[str, Any]:
-    return {"metadata": meta(name, version, labels={"podium.dev/model": model})} | more
+    owner = {"kind": "ModelDeployment", "name": model, "uid": f"uid-{model}", "controller": True}
+    return {"metadata": meta(name, version, labels={"podium.dev/model": model}, ownerReferences=[owner])} | more
 
 
 async def test_a_child_wakes_its_model_when_it_comes_changes_and_goes(rig: Rig) -> None:
@@ -114,3 +117,25 @@ async def test_a_deleted_model_deployment_wakes_its_key_so_that_it_is_forgotten(
 
     assert await rig.woken() == [Key("ns", "m")]
     assert rig.cache.keys() == []
+
+
+@pytest.mark.parametrize(
+    "junk", [{}, {"metadata": None}, {"metadata": []}, {"metadata": {"name": ["a"], "namespace": "ns"}}, [], None, "x"]
+)
+async def test_an_event_of_no_object_is_passed_over_and_counted_and_told_once(
+    rig: Rig, junk: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for event in ("ADDED", "DELETED", None):
+        rig.feed.seen(PODS, event, junk)
+    rig.feed.seen(PODS, "ADDED", child("p", 3, "m"))
+
+    assert rig.failed == ["Pod"] * 3
+    assert await rig.woken() == [Key("ns", "m")]
+    assert 1 <= len(caplog.records) <= 2, "once for each kind of failure"
+
+
+async def test_an_object_that_cannot_be_read_wakes_its_model(rig: Rig) -> None:
+    rig.feed.seen(DEPLOYMENTS, "ADDED", child("d", 2, "m", spec={"template": {1: 2}}))
+
+    assert await rig.woken() == [Key("ns", "m")]
+    assert [unreadable(one) != "" for one in rig.cache.owned(DEPLOYMENTS, "ns", "m")] == [True]

@@ -1,20 +1,72 @@
 """How kopf is kept to what it is here for."""
 
+import inspect
 import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import aiohttp
 import kopf
-import orjson
 import pytest
-from kopf._cogs.clients import api
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kopf._cogs.clients import api, fetching
+from kopf._cogs.clients.auth import APIContext
+from kopf._cogs.structs.references import Resource as KopfResource
 from kopf._core.reactor import queueing
 
+from podium.kube.reading import NotJson, unreadable
 from podium.kube.resources import PODS
 from podium.settings import Settings
 from podium.watch import handlers
 from podium.watch.cache import Cache
 from podium.watch.feed import Feed
 from podium.watch.queue import Queue
+
+LOG = logging.getLogger(__name__)
+KOPF_PODS = KopfResource(group="", version="v1", plural="pods", kind="Pod", namespaced=True)
+
+
+def pod(name: str, text: bytes = b"") -> bytes:
+    return b'{"metadata":{"name":"%s","resourceVersion":"1"},"status":{"message":"%s"}}' % (name.encode(), text)
+
+
+@dataclass
+class Cluster:
+    """Serves pods as an API server does, page by page, and one watch."""
+
+    items: list[bytes] = field(default_factory=list)
+    stream: bytes = b""
+    asked: list[dict[str, str]] = field(default_factory=list)
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._answer)
+        return app
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        if "watch" in request.query:
+            return web.Response(body=self.stream)
+        self.asked.append(dict(request.query))
+        first = int(request.query.get("continue") or 0)
+        last = first + int(request.query["limit"])
+        more = str(last).encode() if last < len(self.items) else b""
+        meta, items = b'{"resourceVersion":"9","continue":"%s"}' % more, b",".join(self.items[first:last])
+        text = b'{"kind":"PodList","apiVersion":"v1","metadata":%s,"items":[%s]}' % (meta, items)
+        return web.Response(body=text, content_type="application/json")
+
+    async def list(self) -> list[Any]:
+        """All pods, as kopf reads them."""
+        settings = handlers.settings_for(Settings(identity="one"))
+        pages = fetching.fetch_objs(settings=settings, resource=KOPF_PODS, namespace=None, logger=LOG)
+        return [one async for page, _ in pages for one in page]
+
+    def watch(self) -> AsyncIterator[Any]:
+        """All events, as kopf reads them."""
+        settings = handlers.settings_for(Settings(identity="one"))
+        return api.stream(url="/watch?watch=true", settings=settings, logger=LOG)
 
 
 @pytest.fixture(autouse=True)
@@ -27,33 +79,57 @@ def test_the_locked_kopf_has_the_seam_for_the_short_cut() -> None:
     assert queueing.watcher.__module__ == handlers.__name__
 
 
-async def test_the_locked_kopf_reads_what_it_watches_with_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = []
-    monkeypatch.setattr(handlers._FastJson, "loads", staticmethod(lambda text: read.append(text) or orjson.loads(text)))
-    monkeypatch.setattr(api, "json", api.json)
-    assert handlers.read_fast()
+@pytest.fixture
+async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    """An API server that kopf's client, with our reading, lists and watches pods of."""
+    for seam in ("json", "iter_jsonlines", "get"):
+        monkeypatch.setattr(api, seam, getattr(api, seam))
+    assert handlers.read_everything(), "the locked kopf has the seams"
+    cluster = Cluster()
+    async with TestServer(cluster.app()) as server, aiohttp.ClientSession() as session:
+        address = str(server.make_url("/"))
+        context = APIContext(kopf.AiohttpSession(server=address, aiohttp_session=session))
+        monkeypatch.setattr(api, "request", partial(inspect.unwrap(api.request), context=context))
+        yield cluster
 
-    async def request(*_: Any, **__: Any) -> Any:
-        return Answer()
 
-    class Lines:
-        async def iter_chunked(self, _: int) -> Any:
-            yield b'{"type":"ADDED"}\n'
+async def test_a_page_that_holds_what_nobody_can_read_is_listed_all_the_same(cluster: Cluster) -> None:
+    cluster.items = [pod("a"), pod("b", b"\xff\\ud800"), pod("c")]
 
-    class Answer:
-        content = Lines()
+    found = await cluster.list()
 
-        async def __aenter__(self) -> Any:
-            return self
+    assert [one["metadata"]["name"] for one in found] == ["a", "b", "c"]
+    assert [unreadable(one) != "" for one in found] == [False, True, False]
+    assert {one["kind"] for one in found} == {"Pod"}
 
-        async def __aexit__(self, *_: Any) -> None: ...
 
-    monkeypatch.setattr(api, "request", request)
-    settings = kopf.OperatorSettings()
-    assert [line async for line in api.stream(url="/x", settings=settings, logger=logging.getLogger())] == [
-        {"type": "ADDED"}
-    ]
-    assert read == ['{"type":"ADDED"}']
+async def test_pages_that_are_too_long_are_made_smaller(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "PAGE_BYTES", 20_000)
+    cluster.items = [pod(f"p{number}", b"x" * 1000) for number in range(100)]
+
+    found = await cluster.list()
+
+    assert [one["metadata"]["name"] for one in found] == [f"p{number}" for number in range(100)]
+    assert {asked["limit"] for asked in cluster.asked} == {"500", "62", "7"}
+    assert {asked["labelSelector"] for asked in cluster.asked} == {"podium.dev/model"}
+
+
+async def test_a_watch_brings_what_comes_after_what_nobody_can_read(cluster: Cluster) -> None:
+    pods = (pod("a"), pod("b", b"\xff"), pod("c", b"x" * 3_000_000))
+    events = [b'{"type":"ADDED","object":%s}' % one for one in pods]
+    cluster.stream = b"\n".join(events) + b'\n\n{"type":"MODIFIED","object":{"metadata":{"na'
+
+    found = [event["object"] async for event in cluster.watch()]
+
+    assert [one["metadata"]["name"] for one in found] == ["a", "b", "c"]
+    assert [unreadable(one) != "" for one in found] == [False, True, False]
+
+
+async def test_a_page_of_a_proxy_ends_the_watch_with_its_words(cluster: Cluster) -> None:
+    cluster.stream = b"<html>Sign in</html>"
+
+    with pytest.raises(NotJson, match="Sign in"):
+        _ = [event async for event in cluster.watch()]
 
 
 def test_a_kopf_that_looks_different_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,14 @@
 """Comparing the cache with the cluster: what is gone is dropped, what is missing is waited for or fetched."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from podium.keys import Key
 from podium.kube.client import ApiError, Identity, Object
+from podium.kube.reading import unreadable
 from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, WATCHED, Resource
 from podium.settings import Settings
 from podium.watch import resync
@@ -25,7 +26,9 @@ class Cluster:
         self.version = 100
         self.asked: list[tuple[str, str | None, str]] = []
         self.read: list[str] = []
-        self.failures: Iterator[ApiError] = iter(())
+        self.failures: Iterator[Exception] = iter(())
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens while a list is made."""
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         self.read.append(name)
@@ -37,6 +40,7 @@ class Cluster:
         if failure := next(self.failures, None):
             raise failure
         self.asked.append((resource.plural, namespace, selector))
+        self.meanwhile()
         metas = (obj["metadata"] for obj in self.objects[resource])
         found = [Identity(m["name"], m["uid"], int(m["resourceVersion"]), m.get("namespace", "")) for m in metas]
         return found, self.version
@@ -124,7 +128,7 @@ async def test_what_is_gone_is_dropped_and_its_model_woken(rig: Rig) -> None:
 
 
 async def test_what_is_newer_than_the_list_stays(rig: Rig) -> None:
-    rig.cache.put(PODS, obj("p", 101))
+    rig.cluster.meanwhile = lambda: rig.cluster.asked[-1][0] == "pods" and rig.cache.put(PODS, obj("p", 101))
 
     await rig.resync.catch_up()
 
@@ -180,3 +184,89 @@ def test_children_are_selected_by_the_label_and_model_deployments_by_the_users_s
     assert selectors.pop("modeldeployments") == "team=a"
     assert selectors.pop("modelruntimes") == ""
     assert set(selectors.values()) == {"podium.dev/model"}
+
+
+@pytest.mark.parametrize("failure", [ValueError("no list"), KeyError("metadata"), RecursionError(), MemoryError()])
+async def test_whatever_goes_wrong_it_compares_again(rig: Rig, failure: Exception) -> None:
+    failed = []
+    rig.resync.on_failure = lambda: failed.append(True)
+    rig.cluster.failures = iter([failure])
+
+    await asyncio.wait_for(rig.resync.catch_up(), 5)
+
+    assert rig.resync.synced
+    assert failed == [True]
+
+
+async def test_what_the_cache_cannot_read_is_not_waited_for(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resync, "STALLED", 0.05)
+    rig.cluster.objects[PODS] = [obj("p", 7) | {"spec": 3}]
+
+    await asyncio.wait_for(rig.resync.catch_up(), 5)
+
+    assert [unreadable(one) != "" for one in rig.cache.all(PODS)] == [True]
+
+
+class Restored(Rig):
+    """A cluster whose etcd was restored from a backup: at 50, when the cache had seen what there was at 90."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched_anew = 0
+        self.resync.on_older = self._watch_anew
+        for version, name in ((40, "changed"), (30, "same"), (80, "new")):
+            self.cache.put(PODS, obj(name, version))
+        self.cache.put(PODS, obj("changed", 90) | {"status": {"phase": "Failed"}})
+        self.cache.put(PODS, obj("gone", 45))
+        self.cache.drop(PODS, obj("gone", 85))
+        self.cluster.version = 50
+        self.cluster.objects[PODS] = [obj("changed", 40), obj("same", 30), obj("gone", 45)]
+
+    def _watch_anew(self) -> None:
+        self.watched_anew += 1
+        for live in self.cluster.objects[PODS]:
+            self.cache.put(PODS, live)
+
+
+async def test_a_restored_etcd_is_believed(rig: Rig) -> None:
+    rig = Restored()
+
+    await asyncio.wait_for(rig.resync.catch_up(), resync.STALLED - 1)
+
+    versions = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in rig.cache.all(PODS)}
+    assert versions == {"changed": "40", "same": "30", "gone": "45"}
+    assert rig.watched_anew == 1
+    assert rig.cluster.read == []
+
+
+async def test_after_a_restore_newer_versions_win_as_ever(rig: Rig) -> None:
+    rig = Restored()
+    await asyncio.wait_for(rig.resync.catch_up(), resync.STALLED - 1)
+
+    assert rig.cache.put(PODS, obj("changed", 60) | {"status": {"phase": "Running"}})
+    assert not rig.cache.put(PODS, obj("changed", 55) | {"status": {"phase": "Pending"}})
+    rig.cluster.version, rig.cluster.objects[PODS][0] = 60, obj("changed", 60)
+    await asyncio.wait_for(rig.resync.catch_up(), resync.STALLED - 1)
+
+    assert rig.watched_anew == 1, "a cluster that goes forward is no restored one"
+
+
+async def test_a_restore_of_which_only_the_lists_own_version_tells_is_believed(rig: Rig) -> None:
+    rig = Restored()
+    rig.cluster.objects[PODS] = []
+
+    await asyncio.wait_for(rig.resync.catch_up(), resync.STALLED - 1)
+
+    assert rig.cache.all(PODS) == []
+    assert rig.watched_anew == 1
+
+
+async def test_what_is_written_while_a_list_is_made_is_no_restore(rig: Rig) -> None:
+    rig = Restored()
+    rig.cluster.version = 95
+    rig.cluster.objects[PODS] = rig.cache.all(PODS)
+    rig.cluster.meanwhile = lambda: rig.cluster.asked[-1][0] == "pods" and rig.cache.put(PODS, obj("same", 96))
+
+    await asyncio.wait_for(rig.resync.catch_up(), resync.STALLED - 1)
+
+    assert rig.watched_anew == 0

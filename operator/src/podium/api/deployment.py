@@ -4,12 +4,14 @@ Field by field what a person may write. Every description says the unit and the 
 `kubectl explain modeldeployment.spec` shows.
 """
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from podium.api import checks, durations
 from podium.api.base import MAX_REPLICAS, ApiModel, Duration, FieldError, IntOrPercent, MinimalDuration
+from podium.api.defaults import said
 from podium.api.embedded import Behavior, MetricSpec
 from podium.api.model import Model, RuntimeRef
 from podium.api.pod import PodTemplate
@@ -226,8 +228,19 @@ class ModelDeploymentSpec(ApiModel):
         return self
 
     def inputs(self) -> dict[str, Any]:
-        """What makes a revision: model, runtime and podTemplate as on the wire, fields equal to their default left out.
+        """What makes a revision, as on the wire; see `inputs_of`."""
+        return inputs_of(self.model_dump(by_alias=True, include=set(INPUTS)), type(self))
 
-        A default that a later version adds therefore never changes it.
-        """
-        return {key: value for key, value in self.wire().items() if key in ("model", "runtime", "podTemplate")}
+
+INPUTS: Final = {"model": "model", "runtime": "runtime", "pod_template": "podTemplate"}
+"""The fields that make a revision, and their names on the wire."""
+
+
+def inputs_of(source: Mapping[str, Any], model: type[ModelDeploymentSpec] = ModelDeploymentSpec) -> dict[str, Any]:
+    """The part of a spec on the wire that makes a revision: model, runtime, podTemplate, as far as they say something.
+
+    Neither a new field with a default nor another default of an old one changes it (podium/api/defaults.py). What a
+    revision's record holds goes through it again before it is compared: an earlier version knew other defaults.
+    """
+    stated = said(model, source)
+    return {key: stated[key] for key in INPUTS.values() if key in stated}

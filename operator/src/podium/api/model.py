@@ -1,10 +1,11 @@
 """The part of a ModelDeployment's spec that says what is served and by which runtime."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from podium.api.base import ApiModel, Image, Name
+from podium.api.defaults import Former
 from podium.api.embedded import EnvVar, ResourceRequirements
 from podium.api.schema import Format, ListKind, Rule
 
@@ -55,13 +56,16 @@ class Storage(ApiModel):
             r"^[1-9][0-9]{0,14}(\.[0-9]{1,9})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
             "must be a number of bytes above 0, with a suffix such as Mi or Gi if need be: 500Mi, 10Gi",
         ),
+        Former("10Gi"),
     ] = Field(
-        default="10Gi",
+        default="2Gi",
         min_length=1,
         max_length=32,
         description=(
             "Largest size of the fetched model, in bytes with a suffix such as Mi or Gi: the limit of the emptyDir "
-            "that it is fetched into and the pod's request for ephemeral storage. Default: 10Gi."
+            "that it is fetched into and the pod's request for ephemeral storage. The pod's limit is 1Gi more, for "
+            "/tmp and logs, and twice as much and 1Gi where the runtime unpacks it. 10Gi, the default of an earlier "
+            "version, counts as not set: to change to it alone starts no rollout. Default: 2Gi."
         ),
     )
 
@@ -99,8 +103,8 @@ class Model(ApiModel):
     version: Version | None = Field(
         default=None,
         description=(
-            "Name of this version, for people: shown in status and kept in an annotation. Default: the last segment "
-            "of the URI."
+            "Name of this version, for people: shown in status and kept in an annotation. Default: the last telling "
+            "segment of the URI, 7 of s3://models/fraud/7/model.onnx."
         ),
     )
     sha256: Sha256 | None = Field(
@@ -120,7 +124,7 @@ class Model(ApiModel):
     )
     storage: Storage = Field(
         default=Storage(),
-        description="Room for the fetched model inside the pod. Default: 10Gi.",
+        description="Room for the fetched model inside the pod. Default: 2Gi.",
     )
 
 
@@ -134,6 +138,14 @@ class RuntimeRef(ApiModel):
     image: Image | None = Field(
         default=None,
         description="Image to run instead of the runtime's own, with a tag or a digest. Default: the runtime's image.",
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None,
+        description=(
+            "Whether a node that has the image asks the registry again when a pod starts. Always: a tag that moves is "
+            "followed. IfNotPresent: what is there is taken. Never: nothing is pulled. Default: Kubernetes' own, "
+            "Always for the tag latest or none, else IfNotPresent."
+        ),
     )
     args: list[Argument] = Field(
         default=[], max_length=64, description="Arguments that are appended to the runtime's own. Default: none."

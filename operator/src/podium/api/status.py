@@ -24,7 +24,7 @@ class RevisionStatus(ApiModel):
 
     revision: Name | None = Field(default=None, description="Name of its ControllerRevision and Deployment.")
     version: Version | None = Field(
-        default=None, description="spec.model.version or, without one, the last segment of the URI."
+        default=None, description="spec.model.version or, without one, the last telling segment of the URI."
     )
     desired: Count | None = Field(default=None, description="Number of pods that its Deployment asks for.")
     ready: Count | None = Field(default=None, description="Number of pods that are ready.")
@@ -32,6 +32,10 @@ class RevisionStatus(ApiModel):
         default=None, description="Number of pods that have been ready for minReadySeconds."
     )
     since: Time | None = Field(default=None, description="When it became what it is now, champion or candidate.")
+    digest: Annotated[str, Field(max_length=80)] | None = Field(
+        default=None,
+        description="Digest of the model's bytes that its oldest pod fetched, sha256: and 64 hexadecimal digits.",
+    )
 
 
 class PreviousStatus(ApiModel):
@@ -68,7 +72,10 @@ class LastCommand(ApiModel):
         default=None, description="The annotation podium.dev/command as it was read."
     )
     at: Time | None = Field(default=None, description="When it was acted on.")
-    result: Word | None = Field(default=None, description="Done or Refused.")
+    result: Word | None = Field(
+        default=None,
+        description="Done, Refused, Accepted (its rollout has still to start) or Pending (its record was refused).",
+    )
     message: Text | None = Field(default=None, description="What it did, or why it was refused.")
 
 

@@ -1,7 +1,15 @@
 """podium.dev/v1alpha1: what other packages import."""
 
 from podium.api.base import InvalidSpec
-from podium.api.deployment import Autoscaling, Disruption, ModelDeploymentSpec, RollingUpdate, Rollout, Traffic
+from podium.api.deployment import (
+    Autoscaling,
+    Disruption,
+    ModelDeploymentSpec,
+    RollingUpdate,
+    Rollout,
+    Traffic,
+    inputs_of,
+)
 from podium.api.durations import parse_duration
 from podium.api.model import Model, RuntimeRef, Storage
 from podium.api.pod import PodSecurity, PodTemplate, SELinux
@@ -27,5 +35,6 @@ __all__ = [
     "SELinux",
     "Storage",
     "Traffic",
+    "inputs_of",
     "parse_duration",
 ]

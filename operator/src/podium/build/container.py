@@ -41,10 +41,11 @@ def model_container(
     grace: int,
 ) -> dict[str, Any]:
     """The container `model` without its mounts. `values` fill the runtime's strings; `grace` is the pod's, seconds."""
+    image = spec.runtime.image or fill(runtime.image, values)
     container: dict[str, Any] = {
         "name": names.MODEL_CONTAINER,
-        "image": spec.runtime.image or fill(runtime.image, values),
-        "imagePullPolicy": "IfNotPresent",
+        "image": image,
+        "imagePullPolicy": spec.runtime.image_pull_policy or pull_policy(image),
         "env": _env(spec, runtime, values, place, grace),
         "ports": _ports(container_ports(runtime)),
         "resources": resources,
@@ -60,6 +61,16 @@ def model_container(
     if runtime.drain.pre_stop_seconds > 0:
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": runtime.drain.pre_stop_seconds}}}
     return container
+
+
+def pull_policy(image: str) -> str:
+    """Kubernetes' default: Always for the tag `latest`, which a name without tag and digest stands for, too.
+
+    It is written out, so that what was meant is in the stored template, and another writer's value is told from it.
+    """
+    name, _, digest = image.partition("@")
+    tag = name.rpartition("/")[2].partition(":")[2] or ("" if digest else "latest")
+    return "Always" if tag == "latest" else "IfNotPresent"
 
 
 def merged_resources(spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> dict[str, Any]:

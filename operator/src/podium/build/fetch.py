@@ -5,15 +5,16 @@ from typing import Any, Final
 
 from podium import names
 from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.build.container import pull_policy
+from podium.build.disk import fetcher_share
 from podium.build.errors import INVALID_SPEC, Unresolvable
 from podium.build.layout import MODELS, Placement, claim_of
-from podium.build.quantities import parse_quantity, whole
+from podium.build.quantities import whole
 
 MODELS_VOLUME: Final = "podium-models"
 CLAIM_VOLUME: Final = "podium-claim"
 CLAIM_MOUNT: Final = "/pvc"
 COMMAND: Final = ("python", "-m", "podium_serving.fetch")
-EPHEMERAL_STORAGE: Final = "ephemeral-storage"
 SWITCHES: Final = (
     "PODIUM_ALLOW_HTTP",
     "PODIUM_CA_FILE",
@@ -46,7 +47,7 @@ class Fetcher:
 def fetch_container(
     spec: ModelDeploymentSpec, fetcher: Fetcher, place: Placement, model_resources: dict[str, Any]
 ) -> dict[str, Any]:
-    """The init container `fetch`. `model_resources` are the model container's."""
+    """The init container `fetch`. `model_resources` are the model container's as spec and runtime give them."""
     model = spec.model
     assert model.uri is not None
     env = dict.fromkeys(SWITCHES, "") | {
@@ -60,9 +61,10 @@ def fetch_container(
     container: dict[str, Any] = {
         "name": names.FETCH_CONTAINER,
         "image": fetcher.image,
-        "imagePullPolicy": "IfNotPresent",
+        # spec.runtime.imagePullPolicy is about the user's image; this one is of who runs the operator.
+        "imagePullPolicy": pull_policy(fetcher.image),
         "command": list(COMMAND),
-        "resources": _resources(fetcher, model.storage.size_limit, model_resources),
+        "resources": fetcher_share(spec, fetcher.resources, model_resources),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if model.sha256:
@@ -95,25 +97,3 @@ def fetch_volumes(spec: ModelDeploymentSpec) -> list[dict[str, Any]]:
         # readOnly here as well as at the mount: with fsGroup kubelet would otherwise change the owner of all its files.
         volumes.append({"name": CLAIM_VOLUME, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
     return volumes
-
-
-def _resources(fetcher: Fetcher, size_limit: str, model_resources: dict[str, Any]) -> dict[str, Any]:
-    """The fetcher's requests and limits, with room for the model on the node's disk.
-
-    A limit on ephemeral-storage of one container is kubelet's limit for the whole pod (the largest of init containers
-    and the sum of the others, volumes and logs counted), so that one on the fetcher alone would evict a pod whose model
-    container writes to /tmp. It is set only where the model container has one, and equal to it.
-    """
-    requests = dict(fetcher.resources.get("requests", {}))
-    limits = dict(fetcher.resources.get("limits", {}))
-    requests[EPHEMERAL_STORAGE] = size_limit
-    pod_limit = model_resources.get("limits", {}).get(EPHEMERAL_STORAGE)
-    if pod_limit is not None:
-        if parse_quantity(pod_limit) < parse_quantity(size_limit):
-            raise Unresolvable(
-                INVALID_SPEC,
-                f"spec.runtime.resources.limits.ephemeral-storage: {pod_limit} is less than {size_limit}, which "
-                "spec.model.storage.sizeLimit sets aside for the model alone: raise the limit or lower sizeLimit",
-            )
-        limits[EPHEMERAL_STORAGE] = pod_limit
-    return {"requests": requests, "limits": limits}

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
+
+from podium.api.uris import parts
 
 MODELS = "/models"
 """Mount point of the volume that the model is fetched into; the model container sees it read-only."""
@@ -30,7 +31,7 @@ def placement(layout: str, model: str, uri: str) -> Placement:
         case "Folder":
             return Placement(f"{MODELS}/model", "Folder", f"{MODELS}/model")
         case "File":
-            path = f"{MODELS}/model{PurePosixPath(last_segment(uri)).suffix}"
+            path = f"{MODELS}/model{PurePosixPath(parts(uri).last).suffix}"
             return Placement(path, "File", path)
         case "Store":
             return Placement(f"{MODELS}/{model}.mar", "File", MODELS)
@@ -38,13 +39,7 @@ def placement(layout: str, model: str, uri: str) -> Placement:
             raise KeyError(layout)
 
 
-def last_segment(uri: str) -> str:
-    """The last part of a URI's path: `7` of `s3://models/fraud/7/`; empty when there is none."""
-    parts = urlsplit(uri)
-    return PurePosixPath(parts.path or parts.netloc).name
-
-
 def claim_of(uri: str) -> str | None:
     """The claim that a `pvc://claim/path` URI names, or None for other URIs."""
-    parts = urlsplit(uri)
-    return parts.netloc if parts.scheme == "pvc" else None
+    found = parts(uri)
+    return found.host if found.scheme == "pvc" else None

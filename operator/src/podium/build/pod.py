@@ -7,15 +7,18 @@ from podium import names
 from podium.api.templates import InvalidTemplate, fill_all
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
 from podium.build.container import container_ports, merged_resources, model_container, restricted
+from podium.build.disk import model_share
 from podium.build.errors import INVALID_RUNTIME, INVALID_SPEC, Unresolvable
 from podium.build.fetch import MODELS_VOLUME, Fetcher, fetch_container, fetch_volumes
-from podium.build.layout import MODELS, Placement, last_segment, placement
+from podium.build.layout import MODELS, Placement, placement
 from podium.build.owner import Owner
 from podium.build.quantities import whole
 
 TMP_VOLUME: Final = "podium-tmp"
 FILES_VOLUME: Final = "podium-files"
 FILE_ANNOTATION: Final = "podium.dev/file"
+DRAINABLE: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+"""Names, separated by commas, of local volumes that may be lost: else their pod keeps its node from being removed."""
 FETCHER_USER: Final = 65532
 """The user of the serving image."""
 
@@ -50,8 +53,9 @@ def pod_template(
     resources = merged_resources(spec, runtime)
     values = _values(owner, spec, runtime, place, resources) | {"revision": revision, "version": version}
     grace = _grace(spec, runtime)
+    share = model_share(spec, runtime.layout, resources) if place else resources
     try:
-        container = model_container(spec, runtime, values, place, resources=resources, grace=grace)
+        container = model_container(spec, runtime, values, place, resources=share, grace=grace)
         files = {item.path: fill_all(item.template, values) for item in runtime.files}
     except InvalidTemplate as error:
         raise Unresolvable(INVALID_RUNTIME, _template_message(spec, error)) from error
@@ -71,11 +75,6 @@ def pod_template(
     if place is not None:
         pod["initContainers"] = [_fetch(spec, fetcher, place, resources, pod["securityContext"])]
     return {"metadata": _metadata(owner, spec, files, revision=revision, token=token, version=version), "spec": pod}
-
-
-def version_of(spec: ModelDeploymentSpec) -> str:
-    """spec.model.version or, without one, the last segment of the URI; empty when there is neither."""
-    return spec.model.version or last_segment(spec.model.uri or "")
 
 
 def _placement(owner: Owner, spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> Placement | None:
@@ -142,15 +141,23 @@ def _metadata(
     owner: Owner, spec: ModelDeploymentSpec, files: dict[str, str], *, revision: str, token: str, version: str
 ) -> dict[str, Any]:
     annotations = dict(spec.pod_template.annotations)
+    annotations[DRAINABLE] = _drainable(spec, annotations.get(DRAINABLE, ""))
     if version:
         annotations[names.ANNOTATION_VERSION] = version
     if token:
         annotations[names.ANNOTATION_RESTART] = token
     annotations |= {f"{FILE_ANNOTATION}-{index}": text for index, text in enumerate(files.values())}
-    metadata: dict[str, Any] = {"labels": {**spec.pod_template.labels, **names.revision_labels(owner.name, revision)}}
-    if annotations:
-        metadata["annotations"] = annotations
-    return metadata
+    return {
+        "labels": {**spec.pod_template.labels, **names.revision_labels(owner.name, revision)},
+        "annotations": annotations,
+    }
+
+
+def _drainable(spec: ModelDeploymentSpec, theirs: str) -> str:
+    """Podium's emptyDirs, whose content any pod makes anew, after those that the user names."""
+    ours = [TMP_VOLUME, MODELS_VOLUME] if spec.model.uri else [TMP_VOLUME]
+    named = [name for part in theirs.split(",") if (name := part.strip())]
+    return ",".join(dict.fromkeys([*named, *ours]))
 
 
 def _pod_security(spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podium import names
-from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
+from podium.api.uris import shown_version
+from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec, inputs_of
 from podium.build.canonical import digest, short_hash
 from podium.build.container import container_ports
 from podium.build.errors import INVALID_RUNTIME, UNSUPPORTED_FORMAT, MalformedRevision, Unresolvable
 from podium.build.fetch import Fetcher
 from podium.build.owner import Owner, child_metadata
-from podium.build.pod import pod_template, version_of
+from podium.build.pod import pod_template
 from podium.packed import Packed, pack
 
 PLACEHOLDER: Final = "{{revision}}"
@@ -26,9 +27,9 @@ class Revision:
     number: int
     """Counts a ModelDeployment's revisions, from 1."""
     inputs: str
-    """SHA-256 of `source`, 64 hex digits: equal inputs are the same model, whatever the runtime has become since."""
+    """SHA-256 of what `source` says, 64 hex digits: equal inputs are the same model, whatever the runtime is by now."""
     source: dict[str, Any]
-    """The user's model, runtime and podTemplate, without fields that equal their default."""
+    """The user's model, runtime and podTemplate, without fields equal to a default that was known when it was made."""
     version: str
     """For people; empty when neither spec.model.version nor the URI gives one."""
     runtime: str
@@ -46,9 +47,12 @@ class Revision:
         return found
 
 
-def inputs_digest(inputs: dict[str, Any]) -> str:
-    """SHA-256 of what the user wrote (`spec.inputs()`), 64 hex digits."""
-    return digest(inputs)
+def inputs_digest(source: dict[str, Any]) -> str:
+    """SHA-256, 64 hex digits, of what the user wrote: `spec.inputs()`, or what a record keeps of it.
+
+    By the defaults that are known now, so that records of an earlier Podium compare with the specs of today.
+    """
+    return digest(inputs_of(source))
 
 
 def resolve(
@@ -68,7 +72,7 @@ def resolve(
     """
     _check_format(spec, runtime)
     inputs = spec.inputs()
-    version = version_of(spec)
+    version = shown_version(spec.model.version, spec.model.uri)
 
     def template(revision: str) -> dict[str, Any]:
         try:

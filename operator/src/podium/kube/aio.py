@@ -1,21 +1,29 @@
 """KubeClient over aiohttp: bytes out, bytes in, one fence before every write."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import aiohttp
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from podium import names
 from podium.kube.client import ApiError, Identity, NotLeader, Object
+from podium.kube.reading import NotJson, number, read_page, show
 from podium.kube.resources import Resource, resource_of
-from podium.kube.transport import Transport, dump
+from podium.kube.transport import TooLong, Transport, dump
+from podium.packed import to_json
+
+log = logging.getLogger(__name__)
 
 READ_TIMEOUT: Final = 30.0
 """Seconds for a GET or one page of a list."""
 
 PAGE: Final = 500
+"""Objects in one page of a list, of which the answer may have so many bytes; else the page is made smaller."""
+
+PAGE_BYTES: Final = 8 * 2**20
 
 _JSON: Final = "application/json"
 _MERGE: Final = "application/merge-patch+json"
@@ -82,7 +90,8 @@ class AioClient:
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """See KubeClient."""
         try:
-            return await self._read("get", resource.plural, resource.path(namespace, name))
+            path = resource.path(namespace, name)
+            return self._object("GET", path, await self._read("get", resource.plural, path))
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -110,7 +119,7 @@ class AioClient:
             if error.status == 404:
                 return set()
             raise
-        return {str(entry["name"]) for entry in found.get("resources", ())}
+        return {str(entry.get("name")) for entry in found.get("resources") or () if isinstance(entry, dict)}
 
     async def create(self, obj: Object) -> Object:
         """See KubeClient."""
@@ -141,7 +150,7 @@ class AioClient:
         return await self.merge(resource, namespace, name, {"metadata": meta})
 
     async def merge(self, resource: Resource, namespace: str | None, name: str, patch: Object) -> Object:
-        """JSON merge patch of one object."""
+        """See KubeClient."""
         path = resource.path(namespace, name)
         return await self._write("PATCH", "patch", resource, path, patch, _MERGE, {"fieldManager": names.FIELD_MANAGER})
 
@@ -182,23 +191,33 @@ class AioClient:
 
     async def _pages(self, resource: Resource, namespace: str | None, selector: str) -> tuple[list[Identity], int]:
         found: list[Identity] = []
-        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        path, limit = resource.path(namespace), PAGE
+        query = {"labelSelector": selector} if selector else {}
         while True:
             await self._transport.pause()
-            text = await self._transport.send(
-                "GET",
-                resource.path(namespace),
-                within=READ_TIMEOUT,
-                verb="list",
-                kind=resource.plural,
-                query=query,
-                accept=_METADATA_ONLY,
-            )
-            page = _PAGE.validate_json(text)
-            found += (item.metadata for item in page.items or ())  # an empty list may be null
-            if not page.metadata.more:
-                return found, page.metadata.version
-            query["continue"] = page.metadata.more
+            query["limit"] = str(limit)
+            try:
+                text = await self._transport.send(
+                    "GET",
+                    path,
+                    within=READ_TIMEOUT,
+                    verb="list",
+                    kind=resource.plural,
+                    query=query,
+                    accept=_METADATA_ONLY,
+                    at_most=PAGE_BYTES if limit > 1 else 0,
+                )
+            except TooLong:
+                limit = max(1, limit // 8)
+                continue
+            try:
+                items, more, version = _identities(text)
+            except NotJson as error:
+                raise self._transport.not_kubernetes("GET", path, str(error)) from error
+            found += items
+            if not more:
+                return found, version
+            query["continue"] = more
 
     async def _read(self, verb: str, kind: str, path: str) -> Object:
         await self._transport.pause()
@@ -221,10 +240,45 @@ class AioClient:
         query["timeout"] = f"{max(1, int(seconds * 1000))}ms"
         within = seconds + 2  # the API server's own answer about its time-out says more than ours
         try:
-            return await self._transport.request(
+            answer = await self._transport.request(
                 method, path, within=within, verb=verb, kind=resource.plural, query=query, body=body
             )
         except ApiError:
             if body.refused is not None:
                 raise body.refused from None
             raise
+        # To a DELETE the API server may answer by a Status.
+        return answer if method == "DELETE" else self._object(method, path, answer)
+
+    def _object(self, method: str, path: str, answer: Object) -> Object:
+        """The answer, if it is an object of the API at all."""
+        if isinstance(answer.get("metadata"), dict):
+            return answer
+        why = f"is no object, for it has no metadata: {show(to_json(answer))}"
+        raise self._transport.not_kubernetes(method, path, why)
+
+
+def _identities(text: bytes) -> tuple[list[Identity], str, int]:
+    """One page of metadata: identities, the token of the next page, and the list's resourceVersion."""
+    try:
+        page = _PAGE.validate_json(text)
+    except ValidationError:
+        return _salvaged(text)
+    # An empty list may be null.
+    return [item.metadata for item in page.items or ()], page.metadata.more, page.metadata.version
+
+
+def _salvaged(text: bytes) -> tuple[list[Identity], str, int]:
+    """The same of a page that holds something else: field managers 200 deep, or a version that is no number."""
+    page = read_page(text)
+    about, found = page.get("metadata"), []
+    if not isinstance(about, dict):
+        raise NotJson(f"is no list: it has the keys {', '.join(sorted(page))}")
+    for item in page.get("items") or ():
+        meta = item.get("metadata")
+        if isinstance(meta, dict) and meta.get("name"):
+            namespace, uid = str(meta.get("namespace") or ""), str(meta.get("uid") or "")
+            found.append(Identity(str(meta["name"]), uid, number(meta.get("resourceVersion")), namespace))
+        else:
+            log.warning("a list has an item without a name, which is passed over: %.200s", item)
+    return found, str(about.get("continue") or ""), number(about.get("resourceVersion"))

@@ -28,7 +28,7 @@ class ApiError(Exception):
         self.status = status
         """HTTP status; 0 when no answer came."""
         self.reason = reason
-        """The Status object's reason (`Conflict`, `Invalid`), or `Unreachable`, `Timeout`."""
+        """The Status object's reason (`Conflict`, `Invalid`), or `Unreachable`, `Timeout`, `NotKubernetes`."""
         self.message = message
         """The API server's own sentence."""
         self.causes = causes or []
@@ -78,6 +78,9 @@ class KubeClient(Protocol):
         resource_version: str | None = None,
     ) -> Object:
         """Merge `annotations` into the object's (None removes one); ApiError 409 if `resource_version` is not live."""
+
+    async def merge(self, resource: Resource, namespace: str | None, name: str, patch: Object) -> Object:
+        """JSON merge patch of one object (RFC 7386): lists are replaced whole, None removes a field."""
 
     async def write_status(self, resource: Resource, obj: Object, status: Object) -> Object:
         """Replace `.status`; ApiError 409 unless `obj`'s resourceVersion is the live one."""

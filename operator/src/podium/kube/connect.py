@@ -1,20 +1,25 @@
 """Where the API server is and who we are to it: configuration and credentials become aiohttp sessions.
 
-`kubernetes.aio` reads kubeconfigs and service account mounts and refreshes tokens; the requests themselves go
-over plain aiohttp sessions, which costs a third of the CPU of its typed client.
+In a pod these are two files and two variables (`incluster.py`). A kubeconfig is read by `kubernetes.aio`, which knows
+its plugins and refreshes tokens; it is imported for that alone, since it takes some 15 MB. The requests themselves
+go over plain aiohttp sessions, which costs a third of the CPU of its typed client.
 """
 
+import logging
 import os
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType
-from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.client import Configuration
+
+from podium.kube.incluster import ServiceAccount
+
+log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds for TCP and TLS; a black-holed API server is noticed well inside the Lease's deadline."""
@@ -29,6 +34,10 @@ class ConfigurationError(Exception):
     """There is no usable kubeconfig and no service account to talk to a cluster with."""
 
 
+class CredentialsError(aiohttp.ClientConnectionError):
+    """The credentials cannot be read, for now: their file is being written anew, or their plugin fails."""
+
+
 @dataclass
 class Connection:
     """A cluster and the credentials for it."""
@@ -36,7 +45,9 @@ class Connection:
     server: str
     user_agent: str
     ssl_context: ssl.SSLContext | None
-    configuration: Any  # kubernetes.aio's, untyped; holds the token and its refresh
+    configuration: Any  # a ServiceAccount, or kubernetes.aio's, untyped; holds the token and its refresh
+    read: Callable[[], Awaitable[None]]
+    """Read the credentials anew into `configuration`, once the API server has refused them."""
     _reloaded: float = field(default=float("-inf"))
 
     def session(self) -> aiohttp.ClientSession:
@@ -55,20 +66,26 @@ class Connection:
         )
 
     async def _authenticate(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        # A service account's token is re-read from its file every minute.
         await self._set_token(request)
         response = await handler(request)
         if response.status != 401 or time.monotonic() - self._reloaded < RELOAD_INTERVAL:
             return response
         # An exec plugin's token has expired, or the kubeconfig was written anew.
         self._reloaded = time.monotonic()
+        try:
+            await self.read()
+        except (ConfigurationError, OSError, ValueError) as error:
+            log.warning("the API server refuses our credentials, and they cannot be read anew: %s", error)
+            return response
         response.release()
-        await _load(self.configuration)
         await self._set_token(request)
         return await handler(request)
 
     async def _set_token(self, request: aiohttp.ClientRequest) -> None:
-        token = await self.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        try:
+            token = await self.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        except Exception as error:
+            raise CredentialsError(f"the token cannot be read: {error}") from error
         if token:
             request.headers["Authorization"] = token
 
@@ -78,32 +95,49 @@ async def connect(user_agent: str) -> Connection:
 
     Raises ConfigurationError when none of them is usable.
     """
-    configuration = Configuration()
     try:
-        await _load(configuration)
-    except (kubernetes_config.ConfigException, OSError, ValueError) as error:
+        configuration, read = _find()
+        await read()
+        context = _ssl_context(configuration)
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f"no way to a cluster: {error}") from error
     return Connection(
         server=str(configuration.host).rstrip("/"),
         user_agent=user_agent,
-        ssl_context=_ssl_context(configuration),
+        ssl_context=context,
         configuration=configuration,
+        read=read,
     )
 
 
-async def _load(configuration: Any) -> None:
-    loader: Any = kubernetes_config
+def _find() -> tuple[Any, Callable[[], Awaitable[None]]]:
     if path := os.environ.get("KUBECONFIG"):
-        await loader.load_kube_config(config_file=path, client_configuration=configuration)
-    elif "KUBERNETES_SERVICE_HOST" in os.environ:
-        loader.load_incluster_config(client_configuration=configuration)
-    elif (default := Path.home() / ".kube" / "config").exists():
-        await loader.load_kube_config(config_file=str(default), client_configuration=configuration)
-    else:
-        raise ConfigurationError(
-            "no way to a cluster: KUBECONFIG is not set, there is no ~/.kube/config, and this is not a pod "
-            "(KUBERNETES_SERVICE_HOST is not set); set KUBECONFIG to a kubeconfig file"
-        )
+        return _kubeconfig(path)
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        account = ServiceAccount.of_this_pod()
+        return account, account.read
+    if (default := Path.home() / ".kube" / "config").exists():
+        return _kubeconfig(str(default))
+    raise ConfigurationError(
+        "no way to a cluster: KUBECONFIG is not set, there is no ~/.kube/config, and this is not a pod "
+        "(KUBERNETES_SERVICE_HOST is not set); set KUBECONFIG to a kubeconfig file"
+    )
+
+
+def _kubeconfig(path: str) -> tuple[Any, Callable[[], Awaitable[None]]]:
+    from kubernetes.aio import config
+    from kubernetes.aio.client import Configuration
+
+    configuration = Configuration()
+    loader: Any = config
+
+    async def read() -> None:
+        try:
+            await loader.load_kube_config(config_file=path, client_configuration=configuration)
+        except config.ConfigException as error:
+            raise ConfigurationError(f"no way to a cluster: {error}") from error
+
+    return configuration, read
 
 
 def _ssl_context(configuration: Any) -> ssl.SSLContext | None:

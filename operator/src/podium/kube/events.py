@@ -74,7 +74,11 @@ class Recorder:
 
         `type` is Normal or Warning; `reason` and `action` are CamelCase words; `note` is cut at 1 KiB.
         """
-        event = self._event(regarding, type, reason, note, action, related)
+        try:
+            event = self._event(regarding, type, reason, note, action, related)
+        except Exception:
+            log.exception("an Event was not written (%s: %.200s)", reason, note)
+            return
         name = event["metadata"]["name"]
         said = self._said.get(name)
         if said is not None:
@@ -153,6 +157,7 @@ class Recorder:
         self, regarding: Object, type_: str, reason: str, note: str, action: str, related: Object | None
     ) -> Object:
         meta = regarding["metadata"]
+        note = note.encode(errors="replace").decode()  # half a surrogate pair is no text that can be sent
         said = "\0".join((str(meta.get("uid")), type_, reason, action, note))
         event: Object = {
             "apiVersion": EVENTS.api_version,

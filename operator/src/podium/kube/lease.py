@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from podium.kube.client import ApiError, NotLeader, Object
+from podium.kube.reading import number
 from podium.kube.resources import LEASES
 from podium.kube.transport import Transport, json_body
 from podium.settings import Settings
@@ -24,6 +25,12 @@ log = logging.getLogger(__name__)
 
 COMPLAIN_EVERY: Final = 30.0
 """Seconds between two log lines about the same failure."""
+
+LONGEST_TERM: Final = 600.0
+"""Seconds beyond which another holder's term is not believed: a Lease that says 68 years would be nobody's for ever."""
+
+MOST_TRANSITIONS: Final = 2**31 - 1
+"""The API's bound on leaseTransitions; one more is refused, so the count stays there."""
 
 _term: ContextVar[int | None] = ContextVar("lease_term", default=None)
 
@@ -44,6 +51,7 @@ class Lease:
         self._collection = LEASES.path(settings.lease_namespace)
         self._live: Object | None = None  # the Lease as last seen
         self._seen = -math.inf  # when it was first seen like that
+        self._newest = 0  # its version when it was last seen; known also while there is none
         self._deadline = -math.inf  # no write after this moment
         self._held = asyncio.Event()
         self._not_held = asyncio.Event()
@@ -55,6 +63,10 @@ class Lease:
         """When the Lease was last looked at or renewed, successfully or not."""
         self.on_lost: Callable[[], None] = lambda: None
         """Called at once when the Lease is lost or given up."""
+        self.on_older: Callable[[], None] = lambda: None
+        """Called when the Lease has an older version than before: etcd was restored from a backup."""
+        self.on_failure: Callable[[], None] = lambda: None
+        """Called at each failure that is not the API server's."""
 
     @property
     def holding(self) -> bool:
@@ -108,6 +120,11 @@ class Lease:
             except ApiError as error:
                 failed = True
                 self._complain(error)
+            except Exception as error:
+                # Whatever it is: who holds the Lease goes on writing for as long as it is surely held, and no longer.
+                failed = True
+                self.on_failure()
+                self._complain(error)
             self.ticked = self._clock()
             settings = self._settings
             renewing = self._held.is_set() and not failed
@@ -123,7 +140,7 @@ class Lease:
         spec = {**self._live["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
         try:
             await self._put(spec)
-        except ApiError as error:
+        except Exception as error:
             log.warning("the Lease could not be given up, the next holder waits for its end: %s", error)
 
     async def _renew(self) -> None:
@@ -155,7 +172,7 @@ class Lease:
         elif self._free():
             spec = self._live["spec"]
             changes = int(self._holder() != self._settings.identity)
-            transitions = int(spec.get("leaseTransitions") or 0) + changes
+            transitions = min(int(spec.get("leaseTransitions") or 0) + changes, MOST_TRANSITIONS)
             claim = {**self._claim(), "acquireTime": _now(), "leaseTransitions": transitions}
             try:
                 await self._put({**spec, **claim})
@@ -184,14 +201,16 @@ class Lease:
     async def _send(self, method: str, verb: str, path: str, body: Object) -> Object:
         # Neither fenced nor held back by a 429 to others: this is how the right to write is got.
         within = self._settings.lease_write_deadline / 2
-        return await self._transport.request(
-            method, path, within=within, verb=verb, kind=LEASES.plural, body=json_body(body)
+        return self._lease(
+            await self._transport.request(
+                method, path, within=within, verb=verb, kind=LEASES.plural, body=json_body(body)
+            )
         )
 
     async def _observe(self) -> None:
         try:
             within = self._settings.lease_write_deadline / 2
-            live = await self._transport.request("GET", self._path, within=within, kind=LEASES.plural)
+            live = self._lease(await self._transport.request("GET", self._path, within=within, kind=LEASES.plural))
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -200,11 +219,19 @@ class Lease:
             if self._live is None or _version(live) != _version(self._live):
                 self._remember(live)
 
+    def _lease(self, answer: Object) -> Object:
+        if isinstance(answer.get("metadata"), dict) and isinstance(answer.get("spec") or {}, dict):
+            return answer
+        raise self._transport.not_kubernetes("GET", self._path, f"is no Lease: it has the keys {sorted(answer)}")
+
     def _remember(self, live: Object) -> None:
         live["metadata"].pop("managedFields", None)
-        live.setdefault("spec", {})
+        live["spec"] = live.get("spec") or {}
         self._live = live
         self._seen = self._clock()
+        before, self._newest = self._newest, number(_version(live))
+        if self._newest < before:
+            self.on_older()
 
     def _holder(self) -> str:
         return str(self._live["spec"].get("holderIdentity") or "") if self._live else ""
@@ -215,6 +242,7 @@ class Lease:
             return True
         # The holder stops by the term that it wrote, which after an upgrade may not be ours.
         term = float(self._live["spec"].get("leaseDurationSeconds") or self._settings.lease_duration)
+        term = min(term, max(LONGEST_TERM, self._settings.lease_duration))
         return self._clock() - self._seen >= term
 
     def _claim(self) -> dict[str, Any]:
@@ -238,12 +266,13 @@ class Lease:
         self.on_lost()
         log.info("the Lease is no longer held by %s: %s", self._settings.identity, why)
 
-    def _complain(self, error: ApiError) -> None:
+    def _complain(self, error: Exception) -> None:
         said, when = self._complaint
         if str(error) != said or self._clock() - when >= COMPLAIN_EVERY:
             self._complaint = (str(error), self._clock())
             place = f"{self._settings.lease_namespace}/{self._settings.lease_name}"
-            log.warning("the Lease %s can neither be read nor renewed: %s", place, error)
+            trace = None if isinstance(error, ApiError) else error
+            log.warning("the Lease %s can neither be read nor renewed: %s", place, error, exc_info=trace)
 
 
 def _version(lease: Object) -> str:

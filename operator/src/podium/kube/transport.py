@@ -1,13 +1,15 @@
 """One HTTP request to the API server: bytes, time-outs, its errors, and its wish that we slow down."""
 
 import asyncio
-from typing import Final, Protocol
+import math
+from typing import Any, Final, Protocol
 
 import aiohttp
 import orjson
 
 from podium.kube.client import ApiError, Object
 from podium.kube.connect import CONNECT_TIMEOUT, Connection
+from podium.kube.reading import NotJson, read_object
 from podium.packed import to_json
 
 DEFAULT_PAUSE: Final = 1.0
@@ -53,9 +55,12 @@ class Transport:
         query: dict[str, str] | None = None,
         body: aiohttp.Payload | None = None,
     ) -> Object:
-        """`send`, with the answer's JSON read."""
+        """`send`, with the answer's JSON object read; ApiError, too, where it is none, as a proxy's page."""
         answer = await self.send(method, path, within=within, verb=verb, kind=kind, query=query, body=body)
-        return orjson.loads(answer)  # type: ignore[no-any-return]
+        try:
+            return read_object(answer)
+        except NotJson as error:
+            raise self.not_kubernetes(method, path, str(error)) from error
 
     async def send(
         self,
@@ -68,10 +73,12 @@ class Transport:
         query: dict[str, str] | None = None,
         body: aiohttp.Payload | None = None,
         accept: str | None = None,
+        at_most: int = 0,
     ) -> bytes:
         """Send one request and answer the response's body; ApiError for any failure, status 0 if no answer came.
 
-        `within` is in seconds, `verb` and `kind` (a plural) are what the observer is told.
+        `within` is in seconds, `verb` and `kind` (a plural) are what the observer is told. TooLong if the answer has
+        more than `at_most` bytes (0: however long).
         """
         loop = asyncio.get_running_loop()
         start, status = loop.time(), 0
@@ -84,7 +91,7 @@ class Transport:
                 headers={"Accept": accept} if accept else None,
                 timeout=aiohttp.ClientTimeout(total=within, sock_connect=CONNECT_TIMEOUT),
             ) as response:
-                status, content = response.status, await response.read()
+                status, content = response.status, await read_body(response, at_most)
                 if status < 400:
                     return content
                 error = error_of(status, response.headers.get("Retry-After"), content)
@@ -99,11 +106,35 @@ class Transport:
             self._paused_until = max(self._paused_until, loop.time() + pause)
         raise error
 
+    def not_kubernetes(self, method: str, path: str, why: str) -> ApiError:
+        """The ApiError for an answer of 200 that no API server gives; a write may have been carried out or not."""
+        where = f"{method} {self._server}{path}"
+        way_out = "it is not the API server's: look for a proxy or a login page on the way to it"
+        return ApiError(0, "NotKubernetes", f"{where}: the answer {why}; {way_out}")
+
     async def pause(self) -> None:
         """Wait while the API server has asked us to slow down: a 429 to one request holds all of them back."""
         left = self._paused_until - asyncio.get_running_loop().time()
         if left > 0:
             await asyncio.sleep(left)
+
+
+class TooLong(Exception):
+    """The answer has more bytes than were asked for."""
+
+
+async def read_body(response: aiohttp.ClientResponse, at_most: int = 0) -> bytes:
+    """The body of a response; TooLong as soon as it is known to have more than `at_most` bytes (0: however long)."""
+    if not at_most:
+        return await response.read()
+    pieces, length = [], 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        length += len(piece)
+        if length > at_most:
+            response.close()
+            raise TooLong(f"more than {at_most} bytes")
+    return b"".join(pieces)
 
 
 def json_body(content: Object, content_type: str = "application/json") -> aiohttp.BytesPayload:
@@ -133,21 +164,24 @@ def error_of(status: int, retry_after: str | None, content: bytes) -> ApiError:
     if not isinstance(said, dict) or said.get("kind") != "Status":
         text = content[:200].decode(errors="replace").strip()
         return ApiError(status, "Unknown", text or "no message", retry_after=_seconds(retry_after))
-    details = said.get("details") or {}
+    # Whoever stands in between, an admission webhook for instance, may have put anything into it.
+    details = said.get("details")
+    details = details if isinstance(details, dict) else {}
+    causes = details.get("causes")
     seconds = _seconds(retry_after)
-    if seconds is None:
-        seconds = details.get("retryAfterSeconds")
     return ApiError(
         status,
         str(said.get("reason") or "Unknown"),
         str(said.get("message") or "no message"),
-        causes=list(details.get("causes") or ()),
-        retry_after=seconds,
+        causes=[cause for cause in causes if isinstance(cause, dict)] if isinstance(causes, list) else [],
+        retry_after=_seconds(details.get("retryAfterSeconds")) if seconds is None else seconds,
     )
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _seconds(retry_after: Any) -> float | None:
+    """A wish that we wait, within reason: whoever asks for a day does not mean us."""
     try:
-        return max(0.0, float(retry_after)) if retry_after else None
-    except ValueError:  # a date: not what an API server sends
+        seconds = float(retry_after)
+    except (TypeError, ValueError):  # a date: not what an API server sends
         return None
+    return min(max(0.0, seconds), LONGEST_PAUSE) if math.isfinite(seconds) else None

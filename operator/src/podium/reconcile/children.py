@@ -1,6 +1,6 @@
-"""The children that a ModelDeployment should have now, and those that should go. Pure."""
+"""The children that a ModelDeployment should have now, and those that should go, as writes. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from podium import names
@@ -10,66 +10,132 @@ from podium.build.scaling import hpa, pdb
 from podium.build.service import preview_service, stable_service
 from podium.build.workload import deployment
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, PDBS, SERVICES, Resource
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
 from podium.reconcile.observe import Observed
-from podium.rollout.state import Situation
-from podium.rollout.strategies import Sizes
+from podium.reconcile.readings import controller_of
+from podium.reconcile.writes import Apply, Claim, Place, Remove, Seek, Stage, Told, Write
+from podium.rollout.state import RevisionState, Situation
+from podium.rollout.strategies import Sizes, Target
 
 
 @dataclass(frozen=True)
-class Scale:
-    """A Deployment, and the number of pods to hand over to an HPA just before it (None: no hand-over)."""
+class Wanted:
+    """What the children follow from."""
 
-    obj: Object
-    handover: int | None = None
+    observed: Observed
+    situation: Situation
+    sizes: Sizes
+    revisions: Mapping[str, Revision]
+
+    @property
+    def owner(self) -> Owner:
+        """The ModelDeployment."""
+        return self.observed.owner
+
+    @property
+    def serving(self) -> frozenset[Place]:
+        """What must stand before anything that serves may shrink or go: the stable Service, the champion's pods."""
+        champion = self.situation.champion
+        pods = {(DEPLOYMENTS, champion.name)} if champion else set()
+        return frozenset({(SERVICES, self.owner.name)} | pods)
+
+    def state(self, name: str) -> RevisionState:
+        """A revision by its name."""
+        return next(r for r in self.situation.revisions if r.name == name)
 
 
-def services(owner: Owner, situation: Situation, wanted: Sizes, revisions: dict[str, Revision]) -> tuple[Object, ...]:
+def writes(wanted: Wanted) -> list[Write]:
+    """All writes of children, in the order in which they are to be made."""
+    found = [*_records(wanted.observed), *_traffic(wanted), *_released(wanted), *_workloads(wanted)]
+    found += [*_policies(wanted), *_removals(wanted)]
+    return sorted(found, key=lambda write: write.stage)
+
+
+def _records(observed: Observed) -> Iterator[Write]:
+    """ControllerRevisions that are orphans or lack a label, and those of which only the Deployment is known."""
+    for (resource, name), live in observed.children.items():
+        if resource is CONTROLLER_REVISIONS:
+            wanted = names.revision_labels(observed.owner.name, name).items()
+            if controller_of(live) is None or not wanted <= (live["metadata"].get("labels") or {}).items():
+                yield Write(Stage.RECORD, resource, name, Claim())
+        elif resource is DEPLOYMENTS and observed.child(CONTROLLER_REVISIONS, name) is None:
+            yield Write(Stage.RECORD, CONTROLLER_REVISIONS, name, Seek())
+
+
+def _traffic(wanted: Wanted) -> Iterator[Write]:
     """The stable Service, and the preview Service where a strategy has one."""
+    situation, sizes, owner = wanted.situation, wanted.sizes, wanted.owner
     lead = situation.champion or situation.candidate
     if lead is None:
-        return ()
-    found = [stable_service(owner, revision=wanted.stable, ports=revisions[lead.name].ports)]
-    if wanted.preview is not None:
-        found.append(preview_service(owner, revision=wanted.preview, ports=revisions[wanted.preview].ports))
-    return tuple(found)
+        return
+    stable = stable_service(owner, revision=sizes.stable, ports=wanted.revisions[lead.name].ports)
+    yield Write(Stage.TRAFFIC, SERVICES, owner.name, Apply(stable))
+    preview = f"{owner.name}{names.PREVIEW_SUFFIX}"
+    if sizes.preview is not None:
+        obj = preview_service(owner, revision=sizes.preview, ports=wanted.revisions[sizes.preview].ports)
+        yield Write(Stage.TRAFFIC, SERVICES, preview, Apply(obj), Told.PREVIEW)
 
 
-def workloads(
-    observed: Observed, situation: Situation, wanted: Sizes, revisions: dict[str, Revision]
-) -> tuple[Scale, ...]:
-    """The Deployments, in the order in which they are written: who gives before who takes."""
-    steps = []
-    for name, target in wanted.targets.items():
-        state = next(r for r in situation.revisions if r.name == name)
-        replicas: int | None = target.replicas
-        handover = None
-        if target.autoscaled and state.workload is not None:
-            replicas = None
-            handover = None if state.has_hpa else state.replicas
-        obj = deployment(
-            observed.owner,
-            revisions[name],
-            replicas=replicas,
-            min_ready_seconds=situation.min_ready_seconds,
-        )
-        steps.append(Scale(obj, handover))
-    return tuple(steps)
+def _released(wanted: Wanted) -> Iterator[Write]:
+    """HPAs that must let go before their Deployments are sized."""
+    for resource, name in wanted.observed.children:
+        target = wanted.sizes.targets.get(name)
+        if resource is HPAS and (target is None or not target.autoscaled):
+            yield Write(Stage.ROOM, HPAS, name, Remove(), Told.SCALING)
 
 
-def policies(owner: Owner, situation: Situation, wanted: Sizes) -> tuple[Object, ...]:
+def _workloads(wanted: Wanted) -> Iterator[Write]:
+    """The Deployments; a shrink makes room for what is named after it and grows."""
+    targets = list(wanted.sizes.targets.items())
+    for index, (name, target) in enumerate(targets):
+        state = wanted.state(name)
+        if not _shrinks(state, target):
+            yield _workload(wanted, state, target, Stage.GROW)
+            continue
+        grow = any(_grows(wanted.state(other), size) for other, size in targets[index + 1 :])
+        yield _workload(wanted, state, target, Stage.ROOM if grow else Stage.SHRINK)
+
+
+def _workload(wanted: Wanted, state: RevisionState, target: Target, stage: Stage) -> Write:
+    replicas: int | None = target.replicas
+    handover = None
+    if target.autoscaled and state.workload is not None:
+        replicas = None
+        handover = None if state.has_hpa else state.replicas
+    if stage is Stage.GROW:
+        return Write(stage, DEPLOYMENTS, state.name, Apply(_deployment(wanted, state, replicas), handover))
+    needs = wanted.serving - {(DEPLOYMENTS, state.name)} | {(HPAS, state.name)}
+    action = Apply(_deployment(wanted, state, replicas), meanwhile=_deployment(wanted, state, state.replicas))
+    return Write(stage, DEPLOYMENTS, state.name, action, needs=needs)
+
+
+def _shrinks(state: RevisionState, target: Target) -> bool:
+    return state.workload is not None and not target.autoscaled and target.replicas < state.workload.spec
+
+
+def _grows(state: RevisionState, target: Target) -> bool:
+    return not target.autoscaled and target.replicas > (state.workload.spec if state.workload else 0)
+
+
+def _deployment(wanted: Wanted, state: RevisionState, replicas: int | None) -> Object:
+    return deployment(
+        wanted.owner,
+        wanted.revisions[state.name],
+        replicas=replicas,
+        min_ready_seconds=wanted.situation.min_ready_seconds,
+    )
+
+
+def _policies(wanted: Wanted) -> Iterator[Write]:
     """The HPAs of those that an HPA sizes, and the PodDisruptionBudget."""
-    spec = situation.spec
-    found = []
-    for name, target in wanted.targets.items():
-        state = next(r for r in situation.revisions if r.name == name)
-        if target.autoscaled and spec.autoscaling is not None and state.workload is not None:
-            found.append(
-                hpa(owner, name, spec.autoscaling, min_replicas=target.min_replicas, scale_down=target.scale_down)
-            )
-    if wanted.targets and _wants_pdb(situation):
-        found.append(pdb(owner, spec.disruption))
-    return tuple(found)
+    spec, owner = wanted.situation.spec, wanted.owner
+    for name, target in wanted.sizes.targets.items():
+        if target.autoscaled and spec.autoscaling is not None and wanted.state(name).workload is not None:
+            obj = hpa(owner, name, spec.autoscaling, min_replicas=target.min_replicas, scale_down=target.scale_down)
+            needs = frozenset({(DEPLOYMENTS, name)})
+            yield Write(Stage.POLICY, HPAS, name, Apply(obj), Told.SCALING, needs)
+    if wanted.sizes.targets and _wants_pdb(wanted.situation):
+        yield Write(Stage.POLICY, PDBS, owner.name, Apply(pdb(owner, spec.disruption)), Told.DISRUPTION)
 
 
 def _wants_pdb(situation: Situation) -> bool:
@@ -77,22 +143,27 @@ def _wants_pdb(situation: Situation) -> bool:
     return (autoscaling.max_replicas if autoscaling else situation.spec.replicas) >= 2
 
 
-def removals(observed: Observed, situation: Situation, wanted: Sizes) -> tuple[tuple[Resource, str], ...]:
+def _removals(wanted: Wanted) -> Iterator[Write]:
     """What is no longer needed: traffic's first, then capacity, then records beyond the history limit."""
-    live = observed.children
-    gone: list[tuple[Resource, str]] = []
-    preview = f"{observed.owner.name}{names.PREVIEW_SUFFIX}"
-    if wanted.preview is None and (SERVICES, preview) in live:
-        gone.append((SERVICES, preview))
-    gone += [
-        (resource, name)
-        for (resource, name) in live
-        if resource is DEPLOYMENTS and (name in wanted.removals or _unknown(situation, name))
-    ]
-    if not _wants_pdb(situation) and (PDBS, observed.owner.name) in live:
-        gone.append((PDBS, observed.owner.name))
-    gone += [(CONTROLLER_REVISIONS, name) for name in _forgotten(situation, wanted)]
-    return tuple(gone)
+    live, situation, sizes = wanted.observed.children, wanted.situation, wanted.sizes
+    preview = f"{wanted.owner.name}{names.PREVIEW_SUFFIX}"
+    if sizes.preview is None and (SERVICES, preview) in live:
+        yield Write(Stage.REMOVE, SERVICES, preview, Remove(), Told.MESSAGE)
+    for resource, name in live:
+        if resource is DEPLOYMENTS and (name in sizes.removals or _unknown(situation, name)):
+            needs = wanted.serving - {(DEPLOYMENTS, name)}
+            yield Write(Stage.REMOVE, DEPLOYMENTS, name, Remove(_emptied(wanted, name)), Told.MESSAGE, needs)
+    if not _wants_pdb(situation) and (PDBS, wanted.owner.name) in live:
+        yield Write(Stage.REMOVE, PDBS, wanted.owner.name, Remove(), Told.MESSAGE)
+    for name in _forgotten(situation, sizes):
+        yield Write(Stage.REMOVE, CONTROLLER_REVISIONS, name, Remove(), Told.MESSAGE)
+
+
+def _emptied(wanted: Wanted, name: str) -> Object | None:
+    """The Deployment without pods; None for one whose record is gone, and its template with it."""
+    if name not in wanted.revisions:
+        return None
+    return _deployment(wanted, wanted.state(name), 0)
 
 
 def _unknown(situation: Situation, name: str) -> bool:

@@ -5,11 +5,11 @@ Reconciling, Stalled and Paused say. Conditions that a row leaves out are absent
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from podium.reasons import Reason
-from podium.reconcile.apply import Refused
+from podium.reconcile.outcome import Refusal
 from podium.rollout.crash import evidence
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
@@ -39,16 +39,19 @@ class Facts:
     situation: Situation
     sizes: Sizes
     hold: Hold | None
-    refused: Refused | None
+    refused: Refusal | None
+    """What status is to tell of; None if nothing that serving relies on was refused."""
     moment: Moment
+
+    @property
+    def serving(self) -> set[str]:
+        """The revisions behind the stable Service: without one of its own it selects all that have pods."""
+        return set(self.sizes.targets) if self.sizes.stable is None else {self.sizes.stable}
 
     @property
     def champion_available(self) -> int:
         """Available pods that serve now, whichever revision they are of."""
-        s = self.situation
-        # Without one revision of its own the stable Service selects all that has pods.
-        counted = set(self.sizes.targets) if self.sizes.stable is None else {self.sizes.stable}
-        return sum(r.reported for r in s.revisions if r.name in counted)
+        return sum(r.reported for r in self.situation.revisions if r.name in self.serving)
 
     @property
     def wanted(self) -> int:
@@ -75,18 +78,6 @@ class Verdict:
 
 
 Row = Callable[[Facts], Verdict | None]
-
-
-def refused(facts: Facts) -> Verdict | None:
-    """A child that cannot be written: a foreign object of its name, no rights, a quota; or not yet."""
-    found = facts.refused
-    if found is None:
-        return None
-    phase = "Healthy" if facts.situation.champion else "Progressing" if found.passing else "Failed"
-    available = facts.champion_available > 0
-    return Verdict(
-        phase, found.reason, found.message, available, False, reconciling=found.passing, stalled=not found.passing
-    )
 
 
 def unresolvable(facts: Facts) -> Verdict | None:
@@ -244,7 +235,6 @@ def healthy(facts: Facts) -> Verdict:
 
 
 ROWS: tuple[Row, ...] = (
-    refused,
     unresolvable,
     first,
     waiting_for_a_person,
@@ -258,12 +248,22 @@ ROWS: tuple[Row, ...] = (
 
 
 def judge(facts: Facts) -> Verdict:
-    """The first row that is this one's."""
-    for row in ROWS:
-        verdict = row(facts)
-        if verdict is not None:
-            return verdict
-    raise AssertionError("the last row takes everything")
+    """The first row that applies, with what was refused laid over it."""
+    verdict = next(found for row in ROWS if (found := row(facts)) is not None)
+    return verdict if facts.refused is None else refused(verdict, facts.refused)
+
+
+def refused(verdict: Verdict, refusal: Refusal) -> Verdict:
+    """What is the case although something was refused; Stalled if only a person can end it."""
+    clears = refusal.fault.clears
+    return replace(
+        verdict,
+        reason=refusal.reason,
+        message=refusal.message,
+        ready=False,
+        reconciling=clears,
+        stalled=not clears,
+    )
 
 
 def _ailing(failures: tuple[Failure, ...]) -> str:

@@ -3,6 +3,7 @@
 Everything else is called from here or from `app.py`. A pass with nothing to do makes no API call.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,24 +11,22 @@ from typing import Protocol
 
 from podium.build.fetch import Fetcher
 from podium.keys import Key
-from podium.kube.client import KubeClient, Object
+from podium.kube.client import ApiError, KubeClient, NotLeader, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS
+from podium.reasons import Reason
 from podium.reconcile import status as statuses
-from podium.reconcile.apply import Applier, Store
-from podium.reconcile.decide import DECIDED, Note
+from podium.reconcile.apply import Applier
+from podium.reconcile.child import Store
+from podium.reconcile.decide import Note
 from podium.reconcile.observe import Observed, Observer, View
-from podium.reconcile.plan import plan
+from podium.reconcile.outcome import PassRefused, Report, with_refusals
+from podium.reconcile.plan import Plan, plan, plan_as_recorded, refused_command
 from podium.reconcile.transitions import transitions
+from podium.reconcile.writes import Told
 from podium.rollout.moment import Moment
 from podium.settings import Settings
 
 log = logging.getLogger(__name__)
-
-REFUSED_RETRY = 30.0
-"""Seconds until what the API server refused is tried again: nothing tells us that a quota was raised."""
-
-PASSING_RETRY = 2.0
-"""Seconds until what will be possible soon is tried again: the watch mostly tells sooner."""
 
 
 class Cache(View, Store, Protocol):
@@ -79,9 +78,19 @@ class Reconciler:
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
 
-        Raises ApiError for what may pass by itself (the caller tries again later) and NotLeader.
+        Raises PassRefused and ApiError for what may pass by itself (the caller tries again later), NotLeader, and
+        whatever is a mistake of ours, once status tells of it.
         """
         moment = Moment(self._clock())
+        try:
+            return await self._pass(key, moment)
+        except (ApiError, NotLeader, PassRefused):
+            raise
+        except Exception as error:
+            await self._tell_of(error, key, moment.now)
+            raise
+
+    async def _pass(self, key: Key, moment: Moment) -> float | None:
         now = moment.now
         observed = self._observer.observe(key, moment)
         if observed is None:
@@ -89,44 +98,82 @@ class Reconciler:
             return None
         if self._ending.get(key) == observed.owner.uid:
             return None
+        observed = with_refusals(observed, self._applier.refusals(key))
         planned = plan(observed, moment, self._fetcher)
         if planned is None:
             if not observed.deleting:
-                await self._write_status(observed, statuses.invalid(observed, self._settings.installation, now))
+                status = self._unplanned(observed.obj, Reason.INVALID_SPEC, observed.invalid, now)
+                await self._write_status(observed.obj, status)
             return None
-        report = await self._applier.carry_out(planned, observed, now, lambda note: self._emit(observed, note))
+        for note in planned.notes:
+            self._emit(observed.obj, note)
+        planned, report = await self._carry_out(planned, observed, moment)
         if report.terminating:
             self._ending[key] = observed.owner.uid
             return None
-        status = statuses.compose(observed, planned, report, self._settings.installation, moment)
-        decided = report.refused is None and any(
-            note.action in DECIDED for entry in planned.entries for note in entry.notes
-        )
-        await self._write_status(observed, status, decided=decided)
-        if report.refused is not None:
-            return PASSING_RETRY if report.refused.passing else REFUSED_RETRY
-        if report.again:
-            return 0.0
-        waits = [(moment.wake_at - now).total_seconds()] if moment.wake_at else []
-        if report.contested:
-            waits.append(self._settings.drift_window)
+        if report.outdated:
+            return self._settings.refused_retry if report.refusals and not report.again else 0.0
+        if not report.settling(now):
+            status = statuses.compose(observed, planned, report, self._settings.installation, moment)
+            told = report.told(Told.READY, now)
+            await self._write_status(observed.obj, status, decided=report.decided and told is None)
+            if planned.refusal is not None:
+                self._emit(observed.obj, refused_command(planned.refusal))
+        return self._next(report, moment)
+
+    async def _carry_out(self, planned: Plan, observed: Observed, moment: Moment) -> tuple[Plan, Report]:
+        """Walk the plan; where a record is refused, go on with what the records as they stand ask for."""
+        walk = self._applier.begin(observed, moment.now, lambda note: self._emit(observed.obj, note))
+        await walk.go(planned.writes)
+        if walk.report.halted:
+            planned = plan_as_recorded(observed, walk.report.entered, moment, self._fetcher)
+            await walk.go(planned.writes)
+        return planned, self._applier.end(walk)
+
+    def _next(self, report: Report, moment: Moment) -> float | None:
+        """When to look again: the earliest of what the plan waits for and what was refused."""
+        waits = [(moment.wake_at - moment.now).total_seconds()] if moment.wake_at else []
+        waits += [self._settings.drift_window] if report.contested else []
+        waits += [0.0] if report.again else []
+        if report.clears:
+            refusals = report.refusals.values()
+            asked = max(refusal.retry_after for refusal in refusals)
+            said = "; ".join(sorted({refusal.message for refusal in refusals}))
+            raise PassRefused(said, retry_after=asked, wake_in=min(waits, default=None))
+        waits += [self._settings.refused_retry] if report.refusals else []
         return min(waits, default=None)
 
-    async def _write_status(self, observed: Observed, status: Object, *, decided: bool = False) -> None:
-        if status == observed.status:
+    async def _tell_of(self, error: Exception, key: Key, now: datetime) -> None:
+        """A mistake of ours: status says so, and the others are served meanwhile."""
+        obj = self._cache.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
+        if obj is None or "deletionTimestamp" in obj["metadata"]:
             return
-        answer = await self._client.write_status(MODEL_DEPLOYMENTS, observed.obj, status)
-        self._cache.put(MODEL_DEPLOYMENTS, answer)
-        for note in transitions(observed.status, status, decided=decided):
-            self._emit(observed, note)
+        message = (
+            f"Podium cannot handle this ModelDeployment: {type(error).__name__}: {error}. What runs goes on running; "
+            "please report it with the operator's log of this pass"
+        )
+        with contextlib.suppress(ApiError, NotLeader):
+            await self._write_status(obj, self._unplanned(obj, Reason.INTERNAL_ERROR, message, now))
 
-    def _emit(self, observed: Observed, note: Note) -> None:
+    def _unplanned(self, obj: Object, reason: Reason, message: str, now: datetime) -> Object:
+        return statuses.unplanned(obj, reason, message, self._settings.installation, now)
+
+    async def _write_status(self, obj: Object, status: Object, *, decided: bool = False) -> None:
+        before = obj.get("status") or {}
+        if status == before:
+            return
+        answer = await self._client.write_status(MODEL_DEPLOYMENTS, obj, status)
+        self._cache.put(MODEL_DEPLOYMENTS, answer)
+        for note in transitions(before, status, decided=decided):
+            self._emit(obj, note)
+
+    def _emit(self, obj: Object, note: Note) -> None:
         kind = "Warning" if note.warning else "Normal"
-        self._recorder.emit(observed.obj, type=kind, reason=note.reason, note=note.message, action=note.action)
+        self._recorder.emit(obj, type=kind, reason=note.reason, note=note.message, action=note.action)
         log.info(
             note.message,
             extra={
-                "modeldeployment": f"{observed.owner.namespace}/{observed.owner.name}",
+                "modeldeployment": f"{obj['metadata']['namespace']}/{obj['metadata']['name']}",
                 "revision": note.revision,
                 "rule": note.rule,
                 "reason": note.reason,

@@ -24,6 +24,7 @@ from podium.kube.resources import (
     SERVICES,
     Resource,
 )
+from podium.reasons import Reason
 from podium.reconcile import readings
 from podium.reconcile.sightings import Sightings
 from podium.rollout.moment import Moment
@@ -35,6 +36,8 @@ COMMAND_LENGTH = 1024
 """Characters of the command annotation that are read: status, which repeats it, is bounded."""
 NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline exceeded", "timed out", "timeout")
 """Signs in a refusal that nobody has judged the pods: what should have cannot be called."""
+PENDING = "Pending"
+"""status.lastCommand.result of a command whose record was refused: it has not been acted on."""
 SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
 
@@ -147,16 +150,29 @@ class Observer:
             for child in self._cache.owned(resource, key.namespace, key.name)
             if readings.is_child(child, owner)
         }
+        annotations = obj["metadata"].get("annotations") or {}
+        command = annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH]
+        missing = readings.unrecorded(children.values(), command, owner)
+        if missing:
+            # Nothing that is there is touched, or decided from, while the record that goes with it is still to come.
+            children, command = {}, ""
         seen = Observed(obj, owner, children)
         try:
             # Quick to read (20 us), and as a typed object large to keep (8 KB).
             spec = ModelDeploymentSpec.parse(obj.get("spec") or {})
-            return self._with_situation(key, seen, spec, memory, moment)
+            return self._with_situation(key, seen, spec, memory, moment, command, missing)
         except ValueError as error:
             return replace(seen, invalid=str(error))
 
     def _with_situation(
-        self, key: Key, seen: Observed, spec: ModelDeploymentSpec, memory: _Memory, moment: Moment
+        self,
+        key: Key,
+        seen: Observed,
+        spec: ModelDeploymentSpec,
+        memory: _Memory,
+        moment: Moment,
+        command: str,
+        missing: Mapping[str, str],
     ) -> Observed:
         runtime = self._cache.get(MODEL_RUNTIMES, None, spec.runtime.name)
         version = (seen.owner.uid, seen.generation, runtime and runtime["metadata"]["resourceVersion"])
@@ -168,17 +184,18 @@ class Observer:
             return proposal
 
         proposal = memory.once("proposal", version, propose)
+        if missing:
+            proposal = replace(proposal, reason=Reason.RECORD_MISSING, message=readings.missing(missing, seen.owner))
         sightings = Sightings.after(memory.sightings, moment)
         pods = self._cache.owned(PODS, key.namespace, key.name)
         states, revisions = self._revisions(seen, pods, memory, sightings)
-        annotations = seen.obj["metadata"].get("annotations") or {}
         situation = Situation(
             name=key.name,
             spec=spec,
             proposal=proposal,
             revisions=states,
-            command=annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH],
-            last_command=(seen.status.get("lastCommand") or {}).get("value", ""),
+            command=command,
+            last_command=_acted_on(seen.status),
             last_command_at=readings.last_command_at(seen.status),
             endpoints=self._endpoints(key, pods),
             timings=self._timings,
@@ -189,10 +206,8 @@ class Observer:
         if champion and champion.replicas and _down(champion, sightings):
             situation = replace(situation, champion_down_since=sightings.first(champion.name, "Down"))
         candidate = situation.candidate
-        kept_out = _kept_out(candidate)
-        if candidate and kept_out:
-            since = sightings.first(candidate.name, "KeptOut")
-            situation = replace(situation, candidate_kept_out_since=since, candidate_kept_out=kept_out)
+        if candidate and _kept_out(candidate):
+            situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
         memory.sightings = sightings
         memory.keep({"proposal", *revisions})
         before, memory.replicas = memory.replicas, spec.replicas
@@ -205,7 +220,6 @@ class Observer:
     ) -> tuple[tuple[RevisionState, ...], dict[str, Revision]]:
         revisions: dict[str, Revision] = {}
         states = []
-        pods = [pod for pod in pods if not readings.is_over(pod)]
         for (resource, name), child in seen.children.items():
             if resource is not CONTROLLER_REVISIONS or "deletionTimestamp" in child["metadata"]:
                 continue
@@ -240,10 +254,16 @@ def _down(champion: RevisionState, sightings: Sightings) -> bool:
     return champion.reported == 0 and (settled or sightings.known(champion.name, "Down"))
 
 
-def _kept_out(candidate: RevisionState | None) -> str:
-    """The API server's sentence where nobody could be asked to admit its pods; a policy that says no was."""
-    sentence = candidate.workload.failure if candidate and candidate.workload else ""
-    return sentence if any(sign in sentence.lower() for sign in NOBODY_ASKED) else ""
+def _kept_out(candidate: RevisionState) -> bool:
+    """Whether its pods are refused because nobody could be asked to admit them; a policy that says no was."""
+    sentence = candidate.workload.failure.lower() if candidate.workload else ""
+    return any(sign in sentence for sign in NOBODY_ASKED)
+
+
+def _acted_on(status: Mapping[str, Any]) -> str:
+    """The command that status says has been acted on."""
+    last = status.get("lastCommand") or {}
+    return "" if last.get("result") == PENDING else str(last.get("value", ""))
 
 
 def _read(obj: Object) -> tuple[Revision, str]:

@@ -1,19 +1,18 @@
 """The planner: from what was observed and the time to everything that is to be written. Pure.
 
-Decisions come first (outcomes, new revisions), then the Services, then the pods, then what is no longer needed:
-traffic leaves before capacity does.
+A plan is one list of writes in the order of their stages (writes.py). A pass walks it: what is refused stops what
+relies on it, and where that is a record, the rest is planned anew from the records as they stand.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from podium.build.fetch import Fetcher
-from podium.kube.client import Object
-from podium.kube.resources import HPAS, Resource
+from podium.kube.resources import CONTROLLER_REVISIONS
 from podium.reconcile import children
-from podium.reconcile.children import Scale
-from podium.reconcile.decide import Entry, Note, decide
+from podium.reconcile.decide import Decisions, Note, decide
 from podium.reconcile.observe import Observed
+from podium.reconcile.writes import Enter, Stage, Write
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord
 from podium.rollout.sizing import sizes
@@ -27,16 +26,9 @@ class Plan:
     """All writes of one pass but status, in their order."""
 
     situation: Situation
-    """As it will be once the decisions are written."""
+    """As it will be once the entries of the record are written."""
     sizes: Sizes
-    entries: tuple[Entry, ...] = ()
-    services: tuple[Object, ...] = ()
-    released: tuple[tuple[Resource, str], ...] = ()
-    """HPAs that must let go before their Deployments are sized."""
-    workloads: tuple[Scale, ...] = ()
-    policies: tuple[Object, ...] = ()
-    """HPAs and the PodDisruptionBudget."""
-    removals: tuple[tuple[Resource, str], ...] = ()
+    writes: tuple[Write, ...] = ()
     notes: tuple[Note, ...] = ()
     """Events that no durable record stands behind."""
     hold: Hold | None = None
@@ -48,31 +40,43 @@ def plan(observed: Observed, moment: Moment, fetcher: Fetcher) -> Plan | None:
     """What to write now; None when nothing may be planned (deletion, an unreadable spec)."""
     if observed.deleting or observed.situation is None:
         return None
+    return _follow(observed, decide(observed, observed.situation, moment, fetcher), moment)
+
+
+def plan_as_recorded(observed: Observed, entered: int, moment: Moment, fetcher: Fetcher) -> Plan:
+    """What to write when the record took no more than the first `entered` entries: repair of what it says, no more."""
+    assert observed.situation is not None
     decisions = decide(observed, observed.situation, moment, fetcher)
-    situation, revisions = decisions.situation, decisions.revisions
-    wanted = sizes(situation, moment)
+    kept = Decisions(decisions.before, decisions.revisions, decisions.entries[:entered])
+    found = _follow(observed, kept, moment)
+    return replace(found, writes=tuple(write for write in found.writes if not isinstance(write.action, Enter)))
+
+
+def _follow(observed: Observed, decisions: Decisions, moment: Moment) -> Plan:
+    """The plan that follows from decisions."""
+    situation = decisions.situation
+    wanted = children.Wanted(observed, situation, sizes(situation, moment), decisions.revisions)
+    entries = [Write(Stage.RECORD, CONTROLLER_REVISIONS, e.revision, Enter(e)) for e in decisions.entries]
+    of_children = children.writes(wanted)
     return Plan(
         situation=situation,
-        sizes=wanted,
-        entries=tuple(decisions.entries),
-        services=children.services(observed.owner, situation, wanted, revisions),
-        released=tuple(
-            (HPAS, name)
-            for (resource, name) in observed.children
-            if resource is HPAS and (name not in wanted.targets or not wanted.targets[name].autoscaled)
-        ),
-        workloads=children.workloads(observed, situation, wanted, revisions),
-        policies=children.policies(observed.owner, situation, wanted),
-        removals=children.removals(observed, situation, wanted),
-        notes=_refused(decisions.refusal) + _replicas_ignored(observed, situation),
+        sizes=wanted.sizes,
+        writes=tuple(sorted([*of_children, *entries], key=_order)),
+        notes=_replicas_ignored(observed, situation),
         hold=decisions.hold,
         refusal=decisions.refusal,
         wake_at=moment.wake_at,
     )
 
 
-def _refused(refusal: Refuse | None) -> tuple[Note, ...]:
-    return (Note("CommandRefused", refusal.message, "Command", warning=True),) if refusal else ()
+def _order(write: Write) -> tuple[int, bool]:
+    """By stage; entries come last of the records: what was orphaned or lost is brought back before them."""
+    return write.stage, isinstance(write.action, Enter)
+
+
+def refused_command(refusal: Refuse) -> Note:
+    """The Event of a refusal that status alone records: to emit once status is written."""
+    return Note("CommandRefused", refusal.message, "Command", warning=True)
 
 
 def _replicas_ignored(observed: Observed, situation: Situation) -> tuple[Note, ...]:

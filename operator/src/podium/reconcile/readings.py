@@ -1,11 +1,12 @@
 """Objects of the API server, read into what the planner thinks in. Pure functions."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from podium import names
+from podium.api.uris import shown_version
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
 from podium.build.canonical import canonical, digest
 from podium.build.errors import Unresolvable
@@ -13,10 +14,10 @@ from podium.build.fetch import Fetcher
 from podium.build.owner import Owner
 from podium.build.revision import Revision, inputs_digest, resolve
 from podium.kube.client import Object
-from podium.kube.resources import MODEL_DEPLOYMENTS
+from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, SERVICES
 from podium.reasons import Reason
 from podium.reconcile.sightings import FORGOTTEN, Sightings
-from podium.reconcile.symptoms import symptom
+from podium.reconcile.symptoms import eviction, fetched_digest, symptom, with_way_out
 from podium.rollout.record import Outcome, Record, annotation_of, parse_time
 from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Seasoned, Workload
 from podium.rollout.strategies import STRATEGIES
@@ -69,6 +70,49 @@ def is_child(obj: Object, owner: Owner) -> bool:
     return (model, maker) == (owner.name, names.MANAGED_BY) and not MADE_BY_PODIUM.isdisjoint(annotations)
 
 
+def unrecorded(children: Collection[Object], command: str, owner: Owner) -> dict[str, str]:
+    """Revisions that orphans of ours speak of and of which there is no ControllerRevision: name -> who speaks of it.
+
+    So it is while a backup is restored whose ModelDeployment came before its records. Empty as soon as the
+    ModelDeployment controls one record: from then on a Deployment without one is somebody's deletion. An orphan that
+    was given over by podium.dev/adopt is waited for no longer.
+    """
+    records = [child for child in children if child["kind"] == CONTROLLER_REVISIONS.kind]
+    orphans = [child for child in children if controller_of(child) is None and not given_over(child, owner)]
+    if not orphans or any(controller_of(record) == owner.uid for record in records):
+        return {}
+    spoken = {_revision_of(orphan): f"{orphan['kind']} {orphan['metadata']['name']}" for orphan in orphans}
+    words = command.split()
+    if len(words) == 3:
+        spoken.setdefault(words[1], f"{names.ANNOTATION_COMMAND} of this ModelDeployment")
+    known = {"", *(record["metadata"]["name"] for record in records)}
+    return {revision: who for revision, who in spoken.items() if revision not in known}
+
+
+def missing(revisions: Mapping[str, str], owner: Owner) -> str:
+    """The sentence for what `unrecorded` found."""
+    revision, who = next(iter(sorted(revisions.items())))
+    more = f" (and {len(revisions) - 1} more)" if len(revisions) > 1 else ""
+    return (
+        f"{who} is of revision {revision}, of which there is no ControllerRevision{more}: nothing is changed until it "
+        f"is restored; if it is lost, annotate the children {names.ANNOTATION_ADOPT}={owner.uid}, and spec is rolled "
+        "out as for the first time"
+    )
+
+
+def _revision_of(child: Object) -> str:
+    """The revision that a child is of, or that a Service selects; empty for what belongs to all."""
+    labels = child["metadata"].get("labels") or {}
+    if child["kind"] == SERVICES.kind:
+        labels = (child.get("spec") or {}).get("selector") or {}
+    return str(labels.get(names.LABEL_REVISION, ""))
+
+
+def given_over(obj: Object, owner: Owner) -> bool:
+    """Whether a person gave the object to this ModelDeployment, by the annotation podium.dev/adopt with its uid."""
+    return (obj["metadata"].get("annotations") or {}).get(names.ANNOTATION_ADOPT) == owner.uid
+
+
 def ready_since(pod: Object) -> datetime | None:
     """Since when the pod's Ready condition is True, by its kubelet; None when it is not."""
     conditions = (pod.get("status") or {}).get("conditions") or []
@@ -84,24 +128,26 @@ def is_over(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
-def read_pod(pod: Object, sightings: Sightings, min_ready: timedelta) -> Pod:
-    """One pod, with what ails it."""
+def read_pod(pod: Object, sightings: Sightings, min_ready: timedelta, predecessors: Sequence[Object] = ()) -> Pod:
+    """One pod, with what ails it, or ailed those of its revision that are over."""
     meta = pod["metadata"]
     ready, terminating = ready_since(pod), "deletionTimestamp" in meta
-    found = None if ready or terminating else symptom(pod, sightings)
+    created = parse_time(meta["creationTimestamp"])
+    found = None if ready or terminating else symptom(pod, sightings) or eviction(predecessors, created)
     failure = None
     if found is not None:
         reason, message, restarts = found
         failure = Failure(reason, message, sightings.first(meta["name"], reason), restarts)
     return Pod(
         name=meta["name"],
-        created=parse_time(meta["creationTimestamp"]),
+        created=created,
         ready=ready is not None,
         seasoned=Seasoned.NO if terminating else _seasoned(pod, sightings, min_ready),
         terminating=terminating,
         failure=failure,
         stray=not _of_deployment(pod),
         overdue=terminating and _overdue(meta, sightings),
+        digest=fetched_digest(pod),
     )
 
 
@@ -150,7 +196,7 @@ def read_workload(deployment: Object, pods: Sequence[Pod], *, has_hpa: bool = Fa
     staying = [pod for pod in pods if pod.ready and not (pod.terminating or pod.stray)]
     failure = next(
         (
-            c.get("message", "")
+            with_way_out(c.get("message", ""))
             for c in status.get("conditions") or []
             if c["type"] == "ReplicaFailure" and c["status"] == "True"
         ),
@@ -199,12 +245,16 @@ def read_revision(
     has_hpa: bool,
     sightings: Sightings,
 ) -> RevisionState:
-    """One revision from its ControllerRevision and its children; what of its record cannot be read is set aside."""
+    """One revision from its ControllerRevision and its children, pods that are over among them.
+
+    What of its record cannot be read is set aside.
+    """
     meta = obj["metadata"]
     record, broken = Record.from_annotations(meta.get("annotations") or {})
     broken |= _missing(record, broken, has_deployment=deployment is not None)
     min_ready = _min_ready(deployment)
-    found = tuple(read_pod(pod, sightings, min_ready) for pod in pods)
+    over = [pod for pod in pods if is_over(pod)]
+    found = tuple(read_pod(pod, sightings, min_ready, over) for pod in pods if not is_over(pod))
     return RevisionState(
         name=revision.name,
         number=revision.number,
@@ -276,8 +326,7 @@ def propose(
     The revision is the one of a first rollout of it, not numbered yet.
     """
     inputs = inputs_digest(spec.inputs())
-    uri = (spec.model.uri or "").rstrip("/")
-    version = spec.model.version or uri.rsplit("/", 1)[-1]
+    version = shown_version(spec.model.version, spec.model.uri)
     if runtime is None:
         message = (
             f'spec.runtime.name: there is no ModelRuntime "{spec.runtime.name}": kubectl get modelruntimes lists them; '

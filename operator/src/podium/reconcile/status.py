@@ -4,13 +4,16 @@ from datetime import datetime
 from typing import Any
 
 from podium import names
+from podium.build.owner import Owner
 from podium.kube.client import Object
-from podium.kube.resources import HPAS
+from podium.kube.resources import CONTROLLER_REVISIONS, HPAS
 from podium.reasons import Reason
-from podium.reconcile.apply import Report
 from podium.reconcile.conditions import Facts, Verdict, judge
-from podium.reconcile.observe import Observed
+from podium.reconcile.fetched import bytes_differ, digest_of
+from podium.reconcile.observe import PENDING, Observed
+from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
+from podium.reconcile.writes import Told
 from podium.rollout.moment import Moment
 from podium.rollout.record import format_time
 from podium.rollout.sizing import once_written
@@ -24,48 +27,48 @@ Conditions = dict[str, tuple[str, str, str]]
 """type -> (status, reason, message)."""
 
 
-def invalid(observed: Observed, controller: str, now: datetime) -> Object:
-    """The status as it was, saying that the spec cannot be read."""
-    status = dict(observed.status)
-    status["observedGeneration"] = observed.generation
+def unplanned(obj: Object, reason: Reason, message: str, controller: str, now: datetime) -> Object:
+    """The status as it was, saying why nothing could be planned."""
+    generation = int(obj["metadata"].get("generation", 0))
+    status = dict(obj.get("status") or {})
+    status["observedGeneration"] = generation
     status["controller"] = controller
-    status["message"] = observed.invalid[:MESSAGE_LENGTH]
-    kept = {c["type"]: (c["status"], c["reason"], c["message"]) for c in status.get("conditions", [])}
-    kept |= {
-        "Ready": ("False", Reason.INVALID_SPEC, observed.invalid),
-        "Stalled": ("True", Reason.INVALID_SPEC, observed.invalid),
-    }
+    status["message"] = message[:MESSAGE_LENGTH]
+    before = status.get("conditions") or []
+    kept = {c["type"]: (c["status"], c["reason"], c["message"]) for c in before}
+    kept |= {"Ready": ("False", reason, message), "Stalled": ("True", reason, message)}
     kept.pop("Reconciling", None)
-    status["conditions"] = _conditions(kept, observed, now)
+    status["conditions"] = _conditions(kept, before, generation, now)
     return status
 
 
 def compose(observed: Observed, plan: Plan, report: Report, controller: str, moment: Moment) -> Object:
     """The whole status of a ModelDeployment whose spec could be read."""
+    now = moment.now
     situation = once_written(plan.situation, plan.sizes)
-    facts = Facts(situation, plan.sizes, plan.hold, report.refused, moment)
+    facts = Facts(situation, plan.sizes, plan.hold, report.told(Told.READY, now), moment)
     verdict = judge(facts)
-    conditions = _kstatus(verdict, situation) | _informational(observed, situation, report)
-    stays = report.refused is not None and not report.refused.passing
-    phase = observed.status.get("phase", verdict.phase) if stays else verdict.phase
+    conditions = (
+        _kstatus(verdict, situation) | _informational(observed, situation, report, now) | bytes_differ(situation)
+    )
     owner = observed.owner
+    message = _with_leftovers(verdict.message, report, now)
     status: Object = {
         "observedGeneration": observed.generation,
-        "phase": phase,
-        "message": verdict.message[:MESSAGE_LENGTH],
+        "phase": verdict.phase,
+        "message": message[:MESSAGE_LENGTH],
         "url": f"http://{owner.name}.{owner.namespace}.svc",
-        "replicas": sum(r.workload.pods for r in situation.revisions if r.workload),
-        "selector": f"{names.LABEL_MODEL}={owner.name}",
+        **_scale(facts, owner),
         "controller": controller,
-        "conditions": _conditions(conditions, observed, moment.now),
+        "conditions": _conditions(conditions, observed.status.get("conditions") or [], observed.generation, now),
     }
     champion, candidate = situation.champion, situation.candidate
     if champion is not None:
         status["runtime"] = champion.runtime
-        status["champion"] = _revision(champion, plan, champion.decided_at)
+        status["champion"] = _revision(champion, plan, champion.decided_at) | digest_of(champion)
     if candidate is not None:
         status.setdefault("runtime", candidate.runtime)
-        status["candidate"] = _revision(candidate, plan, candidate.record.started_at)
+        status["candidate"] = _revision(candidate, plan, candidate.record.started_at) | digest_of(candidate)
     warm, until = situation.warm, situation.warm_until
     if warm is not None and until is not None and warm.name in plan.sizes.targets:
         status["previous"] = {"revision": warm.name, "version": warm.version, "until": format_time(until)}
@@ -75,10 +78,28 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
     history = _history(situation)
     if history:
         status["history"] = history
-    last = _last_command(observed, plan)
+    last = _last_command(observed, plan, report, now)
     if last:
         status["lastCommand"] = last
     return status
+
+
+def _scale(facts: Facts, owner: Owner) -> Object:
+    """What the scale subresource reads: the pods behind the stable Service, and they alone.
+
+    An autoscaler of the user's that divides a metric by pods would take a candidate without traffic for idle ones.
+    """
+    selector = f"{names.LABEL_MODEL}={owner.name}"
+    if facts.sizes.stable is not None:
+        selector += f",{names.LABEL_REVISION}={facts.sizes.stable}"
+    replicas = sum(r.workload.pods for r in facts.situation.revisions if r.workload and r.name in facts.serving)
+    return {"replicas": replicas, "selector": selector}
+
+
+def _with_leftovers(message: str, report: Report, now: datetime) -> str:
+    """The message, and what could not be deleted: nothing waits for it."""
+    left = report.told(Told.MESSAGE, now)
+    return f"{message}; not deleted yet: {left.message}" if left else message
 
 
 def _kstatus(verdict: Verdict, situation: Situation) -> Conditions:
@@ -106,7 +127,7 @@ def _way_on(paused: RevisionState) -> str:
     return f'to go on: podium.dev/command="resume {paused.name} $(date +%s)"'
 
 
-def _informational(observed: Observed, situation: Situation, report: Report) -> Conditions:
+def _informational(observed: Observed, situation: Situation, report: Report, now: datetime) -> Conditions:
     conditions: Conditions = {}
     champion, proposal = situation.champion, situation.proposal
     failing = [
@@ -145,14 +166,20 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
         if inactive is not None and inactive.get("reason") != "ScalingDisabled":
             message = f"HorizontalPodAutoscaler {name}: {inactive.get('message', inactive.get('reason', ''))}"
             conditions["ScalingActive"] = ("False", inactive.get("reason", "Inactive"), message)
+    for where in (Told.PREVIEW, Told.DISRUPTION, Told.SCALING):
+        refusal = report.told(where, now)
+        if refusal is not None:
+            conditions[where.value] = ("False", refusal.reason, refusal.message)
     return conditions
 
 
-def _conditions(wanted: Conditions, observed: Observed, now: datetime) -> list[dict[str, Any]]:
-    before = {c["type"]: c for c in observed.status.get("conditions") or []}
+def _conditions(
+    wanted: Conditions, before: list[dict[str, Any]], generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    known = {c["type"]: c for c in before}
     found = []
     for kind, (status, reason, message) in sorted(wanted.items()):
-        old = before.get(kind)
+        old = known.get(kind)
         since = old["lastTransitionTime"] if old and old["status"] == status else now.strftime("%Y-%m-%dT%H:%M:%SZ")
         found.append(
             {
@@ -161,7 +188,7 @@ def _conditions(wanted: Conditions, observed: Observed, now: datetime) -> list[d
                 "reason": reason,
                 "message": message[:MESSAGE_LENGTH],
                 "lastTransitionTime": since,
-                "observedGeneration": observed.generation,
+                "observedGeneration": generation,
             }
         )
     return found
@@ -217,7 +244,10 @@ def _history(situation: Situation) -> list[dict[str, Any]]:
     ]
 
 
-def _last_command(observed: Observed, plan: Plan) -> dict[str, Any]:
+def _last_command(observed: Observed, plan: Plan, report: Report, now: datetime) -> dict[str, Any]:
+    pending = _pending_command(observed, plan, report, now)
+    if pending:
+        return pending
     if plan.refusal is not None:
         return {
             "value": plan.refusal.command,
@@ -239,6 +269,18 @@ def _last_command(observed: Observed, plan: Plan) -> dict[str, Any]:
         "result": command.result.value,
         "message": command.message,
     }
+
+
+def _pending_command(observed: Observed, plan: Plan, report: Report, now: datetime) -> dict[str, Any]:
+    """A command that was taken but whose record was refused: neither done nor refused, and tried again."""
+    value = plan.situation.command
+    taken = any(r.command and r.command.value == value for entry in report.unwritten for r in entry.after.revisions)
+    if not taken or any(r.command and r.command.value == value for r in plan.situation.revisions):
+        return {}
+    before: dict[str, Any] = observed.status.get("lastCommand") or {}
+    at = before["at"] if before.get("value") == value and "at" in before else format_time(now)
+    why = "; ".join(r.message for (resource, _), r in report.refusals.items() if resource is CONTROLLER_REVISIONS)
+    return {"value": value, "at": at, "result": PENDING, "message": f"not recorded yet: {why}"[:MESSAGE_LENGTH]}
 
 
 def _word(value: bool) -> str:

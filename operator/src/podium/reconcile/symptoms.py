@@ -1,11 +1,13 @@
 """Reads out of a Pod's status why it does not serve, in words for a person."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from podium import names
+from podium.api.rules import VOLUME_PREFIX
 from podium.kube.client import Object
 from podium.reasons import Reason
 from podium.reconcile.sightings import Sightings
@@ -13,8 +15,13 @@ from podium.rollout.record import parse_time
 
 IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
+DISK = re.compile(r"ephemeral[- ](local )?storage|EmptyDir volume")
+"""In kubelet's sentences about a pod that it evicts for what it wrote, or because the node's disk is full."""
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MESSAGE_LENGTH = 400
 """Characters of a container's own last words that are passed on."""
+EVICTION_TOLD = timedelta(minutes=10)
+"""A pod made within so much of an eviction is the evicted one's successor; longer than clocks differ."""
 PREPARATION = timedelta(seconds=20)
 """How long a pod may wait for its volumes and its network: 1 to 3 s are usual, and causes are told within 30 s."""
 
@@ -41,6 +48,60 @@ def _unprepared_since(pod: Object) -> datetime | None:
         if condition.get("type") == "PodReadyToStartContainers" and condition.get("status") == "False":
             return parse_time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     return None
+
+
+def fetched_digest(pod: Object) -> str:
+    """Digest of the model's bytes by the fetcher's last words (`sha256:...`); empty without any, or if they are odd."""
+    for container in (pod.get("status") or {}).get("initContainerStatuses") or []:
+        ended = _last_end(container) if container["name"] == names.FETCH_CONTAINER else None
+        if ended is not None and ended.get("exitCode") == 0:
+            said = _said(ended)
+            digest = said.get("digest")
+            return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else ""
+    return ""
+
+
+def eviction(predecessors: Iterable[Object], created: datetime) -> tuple[Reason, str, int] | None:
+    """As `symptom`, of a pod made at `created`: the pod that its node ended for want of disk just before it was made.
+
+    That one is over, and its successor only says that it starts: without this nobody would learn why.
+    """
+    found = [(at, pod) for pod in predecessors if (at := _evicted_at(pod)) and abs(created - at) <= EVICTION_TOLD]
+    if not found:
+        return None
+    _, pod = max(found, key=lambda pair: (pair[0], pair[1]["metadata"]["name"]))
+    said = " ".join(pod["status"]["message"].split())
+    return Reason.EVICTED, f"pod {pod['metadata']['name']} was evicted: {said} {_more_room(said)}", 0
+
+
+def _evicted_at(pod: Object) -> datetime | None:
+    status = pod.get("status") or {}
+    said = status.get("message") or ""
+    if status.get("phase") != "Failed" or status.get("reason") != "Evicted" or not DISK.search(said):
+        return None
+    times = [c["lastTransitionTime"] for c in status.get("conditions") or [] if c.get("lastTransitionTime")]
+    return max(map(parse_time, times or [pod["metadata"]["creationTimestamp"]]))
+
+
+def _more_room(said: str) -> str:
+    volume = re.search(r'EmptyDir volume "([^"]*)"', said)
+    if volume and not volume[1].startswith(VOLUME_PREFIX):
+        return f"Raise the sizeLimit of volume {volume[1]} in spec.podTemplate.volumes."
+    return (
+        "Raise spec.model.storage.sizeLimit, which the pod's share of the disk follows (or "
+        "spec.runtime.resources.limits.ephemeral-storage, where that is set)."
+    )
+
+
+def with_way_out(said: str) -> str:
+    """A refusal to take or make a pod; if it is about disk, with the fields that the pod's share of it follows."""
+    if "ephemeral-storage" not in said:
+        return said
+    way = "raise" if "minimum ephemeral-storage" in said else "lower"
+    return (
+        f"{said.rstrip('. ')}; the pods ask for disk by spec.model.storage.sizeLimit: {way} it, or set "
+        "ephemeral-storage in spec.runtime.resources"
+    )
 
 
 def _of_containers(pod: Object) -> Iterator[tuple[Reason, str, int]]:
@@ -78,10 +139,10 @@ def _fetch(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
     ended = _last_end(container)
     if ended is None or ended.get("exitCode") == 0:
         return
+    said = _said(ended)
     try:
-        said = json.loads(ended.get("message") or "")
         permanent, reason, message = bool(said["permanent"]), said["reason"], said["message"]
-    except (ValueError, KeyError, TypeError):
+    except KeyError:
         permanent, reason = False, ended.get("reason", "Error")
         message = _words(ended) or f"exit code {ended.get('exitCode')}"
     yield (
@@ -110,7 +171,7 @@ def _crash(container: dict[str, Any], *, ordinary: bool) -> Iterator[tuple[Reaso
 def _of_pod(status: dict[str, Any]) -> tuple[Reason, str, int] | None:
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Reason.UNSCHEDULABLE, condition.get("message") or "no node takes it", 0
+            return Reason.UNSCHEDULABLE, with_way_out(condition.get("message") or "no node takes it"), 0
     return None
 
 
@@ -130,6 +191,15 @@ def _last_end(container: dict[str, Any]) -> dict[str, Any] | None:
         if ended:
             return dict(ended)
     return None
+
+
+def _said(ended: dict[str, Any]) -> dict[str, Any]:
+    """A container's last words, where they are a JSON object; else nothing."""
+    try:
+        said = json.loads(ended.get("message") or "")
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _words(ended: dict[str, Any]) -> str:

@@ -10,9 +10,9 @@ from podium.kube.client import Object
 from podium.reasons import Reason
 from podium.reconcile.decide import Note
 
-TOLD_BESIDE_READY = ("Paused", "PodFailure", "DriftContested", "ScalingActive", "RuntimeOutdated")
+TOLD_BESIDE_READY = ("Paused", "PodFailure", "DriftContested", "ScalingActive", "RuntimeOutdated", "ModelBytesDiffer")
 """Conditions that tell of something though Ready may stay as it is."""
-WORRYING = frozenset({"PodFailure", "DriftContested", "ScalingActive"})
+WORRYING = frozenset({"PodFailure", "DriftContested", "ScalingActive", "ModelBytesDiffer"})
 Condition = dict[str, Any]
 
 

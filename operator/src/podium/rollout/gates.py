@@ -66,11 +66,12 @@ def environment(situation: Situation, moment: Moment) -> Verdict | None:
         return None
     record = candidate.record
     if since is not None and record.held_since is None:
+        if not moment.reached(since + situation.timings.patience):
+            return None
         return Mark(candidate.name, record=replace(record, held_since=max(since, record.started_at)))
     if since is not None:
-        return Hold(
-            Reason.ENVIRONMENT, f"the cluster takes no pods of {candidate.name}: {situation.candidate_kept_out}"
-        )
+        sentence = situation.candidate_refused or (candidate.workload.failure if candidate.workload else "")
+        return Hold(Reason.ENVIRONMENT, f"the cluster takes no pods of {candidate.name}: {sentence}")
     if record.held_since is not None:
         # another operator's clock, which may be ahead, may have stamped it
         lasted = max(moment.now - record.held_since, timedelta(0))
@@ -103,8 +104,9 @@ def _cause(situation: Situation) -> str:
     candidate = situation.candidate
     if candidate is None:
         return ""
-    if candidate.workload and candidate.workload.failure:
-        return f": {candidate.workload.failure}"
+    refused = situation.candidate_refused or (candidate.workload.failure if candidate.workload else "")
+    if refused:
+        return f": {refused}"
     return f": {candidate.failures[0].reason}: {candidate.failures[0].message}" if candidate.failures else ""
 
 

@@ -56,6 +56,8 @@ class Pod:
     """It has the labels but is none of the Deployment's: it says nothing about the revision, but gets its traffic."""
     overdue: bool = False
     """A terminating one that should have gone long ago: its node does not answer any more."""
+    digest: str = ""
+    """Of the model's bytes, `sha256:` and 64 hex digits, as its fetcher says; empty as long as it has not said."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,8 @@ class Timings:
     crash_grace: timedelta = timedelta(seconds=30)
     champion_down: timedelta = timedelta(seconds=60)
     environment_window: timedelta = timedelta(minutes=5)
+    patience: timedelta = timedelta(seconds=5)
+    """How long the cluster takes nothing of a candidate before that is more than a passing fault."""
     operators_apart: timedelta = timedelta(minutes=2)
     """By how much the clocks of two operators may differ, either way."""
 
@@ -230,6 +234,10 @@ class Situation:
     """The value in status.lastCommand: refusals that no revision could record."""
     champion_down_since: datetime | None = None
     """Since when the champion has had no available pod, as far as this operator has seen."""
+    candidate_refused: str = ""
+    """The API server's sentence if it refuses the candidate's Deployment."""
+    candidate_kept_out_since: datetime | None = None
+    """Since when the cluster, and not the candidate, has kept its Deployment or its pods from being made."""
     endpoints: Mapping[str, int] = field(default_factory=dict)
     """Ready endpoints behind the stable Service by revision."""
     timings: Timings = Timings()
@@ -239,10 +247,6 @@ class Situation:
     """When this process looked at the ModelDeployment for the first time."""
     last_command_at: datetime | None = None
     """The time in status.lastCommand."""
-    candidate_kept_out_since: datetime | None = None
-    """Since when the cluster takes nothing of the candidate, neither pods nor Deployment, for no fault of its own."""
-    candidate_kept_out: str = ""
-    """The API server's sentence on it."""
 
     @cached_property
     def champion(self) -> RevisionState | None:

@@ -3,35 +3,27 @@
 Objects are shared, not copied: whoever reads one must not change it.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from podium import names
 from podium.keys import Key
 from podium.kube.client import Object
+from podium.kube.reading import number, unreadable
 from podium.kube.resources import (
     CHILDREN,
     CONTROLLER_REVISIONS,
-    DEPLOYMENTS,
-    ENDPOINT_SLICES,
     MODEL_DEPLOYMENTS,
-    PODS,
     WATCHED,
     Resource,
 )
-from podium.packed import pack
+from podium.watch.kept import bare, is_foreign, model_of, prune, runtime_of
+
+log = logging.getLogger(__name__)
 
 TOMBSTONE_SECONDS: Final = 300.0
 """How long a deleted object's uid is remembered: far longer than the answer to any request may be late."""
-
-DEFAULT_RUNTIME: Final = "onnxruntime"
-"""`spec.runtime.name` when it is left out, as the CRD defaults it."""
-
-_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-_ENDPOINT_FIELDS: Final = ("conditions", "targetRef")
-_CONTAINER_FIELDS: Final = ("name", "image", "restartPolicy")
-_DEPLOYMENT_COUNTS: Final = ("observedGeneration", "replicas", "readyReplicas", "availableReplicas")
 
 Place = tuple[str, str]
 """(namespace, name); the namespace of a cluster-scoped object is empty."""
@@ -40,13 +32,19 @@ Place = tuple[str, str]
 class Cache:
     """Every watched object by place, children by their model, ModelDeployments by their runtime."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, on_unreadable: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`on_unreadable` is told the kind of each object that cannot be read, once for each."""
         self._clock = clock
+        self._on_unreadable = on_unreadable
         self._objects: dict[Resource, dict[Place, Object]] = {resource: {} for resource in WATCHED}
         self._owned: dict[Resource, dict[Place, dict[str, Object]]] = {resource: {} for resource in CHILDREN}
         self._users: dict[str, dict[Key, None]] = {}  # runtime -> ModelDeployments; a dict keeps their order
         # uid -> (resourceVersion of the deletion, when it may be forgotten), oldest first
         self._tombstones: dict[str, tuple[int, float]] = {}
+        # What is kept from before the API server went back to an older state, until it is seen again.
+        self._outdated: dict[Resource, set[Place]] = {resource: set() for resource in WATCHED}
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """The object, or None if there is none as far as is known."""
@@ -59,6 +57,22 @@ class Cache:
     def all(self, resource: Resource) -> list[Object]:
         """Every object of a kind."""
         return list(self._objects[resource].values())
+
+    def known(self, resource: Resource) -> dict[Place, int]:
+        """The resourceVersion of every object of a kind, but of those from before a `rewind`."""
+        outdated = self._outdated[resource]
+        return {place: version_of(obj) for place, obj in self._objects[resource].items() if place not in outdated}
+
+    def version(self, resource: Resource, place: Place) -> int | None:
+        """The resourceVersion of one object, as in `known`; None if it is not among them."""
+        obj = self._objects[resource].get(place)
+        return None if obj is None or place in self._outdated[resource] else version_of(obj)
+
+    def rewind(self) -> None:
+        """The API server has gone back to an older state: whatever is seen from now on is newer than what is kept."""
+        for resource, objects in self._objects.items():
+            self._outdated[resource] = set(objects)
+        self._tombstones.clear()
 
     def buried(self, uid: str, version: int) -> bool:
         """Whether the object's deletion has been seen, and this version is from before it."""
@@ -76,18 +90,17 @@ class Cache:
         """Take in an object as seen in a watch or answered to a write of ours.
 
         Answers whether anything but its resourceVersion is news: false for what is known already, for an older
-        version, and for one from before the object's deletion.
+        version, and for one from before the object's deletion. What cannot be read is kept as its metadata alone:
+        `podium.kube.reading.unreadable` says why.
         """
         meta = obj["metadata"]
         if self.buried(meta.get("uid", ""), version_of(obj)):
             return False
         place = (meta.get("namespace", ""), meta["name"])
         old = self._objects[resource].get(place)
-        if old is not None and version_of(old) >= version_of(obj):
+        if old is not None and place not in self._outdated[resource] and not _newer(old, obj):
             return False
-        new = prune(resource, obj)
-        if resource is CONTROLLER_REVISIONS and old is not None and "data" in old and _uid(old) == _uid(obj):
-            new["data"] = old["data"]  # immutable, and large: all versions share one
+        new = self._kept(resource, place, old, obj)
         self._store(resource, place, old, new)
         return old is None or not _same(old, new)
 
@@ -105,11 +118,37 @@ class Cache:
         if old is None or old["metadata"].get("uid") != meta.get("uid"):
             return False
         del self._objects[resource][place]
+        self._outdated[resource].discard(place)
         self._unindex(resource, place, old)
         return True
 
+    def _kept(self, resource: Resource, place: Place, old: Object | None, obj: Object) -> Object:
+        """What is kept of an object: of one that is not ours, or cannot be read, its metadata."""
+        if is_foreign(resource, obj):
+            new = bare(obj, unreadable(obj))
+        elif why := unreadable(obj):
+            new = bare(obj, why)
+        else:
+            try:
+                new = self._pruned(resource, old, obj)
+            except Exception as error:
+                log.debug("%s %s/%s cannot be read", resource.kind, *place, exc_info=True)
+                new = bare(obj, f"it cannot be read: {type(error).__name__}: {error}")
+        why = unreadable(new)
+        if why and (old is None or _uid(old) != _uid(new) or not unreadable(old)):
+            self._on_unreadable(resource.kind)
+            log.warning("of %s %s/%s the metadata alone is kept: %s", resource.kind, *place, why)
+        return new
+
+    def _pruned(self, resource: Resource, old: Object | None, obj: Object) -> Object:
+        if resource is not CONTROLLER_REVISIONS or old is None or "data" not in old or _uid(old) != _uid(obj):
+            return prune(resource, obj)
+        # Immutable, and large: all versions share one.
+        return {**prune(resource, {**obj, "data": None}), "data": old["data"]}
+
     def _store(self, resource: Resource, place: Place, old: Object | None, new: Object) -> None:
         self._objects[resource][place] = new
+        self._outdated[resource].discard(place)
         if resource is MODEL_DEPLOYMENTS or resource in self._owned:
             if old is not None:
                 self._unindex(resource, place, old)
@@ -146,72 +185,18 @@ class Cache:
             self._tombstones[uid] = (version, now + TOMBSTONE_SECONDS)
 
 
-def model_of(obj: Object) -> str | None:
-    """The ModelDeployment that an object belongs to by its label."""
-    labels = obj["metadata"].get("labels")
-    return labels.get(names.LABEL_MODEL) if labels else None
-
-
-def runtime_of(model_deployment: Object) -> str:
-    """The ModelRuntime that a ModelDeployment names."""
-    runtime = (model_deployment.get("spec") or {}).get("runtime") or {}
-    return str(runtime.get("name") or DEFAULT_RUNTIME)
-
-
-def prune(resource: Resource, obj: Object) -> Object:
-    """The object without what nobody here reads, as new outer dicts; the inner ones are shared with `obj`.
-
-    Field managers and kubectl's copy of the last manifest go from everything; of a Pod's spec only its node
-    and its containers' names, images and restart policies stay; of a Deployment's status its counts and why no pod
-    could be made (its reports of progress come at every step, and would wake somebody each time). Pod templates are
-    packed: they are most of what is kept. Of an EndpointSlice its endpoints' conditions and pods stay.
-    """
-    meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    annotations = meta.get("annotations")
-    if annotations and _LAST_APPLIED in annotations:
-        meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
-    pruned = {**obj, "metadata": meta}
-    if resource is PODS and "spec" in obj:
-        pruned["spec"] = _pod_spec(obj["spec"])
-    if resource is DEPLOYMENTS:
-        _pack_template(pruned, "spec")
-        if "status" in obj:
-            pruned["status"] = _deployment_status(obj["status"])
-    if resource is CONTROLLER_REVISIONS:
-        _pack_template(pruned, "data")
-    if resource is ENDPOINT_SLICES:
-        pruned.pop("ports", None)
-        pruned["endpoints"] = [{k: e[k] for k in _ENDPOINT_FIELDS if k in e} for e in obj.get("endpoints") or ()]
-    return pruned
-
-
-def _pack_template(pruned: Object, field: str) -> None:
-    holder = pruned.get(field)
-    if isinstance(holder, dict) and "template" in holder:
-        pruned[field] = {**holder, "template": pack(holder["template"])}
-
-
-def _pod_spec(spec: dict[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {
-        field: [{k: c[k] for k in _CONTAINER_FIELDS if k in c} for c in spec[field]]
-        for field in ("initContainers", "containers")
-        if field in spec
-    }
-    if "nodeName" in spec:
-        kept["nodeName"] = spec["nodeName"]
-    return kept
-
-
-def _deployment_status(status: dict[str, Any]) -> dict[str, Any]:
-    kept = {field: status[field] for field in _DEPLOYMENT_COUNTS if field in status}
-    failures = [c for c in status.get("conditions") or [] if c["type"] == "ReplicaFailure"]
-    return kept | {"conditions": failures}
-
-
 def version_of(obj: Object) -> int:
-    """An object's resourceVersion."""
+    """An object's resourceVersion as a number; 0 for one that is none."""
     # resourceVersions are integers that only grow, across all kinds of one API server.
-    return int(obj["metadata"].get("resourceVersion") or 0)
+    return number(obj["metadata"].get("resourceVersion"))
+
+
+def _newer(old: Object, new: Object) -> bool:
+    before, after = version_of(old), version_of(new)
+    if before and after:
+        return after > before
+    # Where one is no number, what comes later counts as newer.
+    return bool(old["metadata"].get("resourceVersion") != new["metadata"].get("resourceVersion"))
 
 
 def _uid(obj: Object) -> Any:

@@ -1,21 +1,37 @@
 """What a watch event means: news go into the cache, and whom they concern goes into the queue. No kopf here."""
 
+import logging
 from collections.abc import Callable
 
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, Resource
-from podium.watch.cache import Cache, model_of
+from podium.watch.cache import Cache
+from podium.watch.kept import model_of
 from podium.watch.queue import Queue
+
+log = logging.getLogger(__name__)
 
 
 class Feed:
-    """Takes events from every watch. `relisted` is told the kind when its list has been read anew."""
+    """Takes events from every watch. `relisted` is told the kind when its list has been read anew.
 
-    def __init__(self, cache: Cache, queue: Queue, *, relisted: Callable[[Resource], None] = lambda _: None) -> None:
+    No event stops it: `failed` is told the kind of one that is no object at all, and so is the log, once for each kind.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        queue: Queue,
+        *,
+        relisted: Callable[[Resource], None] = lambda _: None,
+        failed: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._cache = cache
         self._queue = queue
         self._relisted = relisted
+        self._failed = failed
+        self._told: set[tuple[Resource, type[Exception]]] = set()
 
     def seen(self, resource: Resource, event: str | None, obj: Object) -> None:
         """Take in one event: ADDED, MODIFIED, DELETED, or None for an object found by a list.
@@ -23,6 +39,15 @@ class Feed:
         The echo of a write of ours is no news if its answer was put into the cache before, nor is a change of
         nothing but the resourceVersion or the field managers; so neither wakes anybody.
         """
+        try:
+            self._take(resource, event, obj)
+        except Exception as error:
+            self._failed(resource.kind)
+            if (resource, type(error)) not in self._told:
+                self._told.add((resource, type(error)))
+                log.exception("an event (%s) of %s is passed over: %.300s", event, resource.kind, obj)
+
+    def _take(self, resource: Resource, event: str | None, obj: Object) -> None:
         meta = obj["metadata"]
         before = self._cache.get(resource, meta.get("namespace"), meta["name"])
         if event == "DELETED":

@@ -7,22 +7,28 @@ For each object of each kind kopf keeps a queue and a task, and for each event i
 would need (bodies, patches, diffs, loggers, the state of progress): several times the cost of storing and enqueuing.
 `short_cut` takes the events from kopf's stream of a kind, before any of that. kopf does not promise this seam; where
 it looks different from 1.45.2, the handlers get the events as ever.
+
+`read_everything` takes the place of how kopf reads lists and watches: one object that it cannot read would end all
+watches, at every start anew (podium.kube.reading).
 """
 
+import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 import kopf
-import orjson
 from kopf._cogs.clients import api, watching
 from kopf._core.reactor import queueing
 
 from podium.kube.connect import Connection
+from podium.kube.reading import NODES, read_event, read_page
 from podium.kube.resources import BY_KIND, WATCHED, Resource
+from podium.kube.transport import TooLong, read_body
 from podium.settings import Settings
 from podium.watch.feed import Feed
 from podium.watch.resync import selector_of
@@ -30,6 +36,14 @@ from podium.watch.resync import selector_of
 BACKOFFS = (0.2, 0.5, 1.0, 2.0)
 LAST_BACKOFF = 5.0
 """Seconds between attempts while the API server does not answer; the last one repeats for ever."""
+
+PAGE: Final = 500
+"""Objects in one page of a list, of which the answer may have so many bytes; else the page is made smaller."""
+
+PAGE_BYTES: Final = 8 * 2**20
+
+READ_AT_ONCE: Final = 2**20
+"""Bytes of a list's page beyond which a thread reads it, while the event loop goes on."""
 
 REQUEST_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 5.0
@@ -130,23 +144,67 @@ def short_cut(feed: Feed) -> bool:
     return True
 
 
-class _FastJson:
-    """Stands where kopf's client has the module json: reads with orjson, in a third of the time.
+class _Line(bytes):
+    """A line of a watch. kopf decodes what it reads, and bytes that are no UTF-8 would end it."""
 
-    orjson also keeps one copy of each key for all objects, which the caches of a thousand of them consist of mostly.
-    """
+    def decode(self, *_: Any, **__: Any) -> Any:
+        """Itself."""
+        return self
 
-    loads = staticmethod(orjson.loads)
+
+class _Json:
+    """Stands where kopf's client has the module json, to read the lines of watches."""
+
+    @staticmethod
+    def loads(line: bytes | str) -> Any:
+        """One event; NotJson ends kopf, which starts anew a little later."""
+        return read_event(line.encode() if isinstance(line, str) else bytes(line))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(json, name)
 
 
-def read_fast() -> bool:
-    """Let kopf read what it watches with orjson; false if this kopf has no such seam."""
-    if not isinstance(getattr(api, "json", None), ModuleType | _FastJson):
+async def _lines(content: aiohttp.StreamReader, chunk_size: int = 2**20) -> AsyncIterator[bytes]:
+    """The lines of a watch. A last one without its end was cut off: the next watch brings the event again."""
+    pieces: list[bytes] = []
+    async for piece in content.iter_chunked(chunk_size):
+        *whole, rest = piece.split(b"\n")
+        for line in whole:
+            text = b"".join((*pieces, line))
+            pieces.clear()
+            if text:
+                yield _Line(text)
+            if len(text) > NODES:
+                await asyncio.sleep(0)  # a hundred large ones must not keep the Lease from being renewed
+        if rest:
+            pieces.append(rest)
+    if pieces and not pieces[0].lstrip().startswith(b"{"):
+        yield _Line(b"".join(pieces))  # some other text, of which read_event says what it is
+
+
+async def _get(url: str, *, payload: object | None = None, **given: Any) -> Any:
+    """GET an object or one page of a list, of fewer items where they are too long together."""
+    address, _, query = url.partition("?")
+    asked = dict(parse_qsl(query))
+    while True:
+        limit = int(asked.get("limit") or 0)
+        async with await api.request(method="get", url=url, payload=payload, **given) as response:
+            try:
+                text = await read_body(response, PAGE_BYTES if limit > 1 else 0)
+            except TooLong:
+                asked["limit"] = str(max(1, limit // 8))
+                url = f"{address}?{urlencode(asked)}"
+                continue
+        return await asyncio.to_thread(read_page, text) if len(text) > READ_AT_ONCE else read_page(text)
+
+
+def read_everything() -> bool:
+    """Let kopf's client read what it lists and watches with `podium.kube.reading`; false if it has no such seam."""
+    seams = ("json", "iter_jsonlines", "get", "request")
+    if not all(hasattr(api, seam) for seam in seams) or not isinstance(api.json, ModuleType | _Json):  # type: ignore[attr-defined]
         return False
-    cast(Any, api).json = _FastJson()
+    seam = cast(Any, api)
+    seam.json, seam.iter_jsonlines, seam.get = _Json(), _lines, _get
     return True
 
 
@@ -170,6 +228,7 @@ def settings_for(settings: Settings) -> kopf.OperatorSettings:
     for resource in WATCHED:
         if selector := selector_of(resource, settings):
             found.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
+    found.watching.chunk_size = PAGE
     found.networking.error_backoffs = _Backoffs()
     found.networking.request_timeout = REQUEST_TIMEOUT
     found.networking.connect_timeout = CONNECT_TIMEOUT

@@ -7,14 +7,14 @@ its list had to be read anew, and whether the cache has caught up with what the 
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from podium import names
 from podium.kube.client import ApiError, Identity, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, WATCHED, Resource
 from podium.settings import Settings
-from podium.watch.cache import Cache, version_of
+from podium.watch.cache import Cache, Place
 from podium.watch.feed import Feed
 from podium.watch.queue import Queue
 
@@ -68,6 +68,10 @@ class Resync:
         self._asked = asyncio.Event()
         self.synced = False
         """Whether the cache has held everything there was at some moment since the start."""
+        self.on_older: Callable[[], None] = lambda: None
+        """Called when the API server shows an older state than before: the watches must start anew."""
+        self.on_failure: Callable[[], None] = lambda: None
+        """Called at each failure that is not the API server's."""
 
     def relisted(self, resource: Resource) -> None:
         """A watch has listed its kind anew: deletions in between were not told and are looked for soon."""
@@ -108,9 +112,19 @@ class Resync:
             try:
                 for resource in resources:
                     await self._compare(resource)
-            except ApiError as error:
-                log.warning("the cache cannot be compared with the cluster, next attempt in %.0f s: %s", delay, error)
-                await asyncio.sleep(max(delay, error.retry_after or 0.0))
+            except Exception as error:
+                wait, trace = delay, None if isinstance(error, ApiError) else error
+                if isinstance(error, ApiError):
+                    wait = max(delay, error.retry_after or 0.0)
+                else:
+                    self.on_failure()
+                log.warning(
+                    "the cache cannot be compared with the cluster, next attempt in %.0f s: %s",
+                    wait,
+                    error,
+                    exc_info=trace,
+                )
+                await asyncio.sleep(wait)
                 delay = min(delay * 2, LAST_DELAY)
             else:
                 break
@@ -122,12 +136,35 @@ class Resync:
         """Mend one kind: drop what is gone, wait for what is missing."""
         lagging: list[Identity] = []
         for namespace in self._namespaces(resource):
+            before = self._cache.known(resource)
             listed, version = await self._reader.identities(
                 resource, namespace, selector=selector_of(resource, self._settings)
             )
+            self._doubt(resource, before, listed, version)
             lagging += (seen for seen in listed if self._lags(resource, seen))
             self._purge(resource, namespace, {(seen.namespace, seen.name) for seen in listed}, version)
         await self._wait_for(resource, lagging)
+
+    def _doubt(self, resource: Resource, before: dict[Place, int], listed: list[Identity], version: int) -> None:
+        """Believe the API server where it is behind what the cache held before it was asked.
+
+        A list shows the newest state there is when it is asked for. One that is behind is that of an etcd which was
+        restored from a backup: versions count from there anew, and the watches wait for those that they knew.
+        """
+        # 0 is no version: nothing can be said of it.
+        older = any(0 < seen.version < before.get((seen.namespace, seen.name), 0) for seen in listed)
+        newest = max(before.values(), default=0)
+        if not older and not 0 < version < newest:
+            return
+        log.warning(
+            "the API server has gone back to an older state, as after a restore of etcd from a backup: its %s are at "
+            "resourceVersion %d, and were at %d before; all objects are read anew",
+            resource.plural,
+            version,
+            newest,
+        )
+        self._cache.rewind()
+        self.on_older()
 
     def _namespaces(self, resource: Resource) -> tuple[str | None, ...]:
         return (self._settings.watch_namespaces if resource.namespaced else ()) or (None,)
@@ -139,7 +176,8 @@ class Resync:
             place = (meta.get("namespace", ""), meta["name"])
             if namespace is not None and place[0] != namespace:
                 continue
-            if place not in present and version_of(obj) <= version:
+            known = self._cache.version(resource, place)
+            if place not in present and (known is None or known <= version):
                 obj = {**obj, "metadata": {**meta, "resourceVersion": str(version)}}
                 self._feed.seen(resource, "DELETED", obj)
                 gone += 1
@@ -164,8 +202,8 @@ class Resync:
 
     def _lags(self, resource: Resource, lag: Identity) -> bool:
         """Whether the cache must still come to hold it in this version or a newer one."""
-        known = self._cache.get(resource, lag.namespace, lag.name)
-        return (known is None or version_of(known) < lag.version) and not self._cache.buried(lag.uid, lag.version)
+        known = self._cache.version(resource, (lag.namespace, lag.name))
+        return (known is None or known < lag.version) and not self._cache.buried(lag.uid, lag.version)
 
     async def _fetch(self, resource: Resource, lag: Identity) -> None:
         live = await self._reader.get(resource, lag.namespace or None, lag.name)

@@ -60,6 +60,11 @@ class Shell:
         self._stop = stop
         self._on_signals = on_signals
         self._on_restart = on_restart
+        self._again = asyncio.Event()
+
+    def again(self) -> None:
+        """End kopf and start it anew: its watches wait for versions that the API server no longer has."""
+        self._again.set()
 
     async def run(self) -> None:
         """Wait for the CRDs, run kopf, and if it ends by anything but `stop`, do so again."""
@@ -71,7 +76,7 @@ class Shell:
                 self._on_restart()
             try:
                 await self._kopf()
-                cause = "no reason given"
+                cause = "as was asked for" if self._again.is_set() else "no reason given"
             except Exception as error:
                 cause = f"{type(error).__name__}: {error}"
             if self._stop.is_set():
@@ -83,10 +88,11 @@ class Shell:
 
     async def _kopf(self) -> None:
         """Run kopf until it fails or `stop` is set; raises what it failed with."""
+        self._again.clear()
         ours = asyncio.all_tasks()
         login = handlers.Login(self._connection)
         handlers.short_cut(self._feed)
-        handlers.read_fast()
+        handlers.read_everything()
         tasks = await kopf.spawn_tasks(
             registry=handlers.registry(self._feed, login),
             settings=handlers.settings_for(self._settings),
@@ -96,15 +102,16 @@ class Shell:
             namespaces=self._settings.watch_namespaces,
         )
         self._on_signals()  # kopf has just made SIGTERM and SIGINT its own
-        stop = asyncio.create_task(self._stop.wait())
+        told = {asyncio.create_task(self._stop.wait()), asyncio.create_task(self._again.wait())}
         try:
-            done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({*told, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stop.cancel()
+            for task in told:
+                task.cancel()
             await _end(tasks, ours)
             await login.close()
-        for task in done - {stop}:
-            task.result()
+        for one in done - told:
+            one.result()
 
     async def _crds(self) -> None:
         """Wait until both kinds are served: kopf looks for them once, and there is nothing to do without them."""

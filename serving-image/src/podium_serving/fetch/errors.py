@@ -70,7 +70,11 @@ def of_disk(problem: OSError, path: object) -> FetchError:
     """The failure of writing the model's files."""
     said = problem.strerror or str(problem)
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FetchError(Reason.DiskFull, f"{path}: {said}; the node's disk or the volume is full")
+        return FetchError(
+            Reason.DiskFull,
+            f"{path}: {said}; the node's disk or the volume is full: raise spec.model.storage.sizeLimit, and the pod "
+            "goes to a node with that much room",
+        )
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return FetchError(
             Reason.InvalidConfiguration,

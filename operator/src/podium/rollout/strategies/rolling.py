@@ -1,6 +1,7 @@
 """RollingUpdate: pods of the candidate come, pods of the champion go, and never fewer than T - U are available."""
 
 import math
+from dataclasses import replace
 
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.rollout.moment import Moment
@@ -57,15 +58,18 @@ class RollingUpdate:
     def complete(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
     ) -> str | Hold | None:
-        """Over when the champion has no pods left."""
+        """Over when the champion has no pods left, and the Service lists the candidate's."""
         left = champion.workload.spec + champion.workload.pods if champion.workload else 0
-        return None if left else "rolling-complete"
+        return None if left or not _listed(situation, candidate) else "rolling-complete"
 
     def targets(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, together: bool
     ) -> tuple[Target, Target]:
         """One step towards the candidate; both stay where they are in a pause, and while it is kept from serving."""
         frozen = _frozen(candidate)
+        if candidate.workload is not None and not _listed(situation, candidate):
+            # Whatever keeps it from the Service (the write of the selector may be refused), it makes up for nobody yet.
+            candidate = replace(candidate, workload=replace(candidate.workload, available=0))
         if situation.paused or not together:
             return Target(kept(champion, candidate, frozen)), Target(candidate.replicas)
         left, taken = exchange(champion, candidate, frozen)
@@ -75,6 +79,11 @@ class RollingUpdate:
         """The same step the other way round."""
         left, taken = exchange(loser, champion, _frozen(loser))
         return Target(taken), Target(left)
+
+
+def _listed(situation: Situation, revision: RevisionState) -> bool:
+    """Whether the stable Service's EndpointSlices list ready pods of the revision."""
+    return situation.endpoints.get(revision.name, 0) > 0
 
 
 def _frozen(revision: RevisionState) -> Frozen:

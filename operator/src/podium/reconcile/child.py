@@ -1,0 +1,223 @@
+"""Writes one child of a ModelDeployment, and only if that would change something: drift, adoption, conflicts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from podium import names
+from podium.build.canonical import digest
+from podium.build.errors import MalformedRevision
+from podium.build.owner import owner_reference
+from podium.build.revision import revision_of
+from podium.kube.client import KubeClient, Object
+from podium.kube.resources import CONTROLLER_REVISIONS, Resource, resource_of
+from podium.reasons import Reason
+from podium.reconcile.drift import Memory, conceded, differences, managers, project, sighting
+from podium.reconcile.observe import Observed
+from podium.reconcile.outcome import Fault, Refused
+from podium.reconcile.readings import controller_of, is_child, is_predecessors
+from podium.reconcile.writes import Place
+from podium.settings import Settings
+
+NOTHING: Mapping[str, str] = {}
+
+
+class Store(Protocol):
+    """The part of the cache that is written here: read your writes."""
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """An object as it is kept."""
+        ...
+
+    def put(self, resource: Resource, obj: Object) -> bool:
+        """Take in the answer to a write."""
+        ...
+
+    def drop(self, resource: Resource, obj: Object) -> bool:
+        """Take note of a deletion."""
+        ...
+
+
+@dataclass
+class Children:
+    """The children of one ModelDeployment during one pass."""
+
+    client: KubeClient
+    cache: Store
+    settings: Settings
+    observed: Observed
+    now: datetime
+    memories: dict[Place, Memory]
+    """What was last applied to each child; kept from pass to pass."""
+    live: dict[Place, Object] = field(init=False)
+    contested: list[str] = field(default_factory=list)
+    """Sentences on fields that another writer keeps changing back."""
+    again: bool = False
+    """A child has gone, or was met with news: the next pass may have more to do."""
+
+    def __post_init__(self) -> None:
+        self.live = dict(self.observed.children)
+
+    async def ensure(self, desired: Object, *, always: bool = False) -> None:
+        """Apply the child unless the live one is what the last apply of the same made of it."""
+        resource, name = resource_of(desired), desired["metadata"]["name"]
+        place = (resource, name)
+        memory = self.memories.get(place)
+        stamp = digest(desired)
+        live = self.live.get(place)
+        unknown = live is None
+        if live is None:
+            live = await self.look(resource, name)
+        elif "deletionTimestamp" in live["metadata"]:
+            return  # it is made anew once it has gone
+        found = unknown and live is not None
+        stamped = _stamped(desired, stamp)
+        due = stamped
+        if live is not None and not always:
+            differing = await self._due(place, live, stamped, stamp)
+            if differing is None:
+                self.again |= found and self.wrote(resource, live)
+                return
+            due = differing
+        answer = await self.client.apply(due)
+        if due is stamped:
+            repairs = memory.repairs if memory else {}
+            made = project(answer, stamped)
+            self.memories[place] = Memory(stamp, None if made == stamped else made, sighting(answer), repairs)
+        news = self.wrote(resource, answer)
+        self.again |= found and news
+
+    async def remove(self, resource: Resource, name: str) -> None:
+        """Delete the child if it is there and not going already."""
+        live = self.live.get((resource, name))
+        if live is None or "deletionTimestamp" in live["metadata"]:
+            return
+        await self.client.delete(resource, self.observed.owner.namespace, name, uid=live["metadata"]["uid"])
+        self.again = True
+        self.memories.pop((resource, name), None)
+        self.cache.drop(resource, live)
+
+    async def claim(
+        self, resource: Resource, live: Object, labels: Mapping[str, str], annotations: Mapping[str, str] = NOTHING
+    ) -> None:
+        """Make the object this ModelDeployment's, whoever controlled it before.
+
+        It gets the labels, and the annotations that it lacks.
+        """
+        owner, name = self.observed.owner, live["metadata"]["name"]
+        others = [r for r in live["metadata"].get("ownerReferences") or [] if not r.get("controller")]
+        known = live["metadata"].get("annotations") or {}
+        noted: dict[str, str | None] = {key: value for key, value in annotations.items() if key not in known}
+        if self.adopted(live):
+            noted[names.ANNOTATION_ADOPT] = None
+        references = [*others, owner_reference(owner)]
+        meta: Object = {"labels": dict(labels), "ownerReferences": references, "annotations": noted}
+        # Merged, not applied: of two controllers in a list that is merged by uid the API server takes neither.
+        self.wrote(resource, await self.client.merge(resource, owner.namespace, name, {"metadata": meta}))
+
+    async def look(self, resource: Resource, name: str) -> Object | None:
+        """The live object before the first write of a child that the cache does not know.
+
+        None when there is none. Refused when it is somebody else's and was not given over to this ModelDeployment.
+        """
+        owner = self.observed.owner
+        live = await self.client.get(resource, owner.namespace, name)
+        if live is None or is_child(live, owner):
+            return live
+        if not self.adopted(live) or (resource is CONTROLLER_REVISIONS and not is_record(live)):
+            raise self._conflict(resource, live)
+        if controller_of(live) not in (None, owner.uid):
+            await self.claim(resource, live, live["metadata"].get("labels") or {})
+            return self.live[(resource, name)]
+        return live
+
+    def adopted(self, live: Object) -> bool:
+        """Whether a person has given the object over to this ModelDeployment."""
+        annotations = live["metadata"].get("annotations") or {}
+        return annotations.get(names.ANNOTATION_ADOPT) == self.observed.owner.uid
+
+    def wrote(self, resource: Resource, answer: Object) -> bool:
+        """Take in the answer to a write; whether it tells more than its version."""
+        meta = answer["metadata"]
+        self.live[(resource, meta["name"])] = answer
+        news = self.cache.put(resource, answer)
+        planned_with = self.observed.child(resource, meta["name"])
+        if news and planned_with is not None:
+            # A status that its controller wrote meanwhile comes with our answer, and its own event is no news then.
+            kept = self.cache.get(resource, meta.get("namespace"), meta["name"])
+            self.again |= kept is not None and kept.get("status") != planned_with.get("status")
+        return news
+
+    async def _due(self, place: Place, live: Object, stamped: Object, stamp: str) -> Object | None:
+        """What is to be applied to a live child; None when it is as it should be, or all that differs is contested."""
+        memory = self.memories.get(place)
+        if memory is None:
+            # After a restart: what carries our stamp and still says what we say was left as we left it.
+            if project(live, stamped) == stamped:
+                self.memories[place] = Memory(stamp, None, sighting(live))
+                return None
+            return stamped
+        if memory.digest != stamp:
+            return stamped
+        if memory.unchanged(live):
+            return None
+        before, current = memory.made or stamped, project(live, stamped)
+        if current == before:
+            memory.seen = sighting(live)
+            return None
+        fields = sorted(differences(before, current))
+        window, limit, now = self.settings.drift_window, self.settings.drift_limit, self.now.timestamp()
+        contested = memory.contested(fields, now, window, limit)
+        mended = [name for name in fields if name not in contested]
+        memory.repaired(mended, now, window)
+        if not contested:
+            return stamped
+        memory.rivals = memory.rivals or await self._rivals(place, contested)
+        resource, name = place
+        self.contested.append(
+            f"{resource.kind} {name}: {', '.join(contested[:3])} changed by {memory.rivals} after {limit} repairs in "
+            f"{window:.0f} s: let that writer leave the field alone"
+        )
+        if not mended:
+            return None
+        # The rest is put back, and the other writer's values are applied along with it: the memory still holds ours.
+        partial: Object = conceded(before, current, contested)
+        return partial
+
+    async def _rivals(self, place: Place, fields: list[str]) -> str:
+        """The field managers that another writer goes by; the cache does not keep them."""
+        resource, name = place
+        live = await self.client.get(resource, self.observed.owner.namespace, name)
+        ours = (names.FIELD_MANAGER, names.HANDOVER_MANAGER)
+        return ", ".join(managers(live or {}, fields, ours)) or "a writer that took it away"
+
+    def _conflict(self, resource: Resource, live: Object) -> Refused:
+        owner, name = self.observed.owner, live["metadata"]["name"]
+        if is_predecessors(live, owner):
+            message = f"waits until the garbage collector has taken its predecessor's {resource.kind} {name} away"
+            return Refused(Reason.DRAINING, message, Fault.PASSING)
+        way = f", or give it over by the annotation {names.ANNOTATION_ADOPT}={owner.uid}"
+        if resource is CONTROLLER_REVISIONS and not is_record(live):
+            way = " (it holds no revision of Podium's, so it cannot be given over)"
+        return Refused(
+            Reason.NAME_CONFLICT,
+            f"{resource.kind} {name} exists in {owner.namespace} and is not this ModelDeployment's: "
+            f"rename or delete it{way}",
+            Fault.PERSON,
+        )
+
+
+def _stamped(desired: Object, stamp: str) -> Object:
+    meta = desired["metadata"]
+    annotations = {**(meta.get("annotations") or {}), names.ANNOTATION_APPLIED: stamp}
+    return {**desired, "metadata": {**meta, "annotations": annotations}}
+
+
+def is_record(live: Object) -> bool:
+    """Whether a ControllerRevision holds a revision that Podium wrote, whoever it belongs to."""
+    try:
+        revision_of(live)
+    except MalformedRevision:
+        return False
+    return True

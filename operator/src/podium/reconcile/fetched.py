@@ -1,0 +1,45 @@
+"""What the pods of a revision fetched: the champion's digest, and whether one path gave different bytes. Pure."""
+
+from podium.reasons import Reason
+from podium.rollout.state import RevisionState, Situation
+
+PODS_NAMED = 5
+"""Of each digest; the message says how many more there are."""
+
+
+def digest_of(revision: RevisionState) -> dict[str, str]:
+    """`digest` of a revision in status: of the bytes that its oldest pod fetched; nothing while no pod has said."""
+    told = [pod for pod in revision.pods if pod.digest and not pod.stray]
+    oldest = min(told, key=lambda pod: (pod.terminating, pod.created, pod.name), default=None)
+    return {"digest": oldest.digest} if oldest else {}
+
+
+def bytes_differ(situation: Situation) -> dict[str, tuple[str, str, str]]:
+    """The condition ModelBytesDiffer, (status, reason, message) by its type; nothing where the pods agree."""
+    said = [_difference(r, found) for r in situation.revisions if len(found := _by_digest(r)) > 1]
+    if not said:
+        return {}
+    return {"ModelBytesDiffer": ("True", Reason.MODEL_BYTES_DIFFER, "; ".join(said))}
+
+
+def _by_digest(revision: RevisionState) -> dict[str, list[str]]:
+    """Names of the pods that are to stay, by what they fetched, the oldest first."""
+    found: dict[str, list[str]] = {}
+    for pod in sorted(revision.pods, key=lambda pod: (pod.created, pod.name)):
+        if pod.digest and not pod.terminating and not pod.stray:
+            found.setdefault(pod.digest, []).append(pod.name)
+    return found
+
+
+def _difference(revision: RevisionState, found: dict[str, list[str]]) -> str:
+    parts = [f"{digest} ({_names(pods)})" for digest, pods in found.items()]
+    return (
+        f"pods of {revision.name} fetched different bytes from one path: {' and '.join(parts)}; what lies at "
+        "spec.model.uri was overwritten: give each version a path of its own, or pin spec.model.sha256; for pods that "
+        f'agree: podium.dev/command="restart {revision.name} $(date +%s)"'
+    )
+
+
+def _names(pods: list[str]) -> str:
+    more = f" and {len(pods) - PODS_NAMED} more" if len(pods) > PODS_NAMED else ""
+    return ", ".join(pods[:PODS_NAMED]) + more

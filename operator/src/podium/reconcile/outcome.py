@@ -1,0 +1,164 @@
+"""What came of a plan: what was refused, by whose fault, and what a person should hear of it. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from podium.kube.client import ApiError
+from podium.kube.resources import DEPLOYMENTS
+from podium.reasons import Reason
+from podium.reconcile.decide import Entry
+from podium.reconcile.observe import Observed
+from podium.reconcile.writes import Place, Told
+
+PATIENCE = timedelta(seconds=5)
+"""How long a refusal that may clear by itself lasts before status tells of it."""
+
+
+class Fault(Enum):
+    """Who can end a refusal."""
+
+    PERSON = auto()
+    """Only somebody who changes something: a name that is taken, a policy, a quota, an invalid value."""
+    RIGHTS = auto()
+    """Only somebody who gives Podium a right that it lacks: never the candidate's fault."""
+    ENVIRONMENT = auto()
+    """The cluster: an admission webhook that cannot be called, an API server that fails or answers too late."""
+    PASSING = auto()
+    """Nobody: an object that changed meanwhile, or is not there yet."""
+
+    @property
+    def clears(self) -> bool:
+        """Whether the same write may succeed later although nobody changes anything."""
+        return self in (Fault.ENVIRONMENT, Fault.PASSING)
+
+
+class Refused(Exception):
+    """A write that cannot be done as things are; `message` names what stands in the way and the way out."""
+
+    def __init__(self, reason: Reason, message: str, fault: Fault, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.fault = fault
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One write that was refused."""
+
+    told: Told
+    reason: Reason
+    message: str
+    fault: Fault
+    since: datetime
+    """When this operator was first refused it, without a success since."""
+    retry_after: float = 0.0
+    """Seconds that the API server asked to wait."""
+
+    def is_told(self, now: datetime) -> bool:
+        """Whether status tells of it; what may clear by itself gets a moment first."""
+        return not self.fault.clears or now - self.since >= PATIENCE
+
+
+@dataclass
+class Report:
+    """What came of a plan."""
+
+    refusals: dict[Place, Refusal] = field(default_factory=dict)
+    left_out: set[Place] = field(default_factory=set)
+    """Writes that waited for what was refused."""
+    entered: int = 0
+    """Entries of the record that were written, counted from the first."""
+    unwritten: tuple[Entry, ...] = ()
+    """Entries that were not, because one of them was refused."""
+    decided: bool = False
+    """Whether any of the entries written is an outcome or a start, of which its Event has told."""
+    contested: list[str] = field(default_factory=list)
+    """Sentences on fields that another writer keeps changing back."""
+    terminating: bool = False
+    """The namespace is going: nothing more is to be done, nor to be said."""
+    again: bool = False
+    """Look again at once: a child has gone and made room, or one was there that the plan knew nothing of."""
+    outdated: bool = False
+    """A record was found that the plan knew nothing of: nothing of it may be done, nor said."""
+
+    @property
+    def halted(self) -> bool:
+        """Whether an entry of the record was refused: what follows from it must not be done."""
+        return bool(self.unwritten)
+
+    @property
+    def clears(self) -> bool:
+        """Whether anything was refused that may clear by itself."""
+        return any(refusal.fault.clears for refusal in self.refusals.values())
+
+    def kept_back(self, places: frozenset[Place]) -> bool:
+        """Whether any of these was refused, or waits for what was."""
+        return any(place in self.refusals or place in self.left_out for place in places)
+
+    def settling(self, now: datetime) -> bool:
+        """Whether status waits a moment: what it would tell of may have cleared by then, and must not be left out."""
+        return any(r.told is Told.READY and not r.is_told(now) for r in self.refusals.values())
+
+    def told(self, where: Told, now: datetime) -> Refusal | None:
+        """The refusal that status tells of there: first one that only a person can end."""
+        found = [r for r in self.refusals.values() if r.told is where and r.is_told(now)]
+        return min(found, key=lambda r: (r.fault.clears, r.since), default=None)
+
+
+class PassRefused(Exception):
+    """A pass that did what it could, and was refused something that may clear by itself: it comes again."""
+
+    def __init__(self, message: str, *, retry_after: float, wake_in: float | None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds that the API server asked to wait."""
+        self.wake_in = wake_in
+        """Seconds until the plan wants the next pass in any case; None if it does not."""
+
+
+def refusal_of(error: ApiError) -> Refused:
+    """Whose fault it is that the API server refused a write (api.md, Refusals).
+
+    403 is told apart by the sentence: the authorizer's names the user that lacks the right (kubernetes'
+    responsewriters.Forbidden), every other one is an admission plugin's about what was written.
+    """
+    message = error.message
+    wait = error.retry_after or 0.0
+    if error.status == 403 and "cannot find RESTMapping" in message:
+        # OwnerReferencesPermissionEnforcement learns of a CRD by up to half a minute later than everybody else.
+        text = f"waits until the API server's admission knows the CRDs, too, which are new: {message}"
+        return Refused(Reason.PENDING, text, Fault.PASSING)
+    if error.status in (404, 409, 429):
+        return Refused(Reason.REJECTED, message, Fault.PASSING, retry_after=wait)
+    if error.status == 0 or error.status >= 500:
+        return Refused(Reason.ENVIRONMENT, message, Fault.ENVIRONMENT, retry_after=wait)
+    if error.status == 403:
+        rights = 'User "' in message and " cannot " in message
+        return Refused(Reason.FORBIDDEN, message, Fault.RIGHTS if rights else Fault.PERSON)
+    return Refused(Reason.REJECTED, message, Fault.PERSON)
+
+
+def with_refusals(observed: Observed, refusals: Mapping[Place, Refusal]) -> Observed:
+    """What was refused at the last pass, as the gates see it: the candidate's Deployment that could not be written.
+
+    A policy that says no to it is the candidate's own fault, at its deadline. For all else its time stands still.
+    """
+    situation = observed.situation
+    candidate = situation.candidate if situation else None
+    if situation is None or candidate is None:
+        return observed
+    found = refusals.get((DEPLOYMENTS, candidate.name))
+    if found is None:
+        return observed
+    blameless = found.fault is not Fault.PERSON
+    since = min((at for at in (found.since, situation.candidate_kept_out_since) if at), default=None)
+    changed = replace(
+        situation,
+        candidate_refused=found.message,
+        candidate_kept_out_since=since if blameless else situation.candidate_kept_out_since,
+    )
+    return replace(observed, situation=changed)

@@ -1,0 +1,97 @@
+"""What one pass wants written: an ordered list of writes, each with what it relies on. Pure."""
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, auto
+
+from podium.kube.client import Object
+from podium.kube.resources import Resource
+from podium.reconcile.decide import Entry
+
+Place = tuple[Resource, str]
+"""Kind and name of an object in the ModelDeployment's namespace."""
+
+
+class Stage(IntEnum):
+    """The order of writes: an outcome stands before traffic moves, and traffic leaves before capacity does."""
+
+    RECORD = auto()
+    """The durable record: ControllerRevisions and their annotations."""
+    TRAFFIC = auto()
+    """Where requests go."""
+    ROOM = auto()
+    """What gives way before others grow: an HPA that lets go of a size, pods whose place a surge limit gives away."""
+    GROW = auto()
+    """Deployments that are made, repaired or enlarged."""
+    POLICY = auto()
+    """HPAs and the PodDisruptionBudget."""
+    SHRINK = auto()
+    """Pods that are no longer needed."""
+    REMOVE = auto()
+    """Objects that are no longer needed."""
+
+
+class Told(Enum):
+    """Where status tells of a refusal."""
+
+    READY = "Ready"
+    PREVIEW = "Preview"
+    DISRUPTION = "Disruption"
+    SCALING = "ScalingActive"
+    MESSAGE = "message"
+    """In status.message alone: nothing waits for it."""
+
+
+@dataclass(frozen=True)
+class Enter:
+    """Write an entry of the durable record. What it decides, and all that follows, waits for it."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Seek:
+    """Look for a ControllerRevision that the cache does not know though its Deployment is there.
+
+    Somebody may have taken its label away. Once found, it gets the label back, and the pass ends: the plan is outdated.
+    """
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Give an orphaned ControllerRevision its owner and its labels back."""
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Make the object what it should be, if it is not."""
+
+    obj: Object
+    handover: int | None = None
+    """Pods to hand over to an HPA just before (None: no hand-over)."""
+    meanwhile: Object | None = None
+    """What it should be while something that the write needs is refused: a Deployment at its present size."""
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Delete the object if it is there."""
+
+    instead: Object | None = None
+    """What it should be if its deletion is refused: a Deployment without pods is in nobody's way."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write. It is left out while any of what it needs is refused, or left out itself."""
+
+    stage: Stage
+    resource: Resource
+    name: str
+    action: Enter | Seek | Claim | Apply | Remove
+    told: Told = Told.READY
+    needs: frozenset[Place] = field(default_factory=frozenset)
+
+    @property
+    def place(self) -> Place:
+        """What it writes."""
+        return self.resource, self.name

@@ -1,0 +1,121 @@
+"""PODIUM_USE_CURRENT_CONTEXT=1: a cluster that somebody else started is used, and left as it was.
+
+The session's cluster is taken as somebody's own: there is its kubeconfig, its store with a bucket of another name, and
+the images on its node. The whole of `make demo` and `make test` in this mode takes too long to be done here each time.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests import stage as s
+from tests.client import Object
+from tests.cluster.cache import REPOSITORY
+from tests.e2e import ground
+from tests.e2e.world import World
+
+BUCKET = "somebodys-models"
+
+
+@pytest.fixture
+def environment(world: World) -> dict[str, str]:
+    """What a person with such a cluster exports."""
+    ground.require_host(world.cluster)
+    (world.cluster.folder / "store" / BUCKET).mkdir(exist_ok=True)
+    return {
+        "PODIUM_USE_CURRENT_CONTEXT": "1",
+        "KUBECONFIG": str(world.cluster.kubeconfig_file),
+        "PODIUM_IMAGE_REGISTRY": world.cluster.registry(),
+        "PODIUM_BUCKET": BUCKET,
+        **world.cluster.store.environment(),
+    }
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="podium-") as path:
+        yield Path(path)
+
+
+def command(folder: Path, variables: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """`python -m tests.cluster words` with these variables, and none of its own that this process may have."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PODIUM_", "AWS_", "KUBE"))}
+    return subprocess.run(
+        [sys.executable, "-m", "tests.cluster", *words, f"--folder={folder}"],
+        cwd=REPOSITORY,
+        env=inherited | dict(variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def works(folder: Path, variables: Mapping[str, str], *words: str) -> str:
+    ended = command(folder, variables, *words)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_a_cluster_of_somebody_is_taken_serves_a_model_of_its_own_bucket_and_stays(
+    world: World, environment: dict[str, str], folder: Path
+) -> None:
+    nodes = [node["metadata"]["uid"] for node in world.client.list("Node")]
+
+    works(folder, environment, "up", "--bare")
+    assert "Kubernetes control plane" in works(folder, environment, "status")
+    stored = works(folder, environment, "put", str(world.digits.file("1")), f"s3://{BUCKET}/digits/").strip()
+    stage = world.stage("e2e-own-cluster")
+    obj: Object = s.onnx("digits", "1", replicas=1, model={"uri": stored}, rollout={"minReadySeconds": 1})
+    stage.apply(obj)
+    stage.until_ready("digits")
+
+    assert stage.ask("digits", world.digits.images[0])[0] == str(world.digits.answers["1"][0])
+    world.client.delete("ModelDeployment", stage.namespace, "digits")
+
+    works(folder, environment, "down")
+
+    assert [file.name for file in folder.iterdir() if file.name in ("kubeconfig", "store.json")] == []
+    assert [node["metadata"]["uid"] for node in world.client.list("Node")] == nodes
+    assert world.cluster.running()
+
+
+@pytest.mark.parametrize(
+    "variable", ["PODIUM_IMAGE_REGISTRY", "PODIUM_BUCKET", "AWS_ENDPOINT_URL", "AWS_SECRET_ACCESS_KEY"]
+)
+def test_a_variable_that_is_missing_is_named(environment: dict[str, str], folder: Path, variable: str) -> None:
+    del environment[variable]
+
+    ended = command(folder, environment, "up", "--bare")
+
+    assert ended.returncode == 1
+    assert f"set {variable} (docs/local-cluster.md)" in ended.stdout + ended.stderr
+
+
+def test_the_folder_of_a_cluster_of_our_own_is_not_overwritten(world: World, environment: dict[str, str]) -> None:
+    before = world.cluster.kubeconfig_file.read_text()
+
+    ended = command(world.cluster.folder, environment, "up", "--bare")
+
+    assert ended.returncode == 1
+    assert "a cluster of our own runs in" in ended.stdout + ended.stderr
+    assert world.cluster.kubeconfig_file.read_text() == before
+
+
+def test_somebody_who_has_Podium_already_keeps_it(world: World, environment: dict[str, str]) -> None:
+    """These tests would delete its kinds: in this mode they begin by refusing."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PODIUM_", "AWS_", "KUBE"))}
+    one = [sys.executable, "-m", "pytest", "-q", "-x", "tests/e2e/test_whole_session.py"]
+
+    ended = subprocess.run(
+        one, cwd=REPOSITORY, env=inherited | environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ended.returncode == 1
+    assert "has Podium's kinds already" in ended.stdout
+    assert world.client.find("CustomResourceDefinition", None, "modeldeployments.podium.dev") is not None

@@ -1,0 +1,44 @@
+"""An upgrade against the real API server: what an earlier Podium stored is taken over as it is."""
+
+import pytest
+
+from tests.integration.rollouts.api import Object
+from tests.integration.rollouts.kubelet import FETCHED
+from tests.integration.rollouts.stage import MODEL, Stage
+from tests.stored import COMMITS, stored
+
+
+def _uids(objects: list[Object]) -> set[str]:
+    return {one["metadata"]["uid"] for one in objects}
+
+
+@pytest.mark.parametrize("commit", COMMITS)
+async def test_a_new_operator_and_its_crd_roll_nothing_out(stage: Stage, commit: str) -> None:
+    # given objects as that commit's CRD and operator have left them, whose pods serve, and no operator
+    stage.operator.kill()
+    found = stored(commit)
+    await stage.apply(found.model_deployment["spec"])
+    record, deployment = found.children(stage.namespace, stage.uid)
+    await stage.api.create(record)
+    await stage.api.apply(deployment, manager="podium")
+    await stage.until(
+        lambda: stage.get("Deployment", deployment["metadata"]["name"])["status"]["readyReplicas"] == 2,  # type: ignore[index]
+        "the old pods",
+    )
+    pods, sets = _uids(stage.pods()), _uids(stage.all("ReplicaSet"))
+
+    # when the operator of today comes, under the CRD of today
+    stage.operator.start()
+    await stage.until_ready(record["data"]["version"])
+    await stage.stays(lambda: len(stage.all("ControllerRevision")) == 1, "one revision", seconds=3)
+
+    # then it has made no revision, no pod and no ReplicaSet, and writes no status about another one
+    assert (_uids(stage.pods()), _uids(stage.all("ReplicaSet"))) == (pods, sets)
+    (revision,) = stage.all("ControllerRevision")
+    assert revision["data"] == record["data"]
+    assert stage.status["champion"]["revision"] == record["metadata"]["name"]
+    assert "candidate" not in stage.status
+    # what its pods fetched is read from them, whoever made them
+    assert stage.status["champion"]["digest"] == FETCHED
+    # and the spec is the one that was stored, whatever the defaults of today are
+    assert stage.world.get("ModelDeployment", stage.namespace, MODEL)["spec"] == found.model_deployment["spec"]  # type: ignore[index]

@@ -1,0 +1,58 @@
+"""An API server that refuses: the n-th write once, or every write like it from then on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from podium.kube.client import ApiError
+from podium.kube.resources import MODEL_DEPLOYMENTS, Resource
+from tests.unit.planner.apiserver import Call
+from tests.unit.planner.world import World
+
+FAULTS: dict[str, Callable[[], ApiError]] = {
+    "no right": lambda: ApiError(
+        403,
+        "Forbidden",
+        'x is forbidden: User "system:serviceaccount:podium" cannot patch resource "x"',
+    ),
+    "a policy": lambda: ApiError(403, "Forbidden", 'admission webhook "policy" denied the request: not that image'),
+    "not found": lambda: ApiError(404, "NotFound", "not found"),
+    "conflict": lambda: ApiError(409, "Conflict", "the object has been modified"),
+    "invalid": lambda: ApiError(422, "Invalid", "spec: Invalid value"),
+    "too many requests": lambda: ApiError(429, "TooManyRequests", "slow down", retry_after=1.0),
+    "webhook": lambda: ApiError(500, "InternalError", "Internal error occurred: failed calling webhook: no endpoints"),
+    "time-out": lambda: ApiError(0, "Timeout", "PATCH: no answer within 8 s"),
+}
+
+
+@dataclass
+class Refusing:
+    """Refuses the n-th write of children from now on; with `lasting` all later ones of its verb and object, too."""
+
+    world: World
+    nth: int
+    fault: str
+    lasting: bool
+    refused: list[Call] = field(default_factory=list)
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        self.world.client.before.insert(0, self.judge)
+
+    def judge(self, call: Call) -> None:
+        if call.resource is MODEL_DEPLOYMENTS:
+            return
+        self.count += 1
+        first = self.count == self.nth and not self.refused
+        again = self.lasting and self.refused and self.place == (call.verb, call.resource, call.name)
+        if first or again:
+            self.refused.append(call)
+            raise FAULTS[self.fault]()
+
+    @property
+    def place(self) -> tuple[str, Resource, str]:
+        """Verb, kind and name of what is refused."""
+        return self.refused[0].verb, self.refused[0].resource, self.refused[0].name
+
+    def end(self) -> None:
+        """It refuses no more."""
+        self.world.client.before.remove(self.judge)

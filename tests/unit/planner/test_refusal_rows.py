@@ -1,0 +1,335 @@
+"""api.md, Refusals, row by row: what stops, what goes on, what is said."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from podium import names
+from podium.kube.client import ApiError, Object
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, MODEL_DEPLOYMENTS, PDBS, SERVICES
+from tests.unit.planner.apiserver import Call
+from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, empty, serving, switched
+from tests.unit.planner.refusing import FAULTS
+from tests.unit.planner.world import NAME, NAMESPACE, World, model
+
+CANNOT_CALL = FAULTS["webhook"]().message
+POLICY = FAULTS["a policy"]().message
+
+
+def refuse(world: World, fault: str, which: Callable[[Call], bool]) -> Callable[[], None]:
+    """Refuse these writes until the answer is called."""
+
+    def judge(call: Call) -> None:
+        if call.resource is not MODEL_DEPLOYMENTS and which(call):
+            raise FAULTS[fault]()
+
+    world.client.before.insert(0, judge)
+    return lambda: world.client.before.remove(judge)
+
+
+def foreign(world: World, kind: str, api_version: str, name: str, **spec: Any) -> Object:
+    """An object that somebody else made under a name of ours."""
+    meta = {"name": name, "namespace": NAMESPACE}
+    return world.api.create({"apiVersion": api_version, "kind": kind, "metadata": meta, "spec": spec}, "helm")
+
+
+def foreign_pdb(world: World) -> Object:
+    return foreign(world, "PodDisruptionBudget", "policy/v1", NAME, selector={"matchLabels": {"app": "x"}})
+
+
+# --- the PodDisruptionBudget
+
+
+def test_a_foreign_PodDisruptionBudget_stops_nothing_and_is_a_condition_that_names_it() -> None:
+    world = empty()
+    foreign_pdb(world)
+    world.create(replicas=2, rollout={**BLUE_GREEN, "scaleDownDelay": "10s"})
+    world.advance(120)
+    assert (world.phase, world.condition("Ready")) == ("Healthy", ("True", "Serving"))
+    assert world.condition("Disruption") == ("False", "NameConflict")
+    assert "PodDisruptionBudget fraud exists" in world.message("Disruption")
+    for version in ("2", "3"):
+        world.edit(model=model(version))
+        world.advance(300)
+        assert world.status["champion"]["version"] == version
+        assert {d["metadata"]["name"] for d in world.api.all(DEPLOYMENTS)} == {world.revision(version)}
+
+
+def test_the_condition_goes_once_the_budget_can_be_made() -> None:
+    world = empty()
+    foreign_pdb(world)
+    world.create(replicas=2)
+    world.advance(60)
+    world.api.delete(PDBS, NAMESPACE, NAME)
+    world.rest()
+    assert world.condition("Disruption") is None
+    assert world.live(PDBS) is not None
+
+
+# --- the preview Service
+
+
+def test_a_foreign_preview_Service_stops_nothing() -> None:
+    world = serving(replicas=2, rollout=BLUE_GREEN)
+    foreign(world, "Service", "v1", f"{NAME}-preview", selector={"app": "x"}, ports=[{"port": 80}])
+    world.edit(model=model("2"))
+    world.until(lambda: world.condition("Preview") is not None)
+    assert world.condition("Preview") == ("False", "NameConflict")
+    world.api.delete(DEPLOYMENTS, NAMESPACE, world.revision("1"))
+    world.advance(5)
+    assert world.replicas(world.revision("1")) == 2, "the champion's Deployment is made again"
+    world.rest()
+    assert world.status["champion"]["version"] == "2"
+    assert world.condition("Preview") is None
+
+
+# --- the stable Service
+
+
+def test_while_the_stable_Service_is_refused_nothing_that_serves_shrinks_or_goes() -> None:
+    world = serving(replicas=2, rollout=BLUE_GREEN)
+    one = world.revision("1")
+    end = refuse(world, "no right", lambda call: (call.resource, call.name) == (SERVICES, NAME))
+    world.edit(model=model("2"))
+    world.advance(300)
+    assert world.backends() == {one}
+    assert len(world.ready_pods(one)) == 2
+    assert world.condition("Ready") == ("False", "Forbidden")
+    assert world.condition("Stalled") == ("True", "Forbidden")
+    end()
+    world.rest()
+    assert (world.status["champion"]["version"], world.phase) == ("2", "Healthy")
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_a_RollingUpdate_makes_up_for_nobody_with_pods_that_the_Service_does_not_list(deleted: bool) -> None:
+    world = serving(replicas=2)
+    one = world.revision("1")
+    refuse(world, "webhook", lambda call: (call.resource, call.name) == (SERVICES, NAME))
+    world.edit(model=model("2"))
+    world.advance(100)
+    if deleted:
+        world.api.delete(DEPLOYMENTS, NAMESPACE, one)
+        world.advance(100)
+    assert world.replicas(one) == 2
+    assert world.outcome(world.revision("2")) == ""
+
+
+# --- the candidate's Deployment
+
+
+def test_a_policy_that_says_no_to_the_candidate_is_told_and_judged_at_its_deadline() -> None:
+    world = serving(replicas=2, rollout={"progressDeadline": "60s"})
+    world.edit(model=model("2"))
+    refuse(world, "a policy", lambda call: call.resource is DEPLOYMENTS and call.name != world.revision("1"))
+    world.advance(30)
+    assert world.condition("Ready") == ("False", "Forbidden")
+    assert world.message() == POLICY
+    world.advance(60)
+    two = world.revision("2")
+    assert (world.outcome(two), world.rule(two)) == ("RolledBack", "deadline")
+    assert POLICY in world.annotations(two)[names.ANNOTATION_CAUSE]
+    assert world.phase == "RolledBack"
+
+
+def test_a_webhook_that_cannot_be_called_is_told_within_30_s_also_at_the_first_rollout() -> None:
+    world = created(replicas=2)
+    end = refuse(world, "webhook", lambda call: True)
+    world.advance(29)
+    assert world.condition("Ready") == ("False", "Environment")
+    assert world.condition("Reconciling") == ("True", "Environment")
+    assert world.message() == CANNOT_CALL
+    end()
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+def test_one_refusal_that_clears_by_itself_alarms_nobody() -> None:
+    world = serving(replicas=2)
+    world.client.faults = [ApiError(500, "InternalError", CANNOT_CALL)]
+    world.edit(replicas=3)
+    world.rest()
+    assert len(world.ready_pods()) == 3
+    assert not [event for event in world.heard.said if CANNOT_CALL in event.note]
+
+
+# --- HPA
+
+
+def test_an_HPA_that_is_refused_leaves_the_live_count_and_is_a_condition() -> None:
+    world = serving(replicas=3)
+    end = refuse(world, "no right", lambda call: call.resource is HPAS)
+    world.edit(autoscaling=AUTOSCALING)
+    world.advance(120)
+    assert world.replicas(world.revision("1")) == 3
+    assert world.condition("ScalingActive") == ("False", "Forbidden")
+    assert world.condition("Ready") == ("True", "Serving")
+    end()
+    world.rest()
+    assert world.hpas() == [world.revision("1")]
+    assert world.condition("ScalingActive") is None
+
+
+# --- a deletion
+
+
+def test_a_loser_that_cannot_be_deleted_is_scaled_to_0_and_is_in_nobodys_way() -> None:
+    world = serving(replicas=2, rollout={**BLUE_GREEN, "scaleDownDelay": "10s"})
+    one = world.revision("1")
+    end = refuse(world, "no right", lambda call: call.verb == "delete")
+    for version in ("2", "3"):
+        world.edit(model=model(version))
+        world.advance(120)
+        assert world.status["champion"]["version"] == version
+    assert world.replicas(one) == 0
+    assert "not deleted yet" in world.status["message"]
+    assert world.condition("Ready") == ("True", "Serving")
+    end()
+    world.rest()
+    assert world.live(DEPLOYMENTS, one) is None
+
+
+# --- commands
+
+
+def test_a_command_whose_record_is_refused_is_Pending_with_the_refusal_and_done_later() -> None:
+    world = switched(replicas=2)
+    two = world.revision("2")
+    end = refuse(world, "a policy", lambda call: call.resource is CONTROLLER_REVISIONS)
+    value = world.command("abort", two)
+    world.advance(20)
+    last = world.status["lastCommand"]
+    assert (last["value"], last["result"]) == (value, "Pending")
+    assert POLICY in last["message"]
+    assert world.status["champion"]["revision"] == two
+    assert not [said for said in world.heard.said if said.reason == "RolledBack"]
+    end()
+    world.rest()
+    assert world.status["lastCommand"]["result"] == "Done"
+    assert world.status["champion"]["version"] == "1"
+    assert len([said for said in world.heard.said if said.reason == "RolledBack"]) == 1
+
+
+def test_the_Event_of_a_decision_is_told_though_a_later_write_of_the_pass_fails() -> None:
+    world = serving(replicas=2)
+    refuse(world, "time-out", lambda call: call.resource is DEPLOYMENTS and call.name != world.revision("1"))
+    world.edit(model=model("2"))
+    world.advance(1)
+    assert len(world.events("RolloutStarted")) == 2
+
+
+# --- ControllerRevisions
+
+
+@pytest.mark.parametrize("label", [names.LABEL_MODEL, names.LABEL_REVISION, names.LABEL_MANAGED_BY])
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_record_that_has_lost_a_label_gets_it_back(edited: bool, label: str) -> None:
+    world = serving(replicas=2)
+    one = world.revision("1")
+    if edited:
+        world.edit(model=model("2"))
+    world.change(CONTROLLER_REVISIONS, one, lambda obj: obj["metadata"]["labels"].pop(label))
+    world.rest()
+    assert world.need(CONTROLLER_REVISIONS, one)["metadata"]["labels"][label]
+    assert world.status["champion"]["version"] == ("2" if edited else "1")
+    rules = [world.rule(revision["metadata"]["name"]) for revision in world.api.all(CONTROLLER_REVISIONS)]
+    assert rules == (["first", "rolling-complete"] if edited else ["first"])
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+def _of_another(world: World, *, record: bool) -> str:
+    """A ControllerRevision of the name that the next rollout needs, under another controller; its name."""
+    other = created(replicas=2)
+    other.edit(model=model("2"))
+    other.advance(1)
+    obj = next(r for r in other.api.all(CONTROLLER_REVISIONS) if r["data"]["version"] == "2")
+    meta = obj["metadata"]
+    owner = foreign(world, "Service", "v1", "db", selector={"app": "db"}, ports=[{"port": 1}])
+    uid = owner["metadata"]["uid"]
+    reference = {"apiVersion": "v1", "kind": "Service", "name": "db", "uid": uid, "controller": True}
+    copied = {
+        **obj,
+        "metadata": {"name": meta["name"], "namespace": NAMESPACE, "ownerReferences": [reference]},
+        "data": obj["data"] if record else {"spec": {}},
+    }
+    world.api.create(copied, "kubectl")
+    return str(meta["name"])
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_NameConflict_about_a_ControllerRevision_offers_adoption_only_where_it_works(record: bool) -> None:
+    world = serving(replicas=2)
+    name = _of_another(world, record=record)
+    world.edit(model=model("2"))
+    world.advance(30)
+    assert world.condition("Ready") == ("False", "NameConflict")
+    assert (names.ANNOTATION_ADOPT in world.message()) is record
+    uid = world.md["metadata"]["uid"]
+    adopt = {names.ANNOTATION_ADOPT: uid}
+    world.change(CONTROLLER_REVISIONS, name, lambda o: o["metadata"].update(annotations=adopt))
+    world.advance(300)
+    champion = world.status["champion"]["version"]
+    assert champion == ("2" if record else "1"), world.describe()
+    if record:
+        owners = world.need(CONTROLLER_REVISIONS, name)["metadata"]["ownerReferences"]
+        assert [owner["uid"] for owner in owners if owner.get("controller")] == [uid]
+
+
+# --- when it looks again
+
+
+def test_after_a_refusal_it_looks_again_at_the_earlier_of_the_retry_and_what_the_plan_waits_for() -> None:
+    world = empty()
+    foreign_pdb(world)
+    world.create(replicas=2, rollout={**BLUE_GREEN, "scaleDownDelay": "12s"})
+    world.advance(60)
+    world.edit(model=model("2"))
+    world.until(lambda: world.status["champion"]["version"] == "2")
+    one = world.revision("1")
+    world.advance(14)
+    assert world.live(DEPLOYMENTS, one) is None, "the warm window ended 12 s after the switch, not at the next retry"
+
+
+# --- a mistake of ours
+
+
+def test_a_pass_that_fails_by_our_own_mistake_says_so_and_what_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = serving(replicas=2)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("podium.reconcile.loop.plan", broken)
+        with pytest.raises(ZeroDivisionError):
+            world.reconcile()
+    world.wakes.after(1)  # as the queue does
+    world.deliver()
+    assert world.condition("Ready") == ("False", "InternalError")
+    assert "ZeroDivisionError: division by zero" in world.message()
+    assert world.status["champion"]["version"] == "1"
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+# --- the scale subresource
+
+
+def test_the_scale_subresource_tells_of_the_pods_behind_the_stable_Service_alone() -> None:
+    world = serving(replicas=2, rollout={**BLUE_GREEN, "promotion": "Manual"})
+    one = world.revision("1")
+    world.edit(model=model("2"))
+    world.until(lambda: world.phase == "Paused")
+    assert len(world.ready_pods()) == 4
+    assert world.status["replicas"] == 2
+    assert world.status["selector"] == f"{names.LABEL_MODEL}={NAME},{names.LABEL_REVISION}={one}"
+
+
+def test_and_of_both_revisions_while_a_RollingUpdate_shares_it() -> None:
+    world = serving(replicas=2)
+    world.edit(model=model("2"))
+    world.until(lambda: len(world.ready_pods()) == 3)
+    world.advance(1)
+    assert world.status["selector"] == f"{names.LABEL_MODEL}={NAME}"
+    assert world.status["replicas"] == 3

@@ -1,0 +1,146 @@
+"""api.md, Refusals: what the API server refuses stops only what relies on it, and status says what was written.
+
+Every fault at every write of a few scenarios, once and for a while; then single rows of the table.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from podium import names
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
+from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, rolled_back, serving, switched
+from tests.unit.planner.refusing import FAULTS, Refusing
+from tests.unit.planner.world import NAME, NAMESPACE, World, model
+
+LASTS = 90
+"""Seconds for which a lasting fault refuses; less than any deadline."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is the case when the API server begins to refuse, and what a person does then."""
+
+    given: Callable[[], World]
+    act: Callable[[World], Any]
+
+
+def _abort(world: World) -> None:
+    world.command("abort", world.revision("2"))
+
+
+def _crash(world: World) -> None:
+    world.behave("2", failure="crash")
+    world.edit(model=model("2"))
+
+
+SCENARIOS = {
+    "first": Scenario(lambda: created(replicas=2), lambda world: None),
+    "rolling": Scenario(lambda: serving(replicas=2), lambda world: world.edit(model=model("2"))),
+    "blue-green": Scenario(
+        lambda: serving(replicas=2, rollout={**BLUE_GREEN, "scaleDownDelay": "10s"}),
+        lambda world: world.edit(model=model("2")),
+    ),
+    "rolled back": Scenario(lambda: serving(replicas=2), _crash),
+    "retried": Scenario(
+        lambda: _mended(rolled_back(replicas=2)), lambda world: world.command("retry", world.revision("2"))
+    ),
+    "undone": Scenario(lambda: switched(replicas=2), _abort),
+    "autoscaled": Scenario(lambda: serving(replicas=2), lambda world: world.edit(autoscaling=AUTOSCALING)),
+    "scaled down": Scenario(lambda: serving(replicas=3), lambda world: world.edit(replicas=1)),
+}
+
+
+def _mended(world: World) -> World:
+    world.behave("2")
+    return world
+
+
+def end_of(world: World) -> dict[str, Any]:
+    """What a scenario comes to: names but those of the record's times."""
+    status = world.status
+    return {
+        "phase": world.phase,
+        "ready": world.condition("Ready"),
+        "champion": status.get("champion", {}).get("version"),
+        "candidate": status.get("candidate", {}).get("version"),
+        "outcomes": sorted(
+            (r["data"]["version"], world.outcome(r["metadata"]["name"]), world.rule(r["metadata"]["name"]))
+            for r in world.api.all(CONTROLLER_REVISIONS)
+        ),
+        "replicas": {d["metadata"]["name"]: d["spec"]["replicas"] for d in world.api.all(DEPLOYMENTS)},
+        "others": sorted((o["kind"], o["metadata"]["name"]) for r in (SERVICES, HPAS, PDBS) for o in world.api.all(r)),
+        "selector": world.selector(),
+        "command": {key: status.get("lastCommand", {}).get(key) for key in ("value", "result")},
+    }
+
+
+def says_only_what_was_written(world: World) -> None:
+    """Status names no champion and no outcome that no record has; a command is Done only if its record says so."""
+    status = world.status
+    found = [revision["metadata"] for revision in world.api.all(CONTROLLER_REVISIONS)]
+    records = {meta["name"]: meta.get("annotations") or {} for meta in found}
+    for role in ("champion", "candidate"):
+        if role in status:
+            outcome = records[status[role]["revision"]].get(names.ANNOTATION_OUTCOME)
+            assert outcome == ("Promoted" if role == "champion" else None), (role, outcome, world.describe())
+    for entry in status.get("history", []):
+        record = records.get(entry["revision"], {})
+        assert record.get(names.ANNOTATION_OUTCOME) == entry["outcome"], (entry, record)
+    last = status.get("lastCommand")
+    if last and last["result"] in ("Done", "Accepted"):
+        commands = [json.loads(record.get(names.ANNOTATION_COMMAND, "{}")) for record in records.values()]
+        assert (last["value"], last["result"]) in {(c.get("value"), c.get("result")) for c in commands}, last
+
+
+def what_serves_is_made_again(world: World, refusing: Refusing) -> None:
+    """The champion's Deployment and its Service come back whatever else is refused."""
+    champion = world.status.get("champion", {}).get("revision")
+    if champion is None:
+        return
+    for resource, name in ((DEPLOYMENTS, champion), (SERVICES, NAME)):
+        if refusing.refused and (resource, name) == refusing.place[1:]:
+            continue
+        world.api.delete(resource, NAMESPACE, name)
+        world.advance(35)
+        assert world.live(resource, name) is not None, f"{resource.kind} {name}: {world.describe()}"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_whichever_write_is_refused_once_the_end_is_the_same(scenario: str, fault: str) -> None:
+    _all_writes(scenario, fault, lasting=False)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_whichever_write_is_refused_for_a_while_the_rest_goes_on_and_the_end_is_the_same(
+    scenario: str, fault: str
+) -> None:
+    _all_writes(scenario, fault, lasting=True)
+
+
+def _all_writes(scenario: str, fault: str, *, lasting: bool) -> None:
+    undisturbed, writes = _undisturbed(scenario)
+    for nth in range(1, writes + 1):
+        world = SCENARIOS[scenario].given()
+        SCENARIOS[scenario].act(world)
+        refusing = Refusing(world, nth, fault, lasting)
+        world.after_pass.append(lambda world=world: says_only_what_was_written(world))
+        world.advance(LASTS if lasting else 5)
+        if lasting and refusing.refused:
+            what_serves_is_made_again(world, refusing)
+        refusing.end()
+        world.rest()
+        assert end_of(world) == undisturbed, f"{fault} at write {nth}: {refusing.refused[:1]}\n{world.describe()}"
+
+
+def _undisturbed(scenario: str) -> tuple[dict[str, Any], int]:
+    world = SCENARIOS[scenario].given()
+    SCENARIOS[scenario].act(world)
+    counting = Refusing(world, 0, "conflict", False)
+    world.rest()
+    return end_of(world), counting.count

@@ -1,0 +1,218 @@
+"""A backup is restored, here or in another cluster: new uids, no owners, no status. The champion is the same one.
+
+The orders of kinds are all of those in which something that tells of the records (a Service, a Deployment), or the
+records themselves, come before the ModelDeployment. With nothing there but a ModelDeployment nobody can know that it is
+an old one, and it starts as a new one does: docs/backup.md says so.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import permutations
+
+import pytest
+
+from podium import names
+from podium.kube.resources import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    HPAS,
+    MODEL_DEPLOYMENTS,
+    PDBS,
+    PODS,
+    SERVICES,
+    Resource,
+)
+from tests.unit.planner.backup import KINDS, Backup
+from tests.unit.planner.given import AUTOSCALING, MANUAL, serving, switched
+from tests.unit.planner.world import World, model
+
+
+def two_promoted() -> World:
+    world = serving(replicas=2)
+    world.edit(model=model("2"))
+    world.rest()
+    return world
+
+
+def promoted_by_a_person() -> World:
+    world = serving(replicas=2, rollout=MANUAL)
+    world.edit(model=model("2"))
+    world.until(lambda: world.condition("Ready") == ("False", "WaitingForPromotion"))
+    world.command("promote", world.revision("2"))
+    world.rest()
+    return world
+
+
+def aborted_by_a_person() -> World:
+    world = switched(replicas=2)
+    world.command("abort", world.revision("2"))
+    world.rest()
+    return world
+
+
+def waiting_for_a_person() -> World:
+    world = serving(replicas=2, rollout=MANUAL)
+    world.edit(model=model("2"))
+    world.until(lambda: world.condition("Ready") == ("False", "WaitingForPromotion"))
+    return world
+
+
+def rolled_back() -> World:
+    world = two_promoted()
+    world.behave("3", failure="crash")
+    world.edit(model=model("3"))
+    world.rest()
+    return world
+
+
+def autoscaled() -> World:
+    world = serving(autoscaling=AUTOSCALING)
+    world.edit(model=model("2"))
+    world.rest()
+    return world
+
+
+LIVES = (two_promoted, promoted_by_a_person, aborted_by_a_person, waiting_for_a_person, rolled_back, autoscaled)
+TELLING = {SERVICES, DEPLOYMENTS}
+
+
+def orders() -> list[tuple[Resource, ...]]:
+    """Pods first or last; of what decides, every order but those that begin with the ModelDeployment alone."""
+    found = []
+    for order in permutations((SERVICES, CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS)):
+        before = set(order[: order.index(MODEL_DEPLOYMENTS)])
+        if before & TELLING or CONTROLLER_REVISIONS in before:
+            found += [(PODS, *order, HPAS, PDBS), (*order, HPAS, PDBS, PODS)]
+    return found
+
+
+def decisions(world: World) -> dict[str, tuple[str, str, int]]:
+    """Outcome, time of decision and number of every revision."""
+    return {
+        one["metadata"]["name"]: (
+            one["metadata"]["annotations"].get(names.ANNOTATION_OUTCOME, ""),
+            one["metadata"]["annotations"].get(names.ANNOTATION_DECIDED_AT, ""),
+            one["revision"],
+        )
+        for one in world.api.all(CONTROLLER_REVISIONS)
+    }
+
+
+def _outcomes(decided: dict[str, tuple[str, str, int]]) -> dict[str, str]:
+    return {revision: outcome for revision, (outcome, _, _) in decided.items()}
+
+
+def another_cluster(world: World) -> World:
+    new = World()
+    new.cluster.behaviours = dict(world.cluster.behaviours)
+    return new
+
+
+def never_without_an_endpoint(world: World) -> None:
+    """From now on: once a pod is ready behind the stable Service, there always is one."""
+    served: list[set[str]] = []
+
+    def check() -> None:
+        backends = world.backends() if world.live(SERVICES) else set()
+        assert backends or not any(served), f"nobody serves any more:\n{world.describe()}"
+        served.append(backends)
+
+    world.after_pass.append(check)
+
+
+@pytest.mark.parametrize("pause", [0.0, 8.0], ids=["at once", "slowly"])
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
+def test_a_restore_in_any_order_changes_nothing_that_was_decided(life: Callable[[], World], pause: float) -> None:
+    before = life()
+    backup, decided, champion = Backup.of(before), decisions(before), before.status["champion"]["revision"]
+    for order in orders():
+        world = another_cluster(before)
+        never_without_an_endpoint(world)
+        backup.restore(world, order, pause=pause)
+        world.advance(120)
+        told = f"restored as {[kind.kind for kind in order]}:\n{world.describe()}"
+        assert world.status["champion"]["revision"] == champion, told
+        assert world.backends() == {champion}, told
+        if life is rolled_back and order.index(MODEL_DEPLOYMENTS) < order.index(CONTROLLER_REVISIONS):
+            # No child is left of version 3, so nothing tells of its record: it is tried, and rolled back, once more.
+            assert _outcomes(decisions(world)) == _outcomes(decided), told
+        else:
+            assert decisions(world) == decided, told
+            assert world.events("RolloutStarted") == [], told
+        owners = {
+            reference["uid"]
+            for kind in (CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, HPAS, PDBS)
+            for child in world.api.all(kind)
+            for reference in child["metadata"].get("ownerReferences") or [{"uid": f"orphan {child['kind']}"}]
+        }
+        assert owners == {world.md["metadata"]["uid"]}, told
+
+
+def test_pods_of_a_restore_are_not_made_a_second_time() -> None:
+    before = two_promoted()
+    world = another_cluster(before)
+    backup = Backup.of(before)
+    backup.restore(world, KINDS, pause=0)
+    world.rest()
+    restored = {obj["metadata"]["name"] for obj in backup.objects if obj["kind"] == "Pod"}
+    assert {pod["metadata"]["name"] for pod in world.pods()} == restored
+
+
+def test_a_restore_while_no_operator_runs_may_come_in_any_order_at_all() -> None:
+    before = promoted_by_a_person()
+    decided = decisions(before)
+    for order in permutations((SERVICES, CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS)):
+        world = another_cluster(before)
+        _restore_unseen(Backup.of(before), world, order)
+        world.restart_operator()
+        world.rest()
+        assert decisions(world) == decided
+        assert world.condition("Ready") == ("True", "Serving")
+
+
+def _restore_unseen(backup: Backup, world: World, order: Sequence[Resource]) -> None:
+    deliver, world.deliver = world.deliver, lambda *_: None  # type: ignore[method-assign]
+    backup.restore(world, (*order, PODS, PDBS), pause=1)
+    world.deliver = deliver  # type: ignore[method-assign]
+
+
+def _without_records() -> World:
+    """What somebody has who backs up Deployments, Services and ModelDeployments only."""
+    before = promoted_by_a_person()
+    world = another_cluster(before)
+    Backup.of(before).restore(world, (PODS, SERVICES, DEPLOYMENTS, MODEL_DEPLOYMENTS), pause=0)
+    world.advance(30)
+    return world
+
+
+def test_a_missing_record_is_named_and_what_serves_without_it_serves_on() -> None:
+    world = _without_records()
+    assert world.condition("Ready") == ("False", "RecordMissing")
+    assert world.condition("Stalled") == ("True", "RecordMissing")
+    (deployment,) = world.api.all(DEPLOYMENTS)
+    assert f"is of revision {deployment['metadata']['name']}, of which there is no" in world.message()
+    assert len(world.ready_pods()) == 2
+    assert world.backends() == {deployment["metadata"]["name"]}
+    written = {call.verb for call in world.client.calls if call.resource is not MODEL_DEPLOYMENTS}
+    assert written == set()
+
+
+def test_children_whose_record_is_lost_are_given_over_and_spec_is_rolled_out_without_a_break() -> None:
+    world = _without_records()
+    never_without_an_endpoint(world)
+    adopt = {names.ANNOTATION_ADOPT: world.md["metadata"]["uid"]}
+    for kind in (SERVICES, DEPLOYMENTS):
+        for child in world.api.all(kind):
+            world.change(kind, child["metadata"]["name"], lambda o: o["metadata"].update(annotations=adopt))
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.status["champion"]["version"] == "2"
+
+
+def test_records_that_a_person_deletes_later_are_made_anew_at_once() -> None:
+    world = two_promoted()
+    world.client.after.clear()  # without its record a champion is none: the invariants rule that out
+    for record in world.api.all(CONTROLLER_REVISIONS):
+        world.api.delete(CONTROLLER_REVISIONS, record["metadata"]["namespace"], record["metadata"]["name"])
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.status["champion"]["version"] == "2"
