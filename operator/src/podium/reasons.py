@@ -54,6 +54,7 @@ class Reason(StrEnum):
     INVALID_RUNTIME = "InvalidRuntime"
     UNSUPPORTED_FORMAT = "UnsupportedFormat"
     RUNTIME_NOT_FOUND = "RuntimeNotFound"
+    RECORD_UNREADABLE = "RecordUnreadable"
     NAME_CONFLICT = "NameConflict"
     FORBIDDEN = "Forbidden"
     REJECTED = "Rejected"

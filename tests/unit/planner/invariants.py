@@ -16,6 +16,7 @@ from podium.reconcile.observe import Observer
 from podium.reconcile.plan import Plan, plan
 from podium.reconcile.writes import Enter
 from podium.rollout.moment import Moment
+from podium.rollout.strategies import STRATEGIES
 from tests.unit.planner.apiserver import Call
 from tests.unit.planner.controllers import ranked
 from tests.unit.planner.world import KEY, NAME, NAMESPACE, World
@@ -228,6 +229,9 @@ class Invariants:
     def champion(self) -> Object | None:
         """The Promoted revision with the latest decided-at."""
         promoted = [r for r in self.revisions() if _annotation(r, names.ANNOTATION_OUTCOME) == "Promoted"]
+        stamps = [_annotation(r, names.ANNOTATION_DECIDED_AT) for r in promoted]
+        if not all(stamp.startswith("203") and stamp.endswith("Z") for stamp in stamps):
+            return max(promoted, key=lambda r: r["revision"])  # somebody made one unreadable
         return max(promoted, key=lambda r: _annotation(r, names.ANNOTATION_DECIDED_AT), default=None)
 
     def floor(self) -> int | None:
@@ -240,9 +244,9 @@ class Invariants:
                 continue
             if self.world.live(DEPLOYMENTS, revision["metadata"]["name"]) is None:
                 continue
-            record = json.loads(_annotation(revision, names.ANNOTATION_ROLLOUT) or "{}")
+            record = _record(revision)
             if not record:
-                return None  # somebody took it away
+                return None  # somebody took it away, or made it unreadable
             if record["strategy"] != "RollingUpdate":
                 return None
             least = int(record["size"] - record["unavailable"])
@@ -271,6 +275,15 @@ class Invariants:
                 and world.cluster.has_been_ready(pod, min_ready.get(deployment["metadata"]["uid"], 0))
             )
         return found
+
+
+def _record(revision: Object) -> Object:
+    """Of its rollout; empty where it cannot be read, or names what this version does not know."""
+    try:
+        found = json.loads(_annotation(revision, names.ANNOTATION_ROLLOUT))
+        return found if isinstance(found["size"], int) and found["strategy"] in STRATEGIES else {}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
 
 
 def _annotation(obj: Object, name: str) -> str:

@@ -185,7 +185,12 @@ def _forgotten(situation: Situation, wanted: Sizes) -> Sequence[str]:
     old = [
         r
         for r in situation.revisions
-        if r.decided_at and r.name not in roles and r.name not in wanted.targets and not r.workload and not r.pods
+        if r.decided_at
+        and not r.unreadable
+        and r.name not in roles
+        and r.name not in wanted.targets
+        and not r.workload
+        and not r.pods
     ]
     old.sort(key=lambda r: (r.decided_at, r.number))
     return [r.name for r in old[: max(0, len(old) - situation.spec.rollout.revision_history_limit)]]

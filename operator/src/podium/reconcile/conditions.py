@@ -104,8 +104,8 @@ def first(facts: Facts) -> Verdict | None:
     if failure is not None:
         message = f"{counts}; {failure.message}; its pods keep trying: mend the cause, or change spec"
         return Verdict("Failed", failure.reason, message, False, False, stalled=True)
-    due = candidate.record.started_at + s.progress_deadline
-    if candidate.reported < s.size and facts.moment.reached(due):
+    due = s.deadline or candidate.record.started_at
+    if candidate.reported < s.size and facts.moment.reached(s.judged_at):
         cause = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
         message = f"{counts} after {_seconds(s.progress_deadline.total_seconds())}{'; ' + cause if cause else ''}"
         return Verdict("Failed", Reason.DEADLINE_EXCEEDED, message, False, False, stalled=True)
@@ -135,7 +135,7 @@ def rolling(facts: Facts) -> Verdict | None:
     if candidate is None or champion is None:
         return None
     available = facts.champion_available > 0
-    due = _clock(candidate.record.started_at + s.progress_deadline)
+    due = _clock(s.deadline or candidate.record.started_at)
     counts = f"{candidate.reported} of {s.target} pods of {_named(candidate)} available"
     if facts.hold is not None:
         message, reason = f"{counts}; holds: {facts.hold.message}", facts.hold.reason

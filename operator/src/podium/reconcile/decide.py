@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field, replace
 
-from podium import names
 from podium.api.v1alpha1 import ModelRuntimeSpec
 from podium.build.fetch import Fetcher
 from podium.build.revision import Revision, controller_revision, resolve
@@ -11,7 +10,7 @@ from podium.reconcile.observe import Observed
 from podium.reconcile.readings import template_digest
 from podium.rollout.gates import first_verdict
 from podium.rollout.moment import Moment
-from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, format_time
+from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Hold, Mark, Refuse, Start
@@ -110,29 +109,19 @@ def decide(observed: Observed, situation: Situation, moment: Moment, fetcher: Fe
 def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
     situation = decisions.situation
     before = next(r for r in situation.revisions if r.name == mark.revision)
-    annotations: dict[str, str] = {}
-    after = before
+    record = before.durable
     if mark.outcome is not None:
-        annotations[names.ANNOTATION_OUTCOME] = mark.outcome.value
-        after = replace(after, outcome=mark.outcome)
+        record = replace(record, outcome=mark.outcome)
         if mark.outcome is Outcome.ROLLED_BACK and mark.message:
             cause = mark.message if len(mark.message) <= CAUSE_LENGTH else f"{mark.message[: CAUSE_LENGTH - 2]} …"
-            annotations[names.ANNOTATION_CAUSE] = cause
-            after = replace(after, cause=cause)
+            record = replace(record, cause=cause)
         if mark.rule is not None:
-            decided_at = situation.next_decision(moment.now)
-            annotations |= {names.ANNOTATION_RULE: mark.rule, names.ANNOTATION_DECIDED_AT: format_time(decided_at)}
-            after = replace(after, rule=mark.rule, decided_at=decided_at)
+            record = replace(record, rule=mark.rule, decided_at=situation.next_decision(moment.now))
         elif before.decided_at is None:
-            decided_at = situation.next_decision(moment.now)
-            annotations[names.ANNOTATION_DECIDED_AT] = format_time(decided_at)
-            after = replace(after, decided_at=decided_at)
-    if mark.command is not None:
-        annotations[names.ANNOTATION_COMMAND] = mark.command.to_json()
-        after = replace(after, command=mark.command)
-    if mark.record is not None:
-        annotations[names.ANNOTATION_ROLLOUT] = mark.record.to_json()
-        after = replace(after, record=mark.record)
+            record = replace(record, decided_at=situation.next_decision(moment.now))
+    record = replace(record, command=mark.command or record.command, rollout=mark.record or record.rollout)
+    after = replace(before, durable=record)
+    annotations = record.changes(before.durable)
     note = _note(mark, before) if mark.message else None
     decisions.annotate(mark.revision, annotations, situation.changed(after), note)
 
@@ -173,20 +162,21 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Mom
         request=request.value if request else "",
         started_by=situation.operator,
     )
-    annotations = {names.ANNOTATION_ROLLOUT: record.to_json()}
+    durable = Record(inputs=revision.inputs, rollout=record)
     state = RevisionState(
         name=revision.name,
         number=revision.number,
         inputs=revision.inputs,
         version=revision.version,
         created=moment.now,
-        record=record,
+        durable=durable,
         template_digest=template_digest(revision),
         runtime=revision.runtime,
     )
     replaces = f" to replace {situation.champion.version or situation.champion.name}" if situation.champion else ""
     text = f"{revision.name} ({revision.version or 'no version'}): {strategy} of {frozen.size} pods{replaces}"
     note = Note("RolloutStarted", text, "Rollout", revision.name)
+    annotations = durable.to_annotations()
     obj = controller_revision(owner, revision, annotations)
     decisions.revisions[revision.name] = revision
     decisions.entries.append(Entry(revision.name, annotations, obj, situation.changed(state), (note,)))

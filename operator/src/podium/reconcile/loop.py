@@ -131,7 +131,7 @@ class Reconciler:
         return planned, self._applier.end(walk)
 
     def _next(self, report: Report, moment: Moment) -> float | None:
-        """When to look again: the earliest of what the pass waits for and what was refused."""
+        """When to look again: the earliest of what the plan waits for and what was refused."""
         waits = [(moment.wake_at - moment.now).total_seconds()] if moment.wake_at else []
         waits += [self._settings.drift_window] if report.contested else []
         waits += [0.0] if report.again else []

@@ -34,6 +34,8 @@ from podium.settings import Settings
 T = TypeVar("T")
 COMMAND_LENGTH = 1024
 """Characters of the command annotation that are read: status, which repeats it, is bounded."""
+NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline exceeded", "timed out", "timeout")
+"""Signs in a refusal that nobody has judged the pods: what should have cannot be called."""
 PENDING = "Pending"
 """status.lastCommand.result of a command whose record was refused: it has not been acted on."""
 SERVICE_OF_SLICE = "kubernetes.io/service-name"
@@ -203,6 +205,9 @@ class Observer:
         champion = situation.champion
         if champion and champion.replicas and _down(champion, sightings):
             situation = replace(situation, champion_down_since=sightings.first(champion.name, "Down"))
+        candidate = situation.candidate
+        if candidate and _kept_out(candidate):
+            situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
         memory.sightings = sightings
         memory.keep({"proposal", *revisions})
         before, memory.replicas = memory.replicas, spec.replicas
@@ -247,6 +252,12 @@ def _down(champion: RevisionState, sightings: Sightings) -> bool:
     """
     settled = champion.workload is not None and champion.workload.settled
     return champion.reported == 0 and (settled or sightings.known(champion.name, "Down"))
+
+
+def _kept_out(candidate: RevisionState) -> bool:
+    """Whether its pods are refused because nobody could be asked to admit them; a policy that says no was."""
+    sentence = candidate.workload.failure.lower() if candidate.workload else ""
+    return any(sign in sentence for sign in NOBODY_ASKED)
 
 
 def _acted_on(status: Mapping[str, Any]) -> str:

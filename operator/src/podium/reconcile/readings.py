@@ -1,9 +1,9 @@
 """Objects of the API server, read into what the planner thinks in. Pure functions."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from podium import names
 from podium.api.uris import shown_version
@@ -18,15 +18,16 @@ from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, SERVI
 from podium.reasons import Reason
 from podium.reconcile.sightings import FORGOTTEN, Sightings
 from podium.reconcile.symptoms import eviction, fetched_digest, symptom, with_way_out
-from podium.rollout.record import CommandRecord, Outcome, RolloutRecord, parse_time
+from podium.rollout.record import Outcome, Record, annotation_of, parse_time
 from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Seasoned, Workload
 from podium.rollout.strategies import STRATEGIES
 
-T = TypeVar("T")
 LAST_RITES = timedelta(seconds=30)
 """Time the kubelet gets after the grace period to kill the pod and report it."""
 REPORTED = timedelta(seconds=3)
 """Time a ReplicaSet and its Deployment get to report a pod as available: after it they go by another clock."""
+SHOWN = 100
+"""Characters that are shown of an annotation that cannot be read."""
 GRACE = 30
 """Seconds: Kubernetes' default of a pod's terminationGracePeriodSeconds."""
 
@@ -246,29 +247,23 @@ def read_revision(
 ) -> RevisionState:
     """One revision from its ControllerRevision and its children, pods that are over among them.
 
-    ValueError names a broken annotation.
+    What of its record cannot be read is set aside.
     """
     meta = obj["metadata"]
-    annotations: Mapping[str, str] = meta.get("annotations") or {}
-    created = parse_time(meta["creationTimestamp"])
-    outcome = _annotated(meta, names.ANNOTATION_OUTCOME, Outcome)
-    leaving = outcome is not Outcome.PROMOTED and deployment is not None
-    record = _record(meta, under_way=outcome is None or leaving)
-    over = [pod for pod in pods if is_over(pod)]
+    record, broken = Record.from_annotations(meta.get("annotations") or {})
+    broken |= _missing(record, broken, has_deployment=deployment is not None)
     min_ready = _min_ready(deployment)
+    over = [pod for pod in pods if is_over(pod)]
     found = tuple(read_pod(pod, sightings, min_ready, over) for pod in pods if not is_over(pod))
     return RevisionState(
         name=revision.name,
         number=revision.number,
         inputs=revision.inputs,
         version=revision.version,
-        created=created,
-        record=record or RolloutRecord("", created, "RollingUpdate", 0),
-        outcome=outcome,
-        rule=annotations.get(names.ANNOTATION_RULE, ""),
-        cause=annotations.get(names.ANNOTATION_CAUSE, ""),
-        decided_at=_annotated(meta, names.ANNOTATION_DECIDED_AT, parse_time),
-        command=_annotated(meta, names.ANNOTATION_COMMAND, CommandRecord.from_json),
+        created=parse_time(meta["creationTimestamp"]),
+        durable=record,
+        broken=frozenset(broken),
+        unreadable=tuple(_unreadable(meta, name, why) for name, why in sorted(broken.items())),
         template_digest=template_digest,
         runtime=revision.runtime,
         workload=read_workload(deployment, found, has_hpa=has_hpa) if deployment else None,
@@ -277,32 +272,34 @@ def read_revision(
     )
 
 
-def _annotated(meta: Mapping[str, Any], annotation: str, parse: Callable[[str], T]) -> T | None:
-    text = (meta.get("annotations") or {}).get(annotation)
-    if not text:
-        return None
-    try:
-        return parse(text)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"ControllerRevision {meta['name']}: annotation {annotation} was changed into {text!r}, which cannot "
-            f"be read ({error}): put it back, or delete the ControllerRevision if it is not the champion's"
-        ) from error
+def _missing(record: Record, broken: Mapping[str, str], *, has_deployment: bool) -> dict[str, str]:
+    """What is as bad as unreadable: a default in its place would be a decision (to want no pods, for instance)."""
+    found: dict[str, str] = {}
+    decided = record.outcome is not None or "outcome" in broken
+    promoted = record.outcome is Outcome.PROMOTED
+    if not decided or (has_deployment and not promoted):
+        if record.rollout is None and "rollout" not in broken:
+            found["rollout"] = "it was taken away"
+        elif record.rollout is not None and record.rollout.strategy not in STRATEGIES:
+            known = ", ".join(STRATEGIES)
+            found["rollout"] = f'this Podium knows the strategies {known}, not "{record.rollout.strategy}"'
+    if promoted and record.decided_at is None and "decided_at" not in broken:
+        found["decided_at"] = "it was taken away"
+    return found
 
 
-def _record(meta: Mapping[str, Any], *, under_way: bool) -> RolloutRecord | None:
-    """Of a rollout. As long as pods are counted by it, a default would be a decision: to want none at all."""
-    record = _annotated(meta, names.ANNOTATION_ROLLOUT, RolloutRecord.from_json)
-    if not under_way or (record is not None and record.strategy in STRATEGIES):
-        return record
-    what = "was taken away: put it back"
-    if record is not None:
-        known = ", ".join(STRATEGIES)
-        what = f'has the strategy "{record.strategy}", and this Podium knows {known}: install the one that began it'
-    raise ValueError(
-        f"ControllerRevision {meta['name']}: annotation {names.ANNOTATION_ROLLOUT} {what}, or give this rollout up by "
-        f"kubectl delete controllerrevision {meta['name']} -n {meta['namespace']}; what spec asks for then starts anew"
-    )
+def _unreadable(meta: Mapping[str, Any], name: str, why: str) -> str:
+    ways = "put it back"
+    if name == "rollout":
+        ways += (
+            f", install the Podium that wrote it, or give this rollout up by kubectl delete controllerrevision "
+            f"{meta['name']} -n {meta['namespace']}; what spec asks for then starts anew"
+        )
+    text = (meta.get("annotations") or {}).get(annotation_of(name), "")
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    said = f" {shown!r}" if shown else ""
+    about = f"ControllerRevision {meta['name']}: annotation {annotation_of(name)}{said}"
+    return f"{about} cannot be read ({why[:SHOWN]}): {ways}"
 
 
 def last_command_at(status: Mapping[str, Any]) -> datetime | None:

@@ -44,8 +44,8 @@ def unplanned(obj: Object, reason: Reason, message: str, controller: str, now: d
 
 def compose(observed: Observed, plan: Plan, report: Report, controller: str, moment: Moment) -> Object:
     """The whole status of a ModelDeployment whose spec could be read."""
-    situation = once_written(plan.situation, plan.sizes)
     now = moment.now
+    situation = once_written(plan.situation, plan.sizes)
     facts = Facts(situation, plan.sizes, plan.hold, report.told(Told.READY, now), moment)
     verdict = judge(facts)
     conditions = (
@@ -148,6 +148,9 @@ def _informational(observed: Observed, situation: Situation, report: Report, now
             f"ModelRuntime {champion.runtime} or Podium's pod template has changed since {champion.name} was made; to "
             f'adopt it: podium.dev/command="restart {champion.name} $(date +%s)"',
         )
+    unreadable = [sentence for revision in situation.revisions for sentence in revision.unreadable]
+    if unreadable:
+        conditions["RecordUnreadable"] = ("True", Reason.RECORD_UNREADABLE, "; ".join(unreadable))
     if report.contested:
         conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, "; ".join(report.contested))
     for (resource, name), hpa in observed.children.items():
@@ -213,9 +216,9 @@ def _rollout(situation: Situation) -> dict[str, Any]:
         return {}
     record = latest.record
     found: dict[str, Any] = {"id": record.id, "strategy": record.strategy, "startedAt": format_time(record.started_at)}
-    if latest.outcome is None:
-        found["deadline"] = format_time(situation.deadline) if situation.deadline else ""
-    elif latest.decided_at is not None:
+    if latest is situation.candidate and situation.deadline is not None:
+        found["deadline"] = format_time(situation.deadline)
+    elif latest.decided_at is not None and latest.outcome is not None:
         by = latest.rule.split(":", 1)[0]
         found["decision"] = {
             "verdict": latest.outcome.value,

@@ -34,6 +34,10 @@ def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
     revision = next((r for r in situation.revisions if r.name == name), None)
     if revision is None:
         return Refuse(value, f'there is no revision "{name}": {_present(situation)}', at)
+    if "command" in revision.broken:
+        return Refuse(
+            value, f"{verb} {name} refused: whether it was acted on before is not known: {_mend(revision)}", at
+        )
     held = bool(revision.command and revision.command.paused)
     try:
         return VERBS[verb](situation, revision, CommandRecord(value, at, CommandResult.DONE, paused=held))
@@ -48,6 +52,10 @@ def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
             message=sentence,
             command=CommandRecord(value, at, CommandResult.REFUSED, sentence, paused=held),
         )
+
+
+def _mend(revision: RevisionState) -> str:
+    return "; ".join(revision.unreadable)
 
 
 def _present(situation: Situation) -> str:

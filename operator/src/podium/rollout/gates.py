@@ -5,6 +5,7 @@ Each is a function of the situation and the time alone, and relies on no other h
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 from podium import names
 from podium.reasons import Reason
@@ -49,6 +50,33 @@ def crashed(situation: Situation, moment: Moment) -> Verdict | None:
     if situation.champion_down_since is not None:
         return Hold(Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {sentence}")
     return Mark(candidate.name, failure.message, Outcome.ROLLED_BACK, f"crash: {failure.reason}")
+
+
+def unreadable(situation: Situation, moment: Moment) -> Verdict | None:
+    """Records that a person or another version made unreadable: what they may say is not decided against."""
+    if not situation.unreadable:
+        return None
+    return Hold(Reason.RECORD_UNREADABLE, "; ".join(situation.unreadable))
+
+
+def environment(situation: Situation, moment: Moment) -> Verdict | None:
+    """Time in which the cluster takes no pods for a reason that is not the candidate's does not count."""
+    candidate, since = situation.candidate, situation.candidate_kept_out_since
+    if candidate is None:
+        return None
+    record = candidate.record
+    if since is not None and record.held_since is None:
+        if not moment.reached(since + situation.timings.patience):
+            return None
+        return Mark(candidate.name, record=replace(record, held_since=max(since, record.started_at)))
+    if since is not None:
+        sentence = situation.candidate_refused or (candidate.workload.failure if candidate.workload else "")
+        return Hold(Reason.ENVIRONMENT, f"the cluster takes no pods of {candidate.name}: {sentence}")
+    if record.held_since is not None:
+        # another operator's clock, which may be ahead, may have stamped it
+        lasted = max(moment.now - record.held_since, timedelta(0))
+        return Mark(candidate.name, record=replace(record, held=record.held + lasted, held_since=None))
+    return None
 
 
 def deadline(situation: Situation, moment: Moment) -> Verdict | None:
@@ -212,6 +240,7 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
 GATES: tuple[Gate, ...] = (
     champion_down,
     crashed,
+    environment,
     deadline,
     command_gate,
     spec_left_rejected,
@@ -223,10 +252,14 @@ GATES: tuple[Gate, ...] = (
 )
 
 
+UNTIL_MENDED: tuple[Gate, ...] = (champion_down, unreadable)
+"""Those that are asked while a record that matters cannot be read."""
+
+
 def first_verdict(situation: Situation, moment: Moment) -> Verdict | None:
     """What the first gate that decides something says; a Hold stands when none does, and stops no person."""
     held: Hold | None = None
-    for gate in GATES:
+    for gate in UNTIL_MENDED if situation.unreadable else GATES:
         verdict = gate(situation, moment)
         if isinstance(verdict, Hold):
             held = held or verdict

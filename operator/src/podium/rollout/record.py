@@ -4,9 +4,17 @@ Status is a copy of it and may be lost; these annotations are what a restarted o
 """
 
 import json
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
+
+from podium import names
+
+MOST_PODS = 2**31 - 1
+LAST_YEAR = 9000
+"""Times beyond it are nobody's: nothing can be added to the last of them."""
 
 
 class Outcome(StrEnum):
@@ -35,9 +43,50 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
+def _time(value: object) -> datetime:
+    """A time that anybody may have edited; ValueError says what is wrong with it."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no time")
+    at = parse_time(value)
+    if at.tzinfo is None or at.year > LAST_YEAR:
+        raise ValueError(f"{value!r} has no time zone, or is beyond the year {LAST_YEAR}")
+    return at
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _pods(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_PODS:
+        raise ValueError(f"{value!r} is no number of pods")
+    return value
+
+
+def _seconds(value: object) -> timedelta:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MOST_PODS:
+        raise ValueError(f"{value!r} is no number of seconds")
+    return timedelta(seconds=value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _object(text: str) -> dict[str, Any]:
+    data = json.loads(text)
+    if not isinstance(data, dict):
+        raise ValueError("it is no JSON object")
+    return data
+
+
 @dataclass(frozen=True)
 class RolloutRecord:
-    """What is frozen when a rollout starts (annotation `podium.dev/rollout`). Counts are pods."""
+    """What is frozen when a rollout starts (annotation `podium.dev/rollout`), and what came of it. Counts are pods."""
 
     id: str
     started_at: datetime
@@ -56,10 +105,17 @@ class RolloutRecord:
     """Identity of the operator whose clock `started_at` is of."""
     available_at: datetime | None = None
     """When the candidate was first available in full while something else (a person, a pause) held it."""
+    held: timedelta = timedelta(0)
+    """Time that does not count against the deadline: the cluster took no pods, for no fault of the candidate."""
+    held_since: datetime | None = None
+    """Since when it takes none."""
+    other: Mapping[str, Any] = field(default_factory=dict)
+    """What another version wrote beside these: it stays."""
 
     def to_json(self) -> str:
         """As it stands in the annotation."""
         data: dict[str, object] = {
+            **self.other,
             "id": self.id,
             "startedAt": format_time(self.started_at),
             "strategy": self.strategy,
@@ -67,30 +123,33 @@ class RolloutRecord:
             "surge": self.surge,
             "unavailable": self.unavailable,
             "minReadySeconds": self.min_ready_seconds,
+            "request": self.request,
+            "startedBy": self.started_by,
+            "availableAt": self.available_at and format_time(self.available_at),
+            "held": self.held.total_seconds(),
+            "heldSince": self.held_since and format_time(self.held_since),
         }
-        if self.request:
-            data["request"] = self.request
-        if self.started_by:
-            data["startedBy"] = self.started_by
-        if self.available_at:
-            data["availableAt"] = format_time(self.available_at)
-        return json.dumps(data, sort_keys=True)
+        optional = ("request", "startedBy", "availableAt", "held", "heldSince")
+        return json.dumps({k: v for k, v in data.items() if v or k not in optional}, sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> "RolloutRecord":
         """Raises ValueError or KeyError when the annotation was edited into something else."""
-        data = json.loads(text)
+        data = _object(text)
         return RolloutRecord(
-            id=data["id"],
-            started_at=parse_time(data["startedAt"]),
-            strategy=data["strategy"],
-            size=int(data["size"]),
-            surge=int(data.get("surge", 0)),
-            unavailable=int(data.get("unavailable", 0)),
-            min_ready_seconds=int(data.get("minReadySeconds", 0)),
-            request=data.get("request", ""),
-            started_by=data.get("startedBy", ""),
-            available_at=parse_time(data["availableAt"]) if "availableAt" in data else None,
+            id=_text(data.pop("id")),
+            started_at=_time(data.pop("startedAt")),
+            strategy=_text(data.pop("strategy")),
+            size=_pods(data.pop("size")),
+            surge=_pods(data.pop("surge", 0)),
+            unavailable=_pods(data.pop("unavailable", 0)),
+            min_ready_seconds=_pods(data.pop("minReadySeconds", 0)),
+            request=_text(data.pop("request", "")),
+            started_by=_text(data.pop("startedBy", "")),
+            available_at=_time(data.pop("availableAt")) if "availableAt" in data else None,
+            held=_seconds(data.pop("held", 0)),
+            held_since=_time(data.pop("heldSince")) if "heldSince" in data else None,
+            other=data,
         )
 
 
@@ -147,12 +206,67 @@ class CommandRecord:
     @staticmethod
     def from_json(text: str) -> "CommandRecord":
         """Raises ValueError or KeyError when the annotation was edited into something else."""
-        data = json.loads(text)
+        data = _object(text)
         return CommandRecord(
-            value=data["value"],
-            at=parse_time(data["at"]),
+            value=_text(data["value"]),
+            at=_time(data["at"]),
             result=CommandResult(data["result"]),
-            message=data.get("message", ""),
-            owed=data.get("owed", ""),
-            paused=bool(data.get("paused", False)),
+            message=_text(data.get("message", "")),
+            owed=_text(data.get("owed", "")),
+            paused=_flag(data.get("paused", False)),
         )
+
+
+def _durable(annotation: str, read: Callable[[str], Any] = str, write: Callable[[Any], str] = str) -> dict[str, Any]:
+    return {"annotation": annotation, "read": read, "write": write}
+
+
+_ROLLOUT = _durable(names.ANNOTATION_ROLLOUT, RolloutRecord.from_json, RolloutRecord.to_json)
+_COMMAND = _durable(names.ANNOTATION_COMMAND, CommandRecord.from_json, CommandRecord.to_json)
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that is durable about one revision. A new durable field is one line here."""
+
+    inputs: str = field(default="", metadata=_durable(names.ANNOTATION_INPUTS))
+    rollout: RolloutRecord | None = field(default=None, metadata=_ROLLOUT)
+    command: CommandRecord | None = field(default=None, metadata=_COMMAND)
+    outcome: Outcome | None = field(default=None, metadata=_durable(names.ANNOTATION_OUTCOME, Outcome))
+    rule: str = field(default="", metadata=_durable(names.ANNOTATION_RULE))
+    cause: str = field(default="", metadata=_durable(names.ANNOTATION_CAUSE))
+    decided_at: datetime | None = field(
+        default=None, metadata=_durable(names.ANNOTATION_DECIDED_AT, _time, format_time)
+    )
+
+    def to_annotations(self) -> dict[str, str]:
+        """As it stands on the ControllerRevision."""
+        said = ((f.metadata, getattr(self, f.name)) for f in fields(self))
+        return {how["annotation"]: how["write"](value) for how, value in said if value not in (None, "")}
+
+    def changes(self, before: "Record") -> dict[str, str]:
+        """The annotations that make this of `before`; none is ever taken away."""
+        known = before.to_annotations()
+        return {name: text for name, text in self.to_annotations().items() if known.get(name) != text}
+
+    @staticmethod
+    def from_annotations(annotations: Mapping[str, str]) -> "tuple[Record, dict[str, str]]":
+        """What can be read, and by field what is wrong with the annotation that cannot."""
+        found: dict[str, Any] = {}
+        broken: dict[str, str] = {}
+        for one in fields(Record):
+            text = annotations.get(one.metadata["annotation"])
+            if not text:
+                continue
+            try:
+                found[one.name] = one.metadata["read"](text)
+            except KeyError as error:
+                broken[one.name] = f"{error} is missing"
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                broken[one.name] = str(error)
+        return Record(**found), broken
+
+
+def annotation_of(name: str) -> str:
+    """Where a field of a Record stands."""
+    return str(Record.__dataclass_fields__[name].metadata["annotation"])

@@ -19,8 +19,12 @@ def sizes(situation: Situation, moment: Moment) -> Sizes:
         if candidate is None:
             return Sizes({}, None, removals=frozenset(r.name for r in situation.losers))
         return _alone(situation, candidate)
+    if candidate is None and situation.unreadable:
+        return _unmoved(situation, champion, moment)
     if candidate is None:
         return _settling(situation, champion, moment)
+    if situation.unreadable:
+        return _unmoved(situation, champion, moment)
     strategy = STRATEGIES[candidate.record.strategy]
     # A champion that is down, or has given all of its pods up, leaves nothing that a third revision's pods could harm.
     down = situation.champion_down_since is not None or champion.replicas == 0
@@ -37,6 +41,25 @@ def sizes(situation: Situation, moment: Moment) -> Sizes:
     )
 
 
+def _unmoved(situation: Situation, champion: RevisionState, moment: Moment) -> Sizes:
+    """Until a record that matters can be read: the champion is repaired and scaled, and nobody else gives anything up.
+
+    As long as others carry a part of the traffic the champion gives nothing up either.
+    """
+    others = [r for r in situation.revisions if r is not champion and r.workload]
+    serving = [r for r in others if serves(situation, r)]
+    steady = _steady(situation, champion, moment)
+    if serving and champion.available < situation.size:
+        steady = replace(steady, replicas=max(steady.replicas, champion.replicas), scale_down=False)
+        stable = None
+    else:
+        stable = champion.name
+    candidate = situation.candidate
+    apart = candidate is not None and STRATEGIES[situation.spec.rollout.strategy].preview
+    preview = candidate.name if candidate and apart else None
+    return Sizes({champion.name: steady, **{r.name: Target(r.replicas) for r in others}}, stable, preview)
+
+
 def _last_to_serve(situation: Situation, candidate: RevisionState) -> dict[str, Target]:
     """Losers that stay although a rollout has begun: neither champion nor candidate has a pod to serve instead."""
     if situation.champion_down_since is None or candidate.perhaps_available:
@@ -46,6 +69,10 @@ def _last_to_serve(situation: Situation, candidate: RevisionState) -> dict[str, 
 
 def _alone(situation: Situation, candidate: RevisionState) -> Sizes:
     """A first revision serves as soon as a pod of it is ready."""
+    if situation.unreadable:
+        least = {r.name: Target(r.replicas) for r in situation.losers if r.workload}
+        size = max(situation.size, candidate.replicas)
+        return Sizes({candidate.name: Target(size), **least}, candidate.name)
     removals = frozenset(r.name for r in situation.losers)
     return Sizes({candidate.name: Target(situation.size)}, candidate.name, removals=removals)
 

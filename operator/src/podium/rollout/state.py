@@ -8,10 +8,13 @@ from functools import cached_property
 
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.reasons import Reason
-from podium.rollout.record import CommandRecord, Outcome, RolloutRecord
+from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
 
 FIXED_SIZE = frozenset({"RollingUpdate"})
 """Strategies of which T is frozen at the start; that of others follows replicas, or the champion's HPA."""
+
+PROMOTING = frozenset({"person", "champion-down", "no-replicas", "first", "rolling-complete", "blue-green-available"})
+"""Rules by which a revision is promoted; `person` may also have rolled one back, which then has a cause."""
 
 SWITCHES = frozenset({"blue-green-available", "person"})
 """Rules of a promotion that moved all traffic at once from a champion that was well: it can be undone."""
@@ -89,18 +92,59 @@ class RevisionState:
     """Digest of the part of spec that it was made from."""
     version: str
     created: datetime
-    record: RolloutRecord
-    outcome: Outcome | None = None
-    rule: str = ""
-    cause: str = ""
-    """Why it was rolled back, in a sentence."""
-    decided_at: datetime | None = None
-    command: CommandRecord | None = None
+    durable: Record = field(default_factory=Record)
+    """What its annotations say, as far as they can be read."""
+    broken: frozenset[str] = frozenset()
+    """Fields of the record of which the annotation cannot be read: nothing may be decided as if they were absent."""
+    unreadable: tuple[str, ...] = ()
+    """A sentence on each of them: object, annotation, way out."""
     template_digest: str = ""
     runtime: str = ""
     workload: Workload | None = None
     pods: tuple[Pod, ...] = ()
     has_hpa: bool = False
+
+    @property
+    def record(self) -> RolloutRecord:
+        """Its rollout; of one without any, of no pods."""
+        return self.durable.rollout or RolloutRecord("", self.created, "RollingUpdate", 0)
+
+    @property
+    def command(self) -> CommandRecord | None:
+        """The last command acted on that named it."""
+        return self.durable.command
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How its rollout ended; None while it has not, or where that cannot be read (`unclear`)."""
+        return self.durable.outcome
+
+    @property
+    def rule(self) -> str:
+        """By which its outcome was decided."""
+        return self.durable.rule
+
+    @property
+    def cause(self) -> str:
+        """Why it was rolled back, in a sentence."""
+        return self.durable.cause
+
+    @property
+    def decided_at(self) -> datetime | None:
+        """When its outcome was decided."""
+        return self.durable.decided_at
+
+    @property
+    def unclear(self) -> bool:
+        """Whether it has an outcome that cannot be read: it is no candidate, and nobody knows whether it may go."""
+        return "outcome" in self.broken
+
+    @property
+    def promoted(self) -> bool:
+        """Whether it was promoted; where the outcome cannot be read, whether the rule beside it says so."""
+        if self.unclear:
+            return self.rule in PROMOTING and not self.cause
+        return self.outcome is Outcome.PROMOTED
 
     @property
     def available(self) -> int:
@@ -170,6 +214,8 @@ class Timings:
     crash_grace: timedelta = timedelta(seconds=30)
     champion_down: timedelta = timedelta(seconds=60)
     environment_window: timedelta = timedelta(minutes=5)
+    patience: timedelta = timedelta(seconds=5)
+    """How long the cluster takes nothing of a candidate before that is more than a passing fault."""
     operators_apart: timedelta = timedelta(minutes=2)
     """By how much the clocks of two operators may differ, either way."""
 
@@ -205,13 +251,29 @@ class Situation:
     @cached_property
     def champion(self) -> RevisionState | None:
         """The Promoted revision with the latest decision."""
-        promoted = [r for r in self.revisions if r.outcome is Outcome.PROMOTED and r.decided_at]
+        promoted = [r for r in self.revisions if r.promoted]
+        if any(r.decided_at is None for r in promoted):
+            # Revisions are promoted in the order of their numbers: an earlier one serves again only by taking the
+            # later one's promotion back.
+            return max(promoted, key=lambda r: r.number)
         return max(promoted, key=lambda r: (r.decided_at, r.number), default=None)
 
     @cached_property
     def candidate(self) -> RevisionState | None:
         """The revision without an outcome: at most one, the newest should there ever be two."""
-        return next((r for r in reversed(self.revisions) if r.outcome is None), None)
+        return next((r for r in reversed(self.revisions) if r.outcome is None and not r.unclear), None)
+
+    @cached_property
+    def unreadable(self) -> tuple[str, ...]:
+        """What about the records must be mended before anything is decided; drift repair and failover go on."""
+        found: list[str] = []
+        for revision in self.revisions:
+            blocks = revision is self.candidate and "rollout" in revision.broken
+            asked_for = revision.inputs == self.proposal.inputs
+            blocks |= revision.unclear and (revision is self.champion or revision.has_pods or asked_for)
+            blocks |= "rollout" in revision.broken and revision in self.losers and not revision.promoted
+            found += revision.unreadable if blocks else ()
+        return tuple(found)
 
     @cached_property
     def losers(self) -> tuple[RevisionState, ...]:
@@ -234,8 +296,9 @@ class Situation:
 
     @property
     def paused(self) -> bool:
-        """Whether spec or a command holds this ModelDeployment."""
-        return self.spec.paused or self.paused_by is not None
+        """Whether spec or a command holds this ModelDeployment; a command that cannot be read may be a `pause`."""
+        roles = (self.champion, self.candidate)
+        return self.spec.paused or self.paused_by is not None or any("command" in r.broken for r in roles if r)
 
     @cached_property
     def request(self) -> CommandRecord | None:
@@ -271,18 +334,26 @@ class Situation:
 
     @property
     def deadline(self) -> datetime | None:
-        """When the candidate must be available in full, by the clock of the operator that began its rollout."""
-        return self.candidate.record.started_at + self.progress_deadline if self.candidate else None
+        """When the candidate must be available in full, by the clock of the operator that began its rollout.
+
+        Time in which the cluster took no pods does not count; while it takes none, this is the deadline as it was.
+        """
+        if self.candidate is None:
+            return None
+        record = self.candidate.record
+        return record.started_at + self.progress_deadline + record.held
 
     @property
     def judged_at(self) -> datetime | None:
         """When the deadline has passed beyond doubt, by this operator's clock.
 
-        By its own stamps that is the deadline. By those of another operator it is later by as much as two clocks may be
-        apart, unless this one has watched for that long itself.
+        None while the cluster takes no pods. By its own stamps that is the deadline. By those of another operator it is
+        later by as much as two clocks may be apart, unless this one has watched for that long itself.
         """
         candidate, due = self.candidate, self.deadline
-        if candidate is None or due is None or candidate.record.started_by == self.operator:
+        if candidate is None or due is None or candidate.record.held_since is not None:
+            return None
+        if candidate.record.started_by == self.operator:
             return due
         watched = (self.looking_since or candidate.record.started_at) + (due - candidate.record.started_at)
         return max(due, min(due + self.timings.operators_apart, watched))
@@ -290,14 +361,14 @@ class Situation:
     @property
     def min_ready_seconds(self) -> int:
         """For how long a pod is ready before it counts: frozen like T."""
-        if self.candidate and self.champion:
+        if self.candidate and self.champion and "rollout" not in self.candidate.broken:
             return self.candidate.record.min_ready_seconds
         return self.spec.rollout.min_ready_seconds
 
     @property
     def target(self) -> int:
         """T of the rollout under way. A first revision follows spec."""
-        if self.candidate is None or self.champion is None:
+        if self.candidate is None or self.champion is None or "rollout" in self.candidate.broken:
             return self.size
         record = self.candidate.record
         if record.strategy in FIXED_SIZE:
@@ -327,7 +398,7 @@ class Situation:
     @property
     def may_start(self) -> bool:
         """Whether a rollout that is asked for is held by nobody, and by no mistake in spec."""
-        return self.wants_rollout and self.proposal.reason is None and not self.paused
+        return self.wants_rollout and self.proposal.reason is None and not self.paused and not self.unreadable
 
     @cached_property
     def wants_rollout(self) -> bool:
