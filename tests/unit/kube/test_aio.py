@@ -366,6 +366,10 @@ async def test_nobody_is_waited_for_longer_than_is_reasonable(
     assert caught.value.retry_after == waits
 
 
+async def _read_nothing() -> None:
+    """Credentials that are not read anew."""
+
+
 class Unreadable(Configuration):
     """Credentials whose file is just being written anew."""
 
@@ -377,7 +381,9 @@ class Unreadable(Configuration):
 
 
 async def test_credentials_that_cannot_be_read_are_no_answer(server: Server, fence: Fence) -> None:
-    transport = Transport(Connection(f"http://127.0.0.1:{server.port}", "podium/test", None, Unreadable()))
+    transport = Transport(
+        Connection(f"http://127.0.0.1:{server.port}", "podium/test", None, Unreadable(), _read_nothing)
+    )
 
     try:
         with pytest.raises(ApiError, match="token"):

@@ -52,6 +52,8 @@ class Applier:
         report.again |= walk.children.again
         report.contested += walk.children.contested
         key = Key(owner.namespace, owner.name)
+        # What waited for a refusal to end, a candidate's clock among it, is looked at again at once.
+        report.again |= any(place not in report.refusals for place in self.refusals(key))
         if report.refusals:
             self._refusals[key] = report.refusals
         else:
