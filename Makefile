@@ -73,6 +73,18 @@ demo: venv ## The main job on real models, on a cluster that it starts itself
 bench: venv ## Figures, as a table
 	$(BIN)/python -m tests.bench
 
+.PHONY: bench-serving
+bench-serving: venv ## The onnxruntime server beside others and beside a bare answer
+	$(BIN)/python -m tests.bench.serving_peers
+
+.PHONY: soak
+soak: venv ## The onnxruntime server under mixed load for ten minutes: what it leaves in memory
+	$(BIN)/python -m tests.soak
+
+.PHONY: fuzz
+fuzz: venv ## The readers of JSON and HTTP under inputs that nobody would write, ten minutes each
+	$(BIN)/python -m tests.fuzz
+
 .PHONY: crds
 crds: venv ## Generate crds/ from the models
 	$(BIN)/python -m podium.api.crd

@@ -34,6 +34,8 @@ LINT = (
 PREPARE = Step("programs and images", [sys.executable, "-m", "tests.cluster", "prepare"])
 SUITES = (
     Step("unit", [*PYTEST, "-q", "tests/unit"]),
+    Step("fuzzing the server's readers", [sys.executable, "-m", "tests.fuzz", "--seconds", "60"]),
+    Step("soaking the server", [sys.executable, "-m", "tests.soak", "--seconds", "60"]),
     Step("integration", [*PYTEST, "-q", "tests/integration"]),
     Step("e2e", [*PYTEST, "-v", "tests/e2e"]),
 )

@@ -1,0 +1,1 @@
+"""A server under mixed load for a while, and what that leaves in its memory."""

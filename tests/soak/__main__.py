@@ -1,0 +1,149 @@
+"""`make soak`: small and large requests, bad ones, and clients that come and go, for ten minutes.
+
+    python -m tests.soak --seconds 600
+
+Prints the server's resident memory at rest, with 1,000 connections, after a body of 64 MB, and afterwards. Exit code 1
+if a good request got no good answer, or if the soak left more behind than its first tenth did and MARGIN beside.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import random
+import socket
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from tests.unit.serving.bad_requests import BODY, corpus
+from tests.unit.serving.harness import JSON_TYPES, Server, identity, serving
+
+MIB = 2**20
+MARGIN = 32 * MIB
+BUDGET = 256 * MIB
+INFER = "/v2/models/model/infer"
+
+
+def resident(server: Server) -> int:
+    """Bytes of the server's memory."""
+    return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * 4096
+
+
+def rows(count: int) -> bytes:
+    """A request of so many rows, some 24 bytes of JSON each."""
+    data = ",".join(["0.123456789,0.987654321"] * count)
+    head = f'{{"inputs":[{{"name":"x","shape":[{count},2],"datatype":"FP32","data":['
+    return f"{head}{data}]}}]}}".encode()
+
+
+class Soak:
+    """Threads that are clients of one kind each, until they are told to stop; what went wrong is in `wrong`."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.stop = threading.Event()
+        self.answered = 0
+        self.wrong: list[str] = []
+
+    def good(self, body: bytes, pause: float, statuses: tuple[int, ...] = (200,)) -> None:
+        """Asks on a connection for as long as it is kept, and on a new one then."""
+        connection: http.client.HTTPConnection | None = None
+        while not self.stop.is_set():
+            connection = connection or http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+            try:
+                connection.request("POST", INFER, body)
+                response = connection.getresponse()
+                response.read()
+            except OSError as problem:
+                self.wrong.append(repr(problem))
+                connection.close()
+                connection = None
+                continue
+            self.answered += 1
+            if response.status not in statuses:
+                self.wrong.append(f"{response.status}")
+            if response.will_close:
+                connection.close()
+                connection = None
+            time.sleep(pause)
+        if connection:
+            connection.close()
+
+    def bad(self) -> None:
+        """Sends what is in the corpus, and goes away before, while or after it is answered."""
+        requests = list(corpus().values())
+        while not self.stop.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.server.port)) as connection:
+                connection.settimeout(2)
+                connection.sendall(random.choice(requests))
+                if random.random() < 0.5:
+                    connection.recv(1000)
+
+    def broken_off(self, body: bytes) -> None:
+        """Begins to send a large body and goes away."""
+        head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        while not self.stop.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.server.port)) as connection:
+                connection.settimeout(2)
+                connection.sendall(head + body[: random.randrange(len(body))])
+            time.sleep(0.1)
+
+
+def soak(server: Server, seconds: float) -> tuple[Soak, int]:
+    """Mixed load; also the memory after its first tenth."""
+    run = Soak(server)
+    large = rows(400_000)
+    kinds = [
+        *[lambda: run.good(BODY, 0)] * 4,
+        lambda: run.good(rows(2000), 0.01),
+        lambda: run.good(large, 0.2, (200, 503)),
+        run.bad,
+        lambda: run.broken_off(large),
+    ]
+    threads = [threading.Thread(target=kind) for kind in kinds]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds / 10)
+    early = resident(server)
+    time.sleep(seconds - seconds / 10)
+    run.stop.set()
+    for thread in threads:
+        thread.join()
+    return run, early
+
+
+def main() -> int:
+    """All figures, one a line; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak")
+    parser.add_argument("--seconds", type=float, default=600.0)
+    seconds = parser.parse_args().seconds
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "echo.onnx"
+        path.write_bytes(identity({"x": JSON_TYPES["FP32"]}, ["rows", 2]))
+        with serving(path, PODIUM_MEMORY_BYTES=BUDGET) as server:
+            figures = {"at rest": resident(server)}
+            idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1000)]
+            assert server.infer(BODY).status == 200
+            figures["with 1,000 connections"] = resident(server)
+            for connection in idle:
+                connection.close()
+            body = rows(2_650_000)
+            assert server.infer(body).status == 200
+            figures[f"after a body of {len(body) / 1e6:.0f} MB"] = resident(server)
+            run, early = soak(server, seconds)
+            figures[f"after {seconds / 10:g} s of the soak"] = early
+            figures[f"after {seconds:g} s of it"] = late = resident(server)
+            peak = Path(f"/proc/{server.process.pid}/status").read_text().split("VmHWM:")[1].split()[0]
+            figures["at the most"] = int(peak) * 1024
+            failed = [line for line in server.lines if "exception" in json.loads(line)]
+    for what, size in figures.items():
+        print(f"resident {what}: {size / MIB:.0f} MiB")
+    print(f"{run.answered:,} good requests, wrong: {run.wrong[:5] or 'none'}; exceptions: {failed[:1] or 'none'}")
+    return 1 if run.wrong or failed or late > early + MARGIN else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
