@@ -159,14 +159,19 @@ class Fetched(NamedTuple):
     output: str
 
 
-def fetch(folder: Path, uri: str, **variables: object) -> Fetched:
+# Root may read everything, a pod's user may not: a process without that right of root's.
+UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+
+
+def fetch(folder: Path, uri: str, prefix: tuple[str, ...] = (), **variables: object) -> Fetched:
     """Runs `python -m podium_serving.fetch` to its end; the model goes to <folder>/models/model unless said."""
-    process = start_fetch(folder, uri, **variables)
+    process = start_fetch(folder, uri, prefix, **variables)
     output, _ = process.communicate(timeout=60)
     return Fetched(process.returncode, json.loads((folder / "termination").read_text()), output)
 
 
-def start_fetch(folder: Path, uri: str, **variables: object) -> "subprocess.Popen[str]":
+def start_fetch(folder: Path, uri: str, prefix: tuple[str, ...] = (), **variables: object) -> "subprocess.Popen[str]":
+    folder.mkdir(exist_ok=True)
     settings = {
         "PODIUM_MODEL_URI": uri,
         "PODIUM_MODEL_PATH": folder / "models" / "model",
@@ -175,7 +180,7 @@ def start_fetch(folder: Path, uri: str, **variables: object) -> "subprocess.Pope
         "PODIUM_FETCH_ATTEMPTS": 1,
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "podium_serving.fetch"],
+        [*prefix, sys.executable, "-m", "podium_serving.fetch"],
         env=environment(**settings | variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

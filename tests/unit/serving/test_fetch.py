@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.unit.serving.harness import fetch
+from tests.unit.serving.harness import SOURCE, UNPRIVILEGED, fetch, start_fetch
 
 DIGEST_COMMAND = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
 
@@ -210,3 +212,140 @@ def test_a_full_disk_is_a_passing_failure(claim: Path) -> None:
         assert list(mounted.iterdir()) == []
     finally:
         subprocess.run(["umount", mounted], check=True)
+
+
+def projected(folder: Path, contents: dict[str, str]) -> None:
+    """A folder as kubelet makes it of a ConfigMap or a projected volume."""
+    for name, content in contents.items():
+        real = folder / "..2026_11_26_10_00_00.1" / name
+        real.parent.mkdir(parents=True, exist_ok=True)
+        real.write_text(content)
+        if not (folder / name.split("/")[0]).is_symlink():
+            (folder / name.split("/")[0]).symlink_to(Path("..data") / name.split("/")[0])
+    (folder / "..data").symlink_to("..2026_11_26_10_00_00.1")
+
+
+def test_kubernetes_own_layout_of_a_volume_is_read_as_the_files_that_it_shows(claim: Path) -> None:
+    projected(claim / "pvc" / "9", {"model.onnx": "one", "sub/weights": "two"})
+    result = fetch(claim, "pvc://claim/9")
+    assert result.code == 0, result.output
+    assert files(claim / "models") == {"model/model.onnx": "one", "model/sub/weights": "two"}
+
+
+def test_lost_and_found_is_passed_over_at_the_root_of_a_claim_alone(claim: Path) -> None:
+    for folder in (claim / "pvc" / "lost+found", claim / "pvc" / "7" / "lost+found"):
+        folder.mkdir()
+        (folder / "a").write_text("found")
+    assert fetch(claim, "pvc://claim/").message["files"] == 5
+    assert "model/lost+found/a" not in files(claim / "models")
+    os.chown(claim / "pvc" / "lost+found", 1, 1)
+    (claim / "pvc" / "lost+found").chmod(0o700)
+    result = fetch(claim, "pvc://claim/", prefix=UNPRIVILEGED, PODIUM_MODEL_PATH=claim / "models" / "again")
+    assert result.code == 0, result.output
+
+
+@pytest.mark.parametrize("closed", ["7/data/a b", "7/data", "7"])
+@pytest.mark.parametrize("uri", ["pvc://claim/7", "pvc://claim/7/data/a b"])
+def test_what_may_not_be_read_is_named(claim: Path, closed: str, uri: str) -> None:
+    path = claim / "pvc" / closed
+    os.chown(path, 1, 1)
+    path.chmod(0o600)
+    result = fetch(claim, uri, prefix=UNPRIVILEGED)
+    assert (result.code, result.message["reason"]) == (65, "Forbidden"), result.output
+    assert closed in result.message["message"]
+    assert "Permission denied; it must be readable for the pod's user" in result.message["message"]
+
+
+def test_layout_file_counts_nothing_that_tools_have_left(claim: Path) -> None:
+    for name in (
+        "fraud.mar",
+        ".ipynb_checkpoints/fraud-checkpoint.mar",
+        ".DS_Store",
+        "fraud.mar~",
+        "__MACOSX/._fraud.mar",
+    ):
+        (claim / "pvc" / "10" / name).parent.mkdir(parents=True, exist_ok=True)
+        (claim / "pvc" / "10" / name).write_text(name)
+    assert fetch(claim, "pvc://claim/10", PODIUM_MODEL_LAYOUT="File").code == 0
+    assert (claim / "models" / "model").read_text() == "fraud.mar"
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+PAGE = "\n<!DOCTYPE html>\n<html><head><title>Sign in</title>"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (LFS, "it is a Git LFS pointer, not the file that it stands for; run `git lfs pull`"),
+        (PAGE, "it is a web page, perhaps one to sign in; use a link that downloads the file without signing in"),
+        ("<html lang=en>", "it is a web page"),
+        ("", "it is empty (0 bytes); upload the model again"),
+    ],
+)
+def test_what_is_no_model_for_any_runtime_is_told_from_its_first_bytes(
+    claim: Path, content: str, sentence: str
+) -> None:
+    (claim / "pvc" / "model.onnx").write_text(content)
+    result = fetch(claim, "pvc://claim/model.onnx")
+    assert (result.code, result.message["reason"], result.message["permanent"]) == (65, "NotAModel", True)
+    assert f"pvc://claim/model.onnx: no model: {sentence}" in result.message["message"]
+    assert list((claim / "models").iterdir()) == []
+    # Whoever pins it means it; and beside a model such a file does no harm.
+    assert fetch(claim, "pvc://claim/model.onnx", PODIUM_MODEL_SHA256=sha256(content)).code == 0
+    assert fetch(claim, "pvc://claim/").code == 0
+
+
+# A process that kills itself at the nth change that it is about to make to the file system.
+KILLER = """
+import os, signal, sys
+left = int(os.environ["KILL_AT"])
+models = os.environ["KILL_IN"]
+def hook(event, arguments):
+    global left
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    if event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "ctypes.dlsym") or writes:
+        if event == "ctypes.dlsym" or models in os.fsdecode(arguments[0]):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+"""
+
+
+@pytest.mark.parametrize("layout", ["Folder", "File"])
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new(claim: Path, layout: str) -> None:
+    (claim / "site").mkdir()
+    (claim / "site" / "sitecustomize.py").write_text(KILLER)
+    path = claim / "models" / "model"
+    uris = ("pvc://claim/7", "pvc://claim/8") if layout == "Folder" else ("pvc://claim/7/data", "pvc://claim/8/data")
+    shutil.copytree(claim / "pvc" / "7", claim / "pvc" / "8")
+    (claim / "pvc" / "8" / "data" / "a b").write_text("new")
+    variables = {"PODIUM_MODEL_LAYOUT": layout}
+
+    def state() -> str:
+        return (path / "data" / "a b" if layout == "Folder" else path).read_text()
+
+    assert fetch(claim, uris[0], **variables).code == 0
+    (claim / "models").rename(claim / "before")
+    killed = 0
+    while True:
+        shutil.rmtree(claim / "models", ignore_errors=True)
+        shutil.copytree(claim / "before", claim / "models")
+        assert state() == "three"
+        process = start_fetch(
+            claim,
+            uris[1],
+            **variables,
+            PYTHONPATH=f"{SOURCE}:{claim / 'site'}",
+            KILL_AT=killed + 1,
+            KILL_IN=claim / "models",
+        )
+        process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        killed += 1
+        assert state() in ("three", "new")
+    assert state() == "new"
+    assert killed > 5

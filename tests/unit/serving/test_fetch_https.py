@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from podium_serving.fetch.config import Config
+from podium_serving.fetch.connect import check_address
 from podium_serving.fetch.errors import FetchError
-from podium_serving.fetch.https import check_address
 from tests.unit.serving.harness import environment, fetch, start_fetch
 from tests.unit.serving.web import OWN_ADDRESS, Certificates, Script, certificates, reply, web
 
@@ -37,6 +37,31 @@ def test_a_file_is_fetched_hashed_and_placed(tmp_path: Path, tls: Certificates, 
     assert result.message["uri"] == f"{server.url}/models/fraud.onnx"
     assert server.seen == ["GET /models/fraud.onnx?signature=hidden"]
     assert "hidden" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("/artifact", "artifact"), ("/download/?id=7", "model"), ("/?id=7", "model"), ("?id=7", "model"),
+        ("/models/7/content?x=a/b", "content"),
+    ],
+)  # fmt: skip
+def test_a_download_link_may_have_any_name_or_none(
+    tmp_path: Path, tls: Certificates, trusted: dict[str, object], target: str, name: str
+) -> None:
+    with web(reply(200, BODY), tls.server) as server:
+        result = fetch(tmp_path, f"{server.url}{target}", **trusted)
+    assert result.code == 0, result.output
+    assert (tmp_path / "models" / "model" / name).read_bytes() == BODY
+
+
+def test_two_links_that_differ_in_their_query_are_two_models(
+    tmp_path: Path, tls: Certificates, trusted: dict[str, object]
+) -> None:
+    with web(lambda handler: reply(200, handler.path.encode())(handler), tls.server) as server:
+        for number in ("1", "2"):
+            assert fetch(tmp_path, f"{server.url}/get?id={number}", **trusted).message["reused"] is False
+    assert (tmp_path / "models" / "model" / "get").read_bytes() == b"/get?id=2"
 
 
 def test_a_private_authority_can_come_as_a_variable_of_the_secret(tmp_path: Path, tls: Certificates) -> None:

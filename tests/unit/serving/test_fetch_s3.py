@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +191,86 @@ def test_a_line_break_inside_a_value_is_permanent_and_names_the_variable(tmp_pat
     assert variable in result.message["message"]
     assert "(Secret s3-models): holds a line break" in result.message["message"]
     assert ("laterpart" in result.output) is variable.endswith("REGION")
+
+
+def test_the_endpoint_of_s3_alone_goes_before_the_one_of_all_services(tmp_path: Path, bucket: Bucket) -> None:
+    bucket.put("fraud/10/model.onnx", b"one")
+    own = {"AWS_ENDPOINT_URL_S3": bucket.endpoint}
+    assert fetch_s3(tmp_path, "s3://models/fraud/10", "http://127.0.0.1:1", **own).code == 0
+    wrong = fetch_s3(tmp_path / "c", "s3://models/fraud/10", bucket.endpoint, AWS_ENDPOINT_URL_S3="minio:9000")
+    assert "AWS_ENDPOINT_URL_S3 is 'minio:9000' (Secret s3-models)" in wrong.message["message"]
+    gone = fetch_s3(tmp_path / "b", "s3://models/fraud/10", bucket.endpoint, AWS_ENDPOINT_URL_S3="http://127.0.0.1:1")
+    assert "cannot connect to http://127.0.0.1:1 (AWS_ENDPOINT_URL_S3, Secret s3-models)" in gone.message["message"]
+
+
+def in_another_region(*, told_by: str) -> Script:
+    """What S3 says of a bucket in eu-central-1 to who signs for another region, and to who may not even ask."""
+    header = {"x_amz_bucket_region": "eu-central-1"}
+
+    def script(handler: http.server.BaseHTTPRequestHandler) -> None:
+        malformed = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-central-1</Region></Error>"
+        redirect = b"<Error><Code>PermanentRedirect</Code><Endpoint>models.s3.amazonaws.com</Endpoint></Error>"
+        if told_by == "header":
+            asks_bucket = handler.path in ("/models", "/models/")
+            reply(301, redirect, **(header if asks_bucket else {}))(handler)
+        elif told_by == "body":
+            reply(400, malformed)(handler)
+        else:
+            reply(301, redirect)(handler)
+
+    return script
+
+
+@pytest.mark.parametrize("told_by", ["header", "body"])
+@pytest.mark.parametrize("region", ["us-east-1", ""])
+def test_a_wrong_region_is_told_with_the_right_one(tmp_path: Path, told_by: str, region: str) -> None:
+    with web(in_another_region(told_by=told_by)) as server:
+        result = fetch_s3(tmp_path, "s3://models/fraud/7", server.url, AWS_REGION=region)
+    assert (result.code, result.message["reason"]) == (65, "Rejected")
+    given = f"AWS_REGION is '{region}'" if region else "AWS_REGION is not set"
+    assert result.message["message"] == (
+        f"s3://models/fraud/7: the bucket is in the region eu-central-1, and {given}; "
+        "set AWS_REGION to eu-central-1 (Secret s3-models)"
+    )
+
+
+def test_a_wrong_region_that_the_store_does_not_tell_still_names_the_variable(tmp_path: Path) -> None:
+    with web(in_another_region(told_by="nobody")) as server:
+        result = fetch_s3(tmp_path, "s3://models/fraud/7", server.url, AWS_REGION="", AWS_DEFAULT_REGION="eu-west-1")
+    assert (result.code, result.message["reason"]) == (65, "Rejected")
+    assert "AWS_DEFAULT_REGION is 'eu-west-1'; set AWS_REGION to it" in result.message["message"]
+
+
+def test_a_real_store_tells_its_region(tmp_path: Path, bucket: Bucket) -> None:
+    bucket.put("fraud/11/model.onnx", b"one")
+    result = fetch_s3(tmp_path, "s3://models/fraud/11", bucket.endpoint, AWS_REGION="eu-west-3")
+    assert (result.code, result.message["reason"]) == (65, "Rejected"), result.output
+    assert "AWS_REGION is 'eu-west-3'; set AWS_REGION to us-east-1" in result.message["message"]
+
+
+def test_an_object_overwritten_in_a_real_store_while_it_is_read_is_fetched_anew(tmp_path: Path, bucket: Bucket) -> None:
+    """By way of a proxy, since the signature covers the host: it overwrites the object between HEAD and GET."""
+    bucket.put("fraud/12/model.onnx", b"old model")
+    asked: list[str] = []
+
+    def script(handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked.append(handler.command)
+        if asked.count("GET") == 1 and handler.command == "GET":
+            bucket.put("fraud/12/model.onnx", b"new model")
+        request = urllib.request.Request(handler.path, headers=dict(handler.headers), method=handler.command)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                headers = {name.replace("-", "_"): answer.headers[name] for name in ("ETag", "Last-Modified")}
+                size = int(answer.headers["Content-Length"])
+                reply(answer.status, answer.read(), announced=size, **headers)(handler)
+        except urllib.error.HTTPError as refused:
+            reply(refused.code, refused.read())(handler)
+
+    with web(script) as server:
+        variables = {"HTTP_PROXY": server.url, "PODIUM_FETCH_ATTEMPTS": 2}
+        result = fetch_s3(tmp_path, "s3://models/fraud/12/model.onnx", bucket.endpoint, **variables)
+    assert (result.code, result.message["attempts"]) == (0, 2), result.output
+    assert (tmp_path / "models" / "model" / "model.onnx").read_bytes() == b"new model"
 
 
 def test_a_panic_of_the_client_is_permanent_and_told_in_the_termination_message(tmp_path: Path) -> None:

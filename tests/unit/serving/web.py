@@ -57,7 +57,7 @@ def web(script: Script, certificate: Path | None = None, address: tuple[str, int
             state.hosts.append(self.headers["Host"])
             script(self)
 
-        do_HEAD = do_GET
+        do_HEAD = do_CONNECT = do_GET
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,7 +1,7 @@
 """The AWS_* variables, checked before the S3 client sees them: it panics on many a value that a Secret may hold."""
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 from podium_serving.fetch.config import Config
 from podium_serving.fetch.errors import FetchError, Reason
@@ -11,6 +11,7 @@ _ENDPOINT = re.compile(
 )
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 def prepare(config: Config, variables: MutableMapping[str, str]) -> None:
@@ -21,19 +22,38 @@ def prepare(config: Config, variables: MutableMapping[str, str]) -> None:
     """
     for name in [each for each in variables if each.startswith("AWS_")]:
         variables[name] = variables[name].strip()
-    endpoint = variables.get("AWS_ENDPOINT_URL", "")
-    match = _ENDPOINT.fullmatch(endpoint)
-    if endpoint and (not match or int(match["port"] or 0) > 65535):
-        raise _wrong(
-            config,
-            f"AWS_ENDPOINT_URL is {_without_secrets(endpoint)!r}",
-            "expected http:// or https://, a host and perhaps a port, such as http://minio.storage:9000",
-        )
+        if not variables[name]:
+            del variables[name]  # obstore takes an empty endpoint for one
+    for name in _ENDPOINTS:
+        endpoint = variables.get(name, "")
+        match = _ENDPOINT.fullmatch(endpoint)
+        if endpoint and (not match or int(match["port"] or 0) > 65535):
+            raise _wrong(
+                config,
+                f"{name} is {_without_secrets(endpoint)!r}",
+                "expected http:// or https://, a host and perhaps a port, such as http://minio.storage:9000",
+            )
     for name in (*_REGIONS, *_CREDENTIALS):
         value = variables.get(name, "")
         if any(ord(each) < 0x20 or ord(each) == 0x7F for each in value):
             what = f"{name} is {value!r}" if name in _REGIONS else name
             raise _wrong(config, what, "holds a line break or another control character; write it anew")
+
+
+def endpoint_of(variables: Mapping[str, str]) -> tuple[str, str]:
+    """The variable that names the endpoint, S3's own before the one for all services; and its value, "" for AWS."""
+    for name in _ENDPOINTS:
+        if variables.get(name):
+            return name, variables[name]
+    return _ENDPOINTS[-1], ""
+
+
+def region_of(variables: Mapping[str, str]) -> tuple[str, str]:
+    """The variable that names the region, and its value, "" where none is set."""
+    for name in _REGIONS:
+        if variables.get(name):
+            return name, variables[name]
+    return _REGIONS[0], ""
 
 
 def origin(config: Config) -> str:

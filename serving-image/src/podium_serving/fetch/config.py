@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from podium_serving.environment import Environment, InvalidEnvironment
 from podium_serving.fetch.errors import FetchError, Reason
+from podium_serving.fetch.proxy import Proxies
 from podium_serving.settings import LOG_LEVELS
 
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
@@ -29,6 +30,7 @@ class Config:
     allow_http: bool
     allow_addresses: tuple[str, ...]
     ca_certificates: str
+    proxies: Proxies
     attempts: int
     stall: float
     log_level: str
@@ -56,6 +58,7 @@ class Config:
                 each.strip() for each in env.text("PODIUM_ALLOW_ADDRESSES", "").split(",") if each.strip()
             ),
             ca_certificates=_certificates(env),
+            proxies=Proxies.from_environment(env),
             attempts=env.integer("PODIUM_FETCH_ATTEMPTS", 4, 1, 100),
             stall=max(0.1, env.seconds("PODIUM_STALL_SECONDS", 60)),
             log_level=env.choice("PODIUM_LOG_LEVEL", "info", LOG_LEVELS),

@@ -21,6 +21,7 @@ class Reason(Enum):
     UnsafePath = (True, 11)
     InvalidConfiguration = (True, 12)
     Rejected = (True, 13)
+    NotAModel = (True, 14)
     NameResolution = (False, 1)
     ConnectFailed = (False, 2)
     TLSFailed = (False, 3)
@@ -32,6 +33,7 @@ class Reason(Enum):
     DiskFull = (False, 8)
     Interrupted = (False, 9)
     Unexpected = (False, 10)
+    Changed = (False, 11)
 
     @property
     def permanent(self) -> bool:

@@ -1,23 +1,27 @@
-"""Writing a model to its place: staged beside it, hashed on the way, renamed when it is whole and right."""
+"""Writing a model to its place: staged beside it, hashed on the way, moved there when it is whole and right."""
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import logging
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from podium_serving import kinds
 from podium_serving.fetch.config import Config
-from podium_serving.fetch.errors import FetchError, Reason, of_disk
-from podium_serving.fetch.source import Entry, Listing
+from podium_serving.fetch.errors import FetchError, Reason
+from podium_serving.fetch.source import Listing, changed
+from podium_serving.fetch.staging import Staging, disk, remove
+from podium_serving.folders import is_leftover
 from podium_serving.logs import log
 
-_CHUNK = 8 * 2**20
 _PROGRESS_SECONDS = 10.0
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 @dataclass(frozen=True)
@@ -46,37 +50,42 @@ def digest_of_folder(files: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def place(config: Config, listing: Listing) -> Placed:
+def staging(config: Config) -> Staging:
+    """Where the model is put together: it survives an attempt, and a container, that could not complete it."""
+    _heal(config)
+    return Staging(_beside(config, "fetching"), _beside(config, "journal"), _key(config), config.shown_uri)
+
+
+def place(config: Config, listing: Listing, stage: Staging) -> Placed:
     """Fetches every entry and puts the model at config.path, which is replaced whole or left as it was."""
+    listing = _for_layout(config, listing)
     _check_listing(config, listing)
-    staging, record = _beside(config)
-    try:
-        with _disk(staging):
-            _remove(staging)
-            staging.mkdir(mode=0o755, parents=True)
-        fetched = _fetch(config, listing, staging)
+    stage.prepare(entry.path for entry in listing.entries)
+    fetched = _fetch(config, listing, stage)
+    if not config.sha256 or config.sha256 != fetched.digest:
+        _check_generation(config, listing)
+        _check_kind(config, listing, stage)
         _check_digest(config, fetched)
-        with _disk(config.path):
-            record.unlink(missing_ok=True)
-            _remove(config.path)
-            if config.layout == "File":
-                (staging / listing.entries[0].path).rename(config.path)
-            else:
-                staging.rename(config.path)
-            content = _Record(config.shown_uri, config.layout, listing.folder, asdict(fetched))
-            record.write_text(json.dumps(asdict(content)))
-        return fetched
-    finally:
-        with contextlib.suppress(OSError):
-            _remove(staging)
+    source = stage.files / listing.entries[0].path if config.layout == "File" else stage.files
+    content = _Record(_key(config), config.layout, listing.folder, asdict(fetched))
+    with disk(config.path):
+        # Before the model itself: a record of what is not there is told from the hash, a model without one is fetched
+        # again.
+        written = _beside(config, "fetched.new")
+        written.write_text(json.dumps(asdict(content)))
+        written.replace(_beside(config, "fetched"))
+        _move(source, config.path, _beside(config, "replaced"))
+    stage.remove()
+    with contextlib.suppress(OSError):
+        remove(_beside(config, "replaced"))
+    return fetched
 
 
 def reusable(config: Config) -> Placed | None:
     """What an earlier run placed, if it is still whole, of the same URI and layout, and has the asked-for digest."""
-    _, file = _beside(config)
     try:
-        record = _Record(**json.loads(file.read_text()))
-        if (record.uri, record.layout) != (config.shown_uri, config.layout):
+        record = _Record(**json.loads(_beside(config, "fetched").read_text()))
+        if (record.uri, record.layout) != (_key(config), config.layout):
             return None
         placed = Placed(**record.placed)  # type: ignore[arg-type]
         if config.sha256 and config.sha256 != placed.digest:
@@ -87,10 +96,52 @@ def reusable(config: Config) -> Placed | None:
     return placed if found == placed else None
 
 
-def _beside(config: Config) -> tuple[Path, Path]:
-    """The names of the staging folder and the record."""
-    path = config.path
-    return path.with_name(f".{path.name}.fetching"), path.with_name(f".{path.name}.fetched")
+def _beside(config: Config, what: str) -> Path:
+    return config.path.with_name(f".{config.path.name}.{what}")
+
+
+def _key(config: Config) -> str:
+    """Names the URI without telling its query: that may be a signature, and may be all that two URIs differ in."""
+    return f"{config.shown_uri} {hashlib.sha256(config.uri.encode()).hexdigest()[:16]}"
+
+
+def _move(source: Path, target: Path, aside: Path) -> None:
+    """Renames source to target, whatever is there: a kill leaves the one or the other. Raises OSError."""
+    if not os.path.lexists(target):
+        source.rename(target)
+        return
+    if source.is_file() and not target.is_dir():
+        source.replace(target)
+        return
+    if not _exchange(source, target):
+        # A file system without exchange (NFS). What a kill leaves between the two is healed by the next run.
+        remove(aside)
+        target.rename(aside)
+        source.rename(target)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Lets two paths change places at once, as no rename of a folder onto another does; False where it cannot be."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    return hasattr(libc, "renameat2") and libc.renameat2(*arguments) == 0
+
+
+def _heal(config: Config) -> None:
+    """Puts back what a run has set aside that was killed before the new model was in its place."""
+    aside = _beside(config, "replaced")
+    with contextlib.suppress(OSError):
+        if os.path.lexists(aside) and not os.path.lexists(config.path):
+            aside.rename(config.path)
+
+
+def _for_layout(config: Config, listing: Listing) -> Listing:
+    """Where a single file is wanted, what tools have left beside it is not counted."""
+    if config.layout == "Folder" or len(listing.entries) < 2:
+        return listing
+    kept = tuple(entry for entry in listing.entries if not any(map(is_leftover, entry.path.split("/"))))
+    again = listing.again
+    return replace(listing, entries=kept, again=again and (lambda: _for_layout(config, again())))
 
 
 def _check_listing(config: Config, listing: Listing) -> None:
@@ -114,6 +165,17 @@ def _check_size(config: Config, size: int) -> None:
         )
 
 
+def _check_kind(config: Config, listing: Listing, stage: Staging) -> None:
+    """Refuses what is no model for any runtime. In a folder such a file may lie beside the model."""
+    if len(listing.entries) != 1:
+        return
+    path = stage.files / listing.entries[0].path
+    with disk(path), path.open("rb") as file:
+        kind = kinds.of(file.read(kinds.HEAD_BYTES))
+    if kind and kind.never_a_model:
+        raise FetchError(Reason.NotAModel, f"{config.shown_uri}: no model: it is {kind.name}; {kind.way_out}")
+
+
 def _check_digest(config: Config, fetched: Placed) -> None:
     if config.sha256 and fetched.digest != config.sha256:
         raise FetchError(
@@ -125,7 +187,17 @@ def _check_digest(config: Config, fetched: Placed) -> None:
         )
 
 
-def _fetch(config: Config, listing: Listing, staging: Path) -> Placed:
+def _check_generation(config: Config, listing: Listing) -> None:
+    """Raises FetchError if files were overwritten, added or removed since the listing."""
+    if listing.again is None:
+        return
+    before, after = listing.generation, listing.again().generation
+    for path in sorted(before.keys() | after.keys()):
+        if before.get(path) != after.get(path):
+            raise changed(config.shown_uri, repr(path))
+
+
+def _fetch(config: Config, listing: Listing, stage: Staging) -> Placed:
     digests: list[tuple[str, str]] = []
     total = 0
     progress = _progress(config)
@@ -136,34 +208,11 @@ def _fetch(config: Config, listing: Listing, staging: Path) -> Placed:
             _check_size(config, before + size)
             progress(before + size)
 
-        sha256, size = _write(staging / entry.path, entry, count)
-        if entry.size is not None and size != entry.size:
-            raise FetchError(
-                Reason.Incomplete, f"{config.shown_uri}: {entry.path!r} has {size} bytes, {entry.size} were announced"
-            )
+        sha256, size = stage.fetch(entry, count)
         total += size
         digests.append((entry.path, sha256))
     digest = digest_of_folder(digests) if listing.folder else digests[0][1]
     return Placed(digest, total, len(digests))
-
-
-def _write(target: Path, entry: Entry, count: Callable[[int], None]) -> tuple[str, int]:
-    """Streams one file to disk; returns its sha256 and size."""
-    sha256 = hashlib.sha256()
-    size = 0
-    with _disk(target):
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        file = target.open("xb")
-    with file:
-        for chunk in entry.read():
-            sha256.update(chunk)
-            size += len(chunk)
-            count(size)
-            with _disk(target):
-                file.write(chunk)
-        with _disk(target):
-            file.flush()
-    return sha256.hexdigest(), size
 
 
 def _progress(config: Config) -> Callable[[int], None]:
@@ -188,19 +237,3 @@ def _measure(path: Path, folder: bool) -> Placed:
             digests.append((name, hashlib.file_digest(opened, "sha256").hexdigest()))
     digest = digest_of_folder(digests) if folder else digests[0][1] if len(digests) == 1 else ""
     return Placed(digest, sum(file.stat().st_size for file in files), len(files))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Turns errors of the disk into FetchErrors that name the path."""
-    try:
-        yield
-    except OSError as problem:
-        raise of_disk(problem, os.fspath(path)) from None

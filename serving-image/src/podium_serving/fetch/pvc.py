@@ -1,14 +1,17 @@
 """pvc://claim/path: a file or folder of a claim that is mounted into the pod."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from podium_serving.fetch.config import Config, Location
 from podium_serving.fetch.errors import FetchError, Reason
-from podium_serving.fetch.source import Entry, Listing, check_path
+from podium_serving.fetch.source import Entry, Listing, Stream, changed, check_path
 
 _CHUNK = 8 * 2**20
+# mkfs makes it in every ext file system, readable for root alone.
+_LOST_AND_FOUND = "lost+found"
 
 
 def listing(config: Config, location: Location) -> Listing:
@@ -20,29 +23,41 @@ def listing(config: Config, location: Location) -> Listing:
         )
     path = root / location.path
     try:
-        if path.is_file():
+        # Not is_file(), which takes what it may not look at for nothing (until Python 3.14).
+        if stat.S_ISREG(path.stat().st_mode):
             return Listing(False, (_entry(config, path, check_path(path.name, config.shown_uri)),))
-        files = list(_walk(config, path))
+        return _folder(config, location, path)
     except (FileNotFoundError, NotADirectoryError):
         raise _nothing(config, f"the claim {location.host} has no {location.path!r}") from None
     except OSError as problem:
         raise _unreadable(config, problem) from None
+
+
+def _folder(config: Config, location: Location, path: Path) -> Listing:
+    files = list(_walk(config, path))
     if not files:
         raise _nothing(config, f"{location.path or '/'} of the claim {location.host} holds no file")
     entries = (_entry(config, file, check_path(str(file.relative_to(path)), config.shown_uri)) for file in files)
-    return Listing(True, tuple(entries))
+    return Listing(True, tuple(entries), lambda: listing(config, location))
 
 
 def _walk(config: Config, top: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(top, onerror=_raise):
+        # Kubernetes' own layout of ConfigMaps and projected volumes: the files link into it.
+        folders[:] = [name for name in folders if not name.startswith("..")]
+        if Path(folder) == config.pvc_path and _LOST_AND_FOUND in folders:
+            folders.remove(_LOST_AND_FOUND)
         for name in folders:
-            if os.path.islink(os.path.join(folder, name)):
+            path = os.path.join(folder, name)
+            if os.path.islink(path) and os.readlink(path).startswith("..data/"):
+                yield from _walk(config, Path(path))
+            elif os.path.islink(path):
                 raise FetchError(
                     Reason.UnsafePath,
                     f"{config.shown_uri}: {name!r} is a link to a folder, which is not followed; "
                     "name that folder itself in spec.model.uri, or copy it",
                 )
-        yield from (Path(folder) / name for name in names)
+        yield from (Path(folder) / name for name in names if not name.startswith(".."))
 
 
 def _entry(config: Config, file: Path, relative: str) -> Entry:
@@ -51,16 +66,30 @@ def _entry(config: Config, file: Path, relative: str) -> Entry:
         raise FetchError(Reason.UnsafePath, f"{config.shown_uri}: {relative!r} is a link that leads out of the claim")
     if not real.is_file():
         raise FetchError(Reason.UnsafePath, f"{config.shown_uri}: {relative!r} is neither a file nor a link to one")
+    size, tag = _generation(real)
 
-    def read() -> Iterator[bytes]:
+    def open_(offset: int, asked: str) -> Stream:
+        return Stream(offset if asked == tag else 0, tag, read(offset if asked == tag else 0))
+
+    def read(offset: int) -> Iterator[bytes]:
         try:
             with real.open("rb") as opened:
+                opened.seek(offset)
                 while chunk := opened.read(_CHUNK):
                     yield chunk
+            if _generation(real) != (size, tag):
+                raise changed(config.shown_uri, repr(relative))
+        except FileNotFoundError:
+            raise changed(config.shown_uri, repr(relative)) from None
         except OSError as problem:
             raise _unreadable(config, problem) from None
 
-    return Entry(relative, real.stat().st_size, read)
+    return Entry(relative, size, open_, tag)
+
+
+def _generation(real: Path) -> tuple[int, str]:
+    found = real.stat()
+    return found.st_size, f"{found.st_ino} {found.st_mtime_ns} {found.st_size}"
 
 
 def _nothing(config: Config, what: str) -> FetchError:
@@ -68,11 +97,13 @@ def _nothing(config: Config, what: str) -> FetchError:
 
 
 def _unreadable(config: Config, problem: OSError) -> FetchError:
-    said = f"{config.shown_uri}: {problem.strerror or problem}"
+    path = os.fsdecode(problem.filename) if problem.filename else ""
+    inside = os.path.relpath(path, config.pvc_path) if path else "the claim"
+    said = f"{config.shown_uri}: {inside!r}: {problem.strerror or problem}"
     if isinstance(problem, PermissionError):
         return FetchError(
             Reason.Forbidden,
-            f"{said}; the file must be readable for the pod's user (podTemplate.securityContext.fsGroup)",
+            f"{said}; it must be readable for the pod's user (podTemplate.securityContext.fsGroup)",
         )
     return FetchError(Reason.Unexpected, said)
 

@@ -6,16 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.store import S3Store
 
-from podium_serving.fetch.aws import origin, prepare
+from podium_serving.fetch import proxy
+from podium_serving.fetch.aws import endpoint_of, origin, prepare, region_of
 from podium_serving.fetch.config import Config, Location
+from podium_serving.fetch.connect import refused_by_proxy
 from podium_serving.fetch.errors import FetchError, Reason, of_status
-from podium_serving.fetch.source import Entry, Listing, check_path
+from podium_serving.fetch.region import told_region, wrong_region
+from podium_serving.fetch.source import Entry, Listing, Stream, changed, check_path
 
-_CHUNK = 8 * 2**20
+# What is lost of an answer that breaks off, at most.
+_CHUNK = 2**20
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 # Codes that say more than the status they come with, by the status that would say it.
@@ -28,6 +33,7 @@ _MEANT = {
     "SlowDown": 429,
     "RequestTimeTooSkewed": 503,
 }
+_DEFAULT_REGION = "us-east-1"
 _T = TypeVar("_T")
 
 
@@ -43,12 +49,13 @@ def listing(config: Config, location: Location) -> Listing:
             "rename the object and correct spec.model.uri",
         )
     prepare(config, os.environ)
+    proxy.forget(os.environ)
     store = _store(config, location, os.environ)
     refusal: FetchError | None = None
     if not key.endswith("/"):
         try:
-            size = _call(config, lambda: obstore.head(store, key)["size"])
-            return Listing(False, (_entry(config, store, key, key.rsplit("/", 1)[-1], size),))
+            meta = _call(config, location, lambda: obstore.head(store, key))
+            return Listing(False, (_entry(config, location, store, key.rsplit("/", 1)[-1], meta),))
         except FetchError as problem:
             if not problem.reason.permanent:
                 raise
@@ -56,18 +63,18 @@ def listing(config: Config, location: Location) -> Listing:
     # There may be a folder, also behind a 403: that is what who may not list gets for a key that does not exist. And an
     # answer to HEAD has no body, so the listing's says more clearly what is wrong.
     try:
-        return _folder(config, store, key.rstrip("/") + "/")
+        return _folder(config, location, store, key.rstrip("/") + "/")
     except FetchError as problem:
         if refusal and problem.reason is Reason.NotFound:
             raise (problem if refusal.reason is Reason.NotFound else refusal) from None
         raise
 
 
-def _folder(config: Config, store: S3Store, prefix: str) -> Listing:
+def _folder(config: Config, location: Location, store: S3Store, prefix: str) -> Listing:
     def collect() -> list[Any]:
         return [meta for batch in obstore.list(store, prefix) for meta in batch]
 
-    found = _call(config, collect)
+    found = _call(config, location, collect)
     # Tools mark a folder by an empty object of its name; the client hands it over without the slash at its end.
     folders = {parent for meta in found for parent in _parents(meta["path"])}
     entries = []
@@ -75,15 +82,14 @@ def _folder(config: Config, store: S3Store, prefix: str) -> Listing:
         key = meta["path"]
         if meta["size"] == 0 and (key in folders or key == prefix.rstrip("/")):
             continue
-        relative = check_path(key.removeprefix(prefix), config.shown_uri)
-        entries.append(_entry(config, store, key, relative, meta["size"]))
+        entries.append(_entry(config, location, store, check_path(key.removeprefix(prefix), config.shown_uri), meta))
     if not entries:
         raise FetchError(
             Reason.NotFound,
             f"{config.shown_uri}: no object of that key and none under it as a folder (404); "
             "put the model there or correct spec.model.uri",
         )
-    return Listing(True, tuple(entries))
+    return Listing(True, tuple(entries), lambda: _folder(config, location, store, prefix))
 
 
 def _parents(key: str) -> Iterator[str]:
@@ -92,17 +98,57 @@ def _parents(key: str) -> Iterator[str]:
         yield key
 
 
-def _entry(config: Config, store: S3Store, key: str, relative: str, size: int) -> Entry:
-    def read() -> Iterator[bytes]:
-        stream = iter(_call(config, lambda: obstore.get(store, key).stream(min_chunk_size=_CHUNK)))
-        while (chunk := _call(config, lambda: next(stream, None))) is not None:
-            yield bytes(chunk)
+def _entry(config: Config, location: Location, store: S3Store, relative: str, meta: Any) -> Entry:
+    def open_(offset: int, tag: str) -> Stream:
+        options: Any = {}
+        # The comparison of If-Match is a strong one, which a weak ETag never passes.
+        if meta["e_tag"] and not meta["e_tag"].startswith("W/"):
+            options["if_match"] = meta["e_tag"]
+        if offset and tag:
+            options["range"] = {"offset": offset}
+        result = _call(config, location, lambda: obstore.get(store, meta["path"], options=options))
+        # Not every store knows If-Match.
+        if _tag(result.meta) != _tag(meta):
+            raise changed(config.shown_uri, repr(relative))
+        coding = _coding(config, relative, result.attributes)
+        if coding and "range" in options:
+            return open_(0, "")
+        return Stream(int(result.range[0]), _tag(meta), _chunks(config, location, result), coding)
 
-    return Entry(relative, size, read)
+    return Entry(relative, meta["size"], open_, _tag(meta))
+
+
+def _chunks(config: Config, location: Location, result: Any) -> Iterator[bytes]:
+    stream = iter(result.stream(min_chunk_size=_CHUNK))
+    while (chunk := _call(config, location, lambda: next(stream, None))) is not None:
+        yield bytes(chunk)
+
+
+def _tag(meta: Any) -> str:
+    """Names a generation of an object alike in a listing and in an answer; stores spell an ETag in several ways."""
+    if meta["e_tag"]:
+        return str(meta["e_tag"]).removeprefix("W/").strip('"')
+    return f"{meta['last_modified']:%Y-%m-%dT%H:%M:%S} {meta['size']}"
+
+
+def _coding(config: Config, relative: str, attributes: Mapping[Any, Any]) -> str:
+    coding = str(attributes.get("Content-Encoding", "")).strip().lower()
+    # Tools of AWS leave their own framing of the upload in it.
+    parts = [part for part in re.split(r"[,\s]+", coding) if part not in ("", "identity", "aws-chunked")]
+    if not parts:
+        return ""
+    if parts in (["gzip"], ["x-gzip"]):
+        return "gzip"
+    raise FetchError(
+        Reason.Rejected,
+        f"{config.shown_uri}: {relative!r} is stored with Content-Encoding {coding!r}, of which only gzip is decoded; "
+        "store it without",
+    )
 
 
 def _store(config: Config, location: Location, env: Mapping[str, str]) -> S3Store:
-    endpoint = env.get("AWS_ENDPOINT_URL", "")
+    _, endpoint = endpoint_of(env)
+    _, region = region_of(env)
     options: Any = {
         "allow_http": endpoint.lower().startswith("http://"),
         "connect_timeout": timedelta(seconds=min(10.0, config.stall)),
@@ -112,7 +158,9 @@ def _store(config: Config, location: Location, env: Mapping[str, str]) -> S3Stor
     }
     if config.ca_certificates:
         options["root_certificate"] = config.ca_certificates
-    settings: dict[str, Any] = {"region": env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1"}
+    settings: dict[str, Any] = {"region": region or _DEFAULT_REGION}
+    if via := _proxy(config, env):
+        options |= {"proxy_url": via.url, "proxy_excludes": ",".join(config.proxies.excludes)}
     if endpoint:
         settings |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
     if env.get("AWS_ACCESS_KEY_ID"):
@@ -141,7 +189,14 @@ def _store(config: Config, location: Location, env: Mapping[str, str]) -> S3Stor
         ) from None
 
 
-def _call(config: Config, action: Callable[[], _T]) -> _T:
+def _proxy(config: Config, env: Mapping[str, str]) -> proxy.Proxy | None:
+    """The proxy for requests to the endpoint."""
+    parts = urlsplit(endpoint_of(env)[1] or f"https://s3.{region_of(env)[1] or _DEFAULT_REGION}.amazonaws.com")
+    default = 443 if parts.scheme == "https" else 80
+    return config.proxies.of(parts.scheme, parts.hostname or "", parts.port or default)
+
+
+def _call(config: Config, location: Location, action: Callable[[], _T]) -> _T:
     """Runs an action of obstore, its exceptions turned into FetchErrors."""
     try:
         with _panic_told(config):
@@ -149,7 +204,7 @@ def _call(config: Config, action: Callable[[], _T]) -> _T:
     except FetchError:
         raise
     except Exception as problem:
-        raise _classify(config, problem) from None
+        raise _classify(config, location, problem) from None
 
 
 @contextmanager
@@ -168,41 +223,56 @@ def _panic_told(config: Config) -> Iterator[None]:
         ) from None
 
 
-def _classify(config: Config, problem: Exception) -> FetchError:
+def _classify(config: Config, location: Location, problem: Exception) -> FetchError:
     text = str(problem)
     uri = config.shown_uri
     code = _CODE.search(text)
     status = _STATUS.search(text)
+    if region := told_region(config, location, os.environ, text):
+        return wrong_region(config, os.environ, region)
     if status:
         name = code[1] if code else ""
         said = f"{status[1]} {name}".strip()
         if name == "NoSuchBucket":
             return FetchError(Reason.NoSuchBucket, f"{uri}: there is no such bucket ({said}); correct spec.model.uri")
+        if status[1] == "412":
+            return changed(uri, "an object")
+        via = _proxy(config, os.environ)
+        if via and status[1] == "407":
+            return refused_by_proxy(via, 407, uri)
         return of_status(_MEANT.get(name, int(status[1])), uri, config.hint, said)
     if "Could not parse path" in text or "invalid path" in text:
         return FetchError(Reason.UnsafePath, f"{uri}: {_first_line(problem)}; rename the object")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "AWS")
-    if "redirect" in text:
-        return FetchError(
-            Reason.Rejected, f"{uri}: the bucket is in another region; set AWS_REGION ({origin(config)}) to it"
-        )
+    return _of_connection(config, text) or FetchError(Reason.Unexpected, f"{uri}: {_first_line(problem)}")
+
+
+def _of_connection(config: Config, text: str) -> FetchError | None:
+    """What obstore's message says of a request that got no answer, or only a part of it."""
+    uri = config.shown_uri
+    variable, endpoint = endpoint_of(os.environ)
+    via = _proxy(config, os.environ)
+    peer = f"the proxy {via}" if via else endpoint or "AWS"
+    if via and "TunnelUnsuccessful" in text:
+        return refused_by_proxy(via, 0, uri)
+    if via and "ProxyAuthRequired" in text:
+        return refused_by_proxy(via, 407, uri)
     if "dns error" in text:
-        return FetchError(Reason.NameResolution, f"{uri}: the name of the endpoint {endpoint} cannot be resolved")
+        what = peer if via else f"the endpoint {peer}"
+        return FetchError(Reason.NameResolution, f"{uri}: the name of {what} cannot be resolved")
     if "certificate" in text.lower() or "InvalidContentType" in text or "handshake" in text.lower():
         return FetchError(
             Reason.TLSFailed,
-            f"{uri}: no trusted TLS connection to {endpoint}; a private authority's certificate goes into ca.crt "
-            f"({origin(config)})",
+            f"{uri}: no trusted TLS connection to {endpoint or 'AWS'}; a private authority's certificate goes into "
+            f"ca.crt ({origin(config)})",
         )
     if "kind: Timeout" in text or "TimedOut" in text:
-        return FetchError(Reason.Timeout, f"{uri}: {endpoint} delivered nothing for {config.stall:g} s")
+        return FetchError(Reason.Timeout, f"{uri}: {peer} delivered nothing for {config.stall:g} s")
     if "kind: Connect" in text:
-        return FetchError(
-            Reason.ConnectFailed, f"{uri}: cannot connect to {endpoint} (AWS_ENDPOINT_URL, {origin(config)})"
-        )
-    if "IncompleteBody" in text or "kind: Interrupted" in text:
-        return FetchError(Reason.Incomplete, f"{uri}: the connection to {endpoint} broke off")
-    return FetchError(Reason.Unexpected, f"{uri}: {_first_line(problem)}")
+        where = "--fetcher-proxy of the operator" if via else f"{variable}, {origin(config)}"
+        return FetchError(Reason.ConnectFailed, f"{uri}: cannot connect to {peer} ({where})")
+    if "IncompleteBody" in text or "kind: Interrupted" in text or "kind: Body" in text or "kind: Request" in text:
+        return FetchError(Reason.Incomplete, f"{uri}: the connection to {peer} broke off")
+    return None
 
 
 def _first_line(problem: BaseException) -> str:
