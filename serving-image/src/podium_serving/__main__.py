@@ -39,7 +39,8 @@ def _serve(settings: Settings) -> int:
     # Imported late, so that a mistake in the configuration is told before the slow import of onnxruntime.
     import uvloop
 
-    from podium_serving.model import Model, ModelError
+    from podium_serving.model import Model
+    from podium_serving.model_file import ModelError
     from podium_serving.server import listen, serve
 
     started = time.monotonic()

@@ -11,24 +11,18 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np
 import onnxruntime
 
-from podium_serving import cpu
+from podium_serving import cpu, model_file, onnx_file
 from podium_serving.datatypes import BY_ONNX
 from podium_serving.failures import failure, sentence
 from podium_serving.inference import RunError
+from podium_serving.model_file import ModelError, find
 from podium_serving.signature import Signature, TensorSpec
 
 # A model this small spends more on handing work to a second thread than on the work.
 TINY_BYTES = 2**20
+_EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 _FATAL = 4  # onnxruntime's log severity: what it would print is in its exceptions, and its lines are not JSON
 onnxruntime.set_default_logger_severity(_FATAL)
-
-
-class ModelError(Exception):
-    """The model cannot be served; `reason` is for the termination message."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Model:
@@ -37,7 +31,7 @@ class Model:
     def __init__(self, path: Path, threads: int = 0) -> None:
         """Loads the file, or the only .onnx file of the folder; threads 0: as many as suit it. Raises ModelError."""
         self.file = find(path)
-        self.threads = threads or (1 if _size(self.file) < TINY_BYTES else cpu.available())
+        self.threads = threads or (1 if model_file.size(self.file) < TINY_BYTES else cpu.available())
         self._session = _session(self.file, self.threads)
         self.left_out = tuple(f"{each.name} ({each.type})" for each in self._session.get_outputs() if not _served(each))
         self.signature = _signature(self._session)
@@ -69,29 +63,6 @@ class Model:
         return ""
 
 
-def find(path: Path) -> Path:
-    """The model file that `path` is, or the only one in the folder. Raises ModelError, naming what is there."""
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise ModelError(
-            "ModelNotFound", f"{path} does not exist: set PODIUM_MODEL_PATH to an .onnx file or its folder"
-        )
-    found = sorted(each for each in path.rglob("*.onnx") if each.is_file())
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(str(each.relative_to(path)) for each in found[:5])
-        raise ModelError("ModelInvalid", f"{path} holds {len(found)} .onnx files ({names}); expected exactly one")
-    names = ", ".join(sorted(str(each.relative_to(path)) for each in path.rglob("*"))[:5]) or "nothing"
-    raise ModelError("ModelInvalid", f"{path} holds no .onnx file, but {names}; expected exactly one")
-
-
-def _size(file: Path) -> int:
-    """Bytes of the model's folder, external data included, or of the file."""
-    return max(file.stat().st_size, sum(each.stat().st_size for each in file.parent.iterdir() if each.is_file()))
-
-
 def _session(file: Path, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -102,9 +73,22 @@ def _session(file: Path, threads: int) -> Any:
     # Threads that spin while they wait use up the CPU quota of a container.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        if not any(_is_zip_map(each) for each in session.get_outputs()):
+            return session
+        changed = onnx_file.without_zip_map(file.read_bytes())
+        if changed is None:
+            return session
+        options.add_session_config_entry(_EXTERNAL_FOLDER, str(file.parent))
+        return onnxruntime.InferenceSession(changed, options, providers=["CPUExecutionProvider"])
     except Exception as problem:
-        raise ModelError("ModelInvalid", f"{file} cannot be loaded: {sentence(problem)}") from None
+        explained = model_file.explained(file)
+        why = f"{explained} ({sentence(problem)})" if explained else sentence(problem)
+        raise ModelError("ModelInvalid", f"{file} cannot be loaded: {why}") from None
+
+
+def _is_zip_map(each: Any) -> bool:
+    return str(each.type).startswith("seq(map(") and str(each.type).endswith("tensor(float)))")
 
 
 def _served(each: Any) -> bool:
@@ -118,15 +102,29 @@ def _signature(session: Any) -> Signature:
                 "ModelUnsupported",
                 f"input {each.name!r} is of type {each.type}, which the Open Inference Protocol cannot carry",
             )
+    inputs = tuple(_spec(each) for each in session.get_inputs())
     outputs = tuple(_spec(each) for each in session.get_outputs() if _served(each))
     if not outputs:
         given = ", ".join(f"{each.name!r} of type {each.type}" for each in session.get_outputs())
         raise ModelError(
-            "ModelUnsupported",
-            f"no output is a tensor that the Open Inference Protocol can carry ({given}); "
-            "a scikit-learn classifier is exported with options={'zipmap': False}",
+            "ModelUnsupported", f"no output is a tensor that the Open Inference Protocol can carry ({given})"
         )
-    return Signature(tuple(_spec(each) for each in session.get_inputs()), outputs)
+    _check_usable(inputs, outputs)
+    return Signature(inputs, outputs)
+
+
+def _check_usable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Raises ModelError for a model that nobody could ask for anything."""
+    unsent = [spec for spec in inputs if not spec.datatype.in_json]
+    unanswered = [] if any(spec.datatype.in_json for spec in outputs) else list(outputs)
+    for what, specs in (("input", unsent), ("no output can be answered: output", unanswered)):
+        if specs:
+            raise ModelError(
+                "ModelUnsupported",
+                f"{what} {specs[0].name!r} is of datatype {specs[0].datatype.name}, which has no form in JSON, and "
+                "binary tensors are not offered yet; export the model with inputs and outputs of FP32 (keep_io_types "
+                "of onnxconverter-common)",
+            )
 
 
 def _spec(each: Any) -> TensorSpec:

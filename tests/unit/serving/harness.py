@@ -50,7 +50,7 @@ def environment(**variables: object) -> dict[str, str]:
 class Server:
     """`python -m podium_serving` on a free port."""
 
-    def __init__(self, model: Path, **variables: object) -> None:
+    def __init__(self, model: Path, prefix: tuple[str, ...] = (), **variables: object) -> None:
         self.termination = model.with_name(f"termination-{model.name}")
         self.termination.write_text("")
         settings = {
@@ -61,7 +61,7 @@ class Server:
             "PODIUM_DRAIN_QUIET_SECONDS": 0.2,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "podium_serving"],
+            [*prefix, sys.executable, "-m", "podium_serving"],
             env=environment(**settings | variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

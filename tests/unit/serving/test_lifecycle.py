@@ -303,7 +303,8 @@ def test_a_missing_model_is_told_in_the_termination_message(tmp_path: Path) -> N
     ("files", "sentence"),
     [
         ({"a.onnx": b"", "b/c.onnx": b""}, "holds 2 .onnx files (a.onnx, b/c.onnx); expected exactly one"),
-        ({"model.pkl": b""}, "holds no .onnx file, but model.pkl; expected exactly one"),
+        ({"model.pkl": b"", "b": b""}, "holds no .onnx file, but b, model.pkl; expected exactly one"),
+        ({".DS_Store": b"", "lost+found/a.onnx": b""}, "holds no .onnx file, but nothing; expected exactly one"),
         ({"a.onnx": b"garbage" * 10}, "a.onnx cannot be loaded"),
     ],
 )

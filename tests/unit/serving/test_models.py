@@ -1,0 +1,218 @@
+"""The models that people have, as they lie in folders and volumes, and what is told of what is none."""
+
+import gzip
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from podium_serving import kinds, model_file, onnx_file
+from podium_serving.model_file import ModelError
+from tests.unit.serving.harness import (
+    UNPRIVILEGED,
+    Server,
+    fetch,
+    identity,
+    model_bytes,
+    serving,
+    tensor,
+)
+
+ECHO = identity({"x": TensorProto.FLOAT}, [1])
+ASKED = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}
+
+
+def put(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(ECHO)
+    return folder
+
+
+def test_what_a_uri_names_is_the_model_whatever_its_name(tmp_path: Path) -> None:
+    put(tmp_path / "pvc", "artifact")
+    assert fetch(tmp_path, "pvc://claim/artifact").code == 0
+    with serving(tmp_path / "models" / "model") as server:
+        assert server.infer(ASKED).status == 200
+
+
+@pytest.mark.parametrize(
+    "leftover",
+    [
+        ".ipynb_checkpoints/model-checkpoint.onnx", "._model.onnx", "__MACOSX/model.onnx", ".git/lfs/a.onnx",
+        "lost+found/a.onnx", ".Trash-1000/files/a.onnx", ".snapshot/hourly/model.onnx", "sub/.cache/a.onnx",
+    ],
+)  # fmt: skip
+def test_what_tools_leave_behind_is_no_model(tmp_path: Path, leftover: str) -> None:
+    assert model_file.find(put(tmp_path, "sub/model.onnx", leftover)) == tmp_path / "sub" / "model.onnx"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "sub/model.onnx"])
+def test_kubernetes_own_layout_of_a_volume_holds_one_model(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "..2026_11_26_10_00_00.1", name)
+    (tmp_path / "..data").symlink_to("..2026_11_26_10_00_00.1")
+    first = name.split("/")[0]
+    (tmp_path / first).symlink_to(Path("..data") / first)
+    assert model_file.find(tmp_path) == tmp_path / name
+    with serving(tmp_path) as server:
+        assert server.infer(ASKED).status == 200
+
+
+def test_a_link_beside_its_model_is_the_same_model_and_a_loop_has_an_end(tmp_path: Path) -> None:
+    put(tmp_path, "1/model.onnx")
+    (tmp_path / "latest").symlink_to("1")
+    (tmp_path / "1" / "up").symlink_to("..")
+    assert model_file.find(tmp_path) == tmp_path / "1" / "model.onnx"
+
+
+def test_a_hidden_folder_may_be_named_itself(tmp_path: Path) -> None:
+    assert model_file.find(put(tmp_path / ".models", "a.onnx")) == tmp_path / ".models" / "a.onnx"
+
+
+@pytest.mark.parametrize("closed", ["model", "model/deep", "model/deep/model.onnx"])
+def test_what_may_not_be_read_is_named(tmp_path: Path, closed: str) -> None:
+    put(tmp_path, "model/deep/model.onnx")
+    os.chown(tmp_path / closed, 1, 1)
+    (tmp_path / closed).chmod(0o600)
+    server = Server(tmp_path / "model", UNPRIVILEGED)
+    assert server.wait() == 65
+    message = json.loads(server.termination.read_text())
+    server.close()
+    assert (message["reason"], message["permanent"]) == ("ModelUnreadable", True)
+    assert message["message"].startswith(f"{tmp_path / closed}")
+    assert "Permission denied; it must be readable for the pod's user" in message["message"]
+
+
+def with_external_data(folder: Path, location: str, size: int) -> Path:
+    (folder / location).parent.mkdir(parents=True, exist_ok=True)
+    weights = numpy_helper.from_array(np.ones((size,), dtype=np.float32), "weights")
+    raw = model_bytes(
+        [helper.make_node("Mul", ["x", "weights"], ["y"])], [tensor("x", 1, [1])], [tensor("y", 1, [size])], (weights,)
+    )
+    path = folder / "model.onnx"
+    onnx.save_model(
+        onnx.load_from_string(raw), str(path), save_as_external_data=True, location=location, size_threshold=0
+    )
+    return path
+
+
+def test_external_data_counts_wherever_it_lies_and_unrelated_files_do_not(tmp_path: Path) -> None:
+    path = with_external_data(tmp_path, "deep/er/weights.bin", 1000)
+    (tmp_path / "README.pdf").write_bytes(bytes(5_000_000))
+    (tmp_path / "deep" / "other.bin").write_bytes(bytes(5_000_000))
+    assert onnx_file.external_files(path) == {"deep/er/weights.bin"}
+    assert model_file.size(path) == path.stat().st_size + 4000
+
+
+def test_external_data_inside_a_subgraph_counts(tmp_path: Path) -> None:
+    weights = numpy_helper.from_array(np.ones((10,), dtype=np.float32), "weights")
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["weights"], ["z"])], "branch", [], [tensor("z", 1, [10])], [weights]
+    )
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    model = onnx.load_from_string(model_bytes([node], [tensor("c", TensorProto.BOOL, [])], [tensor("y", 1, [10])]))
+    for attribute in model.graph.node[0].attribute:
+        inner = attribute.g.initializer[0]
+        inner.data_location = TensorProto.EXTERNAL
+        inner.external_data.add(key="location", value="inner.bin")
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert onnx_file.external_files(tmp_path / "model.onnx") == {"inner.bin"}
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 300])
+def test_any_bytes_are_an_external_file_less_model_or_malformed(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "model.onnx"
+    for seed in range(50):
+        path.write_bytes(np.random.default_rng(seed).bytes(size) + b"location")
+        try:
+            assert onnx_file.external_files(path) == set()
+        except onnx_file.Malformed:
+            continue
+
+
+def zipped(folder: Path) -> bytes:
+    with zipfile.ZipFile(folder / "zip", "w") as archive:
+        archive.writestr("archive/data.pkl", b"x")
+    return (folder / "zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "model.onnx is a zip archive, as PyTorch's torch.save writes; export the model to ONNX with torch.onnx"),
+        (pickle.dumps({"a": 1}), "is a Python pickle, as joblib and scikit-learn write; export the model to ONNX"),
+        (gzip.compress(ECHO), "is compressed with gzip; upload it uncompressed"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n", "is a Git LFS pointer"),
+        (b"<!DOCTYPE html><title>Sign in</title>", "is a web page, perhaps one to sign in"),
+        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file, as Keras writes"),
+        (b"\x1c\x00\x00\x00TFL3", "is a TensorFlow Lite model"),
+        (b"\x40\x00\x00\x00\x00\x00\x00\x00{\"a\": 1}", "is a safetensors file: weights without a graph"),
+        (b'{"error": "no such model"}', "is a JSON document"),
+        (b"<?xml version='1.0'?><Error/>", "is an XML document"),
+        (b"", "is empty (0 bytes)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_onnx_model_is_told_from_its_first_bytes(tmp_path: Path, content: bytes | None, said: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(zipped(tmp_path) if content is None else content)
+    server = Server(tmp_path / "model.onnx")
+    assert server.wait() == 65
+    message = json.loads(server.termination.read_text())["message"]
+    server.close()
+    assert said in message
+
+
+def test_weights_that_are_a_git_lfs_pointer_are_told(tmp_path: Path) -> None:
+    with_external_data(tmp_path, "weights.bin", 1000)
+    (tmp_path / "weights.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 4000\n")
+    server = Server(tmp_path)
+    assert server.wait() == 65
+    assert "weights.bin is a Git LFS pointer" in json.loads(server.termination.read_text())["message"]
+    server.close()
+
+
+def test_no_onnx_model_is_taken_for_something_else(tmp_path: Path) -> None:
+    assert kinds.of(ECHO[: kinds.HEAD_BYTES]) is None
+    assert kinds.of(b"\x08\x07\x12\x07pytorch") is None
+
+
+@pytest.mark.parametrize(("name", "onnx_type"), [("FP16", TensorProto.FLOAT16), ("BF16", TensorProto.BFLOAT16)])
+@pytest.mark.parametrize("where", ["input", "output"])
+def test_a_model_that_json_cannot_ask_for_anything_is_refused_at_load(
+    tmp_path: Path, name: str, onnx_type: int, where: str
+) -> None:
+    x, y = tensor("x", onnx_type, [1]), tensor("y", TensorProto.FLOAT, [1])
+    node: Any = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+    if where == "output":
+        x, y = tensor("x", TensorProto.FLOAT, [1]), tensor("y", onnx_type, [1])
+        node = helper.make_node("Cast", ["x"], ["y"], to=onnx_type)
+    (tmp_path / "half.onnx").write_bytes(model_bytes([node], [x], [y]))
+    server = Server(tmp_path / "half.onnx")
+    assert server.wait() == 65
+    message = json.loads(server.termination.read_text())
+    server.close()
+    assert message["reason"] == "ModelUnsupported"
+    assert (
+        f"{where} '{'x' if where == 'input' else 'y'}' is of datatype {name}, which has no form in JSON"
+        in (message["message"])
+    )
+
+
+def test_a_copy_of_a_config_map_is_one_model(tmp_path: Path) -> None:
+    put(tmp_path / "volume" / "..2026", "model.onnx")
+    (tmp_path / "volume" / "..data").symlink_to("..2026")
+    (tmp_path / "volume" / "model.onnx").symlink_to("..data/model.onnx")
+    shutil.copytree(tmp_path / "volume", tmp_path / "copy")
+    assert model_file.find(tmp_path / "copy") == tmp_path / "copy" / "model.onnx"
+
+
+def test_a_folder_of_two_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds 2 .onnx files \(a.onnx, b.onnx\); expected exactly one"):
+        model_file.find(put(tmp_path, "a.onnx", "b.onnx"))
