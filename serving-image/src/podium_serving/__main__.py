@@ -1,10 +1,8 @@
 """`python -m podium_serving`: the server. README.md tells its environment variables and exit codes."""
 
-import logging
 import os
 import signal
 import sys
-import time
 
 from podium_serving import logs
 from podium_serving.environment import InvalidEnvironment
@@ -39,33 +37,20 @@ def _serve(settings: Settings) -> int:
     # Imported late, so that a mistake in the configuration is told before the slow import of onnxruntime.
     import uvloop
 
-    from podium_serving.model import Model
+    from podium_serving.loading import load
     from podium_serving.model_file import ModelError
     from podium_serving.server import listen, serve
 
-    started = time.monotonic()
     try:
-        model = Model(settings.path, settings.threads)
+        model, warm = load(settings)
     except ModelError as problem:
         code = EXIT_NO_MODEL if problem.reason == "ModelNotFound" else EXIT_INVALID_MODEL
         return fail(code, problem.reason, str(problem), permanent=True)
-    loaded = time.monotonic()
-    refused = model.warm_up()
-    logs.log(
-        logging.WARNING if refused else logging.INFO,
-        "model loaded; the warm-up run failed" if refused else "model loaded and warm",
-        **({"warm_up_error": refused} if refused else {}),
-        **({"left_out_outputs": model.left_out} if model.left_out else {}),
-        file=str(model.file),
-        threads=model.threads,
-        load_seconds=round(loaded - started, 3),
-        warm_up_seconds=round(time.monotonic() - loaded, 3),
-    )
     try:
         listener = listen(settings.port)
     except OSError as problem:
         return fail(EXIT_UNEXPECTED, "AddressInUse", f"port {settings.port}: {problem.strerror}", permanent=False)
-    return uvloop.run(serve(settings, model, listener))
+    return uvloop.run(serve(settings, model, warm, listener))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import numpy as np
 
 from podium_serving.durations import Durations
 from podium_serving.inference import InferRequest, InferResult, Misfit, Overloaded
+from podium_serving.last_words import NoWords, Words
 from podium_serving.metrics import Metrics
 from podium_serving.signature import TensorSpec
 
@@ -65,7 +66,9 @@ class _Queued:
 class Engine:
     """Runs requests on one model. Everything but the workers' own loop is called on the event loop's thread."""
 
-    def __init__(self, model: Runs, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, model: Runs, metrics: Metrics, limits: Limits, words: Words | None = None) -> None:
+        """`words` is told of each run, in case that it is the last."""
+        self._words = words or NoWords()
         self._model = model
         self._metrics = metrics
         self._limits = limits
@@ -148,12 +151,14 @@ class Engine:
     def _attempt(self, request: InferRequest) -> _Run:
         """In a worker or on the event loop; counts nothing, for counts are the event loop's."""
         started = time.perf_counter()
+        place = self._words.begin(request)
         try:
             outcome: InferResult | Exception = InferResult(
                 self._model.run(request.feeds, [each.spec for each in request.outputs])
             )
         except Exception as problem:
             outcome = problem
+        self._words.end(place)
         return _Run(outcome, time.perf_counter() - started)
 
     def _count(self, run: _Run, size: int, waited: float) -> None:

@@ -53,6 +53,8 @@ class Metrics:
         self.inferred = inference.observe
         self.queued = queue.observe
         self.queue_length: Callable[[], int] = lambda: 0
+        self._warm_up_runs: dict[str, int] = {}
+        self._refused_kinds = 0
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         self._families = {
@@ -85,6 +87,18 @@ class Metrics:
                     lambda: {"": self._failures},
                 ),
                 ("queue_length", "gauge", "Inference requests that wait for a worker.", lambda: {"": self._waiting()}),
+                (
+                    "warm_up_runs",
+                    "gauge",
+                    "Runs before the first request, on samples (warmup.json) or on sizes that fit the graph.",
+                    lambda: {f',source="{source}"': count for source, count in self._warm_up_runs.items()},
+                ),
+                (
+                    "refused_kinds",
+                    "gauge",
+                    "Kinds of requests that are refused because they ended the probe's process.",
+                    lambda: {"": self._refused_kinds},
+                ),
             )
         } | {
             f"{_PREFIX}{name}": self._histogram(name, words, histogram)
@@ -94,6 +108,10 @@ class Metrics:
                 ("inference_duration_seconds", "Time in onnxruntime, of runs that succeeded.", inference),
             )
         }
+
+    def loaded(self, warm_up_runs: dict[str, int], refused_kinds: int) -> None:
+        """The model is loaded: runs of its warm-up by source, and kinds of requests that the probe did not survive."""
+        self._warm_up_runs, self._refused_kinds = warm_up_runs, refused_kinds
 
     def started(self) -> None:
         """An inference request is there."""

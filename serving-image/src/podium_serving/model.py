@@ -1,4 +1,4 @@
-"""The model: found on disk, loaded into onnxruntime, warmed up, run."""
+"""The model: found on disk, loaded into onnxruntime, run."""
 
 import os
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np
 import onnxruntime
 
-from podium_serving import cpu, model_file, onnx_file
+from podium_serving import cpu, empty, model_file, onnx_file
 from podium_serving.datatypes import BY_ONNX
 from podium_serving.failures import failure, sentence
-from podium_serving.inference import RunError
 from podium_serving.model_file import ModelError, find
+from podium_serving.refusals import Refusal
 from podium_serving.signature import Signature, TensorSpec
 
 # A model this small spends more on handing work to a second thread than on the work.
@@ -35,32 +35,29 @@ class Model:
         self._session = _session(self.file, self.threads)
         self.left_out = tuple(f"{each.name} ({each.type})" for each in self._session.get_outputs() if not _served(each))
         self.signature = _signature(self._session)
+        self.refusals: tuple[Refusal, ...] = ()
 
     def run(
         self, feeds: "dict[str, np.ndarray[Any, Any]]", outputs: Sequence[TensorSpec]
     ) -> "list[np.ndarray[Any, Any]]":
         """The asked-for output tensors, in that order. Raises RunError, one of its kinds where the cause is known."""
+        for tensor in feeds.values():
+            if not tensor.size and empty.unforeseen(self.signature, feeds):
+                return empty.answer(self.signature, feeds, outputs)
+        for refusal in self.refusals:
+            refusal.check(feeds)
+        return self._run(feeds, [spec.name for spec in outputs])
+
+    def run_as_given(self, feeds: "dict[str, np.ndarray[Any, Any]]") -> None:
+        """A run of which nobody wants the outputs, without the checks that keep the process alive. Raises RunError."""
+        self._run(feeds, [spec.name for spec in self.signature.readable])
+
+    def _run(self, feeds: "dict[str, np.ndarray[Any, Any]]", names: list[str]) -> "list[np.ndarray[Any, Any]]":
         try:
-            tensors: list[np.ndarray[Any, Any]] = self._session.run([spec.name for spec in outputs], feeds)
+            tensors: list[np.ndarray[Any, Any]] = self._session.run(names, feeds)
         except Exception as problem:
             raise failure(problem) from None
         return tensors
-
-    def warm_up(self) -> str:
-        """Runs once on zeros; returns why it could not, or "".
-
-        Some models refuse zeros (an index into nothing, a shape that their author never meant): that is no reason not
-        to serve them.
-        """
-        feeds = {spec.name: _zeros(spec) for spec in self.signature.inputs if spec.datatype.dtype is not None}
-        outputs = [spec for spec in self.signature.outputs if spec.datatype.dtype is not None]
-        if len(feeds) < len(self.signature.inputs) or not outputs:
-            return "a tensor has a datatype that numpy does not know"
-        try:
-            self.run(feeds, outputs)
-        except RunError as problem:
-            return str(problem)
-        return ""
 
 
 def _session(file: Path, threads: int) -> Any:
@@ -132,10 +129,3 @@ def _spec(each: Any) -> TensorSpec:
     sizes = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in each.shape)
     axes = tuple(size if isinstance(size, str) else "" for size in each.shape)
     return TensorSpec(each.name, BY_ONNX[each.type], sizes or None, axes)
-
-
-def _zeros(spec: TensorSpec) -> "np.ndarray[Any, Any]":
-    shape = tuple(1 if size == -1 else size for size in spec.shape or ())
-    if spec.datatype.name == "BYTES":
-        return np.full(shape, "", dtype=object)
-    return np.zeros(shape, dtype=spec.datatype.dtype)

@@ -10,10 +10,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
-from podium_serving import cpu, memory
+from podium_serving import cpu, last_words, memory
 from podium_serving.engine import Engine, Limits
 from podium_serving.http.context import Budget, Context
 from podium_serving.http.protocol import Connection
+from podium_serving.loading import WarmUp
 from podium_serving.logs import log
 from podium_serving.metrics import Metrics
 from podium_serving.model import Model
@@ -39,7 +40,7 @@ def listen(port: int) -> socket.socket:
     return socket.create_server(("", port), backlog=_BACKLOG)
 
 
-async def serve(settings: Settings, model: Model, listener: socket.socket) -> NoReturn:
+async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket.socket) -> NoReturn:
     """Answers until SIGTERM or SIGINT, then drains, and ends the process with an exit code."""
     memory.return_what_is_freed()
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -48,7 +49,10 @@ async def serve(settings: Settings, model: Model, listener: socket.socket) -> No
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics(settings)
-    engine = Engine(model, metrics, Limits(cpu.available(), settings.queue_length, settings.queue_seconds))
+    metrics.loaded({"samples": len(warm.samples), "sizes": len(warm.sizes)}, len(model.refusals))
+    workers = cpu.available()
+    words = last_words.opened(workers + 1)
+    engine = Engine(model, metrics, Limits(workers, settings.queue_length, settings.queue_seconds), words)
     helper = ThreadPoolExecutor(1, "large-bodies")
     service = Service(settings, model.signature, engine, metrics, helper)
     context = Context(
@@ -72,6 +76,7 @@ async def serve(settings: Settings, model: Model, listener: socket.socket) -> No
     await stop.wait()
     code = await _drain(settings, service, context, server)
     ticker.cancel()
+    words.close()
     # A thread that still computes, for somebody who has gone, would keep the interpreter from ending.
     logging.shutdown()
     sys.stdout.flush()

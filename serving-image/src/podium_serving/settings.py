@@ -35,6 +35,7 @@ class Settings:
     queue_length: int
     queue_seconds: float
     threads: int
+    probe_seconds: float
     log_level: str
 
     @classmethod
@@ -58,6 +59,7 @@ class Settings:
             queue_length=env.integer("PODIUM_QUEUE_LENGTH", 128, 1, 2**20),
             queue_seconds=env.seconds("PODIUM_QUEUE_SECONDS", 5),
             threads=env.integer("PODIUM_INTRA_OP_THREADS", 0, 0, 1024),
+            probe_seconds=env.seconds("PODIUM_PROBE_SECONDS", 10),
             log_level=env.choice("PODIUM_LOG_LEVEL", "info", LOG_LEVELS),
         )
 

@@ -103,6 +103,11 @@ class Signature:
         names = {name for name in leading if name}
         return None if None in leading or len(names) > 1 else next(iter(names), "")
 
+    @property
+    def readable(self) -> tuple[TensorSpec, ...]:
+        """The outputs of datatypes that numpy knows, and that onnxruntime can therefore hand over."""
+        return tuple(spec for spec in self.outputs if spec.datatype.dtype is not None)
+
     def check_names(self, given: Sequence[str]) -> None:
         """Raises BadRequest unless every input is given exactly once, and no other."""
         expected = [spec.name for spec in self.inputs]

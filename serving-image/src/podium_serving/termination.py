@@ -3,6 +3,7 @@
 A single line of JSON, at most 4096 bytes, for that is what the kubelet keeps of it.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -14,21 +15,25 @@ DEFAULT_PATH = "/dev/termination-log"
 _LIMIT = 4000
 
 
-def write(message: dict[str, object], path: str | None = None) -> None:
+def path() -> Path | None:
+    """The file for the message; None outside a pod."""
+    found = Path(os.environ.get("PODIUM_TERMINATION_LOG") or DEFAULT_PATH)
+    # The kubelet makes the file; a process outside a pod must not leave one in /dev.
+    return found if found.parent != Path("/dev") or found.exists() else None
+
+
+def write(message: dict[str, object]) -> None:
     """Writes the message; a place that cannot be written (as outside a pod) is passed over, the logs say the same."""
-    target = Path(path or os.environ.get("PODIUM_TERMINATION_LOG") or DEFAULT_PATH)
     text = json.dumps(message, ensure_ascii=False)
     overlong = len(text.encode()) - _LIMIT
     if overlong > 0:
         sentence = str(message.get("message", "")).encode()
         kept = sentence[: max(0, len(sentence) - overlong - 10)].decode(errors="ignore")
         text = json.dumps({**message, "message": kept + "..."}, ensure_ascii=False)
-    try:
-        # The kubelet makes the file; a process outside a pod must not leave one in /dev.
-        if target.parent != Path("/dev") or target.exists():
+    target = path()
+    if target is not None:
+        with contextlib.suppress(OSError):
             target.write_text(text)
-    except OSError:
-        return
 
 
 def failed(reason: str, message: str, *, permanent: bool, **fields: object) -> dict[str, object]:

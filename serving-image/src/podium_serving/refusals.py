@@ -1,0 +1,54 @@
+"""Requests like those that ended the probe's process: refused for as long as this one lives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from podium_serving.inference import Misfit
+
+Feeds = Mapping[str, "np.ndarray[Any, Any]"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of request: by its shapes, or by values of a datatype beyond what the model has survived.
+
+    `beyond` is the last value that it survived on the way up (or down, if `downwards`), None for NaN.
+    """
+
+    name: str
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    dtype: str = ""
+    beyond: float | int | None = None
+    downwards: bool = False
+
+    def covers(self, feeds: Feeds) -> bool:
+        """Whether the request is of this kind."""
+        if self.shapes:
+            return all(feeds[name].shape == shape for name, shape in self.shapes)
+        return any(self._has(tensor) for tensor in feeds.values() if tensor.dtype.name == self.dtype)
+
+    def _has(self, tensor: "np.ndarray[Any, Any]") -> bool:
+        if self.dtype == "object":
+            return any(len(text) > (self.beyond or 0) for text in tensor.flat)
+        if self.beyond is None:
+            return bool(np.isnan(tensor).any())
+        return bool((tensor < self.beyond).any() if self.downwards else (tensor > self.beyond).any())
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What has ended the probe, and by which signal."""
+
+    case: Case
+    signal: str
+
+    def check(self, feeds: Feeds) -> None:
+        """Raises Misfit for a request of the kind."""
+        if self.case.covers(feeds):
+            raise Misfit(
+                f"requests like this one are refused: when the model was probed with {self.case.name}, {self.signal} "
+                "ended the process"
+            )
