@@ -66,8 +66,8 @@ IMAGES = {
         Image("operator", REPOSITORY / "operator" / "Dockerfile", REPOSITORY,
               _project("operator/Dockerfile", "requirements/operator.txt", "requirements/dev.txt", *_PACKAGE), "40 s"),
         Image("serving", REPOSITORY / "serving-image" / "Dockerfile", REPOSITORY,
-              _project("serving-image/Dockerfile", "serving-image/slim.sh", "serving-image/src",
-                       "requirements/serving.txt"), "40 s"),
+              _project("serving-image/Dockerfile", "serving-image/slim.sh", "serving-image/locale.sh",
+                       "serving-image/src", "requirements/serving.txt"), "40 s"),
         Image("torchserve", _TORCHSERVE / "Dockerfile", _TORCHSERVE, (_TORCHSERVE,), "3 min"),
     )
 }  # fmt: skip

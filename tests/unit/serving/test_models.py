@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import StringTensorType
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from podium_serving import kinds, model_file, onnx_file
 from podium_serving.model_file import ModelError
@@ -203,6 +209,24 @@ def test_a_model_that_json_cannot_ask_for_anything_is_refused_at_load(
         f"{where} '{'x' if where == 'input' else 'y'}' is of datatype {name}, which has no form in JSON"
         in (message["message"])
     )
+
+
+def test_text_models_find_the_locale_that_they_ask_for(tmp_path: Path) -> None:
+    """As the image makes it; without it onnxruntime cannot load such a model where only C.UTF-8 is installed."""
+    image = Path("serving-image")
+    subprocess.run(["sh", image / "locale.sh", tmp_path / "locale"], check=True)
+    assert "locale.sh /opt/locale" in (image / "Dockerfile").read_text()
+    assert "LOCPATH=/opt/locale" in (image / "Dockerfile").read_text()
+    # skl2onnx takes words of ASCII alone, which is its own limitation.
+    texts = ["Trouble over OIL", "oil Over everything", "nothing"]
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, [0, 1, 0])
+    exported = to_onnx(pipeline, initial_types=[("text", StringTensorType([None, 1]))])
+    (tmp_path / "text.onnx").write_bytes(exported.SerializeToString())
+    with serving(tmp_path / "text.onnx", LOCPATH=tmp_path / "locale") as server:
+        asked = {"inputs": [{"name": "text", "shape": [3, 1], "datatype": "BYTES", "data": texts}]}
+        label, probabilities = server.infer(asked).json["outputs"]
+    assert label["data"] == pipeline.predict(texts).tolist()
+    assert np.allclose(np.reshape(probabilities["data"], (3, 2)), pipeline.predict_proba(texts), atol=1e-5)
 
 
 def test_a_copy_of_a_config_map_is_one_model(tmp_path: Path) -> None:
