@@ -17,6 +17,7 @@ from podium.build.quantities import parse_quantity, whole
         ("2k", 2000),
         ("1e3", 1000),
         ("1E", 10**18),
+        ("+5Gi", 5 * 2**30),
         ("3Ki", 3072),
         ("100u", Fraction(1, 10_000)),
         (2, 2),

@@ -172,13 +172,15 @@ class Controllers:
         self._status(pod, {**pod["status"], "conditions": unknown})
         self.stop(pod)
 
-    def evict(self, pod: Object, message: str = "The node was low on resource: memory.") -> None:
+    def evict(
+        self, pod: Object, message: str = "The node was low on resource: memory.", reason: str = "Evicted"
+    ) -> None:
         """A node under pressure ends a pod; the object stays (PodGC keeps 12500 of them)."""
         ended = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": "could not be located"}
         container = {"name": names.MODEL_CONTAINER, "image": "serving", "ready": False, "restartCount": 0}
         status = {
             "phase": "Failed",
-            "reason": "Evicted",
+            "reason": reason,
             "message": message,
             "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": wire_time(self.now)}],
             "containerStatuses": [container | {"state": {"terminated": ended}}],

@@ -112,3 +112,17 @@ def test_a_pod_that_says_itself_what_ails_it_is_believed_first() -> None:
     world.cluster.evict(world.pods()[0], POD)
     world.advance(30)
     assert world.condition("PodFailure") == ("True", "ImagePull")
+
+
+def test_nor_does_one_that_its_node_had_no_room_for_go_unheard() -> None:
+    said = "Pod was rejected: Node didn't have enough resource: ephemeral-storage, requested: 2147483648, used: 9"
+    world = serving()
+    gone = world.pods()[0]
+    world.behave("1", ready_after=None)
+    world.cluster.evict(gone, said, reason="OutOfephemeral-storage")
+    world.advance(5)
+
+    assert world.condition("PodFailure") == ("True", "Evicted")
+    assert f"pod {gone['metadata']['name']} was refused by its node: {said}; the pods ask for disk by " in (
+        world.message("PodFailure")
+    )

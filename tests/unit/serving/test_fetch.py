@@ -1,6 +1,7 @@
 """The fetcher's promises that hold for every scheme, shown with pvc://: placement, digest, limits, re-runs."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from podium.reconcile.symptoms import fetched_digest
 from tests.unit.serving.harness import SOURCE, UNPRIVILEGED, fetch, start_fetch
 
 DIGEST_COMMAND = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
@@ -199,6 +201,15 @@ def test_a_place_that_cannot_be_written_is_named(claim: Path) -> None:
     result = fetch(claim, "pvc://claim/7", PODIUM_MODEL_PATH="/proc/models/model")
     assert result.code != 0
     assert "/proc/models" in result.message["message"]
+
+
+def test_the_operator_reads_the_digest_from_its_last_words(claim: Path) -> None:
+    for uri in ("pvc://claim/model.onnx", "pvc://claim/7"):
+        result = fetch(claim, uri)
+        ended = {"exitCode": result.code, "message": json.dumps(result.message)}
+        status = {"initContainerStatuses": [{"name": "fetch", "state": {"terminated": ended}}]}
+
+        assert fetched_digest({"status": status}) == result.message["digest"]
 
 
 def test_a_full_disk_is_a_passing_failure(claim: Path) -> None:

@@ -62,7 +62,7 @@ def fetched_digest(pod: Object) -> str:
 
 
 def eviction(predecessors: Iterable[Object], created: datetime) -> tuple[Reason, str, int] | None:
-    """As `symptom`, of a pod made at `created`: the pod that its node ended for want of disk just before it was made.
+    """As `symptom`, of a pod made at `created`: the pod that its node ended, or did not take, for want of disk then.
 
     That one is over, and its successor only says that it starts: without this nobody would learn why.
     """
@@ -71,13 +71,16 @@ def eviction(predecessors: Iterable[Object], created: datetime) -> tuple[Reason,
         return None
     _, pod = max(found, key=lambda pair: (pair[0], pair[1]["metadata"]["name"]))
     said = " ".join(pod["status"]["message"].split())
+    if pod["status"]["reason"] != "Evicted":
+        return Reason.EVICTED, f"pod {pod['metadata']['name']} was refused by its node: {with_way_out(said)}", 0
     return Reason.EVICTED, f"pod {pod['metadata']['name']} was evicted: {said} {_more_room(said)}", 0
 
 
 def _evicted_at(pod: Object) -> datetime | None:
     status = pod.get("status") or {}
     said = status.get("message") or ""
-    if status.get("phase") != "Failed" or status.get("reason") != "Evicted" or not DISK.search(said):
+    by_its_node = str(status.get("reason", "")).startswith(("Evicted", "OutOf"))
+    if status.get("phase") != "Failed" or not by_its_node or not DISK.search(said):
         return None
     times = [c["lastTransitionTime"] for c in status.get("conditions") or [] if c.get("lastTransitionTime")]
     return max(map(parse_time, times or [pod["metadata"]["creationTimestamp"]]))
