@@ -372,12 +372,17 @@ class Unreadable(Configuration):
     def __init__(self) -> None:
         self.api_key = {"authorization": "x"}
 
+    async def read(self) -> None:
+        raise FileNotFoundError("token")
+
     async def get_api_key_with_prefix(self, *_: Any, **__: Any) -> str:
         raise FileNotFoundError("token")
 
 
 async def test_credentials_that_cannot_be_read_are_no_answer(server: Server, fence: Fence) -> None:
-    transport = Transport(Connection(f"http://127.0.0.1:{server.port}", "podium/test", None, Unreadable()))
+    account = Unreadable()
+    address = f"http://127.0.0.1:{server.port}"
+    transport = Transport(Connection(address, "podium/test", None, account, account.read))
 
     try:
         with pytest.raises(ApiError, match="token"):
