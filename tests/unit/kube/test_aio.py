@@ -366,24 +366,23 @@ async def test_nobody_is_waited_for_longer_than_is_reasonable(
     assert caught.value.retry_after == waits
 
 
-async def _read_nothing() -> None:
-    """Credentials that are not read anew."""
-
-
 class Unreadable(Configuration):
     """Credentials whose file is just being written anew."""
 
     def __init__(self) -> None:
         self.api_key = {"authorization": "x"}
 
+    async def read(self) -> None:
+        raise FileNotFoundError("token")
+
     async def get_api_key_with_prefix(self, *_: Any, **__: Any) -> str:
         raise FileNotFoundError("token")
 
 
 async def test_credentials_that_cannot_be_read_are_no_answer(server: Server, fence: Fence) -> None:
-    transport = Transport(
-        Connection(f"http://127.0.0.1:{server.port}", "podium/test", None, Unreadable(), _read_nothing)
-    )
+    account = Unreadable()
+    address = f"http://127.0.0.1:{server.port}"
+    transport = Transport(Connection(address, "podium/test", None, account, account.read))
 
     try:
         with pytest.raises(ApiError, match="token"):

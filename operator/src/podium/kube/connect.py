@@ -74,7 +74,7 @@ class Connection:
         self._reloaded = time.monotonic()
         try:
             await self.read()
-        except (ConfigurationError, OSError, ValueError) as error:
+        except Exception as error:  # a plugin's, a file's that is half written
             log.warning("the API server refuses our credentials, and they cannot be read anew: %s", error)
             return response
         response.release()

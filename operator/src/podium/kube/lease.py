@@ -135,10 +135,10 @@ class Lease:
         """Close the fence and, if the Lease is held, empty its holder so that the next one need not wait."""
         if not self._held.is_set():
             return
-        self._lose("it is given up")
-        assert self._live is not None
-        spec = {**self._live["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
         try:
+            self._lose("it is given up")
+            assert self._live is not None
+            spec = {**self._live["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
             await self._put(spec)
         except Exception as error:
             log.warning("the Lease could not be given up, the next holder waits for its end: %s", error)
