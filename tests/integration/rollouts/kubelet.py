@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from tests.integration.rollouts.api import Api, Object, Refusal
@@ -127,6 +127,7 @@ class Kubelet:
         self._api = api
         self._world = world
         self._scripts: dict[tuple[str, str, str], Script] = {}
+        self._ahead: dict[str, timedelta] = {}
         self._held: set[str] = set()
         self._idle: set[str] = set()
         self._addresses = _addresses()
@@ -145,6 +146,10 @@ class Kubelet:
         """From now on the pods of this version of the model behave like that, those that are there included."""
         self._scripts[namespace, model, version] = script
         self._look_again(namespace)
+
+    def set_clock(self, namespace: str, ahead: timedelta) -> None:
+        """From now on the nodes that run the pods of this namespace have a clock that is so far ahead."""
+        self._ahead[namespace] = ahead
 
     def hold_deleted(self, namespace: str) -> None:
         """From now on pods that are being deleted stay (their containers take long to end) until `let_go`."""
@@ -226,6 +231,7 @@ class Kubelet:
             self._address[meta["uid"]] = address
             wanted |= {"podIP": address, "podIPs": [{"ip": address}], "hostIP": "10.0.0.1"}
             if not _says(pod.get("status") or {}, wanted):
+                _shift_times(wanted, self._ahead.get(namespace, timedelta(0)))
                 _keep_times(pod, wanted)
                 await self._api.merge(
                     "Pod", namespace, name, {"status": wanted}, subresource="status", manager="kubelet"
@@ -265,6 +271,12 @@ def _group(pod: Object) -> tuple[str, str, str]:
 def _ready(pod: Object) -> bool:
     conditions = (pod.get("status") or {}).get("conditions") or []
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _shift_times(wanted: Object, ahead: timedelta) -> None:
+    for one in wanted["conditions"]:
+        at = datetime.fromisoformat(one["lastTransitionTime"]) + ahead
+        one["lastTransitionTime"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _keep_times(pod: Object, wanted: Object) -> None:

@@ -10,11 +10,12 @@ from datetime import datetime
 
 from podium.reasons import Reason
 from podium.reconcile.outcome import Refusal
+from podium.rollout.command import how_to
 from podium.rollout.crash import evidence
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
-from podium.rollout.state import FIXED_SIZE, Failure, Situation
-from podium.rollout.strategies import STRATEGIES, Frozen, Sizes
+from podium.rollout.state import Failure, Situation
+from podium.rollout.strategies import STRATEGIES, Frozen, Sizes, facts_of
 from podium.rollout.verdict import Hold
 
 PENDING_REASONS = frozenset(
@@ -141,7 +142,7 @@ def rolling(facts: Facts) -> Verdict | None:
         message, reason = f"{counts}; holds: {facts.hold.message}", facts.hold.reason
     else:
         ailing = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
-        fixed = s.spec.autoscaling and candidate.record.strategy in FIXED_SIZE
+        fixed = s.spec.autoscaling and candidate.facts.fixed_size
         frozen = ", size frozen until it is over" if fixed else ""
         message = f"{counts}, {champion.replicas} of {_named(champion)} left{frozen}; until {due}"
         message += f"; {ailing}" if ailing else ""
@@ -154,7 +155,7 @@ def rolling(facts: Facts) -> Verdict | None:
 
 def _plan_pending(situation: Situation, record: RolloutRecord) -> bool:
     """Whether the rollout's frozen strategy and sizes are no longer what spec says."""
-    follows = situation.spec.autoscaling or record.strategy not in FIXED_SIZE
+    follows = situation.spec.autoscaling or not facts_of(record.strategy).fixed_size
     size = record.size if follows else situation.spec.replicas
     strategy = situation.spec.rollout.strategy
     wanted = (strategy, STRATEGIES[strategy].freeze(situation.spec, size), situation.spec.rollout.min_ready_seconds)
@@ -192,7 +193,7 @@ def rolled_back(facts: Facts) -> Verdict | None:
     rejected, champion = facts.situation.rejected, facts.situation.champion
     if rejected is None or champion is None:
         return None
-    way = f'podium.dev/command="retry {rejected.name} $(date +%s)"'
+    way = how_to("retry", rejected.name)
     if rejected.inputs != champion.inputs:
         way = f"put spec back, or {way}"  # a restart that failed asks for what the champion is made of
     cause = f": {rejected.cause}" if rejected.cause else ""

@@ -116,7 +116,7 @@ def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
             cause = mark.message if len(mark.message) <= CAUSE_LENGTH else f"{mark.message[: CAUSE_LENGTH - 2]} …"
             record = replace(record, cause=cause)
         if mark.rule is not None:
-            record = replace(record, rule=mark.rule, decided_at=situation.next_decision(moment.now))
+            record = replace(record, rule=str(mark.rule), decided_at=situation.next_decision(moment.now))
         elif before.decided_at is None:
             record = replace(record, decided_at=situation.next_decision(moment.now))
     record = replace(record, command=mark.command or record.command, rollout=mark.record or record.rollout)
@@ -142,7 +142,7 @@ def _note(mark: Mark, before: RevisionState) -> Note:
     rule = f" by rule {mark.rule}" if mark.rule else ""
     text = f"{before.name} ({before.version or 'no version'}) {mark.outcome.value}{rule}: {mark.message}"
     warning = mark.outcome is Outcome.ROLLED_BACK
-    return Note(mark.outcome.value, text, "Decide", before.name, warning=warning, rule=mark.rule or "")
+    return Note(mark.outcome.value, text, "Decide", before.name, warning=warning, rule=str(mark.rule or ""))
 
 
 def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Moment, fetcher: Fetcher) -> None:

@@ -1,6 +1,7 @@
 """What the pods of a revision fetched: the champion's digest, and whether one path gave different bytes. Pure."""
 
 from podium.reasons import Reason
+from podium.rollout.command import how_to
 from podium.rollout.state import RevisionState, Situation
 
 PODS_NAMED = 5
@@ -36,7 +37,7 @@ def _difference(revision: RevisionState, found: dict[str, list[str]]) -> str:
     return (
         f"pods of {revision.name} fetched different bytes from one path: {' and '.join(parts)}; what lies at "
         "spec.model.uri was overwritten: give each version a path of its own, or pin spec.model.sha256; for pods that "
-        f'agree: podium.dev/command="restart {revision.name} $(date +%s)"'
+        f"agree: {how_to('restart', revision.name)}"
     )
 
 

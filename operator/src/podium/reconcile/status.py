@@ -14,6 +14,7 @@ from podium.reconcile.observe import PENDING, Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
 from podium.reconcile.writes import Told
+from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
 from podium.rollout.record import format_time
 from podium.rollout.sizing import once_written
@@ -124,7 +125,7 @@ def _kstatus(verdict: Verdict, situation: Situation) -> Conditions:
 
 
 def _way_on(paused: RevisionState) -> str:
-    return f'to go on: podium.dev/command="resume {paused.name} $(date +%s)"'
+    return f"to go on: {how_to('resume', paused.name)}"
 
 
 def _informational(observed: Observed, situation: Situation, report: Report, now: datetime) -> Conditions:
@@ -146,7 +147,7 @@ def _informational(observed: Observed, situation: Situation, report: Report, now
             "True",
             Reason.RUNTIME_CHANGED,
             f"ModelRuntime {champion.runtime} or Podium's pod template has changed since {champion.name} was made; to "
-            f'adopt it: podium.dev/command="restart {champion.name} $(date +%s)"',
+            f"adopt it: {how_to('restart', champion.name)}",
         )
     unreadable = [sentence for revision in situation.revisions for sentence in revision.unreadable]
     if unreadable:
@@ -219,7 +220,7 @@ def _rollout(situation: Situation) -> dict[str, Any]:
     if latest is situation.candidate and situation.deadline is not None:
         found["deadline"] = format_time(situation.deadline)
     elif latest.decided_at is not None and latest.outcome is not None:
-        by = latest.rule.split(":", 1)[0]
+        by = str(latest.decided_by.kind) or latest.rule
         found["decision"] = {
             "verdict": latest.outcome.value,
             "rule": latest.rule,

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
+from podium.rollout.command import FORM, Command
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, CommandResult, Outcome
+from podium.rollout.rule import Kind, Rule
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.verdict import Mark, Refuse, Verdict
-
-FORM = '"<verb> <revision> <token>"'
 
 
 class _Refused(Exception):
@@ -26,11 +26,11 @@ def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
     if not value or value in seen:
         return None
     at = situation.next_decision(moment.now)
-    words = value.split()
-    if len(words) != 3 or words[0] not in VERBS:
+    asked = Command.parse(value)
+    if asked is None or asked.verb not in VERBS:
         known = ", ".join(sorted(VERBS))
         return Refuse(value, f'"{value}" is not a command: it takes {FORM}, the verb one of {known}', at)
-    verb, name, _ = words
+    verb, name = asked.verb, asked.revision
     revision = next((r for r in situation.revisions if r.name == name), None)
     if revision is None:
         return Refuse(value, f'there is no revision "{name}": {_present(situation)}', at)
@@ -69,13 +69,13 @@ def _promote(situation: Situation, revision: RevisionState, command: CommandReco
         raise _Refused(f"only a candidate can be promoted, and {_present(situation)}")
     if situation.champion is None:
         raise _Refused("the first revision becomes champion by itself once it is available")
-    if revision.record.strategy == "RollingUpdate":
-        raise _Refused("a RollingUpdate promotes itself when all of its pods are available")
+    if not revision.facts.promotable:
+        raise _Refused(f"a {revision.record.strategy} promotes itself when all of its pods are available")
     if situation.paused:
         raise _Refused("it is paused: set spec.paused to false or send resume first")
     if _available(revision) < situation.target:
         raise _Refused(f"{revision.available} of {situation.target} pods are available: it must hold all traffic")
-    return Mark(revision.name, "promoted by a person", Outcome.PROMOTED, "person", command)
+    return Mark(revision.name, "promoted by a person", Outcome.PROMOTED, Rule(Kind.PERSON), command)
 
 
 def _abort(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
@@ -84,12 +84,12 @@ def _abort(situation: Situation, revision: RevisionState, command: CommandRecord
             raise _Refused("there is no champion to go back to: change spec.model or delete the ModelDeployment")
         if situation.champion_down_since is not None:
             raise _Refused(f"the champion {situation.champion.name} has no available pod to take the traffic")
-        return Mark(revision.name, "aborted by a person", Outcome.ROLLED_BACK, "person", _held(command, False))
+        return Mark(revision.name, "aborted by a person", Outcome.ROLLED_BACK, Rule(Kind.PERSON), _held(command, False))
     if revision is situation.champion and situation.warm is not None:
         if _available(situation.warm) == 0:
             raise _Refused(f"{situation.warm.name} has no available pod to go back to")
         message = f"undone by a person: traffic goes back to {situation.warm.name}"
-        return Mark(revision.name, message, Outcome.ROLLED_BACK, "person", _held(command, False))
+        return Mark(revision.name, message, Outcome.ROLLED_BACK, Rule(Kind.PERSON), _held(command, False))
     raise _Refused(
         "abort works on a candidate, and on a promoted revision while its predecessor is kept warm; "
         + _present(situation)

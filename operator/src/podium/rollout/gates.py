@@ -13,6 +13,7 @@ from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandResult, Outcome
+from podium.rollout.rule import Kind, Rule
 from podium.rollout.state import RevisionState, Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Hold, Mark, Start, Verdict
@@ -29,7 +30,7 @@ def champion_down(situation: Situation, moment: Moment) -> Verdict | None:
         return None
     seconds = int((moment.now - since).total_seconds())
     message = f"{champion.name} has had no available pod for {seconds} s, {candidate.name} has {candidate.available}"
-    return Mark(candidate.name, message, Outcome.PROMOTED, "champion-down")
+    return Mark(candidate.name, message, Outcome.PROMOTED, Rule(Kind.CHAMPION_DOWN))
 
 
 def crashed(situation: Situation, moment: Moment) -> Verdict | None:
@@ -49,7 +50,7 @@ def crashed(situation: Situation, moment: Moment) -> Verdict | None:
         )
     if situation.champion_down_since is not None:
         return Hold(Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {sentence}")
-    return Mark(candidate.name, failure.message, Outcome.ROLLED_BACK, f"crash: {failure.reason}")
+    return Mark(candidate.name, failure.message, Outcome.ROLLED_BACK, Rule(Kind.CRASH, failure.reason))
 
 
 def unreadable(situation: Situation, moment: Moment) -> Verdict | None:
@@ -97,7 +98,7 @@ def deadline(situation: Situation, moment: Moment) -> Verdict | None:
             Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {counts}{cause}"
         )
     limit = int(situation.progress_deadline.total_seconds())
-    return Mark(candidate.name, f"{counts} after {limit} s{cause}", Outcome.ROLLED_BACK, "deadline")
+    return Mark(candidate.name, f"{counts} after {limit} s{cause}", Outcome.ROLLED_BACK, Rule(Kind.DEADLINE))
 
 
 def _cause(situation: Situation) -> str:
@@ -131,7 +132,7 @@ def spec_left_candidate(situation: Situation, moment: Moment) -> Verdict | None:
             Reason.CHAMPION_UNAVAILABLE, f"{candidate.name} serves alone; it is replaced once it is the champion"
         )
     message = "spec was put back to the champion's" if back else "spec changed before it was promoted"
-    return Mark(candidate.name, message, Outcome.SUPERSEDED, "spec-changed")
+    return Mark(candidate.name, message, Outcome.SUPERSEDED, Rule(Kind.SPEC_CHANGED))
 
 
 def request_fulfilled(situation: Situation, moment: Moment) -> Verdict | None:
@@ -213,11 +214,11 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
         return None
     certain = candidate.available >= situation.target
     if situation.target == 0:
-        rule = "no-replicas"
+        rule = Rule(Kind.NO_REPLICAS)
     elif candidate.perhaps_available < situation.target:
         return None
     elif champion is None:
-        rule = "first"
+        rule = Rule(Kind.FIRST)
     else:
         verdict = STRATEGIES[candidate.record.strategy].complete(situation, champion, candidate, moment)
         if verdict is None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from podium import names
+from podium.rollout.command import Command
 
 MOST_PODS = 2**31 - 1
 LAST_YEAR = 9000
@@ -170,12 +171,14 @@ class CommandRecord:
     @property
     def verb(self) -> str:
         """The command's first word."""
-        return self.value.split(" ", 1)[0]
+        command = Command.parse(self.value)
+        return command.verb if command else ""
 
     @property
     def token(self) -> str:
         """The command's last word."""
-        return self.value.rsplit(" ", 1)[-1]
+        command = Command.parse(self.value)
+        return command.token if command else ""
 
     @property
     def request(self) -> "CommandRecord | None":

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
-from podium.rollout.state import SWITCHES, RevisionState, Situation, Workload
+from podium.rollout.rule import Kind
+from podium.rollout.state import RevisionState, Situation, Workload
 from podium.rollout.strategies import STRATEGIES, Sizes, Target
 
 DEFAULT_STABILIZATION = 300
@@ -123,11 +124,11 @@ def _steady(situation: Situation, champion: RevisionState, moment: Moment) -> Ta
         return Target(situation.initial_size)
     if not champion.scalable:
         return Target(champion.replicas)
-    switched = champion.record.strategy == "BlueGreen" and champion.rule in SWITCHES
+    switched = champion.facts.undoable and champion.decided_by.at_once
     if switched and not champion.has_hpa and not situation.traffic_moved:
         return Target(champion.replicas)  # an HPA that sees no load yet would take away what is about to be needed
     at, undone = _moved_at(situation, champion)
-    gradual = not undone and (champion.record.strategy == "RollingUpdate" or champion.rule == "first")
+    gradual = not undone and (champion.facts.shares_traffic or champion.decided_by.kind is Kind.FIRST)
     free = gradual or at is None or moment.reached(settled_at(situation, at))
     return Target(champion.replicas, autoscaled=True, min_replicas=autoscaling.min_replicas, scale_down=free)
 
@@ -144,7 +145,7 @@ def _moved_at(situation: Situation, champion: RevisionState) -> tuple[datetime |
     undone = [
         r.decided_at
         for r in situation.revisions
-        if r.outcome is Outcome.ROLLED_BACK and r.record.strategy == "BlueGreen" and r.rule == "person" and r.decided_at
+        if r.outcome is Outcome.ROLLED_BACK and r.facts.undoable and r.decided_by.kind is Kind.PERSON and r.decided_at
     ]
     latest = max(undone, default=None)
     if latest is not None and (champion.decided_at is None or latest > champion.decided_at):

@@ -9,15 +9,8 @@ from functools import cached_property
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.reasons import Reason
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
-
-FIXED_SIZE = frozenset({"RollingUpdate"})
-"""Strategies of which T is frozen at the start; that of others follows replicas, or the champion's HPA."""
-
-PROMOTING = frozenset({"person", "champion-down", "no-replicas", "first", "rolling-complete", "blue-green-available"})
-"""Rules by which a revision is promoted; `person` may also have rolled one back, which then has a cause."""
-
-SWITCHES = frozenset({"blue-green-available", "person"})
-"""Rules of a promotion that moved all traffic at once from a champion that was well: it can be undone."""
+from podium.rollout.rule import Rule
+from podium.rollout.strategies import Facts, facts_of
 
 
 @dataclass(frozen=True)
@@ -107,7 +100,7 @@ class RevisionState:
     @property
     def record(self) -> RolloutRecord:
         """Its rollout; of one without any, of no pods."""
-        return self.durable.rollout or RolloutRecord("", self.created, "RollingUpdate", 0)
+        return self.durable.rollout or RolloutRecord("", self.created, "", 0)
 
     @property
     def command(self) -> CommandRecord | None:
@@ -123,6 +116,16 @@ class RevisionState:
     def rule(self) -> str:
         """By which its outcome was decided."""
         return self.durable.rule
+
+    @property
+    def decided_by(self) -> Rule:
+        """The same, read."""
+        return Rule.parse(self.durable.rule)
+
+    @property
+    def facts(self) -> Facts:
+        """Of the strategy of its rollout."""
+        return facts_of(self.record.strategy)
 
     @property
     def cause(self) -> str:
@@ -143,7 +146,7 @@ class RevisionState:
     def promoted(self) -> bool:
         """Whether it was promoted; where the outcome cannot be read, whether the rule beside it says so."""
         if self.unclear:
-            return self.rule in PROMOTING and not self.cause
+            return self.decided_by.promotes and not self.cause
         return self.outcome is Outcome.PROMOTED
 
     @property
@@ -371,7 +374,7 @@ class Situation:
         if self.candidate is None or self.champion is None or "rollout" in self.candidate.broken:
             return self.size
         record = self.candidate.record
-        if record.strategy in FIXED_SIZE:
+        if self.candidate.facts.fixed_size:
             return record.size
         return max(record.size, self.champion.replicas) if self.spec.autoscaling else self.spec.replicas
 
@@ -379,7 +382,7 @@ class Situation:
     def warm(self) -> RevisionState | None:
         """The champion's predecessor while a BlueGreen switch can still be undone; `warm_until` says how long."""
         champion = self.champion
-        if champion is None or champion.record.strategy != "BlueGreen" or champion.rule not in SWITCHES:
+        if champion is None or not (champion.facts.undoable and champion.decided_by.at_once):
             return None
         before = [
             r

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from podium.reasons import Reason
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord
+from podium.rollout.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Mark:
     message: str = ""
     """The Event's note; empty for bookkeeping that nobody needs to hear of."""
     outcome: Outcome | None = None
-    rule: str | None = None
+    rule: Rule | None = None
     command: CommandRecord | None = None
     record: RolloutRecord | None = None
 

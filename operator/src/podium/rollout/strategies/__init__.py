@@ -1,9 +1,25 @@
 """One module per strategy, one line each in this table."""
 
-from podium.rollout.strategies.base import Frozen, Sizes, Strategy, Target
+from podium.rollout.strategies.base import Facts, Frozen, Sizes, Strategy, Target
 from podium.rollout.strategies.bluegreen import BlueGreen
 from podium.rollout.strategies.rolling import RollingUpdate
 
 STRATEGIES: dict[str, Strategy] = {"RollingUpdate": RollingUpdate(), "BlueGreen": BlueGreen()}
 
-__all__ = ["STRATEGIES", "Frozen", "Sizes", "Strategy", "Target"]
+
+class _Unknown:
+    """The facts of a rollout that is over, of which nobody knows by what strategy it was."""
+
+    preview = False
+    shares_traffic = False
+    fixed_size = False
+    undoable = False
+    promotable = False
+
+
+def facts_of(name: str) -> Facts:
+    """What is true of rollouts by the strategy of this name, known or not."""
+    return STRATEGIES.get(name) or _Unknown()
+
+
+__all__ = ["STRATEGIES", "Facts", "Frozen", "Sizes", "Strategy", "Target", "facts_of"]

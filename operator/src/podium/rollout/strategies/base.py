@@ -1,13 +1,18 @@
 """What a strategy is: how many pods each revision gets, where the traffic goes, and when it is over."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.rollout.moment import Moment
-from podium.rollout.state import RevisionState, Situation
+from podium.rollout.rule import Rule
 from podium.rollout.verdict import Hold
+
+if TYPE_CHECKING:
+    from podium.rollout.state import RevisionState, Situation
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,23 @@ class Frozen:
     unavailable: int = 0
 
 
-class Strategy(Protocol):
-    """A way to replace the champion by the candidate. Stateless: all that it knows is in the situation."""
+class Facts(Protocol):
+    """What is true of every rollout by one strategy."""
 
     preview: bool
     """Whether the candidate has a Service of its own."""
     shares_traffic: bool
-    """Whether champion and candidate stand behind the stable Service together."""
+    """Whether champion and candidate stand behind the stable Service together: the traffic follows the pods."""
+    fixed_size: bool
+    """Whether T is frozen at the start; else it follows replicas, or the champion's HPA."""
+    undoable: bool
+    """Whether the champion's predecessor stays warm after a promotion, which a person can take back."""
+    promotable: bool
+    """Whether a person may promote; one that is not promotes itself."""
+
+
+class Strategy(Facts, Protocol):
+    """A way to replace the champion by the candidate. Stateless: all that it knows is in the situation."""
 
     def freeze(self, spec: ModelDeploymentSpec, size: int) -> Frozen:
         """The sizes of a rollout of `size` pods that starts now."""
@@ -59,7 +74,7 @@ class Strategy(Protocol):
 
     def complete(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
-    ) -> str | Hold | None:
+    ) -> Rule | Hold | None:
         """Asked once the candidate is available in full: the promotion's rule, what it waits for, or None."""
         ...
 

@@ -1,11 +1,19 @@
 """BlueGreen: the candidate comes up in full beside the champion, then all traffic moves at once."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.reasons import Reason
+from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
-from podium.rollout.state import RevisionState, Situation
+from podium.rollout.rule import Kind, Rule
 from podium.rollout.strategies.base import Frozen, Target
 from podium.rollout.verdict import Hold
+
+if TYPE_CHECKING:
+    from podium.rollout.state import RevisionState, Situation
 
 
 class BlueGreen:
@@ -13,6 +21,9 @@ class BlueGreen:
 
     preview = True
     shares_traffic = False
+    fixed_size = False
+    undoable = True
+    promotable = True
 
     def freeze(self, spec: ModelDeploymentSpec, size: int) -> Frozen:
         """The candidate gets as many pods as the champion has."""
@@ -20,14 +31,12 @@ class BlueGreen:
 
     def complete(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
-    ) -> str | Hold | None:
+    ) -> Rule | Hold | None:
         """At once, or when a person says so."""
         if situation.spec.rollout.promotion == "Manual":
-            command = f'podium.dev/command="promote {candidate.name} $(date +%s)"'
-            return Hold(
-                Reason.WAITING_FOR_PROMOTION, f"{candidate.name} is available in full; to promote it: {command}"
-            )
-        return "blue-green-available"
+            way = how_to("promote", candidate.name)
+            return Hold(Reason.WAITING_FOR_PROMOTION, f"{candidate.name} is available in full; to promote it: {way}")
+        return Rule(Kind.BLUE_GREEN_AVAILABLE)
 
     def targets(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, together: bool

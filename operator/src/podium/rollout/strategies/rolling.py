@@ -1,13 +1,19 @@
 """RollingUpdate: pods of the candidate come, pods of the champion go, and never fewer than T - U are available."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.rollout.moment import Moment
-from podium.rollout.state import RevisionState, Situation
+from podium.rollout.rule import Kind, Rule
 from podium.rollout.strategies.base import Frozen, Target
 from podium.rollout.verdict import Hold
+
+if TYPE_CHECKING:
+    from podium.rollout.state import RevisionState, Situation
 
 
 def absolute(value: int | str, of: int, *, up: bool) -> int:
@@ -48,6 +54,9 @@ class RollingUpdate:
 
     preview = False
     shares_traffic = True
+    fixed_size = True
+    undoable = False
+    promotable = False
 
     def freeze(self, spec: ModelDeploymentSpec, size: int) -> Frozen:
         """Surge rounds up and unavailable down; if both come to 0, one pod may be unavailable."""
@@ -57,10 +66,10 @@ class RollingUpdate:
 
     def complete(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
-    ) -> str | Hold | None:
+    ) -> Rule | Hold | None:
         """Over when the champion has no pods left, and the Service lists the candidate's."""
         left = champion.workload.spec + champion.workload.pods if champion.workload else 0
-        return None if left or not _listed(situation, candidate) else "rolling-complete"
+        return None if left or not _listed(situation, candidate) else Rule(Kind.ROLLING_COMPLETE)
 
     def targets(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, together: bool

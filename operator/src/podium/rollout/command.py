@@ -1,0 +1,31 @@
+"""The text of a command: the annotation `podium.dev/command: "<verb> <revision> <token>"`, read and written."""
+
+from dataclasses import dataclass
+
+from podium import names
+
+FORM = '"<verb> <revision> <token>"'
+
+
+@dataclass(frozen=True)
+class Command:
+    """Three words. The token is any, most often a time: it makes a command another one than the last of its kind."""
+
+    verb: str
+    revision: str
+    token: str
+
+    def __str__(self) -> str:
+        """As it stands in the annotation."""
+        return f"{self.verb} {self.revision} {self.token}"
+
+    @staticmethod
+    def parse(text: str) -> "Command | None":
+        """The inverse; None for what is no three words."""
+        words = text.split()
+        return Command(*words) if len(words) == 3 else None
+
+
+def how_to(verb: str, revision: str) -> str:
+    """What a person passes to `kubectl annotate` for it, the token being the time."""
+    return f'{names.ANNOTATION_COMMAND}="{Command(verb, revision, "$(date +%s)")}"'

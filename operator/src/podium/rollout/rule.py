@@ -1,0 +1,65 @@
+"""By which rule a revision's outcome was decided (annotation `podium.dev/rule`, and status)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What decided it."""
+
+    FIRST = "first"
+    NO_REPLICAS = "no-replicas"
+    ROLLING_COMPLETE = "rolling-complete"
+    BLUE_GREEN_AVAILABLE = "blue-green-available"
+    CHAMPION_DOWN = "champion-down"
+    PERSON = "person"
+    """Promotes, and rolls back."""
+    CRASH = "crash"
+    """`about`: the condition reason of the pod that crashed."""
+    VERIFY = "verify"
+    """`about`: the name of the check that failed."""
+    DEADLINE = "deadline"
+    SPEC_CHANGED = "spec-changed"
+    UNKNOWN = ""
+    """`about` is the whole text: another version wrote it, or nobody did."""
+
+
+PROMOTES = frozenset(
+    {
+        Kind.FIRST,
+        Kind.NO_REPLICAS,
+        Kind.ROLLING_COMPLETE,
+        Kind.BLUE_GREEN_AVAILABLE,
+        Kind.CHAMPION_DOWN,
+        Kind.PERSON,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A kind, and what it is about where that is not said by the kind."""
+
+    kind: Kind
+    about: str = ""
+
+    def __str__(self) -> str:
+        """As it stands in the annotation: `deadline`, `crash: CrashLoopBackOff`."""
+        return ": ".join(part for part in (self.kind, self.about) if part)
+
+    @staticmethod
+    def parse(text: str) -> "Rule":
+        """The inverse; what this version does not know is kept as it is."""
+        word, _, about = text.partition(": ")
+        known = word in {kind.value for kind in Kind if kind is not Kind.UNKNOWN}
+        return Rule(Kind(word), about) if known else Rule(Kind.UNKNOWN, text)
+
+    @property
+    def promotes(self) -> bool:
+        """Whether revisions are promoted by it."""
+        return self.kind in PROMOTES
+
+    @property
+    def at_once(self) -> bool:
+        """Whether a promotion by it moves all traffic at once from a champion that was well, and can be taken back."""
+        return self.kind in (Kind.BLUE_GREEN_AVAILABLE, Kind.PERSON)
