@@ -33,7 +33,7 @@ LINT = (
 )
 PREPARE = Step("programs and images", [sys.executable, "-m", "tests.cluster", "prepare"])
 SUITES = (
-    Step("unit", [*PYTEST, "-q", "tests/unit"]),
+    Step("unit", [*PYTEST, "-q", "-n", "2", "tests/unit"]),
     Step("fuzzing the server's readers", [sys.executable, "-m", "tests.fuzz", "--seconds", "60"]),
     Step("soaking the server", [sys.executable, "-m", "tests.soak", "--seconds", "60"]),
     Step("integration", [*PYTEST, "-q", "tests/integration"]),

@@ -128,7 +128,7 @@ def any_shape(folder: Path) -> Iterator[Server]:
         ([0, 2**63], "input 'x': no tensor can have the shape [0, 9223372036854775808], not even an empty one"),
         ([2**31, 0, 2**31], "input 'x': no tensor can have the shape [2147483648, 0, 2147483648], not even an"),
         ([1] * 65, "input 'x': shape has 65 dimensions, 64 at most are possible"),
-        ([2**64 - 1] * 1_000_000, "input 'x': shape has 1000000 dimensions, 64 at most are possible"),
+        ([2**64 - 1] * 90_000, "input 'x': shape has 90000 dimensions, 64 at most are possible"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -147,13 +147,13 @@ def test_the_widest_shapes_that_a_tensor_can_have_are_taken(any_shape: Server) -
 @pytest.mark.parametrize(
     "changes",
     [
-        {"shape": [1] * 2_000_000},
-        {"shape": [-1] * 2_000_000},
+        {"shape": [1] * 600_000},
+        {"shape": [-1] * 500_000},
         {"shape": "1" * 2_000_000},
         {"datatype": "FP32" * 500_000},
         {"name": "x" * 2_000_000},
         {"data": ["a" * 2_000_000, 1]},
-        {"data": [{"a": [1] * 1_000_000}, 1]},
+        {"data": [{"a": [1] * 600_000}, 1]},
     ],
     ids=lambda changes: str(changes)[:20],
 )
