@@ -98,10 +98,14 @@ def cpu_seconds(process: int) -> float:
 
 
 class _Client(asyncio.Protocol):
-    """Sends the same request again as soon as it is answered, and notes the latencies."""
+    """Sends the same request again as soon as it is answered, and notes the latencies.
 
-    def __init__(self, request: bytes, until: float, done: "asyncio.Future[None]") -> None:
-        self.request, self.until, self.done = request, until, done
+    Where an answer ends the connection, as the server's do after some seconds, it goes on with a new one.
+    """
+
+    def __init__(self, port: int, request: bytes, until: float, done: "asyncio.Future[None]") -> None:
+        self.port, self.request, self.until, self.done = port, request, until, done
+        self.ends = False
         self.latencies: list[float] = []
         self.received = b""
         self.expected = 0
@@ -111,8 +115,14 @@ class _Client(asyncio.Protocol):
         self.send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done.done():
+        if self.ends and not self.done.done():
+            self.ends = False
+            self.connecting = asyncio.ensure_future(self.connect())
+        elif not self.done.done():
             self.done.set_exception(exc or ConnectionError("the server ended the connection"))
+
+    async def connect(self) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self.port)
 
     def send(self) -> None:
         self.sent = time.perf_counter()
@@ -127,12 +137,15 @@ class _Client(asyncio.Protocol):
             assert self.received.startswith(b"HTTP/1.1 200 "), self.received
             length = self.received.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0]
             self.expected = head + 4 + int(length)
+            self.ends = b"\r\nconnection: close" in self.received[:head].lower()
         if len(self.received) < self.expected:
             return
         now = time.perf_counter()
         self.latencies.append(now - self.sent)
         self.received, self.expected = b"", 0
-        if now < self.until:
+        if now < self.until and self.ends:
+            self.transport.close()
+        elif now < self.until:
             self.send()
         else:
             self.transport.close()
@@ -148,7 +161,7 @@ async def load(port: int, body: bytes, connections: int, seconds: float) -> list
     waiting = []
     for _ in range(connections):
         done = loop.create_future()
-        factory: Callable[[], _Client] = lambda done=done: _Client(request, until, done)  # type: ignore[misc] # noqa: E731
+        factory: Callable[[], _Client] = lambda done=done: _Client(port, request, until, done)  # type: ignore[misc] # noqa: E731
         _, client = await loop.create_connection(factory, "127.0.0.1", port)
         clients.append(client)
         waiting.append(done)

@@ -11,6 +11,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -47,8 +48,11 @@ class Limits:
 
 
 class _Run(NamedTuple):
+    """What came of a run, the time it took, and the time for which it would hold up others."""
+
     outcome: InferResult | Exception
     seconds: float
+    holding: float
 
 
 class _Queued:
@@ -92,7 +96,7 @@ class Engine:
         """
         size = _size_of(request.feeds)
         if self._durations.expect(size) < self._inline:
-            run = self._attempt(request)
+            run = self._attempt(request, time.perf_counter)
             self._count(run, size, 0.0)
             if isinstance(run.outcome, InferResult):
                 return run.outcome
@@ -144,13 +148,19 @@ class Engine:
             if started - entry.since >= self._limits.queue_seconds:
                 report = partial(self._expire, entry)
             else:
-                report = partial(self._ran, entry, started - entry.since, self._attempt(entry.request))
+                report = partial(
+                    self._ran, entry, started - entry.since, self._attempt(entry.request, time.thread_time)
+                )
             with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
                 loop.call_soon_threadsafe(report)
 
-    def _attempt(self, request: InferRequest) -> _Run:
-        """In a worker or on the event loop; counts nothing, for counts are the event loop's."""
-        started = time.perf_counter()
+    def _attempt(self, request: InferRequest, clock: Callable[[], float]) -> _Run:
+        """In a worker or on the event loop; counts nothing, for counts are the event loop's.
+
+        A worker's clock is its CPU time: on a busy node every run is interrupted now and then, and would be sent to the
+        workers for good. On the event loop asking for that time costs more than it tells.
+        """
+        started, held = time.perf_counter(), clock()
         place = self._words.begin(request)
         try:
             outcome: InferResult | Exception = InferResult(
@@ -159,12 +169,12 @@ class Engine:
         except Exception as problem:
             outcome = problem
         self._words.end(place)
-        return _Run(outcome, time.perf_counter() - started)
+        return _Run(outcome, time.perf_counter() - started, clock() - held)
 
     def _count(self, run: _Run, size: int, waited: float) -> None:
         self._metrics.queued(waited)
         if isinstance(run.outcome, InferResult):
-            self._durations.observe(size, run.seconds)
+            self._durations.observe(size, run.holding)
             self._metrics.inferred(run.seconds)
         elif not isinstance(run.outcome, Misfit):
             self._metrics.inference_failed()

@@ -1,0 +1,167 @@
+"""`make bench-serving`: the onnxruntime server beside other servers and beside a bare answer, in one run.
+
+    PODIUM_BENCH_LOAD=5 python -m tests.bench.serving_peers
+
+Every server runs on the first core and the client on the second; with one core they share it. Each serves the same
+model with one thread. The peers are no dependencies of the project: each has a virtual environment of its own beside
+the project's other caches, made when it is missing; one that cannot be made is left out by name.
+"""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import uvloop
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.bench.bench_serving import INFER, SECONDS, Case, _free_port, cases, cpu_seconds, load
+from tests.bench.peers import PEERS, Peer
+from tests.bench.table import Row, percentile, show
+from tests.unit.serving.harness import model_bytes, serving, tensor
+
+CONNECTIONS = (1, 8, 32, 128)
+CACHE = Path(os.environ.get("PODIUM_CACHE", Path.home() / ".cache" / "podium")) / "serving-peers"
+START_SECONDS = 60
+
+
+def interpreter(peer: Peer) -> str | None:
+    """The Python of the peer's environment, made if it is missing; None if it cannot be."""
+    if not peer.environment:
+        return sys.executable
+    folder = CACHE / peer.environment
+    complete = folder / ".complete"
+    if not complete.exists():
+        venv.create(folder, with_pip=True, clear=True)
+        command = [str(folder / "bin" / "pip"), "install", "--quiet", *peer.packages]
+        if subprocess.run(command, check=False).returncode != 0:
+            return None
+        complete.touch()
+    return str(folder / "bin" / "python")
+
+
+def convolutional(folder: Path) -> Case:
+    """As large as a MobileNet: 13 pairs of depthwise and pointwise convolutions on 224 x 224."""
+    random = np.random.default_rng(0)
+    nodes, weights, size, previous = [], [], 3, "x"
+    strides = [2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 2, 1]
+    widths = [32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 1024, 1024]
+    for index, (stride, width) in enumerate(zip(strides, widths, strict=True)):
+        for name, shape, more in (
+            (f"d{index}", (size, 1, 3, 3), {"pads": [1] * 4, "strides": [stride] * 2, "group": size}),
+            (f"p{index}", (width, size, 1, 1), {}),
+        ):
+            weights.append(numpy_helper.from_array(random.standard_normal(shape).astype(np.float32) * 0.1, f"{name}_w"))
+            nodes.append(helper.make_node("Conv", [previous, f"{name}_w"], [name], **more))
+            nodes.append(helper.make_node("Relu", [name], [f"{name}_r"]))
+            previous = f"{name}_r"
+        size = width
+    nodes += [helper.make_node("GlobalAveragePool", [previous], ["pool"]), helper.make_node("Flatten", ["pool"], ["y"])]
+    path = folder / "convolutional.onnx"
+    path.write_bytes(
+        model_bytes(
+            nodes,
+            [tensor("x", TensorProto.FLOAT, ["n", 3, 224, 224])],
+            [tensor("y", TensorProto.FLOAT, ["n", 1024])],
+            tuple(weights),
+        )
+    )
+    data = [round(float(value), 6) for value in random.random(3 * 224 * 224)]
+    inputs = [{"name": "x", "shape": [1, 3, 224, 224], "datatype": "FP32", "data": data}]
+    return Case("convolutions, 150,528 floats", path, json.dumps({"inputs": inputs}).encode())
+
+
+@contextmanager
+def running(peer: Peer, python: str, case: Case, folder: Path) -> Iterator[tuple[int, int]]:
+    """Process and port of a peer that answers."""
+    program = folder / "peer.py"
+    program.write_text(peer.program)
+    port = _free_port()
+    process = subprocess.Popen([python, str(program), str(case.model), str(port)], start_new_session=True)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(port, case.body):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{peer.name} does not answer")
+            time.sleep(0.1)
+        yield process.pid, port
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def _answers(port: int, body: bytes) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("POST", INFER, body, {"content-type": "application/json"})
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+@contextmanager
+def pinned() -> Iterator[None]:
+    """What is started within runs on the first core only; this process goes to the second afterwards."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[:1])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def measured(name: str, process: int, port: int, case: Case) -> Iterator[Row]:
+    """A row for each number of connections."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[-1:])
+    try:
+        for connections in CONNECTIONS:
+            uvloop.run(load(port, case.body, connections, 0.5))
+            before, started = _family_cpu(process), time.perf_counter()
+            latencies = uvloop.run(load(port, case.body, connections, SECONDS))
+            elapsed, used = time.perf_counter() - started, _family_cpu(process) - before
+            half, most = percentile(latencies, 0.5) * 1e3, percentile(latencies, 0.99) * 1e3
+            figure = f"{len(latencies) / elapsed:,.0f}/s, p50 {half:.2f} ms, p99 {most:.2f} ms, "
+            yield Row(f"{case.name}, {connections} conn.: {name}", figure + f"{used / len(latencies) * 1e6:.0f} us CPU")
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _family_cpu(process: int) -> float:
+    """CPU seconds of a process and of what it started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return cpu_seconds(process) + sum(_family_cpu(int(child)) for child in children)
+
+
+def figures() -> Iterator[Row]:
+    """Ours and every peer, model by model."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for case in (*cases(folder), convolutional(folder)):
+            with ExitStack() as stack:
+                with pinned():
+                    server = stack.enter_context(serving(case.model))
+                yield from measured("Podium", server.process.pid, server.port, case)
+            for peer in PEERS:
+                python = interpreter(peer)
+                if python is None:
+                    yield Row(f"{case.name}: {peer.name}", "not measured: its packages could not be installed")
+                    continue
+                with ExitStack() as stack:
+                    with pinned():
+                        process, port = stack.enter_context(running(peer, python, case, folder))
+                    yield from measured(peer.name, process, port, case)
+
+
+if __name__ == "__main__":
+    show(list(figures()))
