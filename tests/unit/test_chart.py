@@ -269,7 +269,7 @@ SET_BY_THE_CHART = {
 
 
 def test_the_settings_that_can_be_given_are_those_of_the_operator_that_the_chart_leaves_open() -> None:
-    kinds = {float: "#/$defs/seconds", int: "integer", tuple: "string"}
+    kinds = {float: "#/$defs/seconds", int: "integer", tuple: "string", str: "string"}
     known = {
         field.name.replace("_", "-"): kinds[type(field.default)]
         for field in dataclasses.fields(Settings)

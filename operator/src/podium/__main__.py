@@ -24,6 +24,9 @@ _HELP: Final = {
     "fetcher_image": "image of the init container that fetches models",
     "fetcher_allow_addresses": "CIDRs, addresses and host names, separated by commas, where https:// models may "
     "come from although they are not public; empty: none",
+    "fetcher_proxy": "http://[user:password@]host:port that https:// and s3:// models are fetched through; empty: none",
+    "fetcher_no_proxy": "host names (with all below them), addresses and CIDRs, separated by commas, that are reached "
+    "without the proxy",
     "runtimes_file": "YAML file of ModelRuntimes that the leader applies; ignored with --watch-namespaces",
     "workers": "how many ModelDeployments are reconciled at once",
     "health_port": "port of /livez and /readyz; 0: none",

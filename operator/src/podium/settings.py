@@ -15,6 +15,10 @@ class Settings:
     fetcher_image: str = "podium-serving:latest"
     fetcher_allow_addresses: tuple[str, ...] = ()
     """CIDRs, addresses and host names where https:// models may come from although they are not public."""
+    fetcher_proxy: str = ""
+    """http://host:port that https:// and s3:// models are fetched through; empty: none."""
+    fetcher_no_proxy: tuple[str, ...] = ()
+    """Host names (with all below them), addresses and CIDRs that the fetcher reaches without the proxy."""
     runtimes_file: str = ""
     """ModelRuntimes that the leader applies; none in namespaced mode."""
     workers: int = 16

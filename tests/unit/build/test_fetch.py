@@ -98,6 +98,23 @@ def test_whatever_switch_the_fetcher_reads_is_set_by_the_operator_and_never_by_t
     assert made["PODIUM_ALLOW_HTTP"] == made["PODIUM_CA_FILE"] == made["PODIUM_TERMINATION_LOG"] == ""
 
 
+def test_the_proxy_is_the_administrators_word_and_its_address_is_allowed() -> None:
+    fetcher = Fetcher(image="f:1", proxy="http://me:pw@10.1.2.3:3128", no_proxy=(".svc", "10.0.0.0/8"))
+
+    made = env(resolve(OWNER, spec(), runtime(), fetcher, number=1).template["spec"]["initContainers"][0])
+
+    assert made["HTTPS_PROXY"] == made["HTTP_PROXY"] == "http://me:pw@10.1.2.3:3128"
+    assert made["NO_PROXY"] == ".svc,10.0.0.0/8"
+    assert made["PODIUM_ALLOW_ADDRESSES"] == "10.1.2.3"
+    assert Fetcher(image="f:1", proxy="proxy.corp:3128", allow_addresses=("a",)).allowed == ("a", "proxy.corp")
+
+
+def test_without_a_proxy_a_Secret_brings_none_either() -> None:
+    made = env(fetch(spec(model=MODEL | {"credentialsSecret": "s3-models"})))
+
+    assert made["HTTPS_PROXY"] == made["HTTP_PROXY"] == made["NO_PROXY"] == ""
+
+
 @pytest.mark.parametrize(("allowed", "value"), [((), ""), (("10.0.0.0/8", "models.corp"), "10.0.0.0/8,models.corp")])
 def test_which_private_addresses_it_may_ask_is_the_administrators_word_and_never_the_Secrets(
     allowed: tuple[str, ...], value: str

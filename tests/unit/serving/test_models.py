@@ -155,7 +155,7 @@ def zipped(folder: Path) -> bytes:
     [
         (None, "model.onnx is a zip archive, as PyTorch's torch.save writes; export the model to ONNX with torch.onnx"),
         (pickle.dumps({"a": 1}), "is a Python pickle, as joblib and scikit-learn write; export the model to ONNX"),
-        (gzip.compress(ECHO), "is compressed with gzip; upload it uncompressed"),
+        (gzip.compress(ECHO, mtime=0), "is compressed with gzip; upload it uncompressed"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n", "is a Git LFS pointer"),
         (b"<!DOCTYPE html><title>Sign in</title>", "is a web page, perhaps one to sign in"),
         (b"\x89HDF\r\n\x1a\n", "is an HDF5 file, as Keras writes"),
@@ -165,6 +165,7 @@ def zipped(folder: Path) -> bytes:
         (b"<?xml version='1.0'?><Error/>", "is an XML document"),
         (b"", "is empty (0 bytes)"),
     ],
+    ids=lambda value: value[:12] if isinstance(value, str) else "",
 )  # fmt: skip
 def test_what_is_no_onnx_model_is_told_from_its_first_bytes(tmp_path: Path, content: bytes | None, said: str) -> None:
     (tmp_path / "model.onnx").write_bytes(zipped(tmp_path) if content is None else content)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from podium import names
 from podium.api.v1alpha1 import ModelDeploymentSpec
@@ -16,6 +17,9 @@ CLAIM_VOLUME: Final = "podium-claim"
 CLAIM_MOUNT: Final = "/pvc"
 COMMAND: Final = ("python", "-m", "podium_serving.fetch")
 SWITCHES: Final = (
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
     "PODIUM_ALLOW_HTTP",
     "PODIUM_CA_FILE",
     "PODIUM_CREDENTIALS_SECRET",
@@ -42,6 +46,15 @@ class Fetcher:
     resources: dict[str, Any] = field(default_factory=_default_resources)
     allow_addresses: tuple[str, ...] = ()
     """CIDRs, addresses and host names where https may go although they are not public."""
+    proxy: str = ""
+    """http://[user:password@]host:port for https and s3 alike."""
+    no_proxy: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """Where https may go: the fetcher checks the proxy's address, which whoever has set the proxy means."""
+        host = urlsplit(self.proxy if "//" in self.proxy else f"//{self.proxy}").hostname
+        return (*self.allow_addresses, *([host] if host else []))
 
 
 def fetch_container(
@@ -55,7 +68,10 @@ def fetch_container(
         "PODIUM_MODEL_PATH": place.fetched,
         "PODIUM_MODEL_LAYOUT": place.kind,
         "PODIUM_MODEL_MAX_BYTES": str(whole(model.storage.size_limit)),
-        "PODIUM_ALLOW_ADDRESSES": ",".join(fetcher.allow_addresses),
+        "PODIUM_ALLOW_ADDRESSES": ",".join(fetcher.allowed),
+        "HTTPS_PROXY": fetcher.proxy,
+        "HTTP_PROXY": fetcher.proxy,
+        "NO_PROXY": ",".join(fetcher.no_proxy),
     }
     mounts: list[dict[str, Any]] = [{"name": MODELS_VOLUME, "mountPath": MODELS}]
     container: dict[str, Any] = {

@@ -64,7 +64,12 @@ class Reconciler:
         self._recorder = recorder
         self._settings = settings
         self._clock = clock
-        fetcher = Fetcher(settings.fetcher_image, allow_addresses=settings.fetcher_allow_addresses)
+        fetcher = Fetcher(
+            settings.fetcher_image,
+            allow_addresses=settings.fetcher_allow_addresses,
+            proxy=settings.fetcher_proxy,
+            no_proxy=settings.fetcher_no_proxy,
+        )
         self._observer = Observer(cache, settings, fetcher)
         self._applier = Applier(client, cache, settings)
         self._fetcher = fetcher
