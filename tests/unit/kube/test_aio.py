@@ -377,7 +377,9 @@ class Unreadable(Configuration):
 
 
 async def test_credentials_that_cannot_be_read_are_no_answer(server: Server, fence: Fence) -> None:
-    transport = Transport(Connection(f"http://127.0.0.1:{server.port}", "podium/test", None, Unreadable()))
+    async def read() -> None: ...
+
+    transport = Transport(Connection(f"http://127.0.0.1:{server.port}", "podium/test", None, Unreadable(), read))
 
     try:
         with pytest.raises(ApiError, match="token"):

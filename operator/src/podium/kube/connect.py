@@ -74,7 +74,7 @@ class Connection:
         self._reloaded = time.monotonic()
         try:
             await self.read()
-        except (ConfigurationError, OSError, ValueError) as error:
+        except Exception as error:  # a plugin may fail in any way, and this request has its answer
             log.warning("the API server refuses our credentials, and they cannot be read anew: %s", error)
             return response
         response.release()
