@@ -133,6 +133,33 @@ def test_a_policy_that_says_no_to_the_candidate_is_told_and_judged_at_its_deadli
     assert world.phase == "RolledBack"
 
 
+@pytest.mark.parametrize("fault", ["webhook", "time-out", "no right", "too many requests"])
+def test_time_in_which_the_cluster_takes_no_Deployment_does_not_count_against_the_candidate(fault: str) -> None:
+    world = serving(replicas=2, rollout={"progressDeadline": "60s"})
+    world.edit(model=model("2"))
+    end = refuse(world, fault, lambda call: call.resource is DEPLOYMENTS and call.name != world.revision("1"))
+    world.advance(600)
+    two = world.revision("2")
+    assert world.outcome(two) == ""
+    assert FAULTS[fault]().message in world.message()
+    end()
+    world.until(lambda: world.outcome(two) != "", within=60)
+    assert world.outcome(two) == "Promoted"
+
+
+@pytest.mark.parametrize(("sentence", "outcome"), [(CANNOT_CALL, ""), ("exceeded quota: pods", "RolledBack")])
+def test_nor_does_time_in_which_it_takes_no_pods_but_a_quota_is_a_persons(sentence: str, outcome: str) -> None:
+    world = serving(replicas=2, rollout={"progressDeadline": "60s"})
+    world.cluster.refused = sentence
+    world.edit(model=model("2"))
+    world.advance(200)
+    two = world.revision("2")
+    assert world.outcome(two) == outcome
+    world.cluster.refused = ""
+    world.rest()
+    assert world.outcome(two) == (outcome or "Promoted")
+
+
 def test_a_webhook_that_cannot_be_called_is_told_within_30_s_also_at_the_first_rollout() -> None:
     world = created(replicas=2)
     end = refuse(world, "webhook", lambda call: True)
