@@ -7,11 +7,13 @@ from typing import Any, Protocol, TypeVar
 
 from podium import names
 from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.build.errors import MalformedRevision
 from podium.build.fetch import Fetcher
 from podium.build.owner import Owner
 from podium.build.revision import Revision, revision_of
 from podium.keys import Key
 from podium.kube.client import Object
+from podium.kube.reading import unreadable
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
@@ -28,10 +30,12 @@ from podium.reasons import Reason
 from podium.reconcile import readings
 from podium.reconcile.sightings import Sightings
 from podium.rollout.moment import Moment
+from podium.rollout.record import Outcome
 from podium.rollout.state import Proposal, RevisionState, Situation, Timings
 from podium.settings import Settings
 
 T = TypeVar("T")
+Place = tuple[Resource, str]
 COMMAND_LENGTH = 1024
 """Characters of the command annotation that are read: status, which repeats it, is bounded."""
 NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline exceeded", "timed out", "timeout")
@@ -71,6 +75,8 @@ class Observed:
 
     It is large, and whoever needs it later can resolve it again.
     """
+    unreadable: tuple[str, ...] = ()
+    """Sentences on ControllerRevisions whose data is no revision: they are set aside."""
     replicas_before: int | None = None
     """spec.replicas at the last pass; None at the first."""
 
@@ -152,17 +158,19 @@ class Observer:
         }
         annotations = obj["metadata"].get("annotations") or {}
         command = annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH]
-        missing = readings.unrecorded(children.values(), command, owner)
-        if missing:
-            # Nothing that is there is touched, or decided from, while the record that goes with it is still to come.
+        unread = _no_revisions(children, memory)
+        children = {place: child for place, child in children.items() if place not in unread}
+        holds = _holds(unread, readings.unrecorded(children.values(), command, owner), owner)
+        if holds:
+            # Nothing that is there is touched, or decided from, while the record that goes with it is not known.
             children, command = {}, ""
-        seen = Observed(obj, owner, children)
+        seen = Observed(obj, owner, children, unreadable=tuple(why for why, _ in unread.values()))
         try:
             # Quick to read (20 us), and as a typed object large to keep (8 KB).
             spec = ModelDeploymentSpec.parse(obj.get("spec") or {})
-            return self._with_situation(key, seen, spec, memory, moment, command, missing)
         except ValueError as error:
             return replace(seen, invalid=str(error))
+        return self._with_situation(key, seen, spec, memory, moment, command, holds)
 
     def _with_situation(
         self,
@@ -172,7 +180,7 @@ class Observer:
         memory: _Memory,
         moment: Moment,
         command: str,
-        missing: Mapping[str, str],
+        holds: tuple[Reason, str] | None,
     ) -> Observed:
         runtime = self._cache.get(MODEL_RUNTIMES, None, spec.runtime.name)
         version = (seen.owner.uid, seen.generation, runtime and runtime["metadata"]["resourceVersion"])
@@ -184,8 +192,8 @@ class Observer:
             return proposal
 
         proposal = memory.once("proposal", version, propose)
-        if missing:
-            proposal = replace(proposal, reason=Reason.RECORD_MISSING, message=readings.missing(missing, seen.owner))
+        if holds:
+            proposal = replace(proposal, reason=holds[0], message=holds[1])
         sightings = Sightings.after(memory.sightings, moment)
         pods = self._cache.owned(PODS, key.namespace, key.name)
         states, revisions = self._revisions(seen, pods, memory, sightings)
@@ -264,6 +272,40 @@ def _acted_on(status: Mapping[str, Any]) -> str:
     """The command that status says has been acted on."""
     last = status.get("lastCommand") or {}
     return "" if last.get("result") == PENDING else str(last.get("value", ""))
+
+
+def _no_revisions(children: Mapping[Place, Object], memory: _Memory) -> dict[Place, tuple[str, bool]]:
+    """ControllerRevisions whose data is no revision: a sentence, and whether it may be that of what serves.
+
+    That may be which has Podium's mark and no outcome, or was promoted. Anybody can write any other one.
+    """
+    found = {}
+    for (resource, name), child in children.items():
+        if resource is not CONTROLLER_REVISIONS or "deletionTimestamp" in child["metadata"]:
+            continue
+        try:
+            memory.once(name, child["metadata"]["uid"], lambda child=child: _read(child))  # type: ignore[misc]
+        except MalformedRevision as error:
+            annotations = child["metadata"].get("annotations") or {}
+            outcome = annotations.get(names.ANNOTATION_OUTCOME, Outcome.PROMOTED)
+            serves = names.ANNOTATION_INPUTS in annotations and outcome == Outcome.PROMOTED
+            found[(resource, name)] = (f"{unreadable(child) or error}: {_WAYS_OUT.format(name=name)}", serves)
+    return found
+
+
+_WAYS_OUT = (
+    "install the Podium that wrote it, or, if it is not the champion's, kubectl delete controllerrevision {name}"
+)
+
+
+def _holds(
+    unread: Mapping[Place, tuple[str, bool]], missing: Mapping[str, str], owner: Owner
+) -> tuple[Reason, str] | None:
+    """Why nothing may be touched: reason and sentence."""
+    serving = [why for why, serves in unread.values() if serves]
+    if serving:
+        return Reason.RECORD_UNREADABLE, serving[0]
+    return (Reason.RECORD_MISSING, readings.missing(missing, owner)) if missing else None
 
 
 def _read(obj: Object) -> tuple[Revision, str]:

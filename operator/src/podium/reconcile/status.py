@@ -150,6 +150,7 @@ def _informational(observed: Observed, situation: Situation, report: Report, now
             f"adopt it: {how_to('restart', champion.name)}",
         )
     unreadable = [sentence for revision in situation.revisions for sentence in revision.unreadable]
+    unreadable += observed.unreadable
     if unreadable:
         conditions["RecordUnreadable"] = ("True", Reason.RECORD_UNREADABLE, "; ".join(unreadable))
     if report.contested:

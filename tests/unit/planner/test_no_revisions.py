@@ -1,0 +1,87 @@
+"""ControllerRevisions under our labels whose data is no revision: set aside, told of, and harmful to nothing else."""
+
+from typing import Any
+
+import pytest
+
+from podium import names
+from podium.build.owner import Owner, owner_reference
+from podium.kube.client import Object
+from podium.kube.reading import UNREADABLE
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS
+from tests.unit.planner.given import serving
+from tests.unit.planner.world import NAME, NAMESPACE, World, model
+
+INPUTS = {names.ANNOTATION_INPUTS: "0" * 64}
+PROMOTED = INPUTS | {names.ANNOTATION_OUTCOME: "Promoted", names.ANNOTATION_RULE: "first"}
+
+
+def junk(world: World, data: Any, annotations: dict[str, str]) -> Object:
+    """A ControllerRevision that says it is this ModelDeployment's."""
+    name = f"{NAME}-junk"
+    owner = Owner(NAME, NAMESPACE, world.md["metadata"]["uid"])
+    meta = {
+        "name": name,
+        "namespace": NAMESPACE,
+        "labels": names.revision_labels(NAME, name),
+        "annotations": annotations,
+        "ownerReferences": [owner_reference(owner)],
+    }
+    obj = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": meta, "revision": 7, "data": data}
+    return world.api.create(obj, "kubectl")
+
+
+@pytest.mark.parametrize("data", [{}, None, [], "x", {"template": 1}, {"hash": {}, "inputs": []}], ids=str)
+@pytest.mark.parametrize(
+    "annotations", [{}, {names.ANNOTATION_OUTCOME: "Promoted"}, INPUTS | {names.ANNOTATION_OUTCOME: "RolledBack"}]
+)
+def test_what_cannot_be_what_serves_is_told_of_and_stops_nothing(data: Any, annotations: dict[str, str]) -> None:
+    world = serving(replicas=2)
+    junk(world, data, annotations)
+    world.rest()
+    assert world.condition("RecordUnreadable") == ("True", "RecordUnreadable")
+    assert f"{NAME}-junk" in world.message("RecordUnreadable")
+    assert "kubectl delete controllerrevision" in world.message("RecordUnreadable")
+    world.edit(model=model("2"))
+    world.rest()
+    assert world.status["champion"]["version"] == "2"
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+@pytest.mark.parametrize("annotations", [INPUTS, PROMOTED])
+def test_what_may_be_what_serves_holds_everything_until_it_is_mended(annotations: dict[str, str]) -> None:
+    world = serving(replicas=2)
+    one = world.revision("1")
+    found = junk(world, {"template": "of a later Podium"}, annotations)
+    world.edit(model=model("2"))
+    world.advance(300)
+    assert len(world.ready_pods(one)) == 2
+    assert len(world.api.all(DEPLOYMENTS)) == 1
+    assert world.condition("Ready") == ("False", "RecordUnreadable")
+    world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, found["metadata"]["name"])
+    world.rest()
+    assert world.status["champion"]["version"] == "2"
+
+
+def test_the_sentence_is_that_of_the_reader_where_not_even_json_could_be_read() -> None:
+    world = serving(replicas=2)
+    found = junk(world, {}, {})
+    world.deliver()
+    kept = world.cache.get(CONTROLLER_REVISIONS, NAMESPACE, found["metadata"]["name"])
+    assert kept is not None
+    kept[UNREADABLE] = "its data is nested too deeply"
+    world.reconcile()
+    assert "its data is nested too deeply" in world.message("RecordUnreadable")
+
+
+def test_a_mistake_beyond_spec_is_no_InvalidSpec(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = serving(replicas=2)
+
+    def broken(*_: object) -> None:
+        raise ValueError("not about spec")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("podium.reconcile.readings.read_revision", broken)
+        with pytest.raises(ValueError, match="not about spec"):
+            world.reconcile()
+    assert world.condition("Ready") == ("False", "InternalError")
