@@ -12,7 +12,7 @@ from typing import Any
 from podium import names
 from podium.kube.client import Object
 from podium.kube.resources import DEPLOYMENTS, HPAS, PODS, SERVICES
-from podium.rollout.record import parse_time
+from podium.rollout.record import others_time
 from tests.unit.planner.apiserver import FOREGROUND, ApiServer, clone, wire_time
 
 CRASH_PERIOD = 10.0
@@ -237,7 +237,7 @@ class Controllers:
             if meta["name"] in self.dead:
                 continue
             if "deletionTimestamp" in meta:
-                if self.now >= parse_time(meta["deletionTimestamp"]):
+                if self.now >= others_time(meta["deletionTimestamp"]):
                     self.api.purge((PODS, meta["namespace"], meta["name"]))
                 continue
             if is_over(pod):
@@ -247,7 +247,7 @@ class Controllers:
                 self._status(pod, status)
 
     def _pod_status(self, pod: Object, how: Behaviour) -> Object:
-        age = (self.now - parse_time(pod["metadata"]["creationTimestamp"])).total_seconds()
+        age = (self.now - others_time(pod["metadata"]["creationTimestamp"])).total_seconds()
         failing = bool(how.failure) and (how.until is None or age < how.until)
         if failing:
             status = _failing(pod, how.failure, age, self._ahead)
@@ -363,9 +363,9 @@ class Controllers:
             meta = pod["metadata"]
             if meta["name"] in self.dead:
                 continue
-            how, born = self.behaviour(pod), parse_time(meta["creationTimestamp"])
+            how, born = self.behaviour(pod), others_time(meta["creationTimestamp"])
             if "deletionTimestamp" in meta:
-                at.append(parse_time(meta["deletionTimestamp"]))
+                at.append(others_time(meta["deletionTimestamp"]))
             if "deletionTimestamp" in meta or is_over(pod):
                 continue
             at += [born + timedelta(seconds=s) for s in (how.ready_after, how.until) if s is not None]
@@ -403,7 +403,7 @@ def ready_since(pod: Object) -> datetime | None:
     """Since when it has been Ready."""
     found = (c for c in pod["status"].get("conditions", []) if c["type"] == "Ready" and c["status"] == "True")
     condition = next(found, None)
-    return parse_time(condition["lastTransitionTime"]) if condition else None
+    return others_time(condition["lastTransitionTime"]) if condition else None
 
 
 def ranked(pods: list[Object]) -> list[Object]:
@@ -415,7 +415,7 @@ def ranked(pods: list[Object]) -> list[Object]:
     def rank(pod: Object) -> tuple[bool, bool, float, int, float]:
         since = ready_since(pod)
         restarts = max((c.get("restartCount", 0) for c in pod["status"].get("containerStatuses", [])), default=0)
-        born = parse_time(pod["metadata"]["creationTimestamp"]).timestamp()
+        born = others_time(pod["metadata"]["creationTimestamp"]).timestamp()
         return (
             pod["status"].get("phase") != "Pending",
             is_ready(pod),
@@ -487,7 +487,7 @@ def _failing(pod: Object, failure: str, age: float, ahead: timedelta) -> Object:
             said = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
             status["conditions"] += [{"type": "PodScheduled", "status": "False", "message": said}]
         case "volumes":
-            since = wire_time(parse_time(pod["metadata"]["creationTimestamp"]) + ahead)
+            since = wire_time(others_time(pod["metadata"]["creationTimestamp"]) + ahead)
             waiting_for = {"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": since}
             status["conditions"] += [waiting_for]
             status["containerStatuses"] = [model | waiting("ContainerCreating", "")]

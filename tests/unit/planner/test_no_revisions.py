@@ -8,7 +8,7 @@ from podium import names
 from podium.build.owner import Owner, owner_reference
 from podium.kube.client import Object
 from podium.kube.reading import UNREADABLE
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, PODS
 from tests.unit.planner.given import serving
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
@@ -85,3 +85,40 @@ def test_a_mistake_beyond_spec_is_no_InvalidSpec(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(ValueError, match="not about spec"):
             world.reconcile()
     assert world.condition("Ready") == ("False", "InternalError")
+
+
+@pytest.mark.parametrize("changes", [{"kind": "StatefulSet"}, {"name": "other"}])
+def test_the_uid_alone_makes_no_child(changes: dict[str, str]) -> None:
+    world = serving(replicas=2)
+    obj = junk(world, {}, {})
+    reference = owner_reference(Owner(NAME, NAMESPACE, world.md["metadata"]["uid"])) | changes
+    world.change(
+        CONTROLLER_REVISIONS, obj["metadata"]["name"], lambda o: o["metadata"].update(ownerReferences=[reference])
+    )
+    world.rest()
+    assert world.condition("RecordUnreadable") is None
+
+
+@pytest.mark.parametrize("year", ["0001", "9999"])
+def test_times_at_the_ends_of_the_calendar_are_times(year: str) -> None:
+    world = serving(replicas=2)
+    pod = world.pods()[0]["metadata"]["name"]
+
+    def odd(obj: Object) -> None:
+        for condition in obj["status"].get("conditions", []):
+            condition["lastTransitionTime"] = f"{year}-12-31T23:59:59Z"
+
+    world.change(PODS, pod, odd)
+    world.edit(model=model("2"))
+    world.rest()
+    assert world.status["champion"]["version"] == "2"
+
+
+def test_a_grace_of_64_bits_is_a_grace() -> None:
+    world = serving(replicas=2)
+    pod = world.pods()[0]["metadata"]["name"]
+    far = {"deletionTimestamp": "9999-12-31T23:59:59Z", "deletionGracePeriodSeconds": 2**62}
+    world.change(PODS, pod, lambda obj: obj["metadata"].update(far))
+    world.advance(60)
+    assert world.condition("Ready") is not None
+    assert (world.condition("Ready") or ("", ""))[1] != "InternalError"

@@ -18,10 +18,12 @@ from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, SERVI
 from podium.reasons import Reason
 from podium.reconcile.sightings import FORGOTTEN, Sightings
 from podium.reconcile.symptoms import eviction, fetched_digest, symptom, with_way_out
-from podium.rollout.record import Outcome, Record, annotation_of, parse_time
+from podium.rollout.record import Outcome, Record, annotation_of, others_time
 from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Seasoned, Workload
 from podium.rollout.strategies import STRATEGIES
 
+LONGEST_GRACE = 10**8
+"""Three years, in seconds: the API server takes any 64 bits for a pod's grace."""
 LAST_RITES = timedelta(seconds=30)
 """Time the kubelet gets after the grace period to kill the pod and report it."""
 REPORTED = timedelta(seconds=3)
@@ -62,9 +64,10 @@ def is_child(obj: Object, owner: Owner) -> bool:
 
     The label podium.dev/model alone makes no child: anybody may write it on an object of their own.
     """
-    controller = controller_of(obj)
+    controller = _controller(obj)
     if controller is not None:
-        return controller == owner.uid
+        found = (controller["kind"], controller["name"], controller["uid"])
+        return found == (MODEL_DEPLOYMENTS.kind, owner.name, owner.uid)
     labels, annotations = obj["metadata"].get("labels") or {}, obj["metadata"].get("annotations") or {}
     model, maker = labels.get(names.LABEL_MODEL), labels.get(names.LABEL_MANAGED_BY)
     return (model, maker) == (owner.name, names.MANAGED_BY) and not MADE_BY_PODIUM.isdisjoint(annotations)
@@ -117,7 +120,7 @@ def ready_since(pod: Object) -> datetime | None:
     """Since when the pod's Ready condition is True, by its kubelet; None when it is not."""
     conditions = (pod.get("status") or {}).get("conditions") or []
     found = next((c for c in conditions if c["type"] == "Ready" and c["status"] == "True"), None)
-    return parse_time(found.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]) if found else None
+    return others_time(found.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]) if found else None
 
 
 def is_over(pod: Object) -> bool:
@@ -132,7 +135,7 @@ def read_pod(pod: Object, sightings: Sightings, min_ready: timedelta, predecesso
     """One pod, with what ails it, or ailed those of its revision that are over."""
     meta = pod["metadata"]
     ready, terminating = ready_since(pod), "deletionTimestamp" in meta
-    created = parse_time(meta["creationTimestamp"])
+    created = others_time(meta["creationTimestamp"])
     found = None if ready or terminating else symptom(pod, sightings) or eviction(predecessors, created)
     failure = None
     if found is not None:
@@ -170,8 +173,8 @@ def _seasoned(pod: Object, sightings: Sightings, min_ready: timedelta) -> Season
 
 def _overdue(meta: Mapping[str, Any], sightings: Sightings) -> bool:
     """Whether a terminating pod should have gone long ago. deletionTimestamp is when its grace ends."""
-    grace = timedelta(seconds=meta.get("deletionGracePeriodSeconds", GRACE))
-    began = sightings.first(meta["name"], "Terminating", said=parse_time(meta["deletionTimestamp"]) - grace)
+    grace = timedelta(seconds=min(meta.get("deletionGracePeriodSeconds", GRACE), LONGEST_GRACE))
+    began = sightings.first(meta["name"], "Terminating", said=others_time(meta["deletionTimestamp"]) - grace)
     return sightings.moment.reached(began + grace + LAST_RITES)
 
 
@@ -260,7 +263,7 @@ def read_revision(
         number=revision.number,
         inputs=revision.inputs,
         version=revision.version,
-        created=parse_time(meta["creationTimestamp"]),
+        created=others_time(meta["creationTimestamp"]),
         durable=record,
         broken=frozenset(broken),
         unreadable=tuple(_unreadable(meta, name, why) for name, why in sorted(broken.items())),
@@ -305,7 +308,7 @@ def _unreadable(meta: Mapping[str, Any], name: str, why: str) -> str:
 def last_command_at(status: Mapping[str, Any]) -> datetime | None:
     """When the command in status was acted on; None where that says nothing that can be read."""
     try:
-        return parse_time((status.get("lastCommand") or {})["at"])
+        return others_time((status.get("lastCommand") or {})["at"])
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 

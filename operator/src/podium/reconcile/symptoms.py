@@ -11,7 +11,7 @@ from podium.api.rules import VOLUME_PREFIX
 from podium.kube.client import Object
 from podium.reasons import Reason
 from podium.reconcile.sightings import Sightings
-from podium.rollout.record import parse_time
+from podium.rollout.record import others_time
 
 IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
@@ -46,7 +46,7 @@ def _unprepared_since(pod: Object) -> datetime | None:
         return None
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodReadyToStartContainers" and condition.get("status") == "False":
-            return parse_time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
+            return others_time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     return None
 
 
@@ -83,7 +83,7 @@ def _evicted_at(pod: Object) -> datetime | None:
     if status.get("phase") != "Failed" or not by_its_node or not DISK.search(said):
         return None
     times = [c["lastTransitionTime"] for c in status.get("conditions") or [] if c.get("lastTransitionTime")]
-    return max(map(parse_time, times or [pod["metadata"]["creationTimestamp"]]))
+    return max(map(others_time, times or [pod["metadata"]["creationTimestamp"]]))
 
 
 def _more_room(said: str) -> str:

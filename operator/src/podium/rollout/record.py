@@ -34,6 +34,10 @@ class CommandResult(StrEnum):
     REFUSED = "Refused"
 
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+
+
 def format_time(at: datetime) -> str:
     """RFC 3339 with microseconds, in UTC: sorts as text in the order of time."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -42,6 +46,14 @@ def format_time(at: datetime) -> str:
 def parse_time(text: str) -> datetime:
     """The inverse of `format_time`; also reads the API server's times in whole seconds."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def others_time(text: str) -> datetime:
+    """A time in an object of the cluster's, between the years 1970 and 9000.
+
+    Who writes a pod's status may write the year 1 or 9999, and the next sum with it would be no date any more.
+    """
+    return min(max(parse_time(text), EARLIEST), LATEST)
 
 
 def _time(value: object) -> datetime:
