@@ -8,12 +8,11 @@ from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS
 from podium.reconcile.child import Children, Store
-from podium.reconcile.decide import DECIDED, Entry, Note
 from podium.reconcile.drift import Memory
 from podium.reconcile.observe import Observed
 from podium.reconcile.outcome import Refusal, Refused, Report, refusal_of
 from podium.reconcile.readings import is_child
-from podium.reconcile.writes import Apply, Claim, Enter, Place, Remove, Seek, Write
+from podium.reconcile.writes import DECIDED, Apply, Claim, Enter, Entry, Note, Place, Remove, Seek, Write
 from podium.settings import Settings
 
 Emit = Callable[[Note], None]

@@ -7,15 +7,15 @@ from podium import names
 from podium.build.owner import Owner
 from podium.build.revision import Revision
 from podium.build.scaling import hpa, pdb
-from podium.build.service import preview_service, stable_service
 from podium.build.workload import deployment
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
 from podium.reconcile.observe import Observed
 from podium.reconcile.readings import controller_of
+from podium.reconcile.routers import ROUTERS
 from podium.reconcile.writes import Apply, Claim, Place, Remove, Seek, Stage, Told, Write
 from podium.rollout.state import RevisionState, Situation
-from podium.rollout.strategies import Sizes, Target
+from podium.rollout.strategies import Move, Target
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Wanted:
 
     observed: Observed
     situation: Situation
-    sizes: Sizes
+    move: Move
     revisions: Mapping[str, Revision]
 
     @property
@@ -63,30 +63,25 @@ def _records(observed: Observed) -> Iterator[Write]:
 
 
 def _traffic(wanted: Wanted) -> Iterator[Write]:
-    """The stable Service, and the preview Service where a strategy has one."""
-    situation, sizes, owner = wanted.situation, wanted.sizes, wanted.owner
-    lead = situation.champion or situation.candidate
-    if lead is None:
-        return
-    stable = stable_service(owner, revision=sizes.stable, ports=wanted.revisions[lead.name].ports)
-    yield Write(Stage.TRAFFIC, SERVICES, owner.name, Apply(stable))
-    preview = f"{owner.name}{names.PREVIEW_SUFFIX}"
-    if sizes.preview is not None:
-        obj = preview_service(owner, revision=sizes.preview, ports=wanted.revisions[sizes.preview].ports)
-        yield Write(Stage.TRAFFIC, SERVICES, preview, Apply(obj), Told.PREVIEW)
+    """What the router needs."""
+    lead = wanted.situation.champion or wanted.situation.candidate
+    if lead is not None:
+        ports = {name: revision.ports for name, revision in wanted.revisions.items()}
+        router = ROUTERS[wanted.situation.spec.traffic.router]
+        yield from router.writes(wanted.owner, wanted.move.split, ports, lead.name)
 
 
 def _released(wanted: Wanted) -> Iterator[Write]:
     """HPAs that must let go before their Deployments are sized."""
     for resource, name in wanted.observed.children:
-        target = wanted.sizes.targets.get(name)
+        target = wanted.move.targets.get(name)
         if resource is HPAS and (target is None or not target.autoscaled):
             yield Write(Stage.ROOM, HPAS, name, Remove(), Told.SCALING)
 
 
 def _workloads(wanted: Wanted) -> Iterator[Write]:
     """The Deployments; a shrink makes room for what is named after it and grows."""
-    targets = list(wanted.sizes.targets.items())
+    targets = list(wanted.move.targets.items())
     for index, (name, target) in enumerate(targets):
         state = wanted.state(name)
         if not _shrinks(state, target):
@@ -129,12 +124,12 @@ def _deployment(wanted: Wanted, state: RevisionState, replicas: int | None) -> O
 def _policies(wanted: Wanted) -> Iterator[Write]:
     """The HPAs of those that an HPA sizes, and the PodDisruptionBudget."""
     spec, owner = wanted.situation.spec, wanted.owner
-    for name, target in wanted.sizes.targets.items():
+    for name, target in wanted.move.targets.items():
         if target.autoscaled and spec.autoscaling is not None and wanted.state(name).workload is not None:
             obj = hpa(owner, name, spec.autoscaling, min_replicas=target.min_replicas, scale_down=target.scale_down)
             needs = frozenset({(DEPLOYMENTS, name)})
             yield Write(Stage.POLICY, HPAS, name, Apply(obj), Told.SCALING, needs)
-    if wanted.sizes.targets and _wants_pdb(wanted.situation):
+    if wanted.move.targets and _wants_pdb(wanted.situation):
         yield Write(Stage.POLICY, PDBS, owner.name, Apply(pdb(owner, spec.disruption)), Told.DISRUPTION)
 
 
@@ -145,17 +140,17 @@ def _wants_pdb(situation: Situation) -> bool:
 
 def _removals(wanted: Wanted) -> Iterator[Write]:
     """What is no longer needed: traffic's first, then capacity, then records beyond the history limit."""
-    live, situation, sizes = wanted.observed.children, wanted.situation, wanted.sizes
+    live, situation, move = wanted.observed.children, wanted.situation, wanted.move
     preview = f"{wanted.owner.name}{names.PREVIEW_SUFFIX}"
-    if sizes.preview is None and (SERVICES, preview) in live:
+    if move.split.preview is None and (SERVICES, preview) in live:
         yield Write(Stage.REMOVE, SERVICES, preview, Remove(), Told.MESSAGE)
     for resource, name in live:
-        if resource is DEPLOYMENTS and (name in sizes.removals or _unknown(situation, name)):
+        if resource is DEPLOYMENTS and (name in move.removals or _unknown(situation, name)):
             needs = wanted.serving - {(DEPLOYMENTS, name)}
             yield Write(Stage.REMOVE, DEPLOYMENTS, name, Remove(_emptied(wanted, name)), Told.MESSAGE, needs)
     if not _wants_pdb(situation) and (PDBS, wanted.owner.name) in live:
         yield Write(Stage.REMOVE, PDBS, wanted.owner.name, Remove(), Told.MESSAGE)
-    for name in _forgotten(situation, sizes):
+    for name in _forgotten(situation, move):
         yield Write(Stage.REMOVE, CONTROLLER_REVISIONS, name, Remove(), Told.MESSAGE)
 
 
@@ -174,7 +169,7 @@ def _unknown(situation: Situation, name: str) -> bool:
     return not known and serves and (situation.traffic_moved or situation.size == 0)
 
 
-def _forgotten(situation: Situation, wanted: Sizes) -> Sequence[str]:
+def _forgotten(situation: Situation, wanted: Move) -> Sequence[str]:
     """Decided revisions beyond the history limit, oldest decision first; those with pods or a role stay.
 
     So does one whose command still stands in the annotation: without its record it would be acted on again.

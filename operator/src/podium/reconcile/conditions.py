@@ -15,7 +15,7 @@ from podium.rollout.crash import evidence
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.state import Failure, Situation
-from podium.rollout.strategies import STRATEGIES, Frozen, Sizes, facts_of
+from podium.rollout.strategies import STRATEGIES, Frozen, Move, facts_of
 from podium.rollout.verdict import Hold
 
 PENDING_REASONS = frozenset(
@@ -38,7 +38,7 @@ class Facts:
     """What the rows are asked about: the state after the decisions of this pass."""
 
     situation: Situation
-    sizes: Sizes
+    move: Move
     hold: Hold | None
     refused: Refusal | None
     """What status is to tell of; None if nothing that serving relies on was refused."""
@@ -46,8 +46,8 @@ class Facts:
 
     @property
     def serving(self) -> set[str]:
-        """The revisions behind the stable Service: without one of its own it selects all that have pods."""
-        return set(self.sizes.targets) if self.sizes.stable is None else {self.sizes.stable}
+        """The revisions that requests go to."""
+        return set(self.move.split.weights)
 
     @property
     def champion_available(self) -> int:
@@ -60,7 +60,7 @@ class Facts:
         champion = self.situation.champion
         if champion is None:
             return self.situation.size
-        target = self.sizes.targets.get(champion.name)
+        target = self.move.targets.get(champion.name)
         return target.replicas if target else 0
 
 
@@ -168,7 +168,7 @@ def draining(facts: Facts) -> Verdict | None:
     s, champion = facts.situation, facts.situation.champion
     if champion is None:
         return None
-    leaving = [r for r in s.losers if r.outcome is not Outcome.PROMOTED and r.name in facts.sizes.targets]
+    leaving = [r for r in s.losers if r.outcome is not Outcome.PROMOTED and r.name in facts.move.targets]
     available = facts.champion_available > 0
     if leaving:
         loser = leaving[0]
@@ -179,7 +179,7 @@ def draining(facts: Facts) -> Verdict | None:
         return Verdict(
             "RollingBack", Reason(loser.outcome or Outcome.SUPERSEDED), message, available, False, reconciling=True
         )
-    others = sum(count for revision, count in s.endpoints.items() if revision != champion.name)
+    others = s.traffic.others(champion.name)
     if others and champion.reported:
         message = f"traffic moves to {_named(champion)}: {others} endpoints of other revisions are still listed"
         return Verdict("Promoting", Reason.TRAFFIC_MOVING, message, available, False, reconciling=True)

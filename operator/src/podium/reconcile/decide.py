@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from podium.api.v1alpha1 import ModelRuntimeSpec
 from podium.build.fetch import Fetcher
 from podium.build.revision import Revision, controller_revision, resolve
-from podium.kube.client import Object
 from podium.reconcile.observe import Observed
 from podium.reconcile.readings import template_digest
+from podium.reconcile.writes import Entry, Note
 from podium.rollout.gates import first_verdict
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
@@ -20,36 +20,6 @@ CAUSE_LENGTH = 700
 
 MAX_DECISIONS = 12
 """Beside one for each revision; more in one pass means that two gates undo each other, which is a mistake of ours."""
-
-DECIDED = frozenset({"Decide", "Rollout"})
-"""Actions of the notes that tell of an outcome or a start."""
-
-
-@dataclass(frozen=True)
-class Note:
-    """An Event to be."""
-
-    reason: str
-    message: str
-    action: str
-    revision: str = ""
-    warning: bool = False
-    rule: str = ""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One write of the durable record, and what is the case once it stands."""
-
-    revision: str
-    """Name of the ControllerRevision."""
-    annotations: dict[str, str]
-    """What it says; for a new ControllerRevision they are part of `obj` already."""
-    obj: Object | None
-    """The whole ControllerRevision where a rollout starts with it; None where it exists."""
-    after: Situation
-    notes: tuple[Note, ...] = ()
-    """Events to emit once it is written, and not before."""
 
 
 @dataclass

@@ -17,12 +17,11 @@ from podium.reasons import Reason
 from podium.reconcile import status as statuses
 from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store
-from podium.reconcile.decide import Note
 from podium.reconcile.observe import Observed, Observer, View
 from podium.reconcile.outcome import PassRefused, Report, with_refusals
 from podium.reconcile.plan import Plan, plan, plan_as_recorded, refused_command
 from podium.reconcile.transitions import transitions
-from podium.reconcile.writes import Told
+from podium.reconcile.writes import Note, Told
 from podium.rollout.moment import Moment
 from podium.settings import Settings
 

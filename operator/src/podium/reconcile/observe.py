@@ -28,6 +28,7 @@ from podium.kube.resources import (
 )
 from podium.reasons import Reason
 from podium.reconcile import readings
+from podium.reconcile.routers import ROUTERS, Seen
 from podium.reconcile.sightings import Sightings
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
@@ -42,7 +43,6 @@ NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline e
 """Signs in a refusal that nobody has judged the pods: what should have cannot be called."""
 PENDING = "Pending"
 """status.lastCommand.result of a command whose record was refused: it has not been acted on."""
-SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
 
 class View(Protocol):
@@ -205,7 +205,9 @@ class Observer:
             command=command,
             last_command=_acted_on(seen.status),
             last_command_at=readings.last_command_at(seen.status),
-            endpoints=self._endpoints(key, pods),
+            traffic=ROUTERS[spec.traffic.router].traffic(
+                Seen(key.name, self._cache.owned(ENDPOINT_SLICES, key.namespace, key.name), pods)
+            ),
             timings=self._timings,
             operator=self._identity,
             looking_since=sightings.first_look,
@@ -238,19 +240,6 @@ class Observer:
             has_hpa = seen.child(HPAS, name) is not None
             states.append(readings.read_revision(child, revision, digest, deployment, own, has_hpa, sightings))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
-
-    def _endpoints(self, key: Key, pods: list[Object]) -> dict[str, int]:
-        revision_of_pod = {p["metadata"]["name"]: p["metadata"]["labels"].get(names.LABEL_REVISION, "") for p in pods}
-        ready: dict[str, set[str]] = {}
-        for piece in self._cache.owned(ENDPOINT_SLICES, key.namespace, key.name):
-            if piece["metadata"]["labels"].get(SERVICE_OF_SLICE) != key.name:
-                continue
-            for endpoint in piece.get("endpoints") or []:
-                pod = (endpoint.get("targetRef") or {}).get("name", "")
-                # nil means ready (discovery/v1); one pod may stand in several slices
-                if (endpoint.get("conditions") or {}).get("ready") is not False:
-                    ready.setdefault(revision_of_pod.get(pod, ""), set()).add(pod)
-        return {revision: len(found) for revision, found in ready.items()}
 
 
 def _down(champion: RevisionState, sightings: Sightings) -> bool:

@@ -8,9 +8,8 @@ from enum import Enum, auto
 from podium.kube.client import ApiError
 from podium.kube.resources import DEPLOYMENTS
 from podium.reasons import Reason
-from podium.reconcile.decide import Entry
 from podium.reconcile.observe import Observed
-from podium.reconcile.writes import Place, Told
+from podium.reconcile.writes import Entry, Place, Told
 
 PATIENCE = timedelta(seconds=5)
 """How long a refusal that may clear by itself lasts before status tells of it."""

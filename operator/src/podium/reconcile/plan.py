@@ -10,14 +10,14 @@ from datetime import datetime
 from podium.build.fetch import Fetcher
 from podium.kube.resources import CONTROLLER_REVISIONS
 from podium.reconcile import children
-from podium.reconcile.decide import Decisions, Note, decide
+from podium.reconcile.decide import Decisions, decide
 from podium.reconcile.observe import Observed
-from podium.reconcile.writes import Enter, Stage, Write
+from podium.reconcile.writes import Enter, Note, Stage, Write
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord
-from podium.rollout.sizing import sizes
+from podium.rollout.sizing import next_move
 from podium.rollout.state import Situation
-from podium.rollout.strategies import Sizes
+from podium.rollout.strategies import Move
 from podium.rollout.verdict import Hold, Refuse
 
 
@@ -27,7 +27,7 @@ class Plan:
 
     situation: Situation
     """As it will be once the entries of the record are written."""
-    sizes: Sizes
+    move: Move
     writes: tuple[Write, ...] = ()
     notes: tuple[Note, ...] = ()
     """Events that no durable record stands behind."""
@@ -55,12 +55,12 @@ def plan_as_recorded(observed: Observed, entered: int, moment: Moment, fetcher: 
 def _follow(observed: Observed, decisions: Decisions, moment: Moment) -> Plan:
     """The plan that follows from decisions."""
     situation = decisions.situation
-    wanted = children.Wanted(observed, situation, sizes(situation, moment), decisions.revisions)
+    wanted = children.Wanted(observed, situation, next_move(situation, moment), decisions.revisions)
     entries = [Write(Stage.RECORD, CONTROLLER_REVISIONS, e.revision, Enter(e)) for e in decisions.entries]
     of_children = children.writes(wanted)
     return Plan(
         situation=situation,
-        sizes=wanted.sizes,
+        move=wanted.move,
         writes=tuple(sorted([*of_children, *entries], key=_order)),
         notes=_replicas_ignored(observed, situation),
         hold=decisions.hold,

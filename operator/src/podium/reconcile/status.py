@@ -46,8 +46,8 @@ def unplanned(obj: Object, reason: Reason, message: str, controller: str, now: d
 def compose(observed: Observed, plan: Plan, report: Report, controller: str, moment: Moment) -> Object:
     """The whole status of a ModelDeployment whose spec could be read."""
     now = moment.now
-    situation = once_written(plan.situation, plan.sizes)
-    facts = Facts(situation, plan.sizes, plan.hold, report.told(Told.READY, now), moment)
+    situation = once_written(plan.situation, plan.move)
+    facts = Facts(situation, plan.move, plan.hold, report.told(Told.READY, now), moment)
     verdict = judge(facts)
     conditions = (
         _kstatus(verdict, situation) | _informational(observed, situation, report, now) | bytes_differ(situation)
@@ -71,7 +71,7 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
         status.setdefault("runtime", candidate.runtime)
         status["candidate"] = _revision(candidate, plan, candidate.record.started_at) | digest_of(candidate)
     warm, until = situation.warm, situation.warm_until
-    if warm is not None and until is not None and warm.name in plan.sizes.targets:
+    if warm is not None and until is not None and warm.name in plan.move.targets:
         status["previous"] = {"revision": warm.name, "version": warm.version, "until": format_time(until)}
     rollout = _rollout(situation)
     if rollout:
@@ -91,8 +91,8 @@ def _scale(facts: Facts, owner: Owner) -> Object:
     An autoscaler of the user's that divides a metric by pods would take a candidate without traffic for idle ones.
     """
     selector = f"{names.LABEL_MODEL}={owner.name}"
-    if facts.sizes.stable is not None:
-        selector += f",{names.LABEL_REVISION}={facts.sizes.stable}"
+    if facts.move.split.sole is not None:
+        selector += f",{names.LABEL_REVISION}={facts.move.split.sole}"
     replicas = sum(r.workload.pods for r in facts.situation.revisions if r.workload and r.name in facts.serving)
     return {"replicas": replicas, "selector": selector}
 
@@ -197,7 +197,7 @@ def _conditions(
 
 
 def _revision(revision: RevisionState, plan: Plan, since: datetime | None) -> dict[str, Any]:
-    target = plan.sizes.targets.get(revision.name)
+    target = plan.move.targets.get(revision.name)
     desired = target.replicas if target else revision.replicas
     found: dict[str, Any] = {
         "revision": revision.name,

@@ -8,7 +8,7 @@ from typing import Any
 
 from podium.kube.client import Object
 from podium.reasons import Reason
-from podium.reconcile.decide import Note
+from podium.reconcile.writes import Note
 
 TOLD_BESIDE_READY = ("Paused", "PodFailure", "DriftContested", "ScalingActive", "RuntimeOutdated", "ModelBytesDiffer")
 """Conditions that tell of something though Ready may stay as it is."""

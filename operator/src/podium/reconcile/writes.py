@@ -5,7 +5,7 @@ from enum import Enum, IntEnum, auto
 
 from podium.kube.client import Object
 from podium.kube.resources import Resource
-from podium.reconcile.decide import Entry
+from podium.rollout.state import Situation
 
 Place = tuple[Resource, str]
 """Kind and name of an object in the ModelDeployment's namespace."""
@@ -39,6 +39,37 @@ class Told(Enum):
     SCALING = "ScalingActive"
     MESSAGE = "message"
     """In status.message alone: nothing waits for it."""
+
+
+DECIDED = frozenset({"Decide", "Rollout"})
+"""Actions of the notes that tell of an outcome or a start."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """An Event to be."""
+
+    reason: str
+    message: str
+    action: str
+    revision: str = ""
+    warning: bool = False
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One write of the durable record, and what is the case once it stands."""
+
+    revision: str
+    """Name of the ControllerRevision."""
+    annotations: dict[str, str]
+    """What it says; for a new ControllerRevision they are part of `obj` already."""
+    obj: Object | None
+    """The whole ControllerRevision where a rollout starts with it; None where it exists."""
+    after: Situation
+    notes: tuple[Note, ...] = ()
+    """Events to emit once it is written, and not before."""
 
 
 @dataclass(frozen=True)

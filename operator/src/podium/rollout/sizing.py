@@ -1,5 +1,6 @@
 """How many pods every revision gets now, and where the Services point: the Replicas and Strategies tables."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -7,58 +8,56 @@ from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
 from podium.rollout.rule import Kind
 from podium.rollout.state import RevisionState, Situation, Workload
-from podium.rollout.strategies import STRATEGIES, Sizes, Target
+from podium.rollout.strategies import STRATEGIES, Move, Target
+from podium.rollout.traffic import Split
 
 DEFAULT_STABILIZATION = 300
 """Seconds: autoscaling/v2's default of behavior.scaleDown.stabilizationWindowSeconds."""
 
 
-def sizes(situation: Situation, moment: Moment) -> Sizes:
+def next_move(situation: Situation, moment: Moment) -> Move:
     """The next step. Traffic is moved before capacity is taken away: see `removals` and `retreat`."""
     champion, candidate = situation.champion, situation.candidate
     if champion is None:
         if candidate is None:
-            return Sizes({}, None, removals=frozenset(r.name for r in situation.losers))
+            return Move(Split(), {}, removals=frozenset(r.name for r in situation.losers))
         return _alone(situation, candidate)
-    if candidate is None and situation.unreadable:
+    if situation.unreadable:
         return _unmoved(situation, champion, moment)
     if candidate is None:
         return _settling(situation, champion, moment)
-    if situation.unreadable:
-        return _unmoved(situation, champion, moment)
-    strategy = STRATEGIES[candidate.record.strategy]
     # A champion that is down, or has given all of its pods up, leaves nothing that a third revision's pods could harm.
     down = situation.champion_down_since is not None or champion.replicas == 0
     clear = down or not any(r.has_pods for r in situation.losers)
-    # Once the candidate serves it goes on serving: what it has taken over is no longer the champion's to carry.
-    together = strategy.shares_traffic and (clear or serves(situation, candidate))
-    first, second = strategy.targets(situation, champion, candidate, together=together)
+    step = STRATEGIES[candidate.record.strategy].move(situation, champion, candidate, clear=clear)
     last = _last_to_serve(situation, candidate)
-    return Sizes(
-        {champion.name: first, candidate.name: second, **last},
-        stable=None if together or last else champion.name,
-        preview=candidate.name if strategy.preview else None,
+    return Move(
+        _joined(situation, step.split, [*step.targets, *last]) if last else step.split,
+        {**step.targets, **last},
         removals=frozenset(r.name for r in situation.losers if r.name not in last),
     )
 
 
-def _unmoved(situation: Situation, champion: RevisionState, moment: Moment) -> Sizes:
+def _joined(situation: Situation, split: Split, names: Iterable[str]) -> Split:
+    """All of these revisions take requests, by their available pods."""
+    pods = {r.name: r.available for r in situation.revisions if r.name in set(names)}
+    return Split.by_pods(pods, preview=split.preview)
+
+
+def _unmoved(situation: Situation, champion: RevisionState, moment: Moment) -> Move:
     """Until a record that matters can be read: the champion is repaired and scaled, and nobody else gives anything up.
 
     As long as others carry a part of the traffic the champion gives nothing up either.
     """
     others = [r for r in situation.revisions if r is not champion and r.workload]
-    serving = [r for r in others if serves(situation, r)]
-    steady = _steady(situation, champion, moment)
-    if serving and champion.available < situation.size:
-        steady = replace(steady, replicas=max(steady.replicas, champion.replicas), scale_down=False)
-        stable = None
-    else:
-        stable = champion.name
     candidate = situation.candidate
     apart = candidate is not None and STRATEGIES[situation.spec.rollout.strategy].preview
-    preview = candidate.name if candidate and apart else None
-    return Sizes({champion.name: steady, **{r.name: Target(r.replicas) for r in others}}, stable, preview)
+    steady = _steady(situation, champion, moment)
+    split = Split.to(champion.name, preview=candidate.name if candidate and apart else None)
+    if any(serves(situation, r) for r in others) and champion.available < situation.size:
+        steady = replace(steady, replicas=max(steady.replicas, champion.replicas), scale_down=False)
+        split = _joined(situation, split, [champion.name, *(r.name for r in others)])
+    return Move(split, {champion.name: steady, **{r.name: Target(r.replicas) for r in others}})
 
 
 def _last_to_serve(situation: Situation, candidate: RevisionState) -> dict[str, Target]:
@@ -68,21 +67,22 @@ def _last_to_serve(situation: Situation, candidate: RevisionState) -> dict[str, 
     return {r.name: Target(r.replicas) for r in situation.losers if r.workload and serves(situation, r)}
 
 
-def _alone(situation: Situation, candidate: RevisionState) -> Sizes:
+def _alone(situation: Situation, candidate: RevisionState) -> Move:
     """A first revision serves as soon as a pod of it is ready."""
+    split = Split.to(candidate.name)
     if situation.unreadable:
         least = {r.name: Target(r.replicas) for r in situation.losers if r.workload}
         size = max(situation.size, candidate.replicas)
-        return Sizes({candidate.name: Target(size), **least}, candidate.name)
+        return Move(split, {candidate.name: Target(size), **least})
     removals = frozenset(r.name for r in situation.losers)
-    return Sizes({candidate.name: Target(situation.size)}, candidate.name, removals=removals)
+    return Move(split, {candidate.name: Target(situation.size)}, removals=removals)
 
 
-def _settling(situation: Situation, champion: RevisionState, moment: Moment) -> Sizes:
+def _settling(situation: Situation, champion: RevisionState, moment: Moment) -> Move:
     """No candidate: the champion at what spec says, and its losers on their way out."""
     targets = {champion.name: _steady(situation, champion, moment)}
     removals: set[str] = set()
-    stable: str | None = champion.name
+    sharing = {champion.name}
     for loser in situation.losers:
         if loser is situation.warm and _still_warm(situation, moment):
             targets[loser.name] = Target(loser.replicas)
@@ -94,15 +94,16 @@ def _settling(situation: Situation, champion: RevisionState, moment: Moment) -> 
             else:
                 removals.add(loser.name)
         else:
-            strategy = STRATEGIES[loser.record.strategy]
-            back, left = strategy.retreat(situation, champion, loser)
-            if left.replicas == 0 or (not strategy.shares_traffic and not serves(situation, loser)):
+            back = STRATEGIES[loser.record.strategy].retreat(situation, champion, loser)
+            shares = loser.name in back.split.weights
+            if back.targets[loser.name].replicas == 0 or (not shares and not serves(situation, loser)):
                 removals.add(loser.name)
                 continue
-            targets = {loser.name: left, **targets, champion.name: back}  # who gives is written before who takes
-            if strategy.shares_traffic:
-                stable = None
-    return Sizes(targets, stable, removals=frozenset(removals))
+            targets = {**back.targets, **{name: t for name, t in targets.items() if name not in back.targets}}
+            sharing |= set(back.split.weights)
+    whole = Split.to(champion.name)
+    split = _joined(situation, whole, targets) if len(sharing) > 1 else whole
+    return Move(split, targets, removals=frozenset(removals))
 
 
 def _still_warm(situation: Situation, moment: Moment) -> bool:
@@ -111,8 +112,8 @@ def _still_warm(situation: Situation, moment: Moment) -> bool:
 
 
 def serves(situation: Situation, revision: RevisionState) -> bool:
-    """Whether the stable Service's EndpointSlices still list ready pods of the revision."""
-    return situation.endpoints.get(revision.name, 0) > 0
+    """Whether requests still reach ready pods of the revision."""
+    return situation.traffic.serves(revision.name)
 
 
 def _steady(situation: Situation, champion: RevisionState, moment: Moment) -> Target:
@@ -153,7 +154,7 @@ def _moved_at(situation: Situation, champion: RevisionState) -> tuple[datetime |
     return champion.decided_at, False
 
 
-def once_written(situation: Situation, wanted: Sizes) -> Situation:
+def once_written(situation: Situation, wanted: Move) -> Situation:
     """The situation as it will be seen when these sizes are written, before anybody has acted on them."""
     revisions = tuple(_sized(r, wanted.targets.get(r.name)) for r in situation.revisions)
     return replace(situation, revisions=revisions)

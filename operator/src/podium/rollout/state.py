@@ -1,6 +1,5 @@
 """What is known of one ModelDeployment at one moment: the input of every gate and strategy."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -11,6 +10,7 @@ from podium.reasons import Reason
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
 from podium.rollout.rule import Rule
 from podium.rollout.strategies import Facts, facts_of
+from podium.rollout.traffic import Applied, Endpoints, Split, Traffic
 
 
 @dataclass(frozen=True)
@@ -241,8 +241,8 @@ class Situation:
     """The API server's sentence if it refuses the candidate's Deployment."""
     candidate_kept_out_since: datetime | None = None
     """Since when the cluster, and not the candidate, has kept its Deployment or its pods from being made."""
-    endpoints: Mapping[str, int] = field(default_factory=dict)
-    """Ready endpoints behind the stable Service by revision."""
+    traffic: Traffic = field(default_factory=Endpoints)
+    """Where requests go now."""
     timings: Timings = Timings()
     operator: str = ""
     """Identity of the one that plans now: its clock is its own."""
@@ -312,9 +312,8 @@ class Situation:
 
     @property
     def traffic_moved(self) -> bool:
-        """Whether the stable Service's EndpointSlices list pods of the champion and of nobody else."""
-        listed = {revision for revision, count in self.endpoints.items() if count}
-        return self.champion is not None and listed == {self.champion.name}
+        """Whether all requests go to the champion, and surely to nobody else."""
+        return self.champion is not None and self.traffic.applied(Split.to(self.champion.name)) is Applied.YES
 
     @property
     def size(self) -> int:

@@ -1,6 +1,6 @@
 """One module per strategy, one line each in this table."""
 
-from podium.rollout.strategies.base import Facts, Frozen, Sizes, Strategy, Target
+from podium.rollout.strategies.base import Facts, Frozen, Move, Strategy, Target
 from podium.rollout.strategies.bluegreen import BlueGreen
 from podium.rollout.strategies.rolling import RollingUpdate
 
@@ -22,4 +22,4 @@ def facts_of(name: str) -> Facts:
     return STRATEGIES.get(name) or _Unknown()
 
 
-__all__ = ["STRATEGIES", "Facts", "Frozen", "Sizes", "Strategy", "Target", "facts_of"]
+__all__ = ["STRATEGIES", "Facts", "Frozen", "Move", "Strategy", "Target", "facts_of"]

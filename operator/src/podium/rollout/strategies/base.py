@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.rollout.moment import Moment
 from podium.rollout.rule import Rule
+from podium.rollout.traffic import Split
 from podium.rollout.verdict import Hold
 
 if TYPE_CHECKING:
@@ -29,14 +30,12 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Every revision that is to have a Deployment, and where the Services point; all others go."""
+class Move:
+    """One step: where requests go, and how many pods each revision that is to have a Deployment gets; all others go."""
 
+    split: Split
     targets: Mapping[str, Target]
-    stable: str | None
-    """Revision behind the stable Service; None for every pod of the ModelDeployment."""
-    preview: str | None = None
-    """Revision behind the preview Service; None for no such Service."""
+    """In the order in which they are written: who gives before who takes."""
     removals: frozenset[str] = field(default_factory=frozenset)
     """Revisions whose Deployment goes."""
 
@@ -78,12 +77,10 @@ class Strategy(Facts, Protocol):
         """Asked once the candidate is available in full: the promotion's rule, what it waits for, or None."""
         ...
 
-    def targets(
-        self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, together: bool
-    ) -> tuple[Target, Target]:
-        """Champion's and candidate's; `together`: whether both are to stand behind the stable Service now."""
+    def move(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Move:
+        """The next step; `clear`: requests may go to both, for no third revision has pods that would get some, too."""
         ...
 
-    def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> tuple[Target, Target]:
-        """Champion's and the retired candidate's, on the way back."""
+    def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> Move:
+        """The next step of the way back from a candidate that was retired."""
         ...

@@ -9,7 +9,8 @@ from podium.reasons import Reason
 from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.strategies.base import Frozen, Target
+from podium.rollout.strategies.base import Frozen, Move, Target
+from podium.rollout.traffic import Split
 from podium.rollout.verdict import Hold
 
 if TYPE_CHECKING:
@@ -38,17 +39,17 @@ class BlueGreen:
             return Hold(Reason.WAITING_FOR_PROMOTION, f"{candidate.name} is available in full; to promote it: {way}")
         return Rule(Kind.BLUE_GREEN_AVAILABLE)
 
-    def targets(
-        self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, together: bool
-    ) -> tuple[Target, Target]:
+    def move(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Move:
         """The champion keeps all that it needs for all of the traffic: its HPA may add pods, never take any away."""
         size = candidate.record.size if situation.spec.autoscaling else situation.target
-        return self._champion(situation, champion, size), Target(situation.target)
+        targets = {champion.name: self._champion(situation, champion, size), candidate.name: Target(situation.target)}
+        return Move(Split.to(champion.name, preview=candidate.name), targets)
 
-    def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> tuple[Target, Target]:
+    def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> Move:
         """The traffic never left the champion, or goes back at once: the loser keeps its count until it has."""
         size = champion.replicas if situation.spec.autoscaling else situation.spec.replicas
-        return self._champion(situation, champion, size), Target(loser.replicas)
+        targets = {loser.name: Target(loser.replicas), champion.name: self._champion(situation, champion, size)}
+        return Move(Split.to(champion.name), targets)
 
     def _champion(self, situation: Situation, champion: RevisionState, size: int) -> Target:
         if situation.spec.autoscaling is None:

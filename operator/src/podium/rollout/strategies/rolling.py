@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.rollout.moment import Moment
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.strategies.base import Frozen, Target
+from podium.rollout.strategies.base import Frozen, Move, Target
+from podium.rollout.traffic import Split
 from podium.rollout.verdict import Hold
 
 if TYPE_CHECKING:
@@ -69,30 +70,33 @@ class RollingUpdate:
     ) -> Rule | Hold | None:
         """Over when the champion has no pods left, and the Service lists the candidate's."""
         left = champion.workload.spec + champion.workload.pods if champion.workload else 0
-        return None if left or not _listed(situation, candidate) else Rule(Kind.ROLLING_COMPLETE)
+        return None if left or not situation.traffic.serves(candidate.name) else Rule(Kind.ROLLING_COMPLETE)
 
-    def targets(
-        self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, together: bool
-    ) -> tuple[Target, Target]:
+    def move(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Move:
         """One step towards the candidate; both stay where they are in a pause, and while it is kept from serving."""
-        frozen = _frozen(candidate)
-        if candidate.workload is not None and not _listed(situation, candidate):
+        frozen, serves = _frozen(candidate), situation.traffic.serves(candidate.name)
+        # Once the candidate serves it goes on serving: what it has taken over is no longer the champion's to carry.
+        together = clear or serves
+        split = _shared(champion, candidate) if together else Split.to(champion.name)
+        counted = candidate
+        if candidate.workload is not None and not serves:
             # Whatever keeps it from the Service (the write of the selector may be refused), it makes up for nobody yet.
-            candidate = replace(candidate, workload=replace(candidate.workload, available=0))
+            counted = replace(candidate, workload=replace(candidate.workload, available=0))
         if situation.paused or not together:
-            return Target(kept(champion, candidate, frozen)), Target(candidate.replicas)
-        left, taken = exchange(champion, candidate, frozen)
-        return Target(left), Target(taken)
+            left, taken = kept(champion, counted, frozen), candidate.replicas
+        else:
+            left, taken = exchange(champion, counted, frozen)
+        return Move(split, {champion.name: Target(left), candidate.name: Target(taken)})
 
-    def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> tuple[Target, Target]:
+    def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> Move:
         """The same step the other way round."""
         left, taken = exchange(loser, champion, _frozen(loser))
-        return Target(taken), Target(left)
+        return Move(_shared(champion, loser), {loser.name: Target(left), champion.name: Target(taken)})
 
 
-def _listed(situation: Situation, revision: RevisionState) -> bool:
-    """Whether the stable Service's EndpointSlices list ready pods of the revision."""
-    return situation.endpoints.get(revision.name, 0) > 0
+def _shared(champion: RevisionState, other: RevisionState) -> Split:
+    """The traffic follows the available pods."""
+    return Split.by_pods({champion.name: champion.available, other.name: other.available})
 
 
 def _frozen(revision: RevisionState) -> Frozen:

@@ -1,0 +1,78 @@
+"""A Split is shares of 10,000; a router says whether it is applied: yes, no, or not known."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podium.build.owner import Owner
+from podium.kube.resources import SERVICES
+from podium.reconcile.routers import ROUTERS
+from podium.reconcile.writes import Apply, Stage
+from podium.rollout.traffic import WHOLE, Applied, Endpoints, Split
+from tests.unit.planner.given import BLUE_GREEN, serving, updating
+from tests.unit.planner.world import NAME, NAMESPACE, model
+
+PODS = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 10**6), min_size=1)
+
+
+@given(PODS)
+def test_shares_by_pods_sum_to_10000_and_nobody_who_takes_part_has_none(pods: dict[str, int]) -> None:
+    split = Split.by_pods(pods)
+    assert sum(split.weights.values()) == WHOLE
+    assert set(split.weights) == set(pods)
+    assert min(split.weights.values()) >= 1
+
+
+@given(PODS)
+def test_shares_by_pods_are_within_a_few_parts_of_the_exact_ones(pods: dict[str, int]) -> None:
+    total = sum(pods.values())
+    if total:
+        off = [abs(weight - WHOLE * pods[name] / total) for name, weight in Split.by_pods(pods).weights.items()]
+        assert max(off) <= len(pods)
+
+
+@pytest.mark.parametrize("weights", [{"a": 9999}, {"a": 10001}, {"a": 10000, "b": 0}, {"a": 10001, "b": -1}])
+def test_weights_that_are_no_shares_are_refused(weights: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="10000"):
+        Split(weights)
+
+
+@pytest.mark.parametrize(
+    ("listed", "split", "applied"),
+    [
+        ({"a": 2}, Split.to("a"), Applied.YES),
+        ({"a": 2, "b": 0}, Split.to("a"), Applied.YES),
+        ({"a": 2, "b": 1}, Split.to("a"), Applied.NO),
+        ({"b": 1}, Split.to("a"), Applied.NO),
+        ({"a": 2, "b": 1}, Split.by_pods({"a": 2, "b": 1}), Applied.YES),
+        ({"a": 2}, Split.by_pods({"a": 2, "b": 1}), Applied.NO),
+        ({}, Split.to("a"), Applied.UNKNOWN),
+    ],
+)
+def test_without_a_router_the_EndpointSlices_tell_whether_a_split_is_applied(
+    listed: dict[str, int], split: Split, applied: Applied
+) -> None:
+    assert Endpoints(listed).applied(split) is applied
+
+
+def test_of_the_weights_a_Service_keeps_who_has_any() -> None:
+    owner = Owner(NAME, NAMESPACE, "uid")
+    ports = {"a": {"http": 8080}, "b": {"http": 8080}}
+    found = {}
+    for split in (Split.to("a"), Split.by_pods({"a": 1, "b": 1})):
+        writes = list(ROUTERS["None"].writes(owner, split, ports, "a"))
+        assert [write.stage for write in writes] == [Stage.TRAFFIC]
+        action = writes[0].action
+        assert isinstance(action, Apply)
+        found[split.sole] = action.obj["spec"]["selector"].get("podium.dev/revision")
+    assert found == {"a": "a", None: None}
+
+
+def test_a_RollingUpdate_gives_both_a_share_and_BlueGreen_all_to_the_champion() -> None:
+    world = updating(replicas=4)
+    assert world.selector() is not None
+    assert "podium.dev/revision" not in (world.selector() or {})
+    green = serving(replicas=2, rollout=BLUE_GREEN)
+    green.edit(model=model("2"))
+    green.until(lambda: green.live(SERVICES, f"{NAME}-preview") is not None)
+    assert (green.selector() or {})["podium.dev/revision"] == green.revision("1")
