@@ -102,6 +102,30 @@ def test_while_the_stable_Service_is_refused_nothing_that_serves_shrinks_or_goes
     assert (world.status["champion"]["version"], world.phase) == ("2", "Healthy")
 
 
+def test_without_the_stable_Service_the_champion_is_not_scaled_down() -> None:
+    world = serving(replicas=3)
+    end = refuse(world, "no right", lambda call: (call.resource, call.name) == (SERVICES, NAME))
+    world.api.delete(SERVICES, NAMESPACE, NAME)
+    world.edit(replicas=1)
+    world.advance(60)
+    assert world.replicas(world.revision("1")) == 3
+    end()
+    world.rest()
+    assert world.replicas(world.revision("1")) == 1
+
+
+def test_without_the_stable_Service_a_loser_stays() -> None:
+    world = switched(replicas=2, rollout={"scaleDownDelay": "20s"})
+    one = world.revision("1")
+    end = refuse(world, "no right", lambda call: (call.resource, call.name) == (SERVICES, NAME))
+    world.api.delete(SERVICES, NAMESPACE, NAME)
+    world.advance(120)
+    assert world.replicas(one) == 2
+    end()
+    world.rest()
+    assert world.live(DEPLOYMENTS, one) is None
+
+
 @pytest.mark.parametrize("deleted", [True, False])
 def test_a_RollingUpdate_makes_up_for_nobody_with_pods_that_the_Service_does_not_list(deleted: bool) -> None:
     world = serving(replicas=2)
