@@ -1,22 +1,21 @@
-"""What a worker makes of each outcome of a pass, and what the leader does about the built-in runtimes."""
+"""What a worker makes of each outcome of a pass, how the leader begins its term, and how a part that fails goes on."""
 
 import asyncio
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from podium import app
-from podium.app import SOONEST, apply_fenced, attempt, enduring, work
+from podium import work as working
+from podium.app import RECONCILERS
 from podium.keys import Key
 from podium.kube.client import ApiError, NotLeader, Object
-from podium.kube.resources import Resource
-from podium.reconcile.builtins import InvalidRuntimes, apply_runtimes, read_runtimes
+from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES
+from podium.watch.kinds import KINDS
 from podium.watch.queue import FIRST_BACKOFF, Queue
+from podium.work import SOONEST, attempt, enduring, lead, work
 from tests.until import until
 
-A = Key("ns", "a")
+A = MODEL_DEPLOYMENTS.key("ns", "a")
 
 
 class Pass:
@@ -30,11 +29,16 @@ class Pass:
             raise self.outcome
         return self.outcome
 
+    def keys(self) -> list[Key]:
+        return []
+
+    def step_down(self) -> None: ...
+
 
 async def delay_after(outcome: float | Exception | None) -> tuple[str, float | None]:
     """The worker's word for the pass, and in how many seconds the key comes back (None: not by itself)."""
     queue = Queue(jitter=lambda: 0.0)
-    result = await attempt(queue, A, Pass(outcome))
+    result = await attempt(queue, A, {A.kind: Pass(outcome)})
     timer = queue._timers.get(A)
     if timer is None:
         return result, None
@@ -80,7 +84,7 @@ class Leading:
 class Uncounted:
     """Metrics that nobody reads."""
 
-    def reconciled(self, result: str, seconds: float) -> None: ...
+    def reconciled(self, kind: str, result: str, seconds: float) -> None: ...
 
 
 async def test_between_the_passes_of_a_resync_the_event_loop_gets_its_turn() -> None:
@@ -102,10 +106,10 @@ async def test_between_the_passes_of_a_resync_the_event_loop_gets_its_turn() -> 
 
     queue = Queue()
     for number in range(100):
-        queue.add(Key("ns", f"m{number}"))
+        queue.add(MODEL_DEPLOYMENTS.key("ns", f"m{number}"))
     queue.resume()
     # when they work through them,
-    workers = [work(queue, Noted(None), Leading(), Uncounted()) for _ in range(2)]  # type: ignore[arg-type]
+    workers = [work(queue, {A.kind: Noted(None)}, Leading(), Uncounted()) for _ in range(2)]  # type: ignore[arg-type]
     tasks = [asyncio.create_task(part) for part in (turn(), *workers)]
     await done.wait()
     for task in tasks:
@@ -117,77 +121,11 @@ async def test_between_the_passes_of_a_resync_the_event_loop_gets_its_turn() -> 
     assert max(passes) <= 2
 
 
-class Runtimes:
-    """The ModelRuntimes of a cluster, in memory; the rest of the client is not asked for here."""
-
-    def __init__(self, **live: Object) -> None:
-        self.live = live
-        self.applied: list[str] = []
-        self.failure: Exception | None = None
-
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
-        return self.live.get(name)
-
-    async def apply(self, obj: Object, **_: Any) -> Object:
-        if self.failure:
-            raise self.failure
-        self.applied.append(obj["metadata"]["name"])
-        return obj
-
-
-def runtime(name: str, **labels: str) -> Object:
-    return {"kind": "ModelRuntime", "metadata": {"name": name, "labels": labels}}
-
-
-async def test_built_in_runtimes_are_made_and_refreshed_and_left_alone_once_unlabelled() -> None:
-    cluster = Runtimes(fresh=runtime("fresh", **{"podium.dev/builtin": "true"}), taken=runtime("taken"))
-
-    again = await apply_runtimes(cluster, [runtime("absent"), runtime("fresh"), runtime("taken")])  # type: ignore[arg-type]
-
-    assert cluster.applied == ["absent", "fresh"]
-    assert again == []
-
-
-async def test_a_runtime_that_is_refused_is_tried_again_and_stops_no_other() -> None:
-    cluster = Runtimes()
-    cluster.failure = ApiError(500, "InternalError", "ill")
-
-    again = await apply_runtimes(cluster, [runtime("a"), runtime("b")])  # type: ignore[arg-type]
-
-    assert [one["metadata"]["name"] for one in again] == ["a", "b"]
-
-
-def test_the_charts_runtimes_can_be_read_and_carry_the_label() -> None:
-    file = Path(__file__).resolve().parents[2] / "charts/podium/files/runtimes.yaml"
-
-    found = {one["metadata"]["name"]: one["metadata"]["labels"] for one in read_runtimes(str(file))}
-
-    assert {"onnxruntime", "torchserve"} <= found.keys()
-    assert all(labels["podium.dev/builtin"] == "true" for labels in found.values())
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [("kind: Pod\nmetadata: {name: a}", "document 1 is a Pod"), ("- 1", "document 1 is a list"), ("a: [", "runtimes")],
-)
-def test_a_file_that_holds_something_else_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
-    file = tmp_path / "runtimes.yaml"
-    file.write_text(text)
-
-    with pytest.raises(InvalidRuntimes, match=words):
-        read_runtimes(str(file))
-
-
-def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(InvalidRuntimes, match=r"/nowhere/runtimes\.yaml"):
-        read_runtimes("/nowhere/runtimes.yaml")
-
-
 @pytest.mark.parametrize("failure", [KeyError("x"), MemoryError(), ExceptionGroup("g", [ValueError()])])
 async def test_a_part_that_fails_goes_on_and_is_counted_and_told(
     failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(app, "FIRST_RESTART", 0.01)
+    monkeypatch.setattr(working, "FIRST_RESTART", 0.01)
     failed, runs = [], []
 
     async def part() -> None:
@@ -206,7 +144,59 @@ async def test_a_part_that_fails_goes_on_and_is_counted_and_told(
     assert [one.exc_info is not None for one in caplog.records if "(lease) failed" in one.message] == [True, True]
 
 
-async def test_runtimes_that_cannot_be_applied_do_not_keep_the_leader_from_its_work() -> None:
-    cluster = Runtimes(odd={"metadata": {"labels": ["no", "map"]}})
+async def test_a_term_begins_with_what_others_read_then_catches_up_then_lets_everything_go() -> None:
+    happened: list[str] = []
+    lost = asyncio.Event()
 
-    assert await apply_fenced(cluster, [runtime("odd")]) == [runtime("odd")]  # type: ignore[arg-type]
+    class Listed(Pass):
+        def __init__(self, key: Key) -> None:
+            super().__init__(None)
+            self.key = key
+
+        async def reconcile(self, key: Key) -> float | None:
+            happened.append(str(key))
+            return await super().reconcile(key)
+
+        def keys(self) -> list[Key]:
+            return [self.key]
+
+    class Once(Leading):
+        holding, term = True, 1
+
+        async def gained(self) -> None: ...
+
+        async def lost(self) -> None:
+            lost.set()
+            await asyncio.Event().wait()
+
+    class CatchingUp:
+        async def catch_up(self) -> None:
+            happened.append("catch up")
+
+    runtime = MODEL_RUNTIMES.key("", "r")
+    reconcilers = {A.kind: Listed(A), runtime.kind: Listed(runtime)}
+    queue = Queue()
+
+    leading = asyncio.create_task(lead(Once(), CatchingUp(), queue, reconcilers, (runtime.kind,)))  # type: ignore[arg-type]
+    await lost.wait()
+    due = {await queue.get(), await queue.get()}
+    leading.cancel()
+    await asyncio.gather(leading, return_exceptions=True)
+
+    assert happened == ["r", "catch up"]
+    assert due == {A, runtime}
+
+
+def test_whatever_a_watched_object_wakes_has_a_reconciler() -> None:
+    class Users:
+        def get(self, *_: object) -> Object:
+            return {}
+
+        def models_using(self, runtime: str) -> list[Key]:
+            return [A]
+
+    obj = {"metadata": {"namespace": "ns", "name": "a", "labels": {"podium.dev/model": "a"}}}
+
+    woken = {key.kind for kind in KINDS.values() for key in kind.wakes(obj, Users())}
+
+    assert woken == RECONCILERS.keys()

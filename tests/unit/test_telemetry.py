@@ -68,7 +68,7 @@ def test_passes_requests_and_the_queue_are_counted_under_the_usual_names() -> No
     metrics.taken(2, 0.1)
     metrics.finished(0.2)
     metrics.retried()
-    metrics.reconciled("error", 0.2)
+    metrics.reconciled("ModelDeployment", "error", 0.2)
     metrics.request("apply", "services", 200, 0.01)
     metrics.request("get", "leases", 0, 0.01)
     metrics.workers(16)

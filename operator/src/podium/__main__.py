@@ -14,7 +14,6 @@ from typing import Any, Final
 from podium import app, telemetry
 from podium.kube.connect import ConfigurationError
 from podium.reconcile.builtins import InvalidRuntimes
-from podium.reconcile.loop import Reconciler
 from podium.settings import Settings
 
 _HELP: Final = {
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     telemetry.log_to_stderr(settings.log_level)
     gc.freeze()  # what is imported stays: no collection need look at it again
     try:
-        asyncio.run(app.run(settings, Reconciler))
+        asyncio.run(app.run(settings))
     except (ConfigurationError, InvalidRuntimes) as error:
         print(f"podium: {error}", file=sys.stderr)
         return 2

@@ -4,10 +4,13 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """A ModelDeployment."""
+    """What one pass is about, for the reconciler of its kind; `Resource.key` makes one of an object."""
 
+    kind: str
     namespace: str
+    """Empty where the kind has none."""
     name: str
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        """As logs name it: `namespace/name`, or the name alone."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name

@@ -23,10 +23,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics import disable_created_metrics
 
 CONTROLLER: Final = "modeldeployment"
+"""The label of what is counted for all kinds together, which are nearly all of this one."""
+
 PARTS: Final = ("worker", "lease", "resync", "leader", "events", "watches")
 """Parts of the process: each goes on for as long as it lives, whatever it meets."""
 
-LOG_FIELDS: Final = ("modeldeployment", "revision", "rule", "reason")
+LOG_FIELDS: Final = ("modeldeployment", "modelruntime", "revision", "rule", "reason")
 """In every line, empty where they do not apply."""
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -144,7 +146,7 @@ class Metrics:
             self._failures.labels(part)
         # Label lookups cost more than the counting: remember the children.
         self._request_children: dict[tuple[int, str, str], Any] = {}
-        self._result_children: dict[str, Any] = {}
+        self._result_children: dict[tuple[str, str], Any] = {}
 
     def added(self, depth: int) -> None:
         """See QueueObserver."""
@@ -175,14 +177,14 @@ class Metrics:
         child[0].inc()
         child[1].observe(seconds)
 
-    def reconciled(self, result: str, seconds: float) -> None:
-        """A pass has ended: `success`, `requeue_after` or `error`; `seconds` it took."""
-        child = self._result_children.get(result)
+    def reconciled(self, kind: str, result: str, seconds: float) -> None:
+        """A pass over one of a kind has ended: `success`, `requeue_after` or `error`; `seconds` it took."""
+        child = self._result_children.get((kind, result))
         if child is None:
-            child = self._result_children[result] = self._reconciles.labels(CONTROLLER, result)
+            child = self._result_children[kind, result] = self._reconciles.labels(kind.lower(), result)
         child.inc()
         if result == "error":
-            self._errors.labels(CONTROLLER).inc()
+            self._errors.labels(kind.lower()).inc()
         self._reconcile_seconds.observe(seconds)
 
     def unreadable(self, kind: str) -> None:

@@ -34,12 +34,12 @@ class Counting:
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass."""
-        obj = self._cache.get(MODEL_DEPLOYMENTS, *key)
+        obj = self._cache.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
         if obj is None:
             log.info("%s is gone", key)
             return None
         self._calls[key] = calls = self._calls.get(key, 0) + 1
-        pods = len(self._cache.owned(PODS, *key))
+        pods = len(self._cache.owned(PODS, key.namespace, key.name))
         replicas = (obj.get("spec") or {}).get("replicas")
         restless = "restless" in (obj["metadata"].get("annotations") or {})
         message = f"replicas {replicas}, pods {pods}" + (f", call {calls}" if restless else "")
@@ -52,6 +52,10 @@ class Counting:
         log.debug("%s: %s", key, message)
         return RESTLESS if restless else None
 
+    def keys(self) -> list[Key]:
+        """Every ModelDeployment."""
+        return self._cache.keys()
+
     def step_down(self) -> None:
         """It remembers nothing that another one's term could make untrue."""
 
@@ -59,4 +63,4 @@ class Counting:
 if __name__ == "__main__":
     settings = settings_from(sys.argv[1:], os.environ)
     telemetry.log_to_stderr(settings.log_level)
-    asyncio.run(app.run(settings, Counting))
+    asyncio.run(app.run(settings, app.RECONCILERS | {MODEL_DEPLOYMENTS.kind: Counting}))

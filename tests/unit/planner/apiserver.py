@@ -22,11 +22,11 @@ from podium.kube.resources import (
     MODEL_RUNTIMES,
     PDBS,
     SERVICES,
-    WATCHED,
     Resource,
     resource_of,
 )
 from podium.packed import to_json
+from podium.watch.kinds import KINDS
 
 Place = tuple[Resource, str, str]
 Path = tuple[str, ...]
@@ -67,7 +67,7 @@ class ApiServer:
     now: Callable[[], datetime]
     objects: dict[Place, Object] = field(default_factory=dict)
     owners: dict[Place, dict[str, set[Path]]] = field(default_factory=dict)
-    streams: dict[Resource, list[Event]] = field(default_factory=lambda: {resource: [] for resource in WATCHED})
+    streams: dict[Resource, list[Event]] = field(default_factory=lambda: {resource: [] for resource in KINDS})
     admit: list[Callable[[Resource, Object], None]] = field(default_factory=list)
     terminating: bool = False
     """Whether the namespace is being deleted: nothing new can be made in it."""

@@ -4,10 +4,10 @@ import pytest
 
 from podium import names
 from podium.kube.client import Object
-from podium.kube.resources import CHILDREN, CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, PDBS, SERVICES
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, PDBS, SERVICES
 from tests.unit.planner.given import empty, serving
 from tests.unit.planner.kstatus import kstatus
-from tests.unit.planner.world import NAME, NAMESPACE, World, model
+from tests.unit.planner.world import CHILDREN, NAME, NAMESPACE, World, model
 
 
 def _recreated(**changed: Object) -> World:

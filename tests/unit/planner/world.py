@@ -17,7 +17,6 @@ from podium import names
 from podium.keys import Key
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import (
-    CHILDREN,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -26,19 +25,21 @@ from podium.kube.resources import (
     MODEL_RUNTIMES,
     PODS,
     SERVICES,
-    WATCHED,
     Resource,
 )
 from podium.reconcile.loop import Reconciler
 from podium.reconcile.outcome import PassRefused
 from podium.settings import Settings
-from podium.watch.cache import Cache, model_of
+from podium.watch.cache import Cache
 from podium.watch.feed import Feed
+from podium.watch.kept import model_of
+from podium.watch.kinds import KINDS, by_model
 from tests.unit.planner.apiserver import ApiServer, Client, Killed, clone
 from tests.unit.planner.controllers import Behaviour, Controllers, is_over, is_ready
 
 NAME, NAMESPACE = "fraud", "ml"
-KEY = Key(NAMESPACE, NAME)
+KEY = MODEL_DEPLOYMENTS.key(NAMESPACE, NAME)
+CHILDREN = tuple(resource for resource, kind in KINDS.items() if kind.index is by_model)
 START = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 RETRY = 1.0
 """Seconds until a pass that failed is tried again."""
@@ -76,7 +77,8 @@ class Wakes:
     at: datetime | None = None
 
     def add(self, key: Key) -> None:
-        self.at = self.clock()
+        if key == KEY:
+            self.at = self.clock()
 
     def after(self, seconds: float) -> None:
         due = self.clock() + timedelta(seconds=seconds)
@@ -167,8 +169,8 @@ class World:
         self.wakes.at = None
         self.cache = Cache(clock=lambda: self.now.timestamp())
         self.feed = Feed(self.cache, self.wakes)  # type: ignore[arg-type]
-        self.seen = {resource: len(self.api.streams[resource]) for resource in WATCHED}
-        for resource in WATCHED:
+        self.seen = {resource: len(self.api.streams[resource]) for resource in KINDS}
+        for resource in KINDS:
             for obj in self.api.all(resource):
                 if resource not in CHILDREN or model_of(obj) is not None:
                     self.feed.seen(resource, None, obj)
@@ -192,7 +194,7 @@ class World:
 
     def deliver(self, *resources: Resource) -> None:
         """The watches' events, as far as they are due by `lag`; those of the named kinds at once."""
-        for resource in resources or WATCHED:
+        for resource in resources or KINDS:
             late = timedelta(seconds=0 if resources else self.lag.get(resource, 0))
             stream = self.api.streams[resource]
             while self.seen[resource] < len(stream) and stream[self.seen[resource]].at + late <= self.now:
@@ -246,7 +248,7 @@ class World:
         while self.now < end:
             busy = self.step()
             following = self.now + timedelta(seconds=1)
-            if not busy and not any(self.seen[r] < len(self.api.streams[r]) for r in WATCHED):
+            if not busy and not any(self.seen[r] < len(self.api.streams[r]) for r in KINDS):
                 known = [at for at in (self.wakes.at, self.cluster.next_change()) if at is not None]
                 following = max(following, min([*known, end]))
             self.now = min(following, end)

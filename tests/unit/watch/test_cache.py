@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from podium.keys import Key
 from podium.kube.reading import UNREADABLE, unreadable
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,
@@ -154,9 +153,9 @@ def test_model_deployments_are_found_by_the_runtime_they_name(cache: Cache) -> N
     cache.put(MODEL_DEPLOYMENTS, obj("a", spec={"runtime": {"name": "torchserve"}}))
     cache.put(MODEL_DEPLOYMENTS, obj("b", spec={}))
 
-    assert cache.keys() == [Key("ns", "a"), Key("ns", "b")]
-    assert cache.models_using("torchserve") == [Key("ns", "a")]
-    assert cache.models_using("onnxruntime") == [Key("ns", "b")]
+    assert cache.keys() == [MODEL_DEPLOYMENTS.key("ns", "a"), MODEL_DEPLOYMENTS.key("ns", "b")]
+    assert cache.models_using("torchserve") == [MODEL_DEPLOYMENTS.key("ns", "a")]
+    assert cache.models_using("onnxruntime") == [MODEL_DEPLOYMENTS.key("ns", "b")]
     cache.put(MODEL_DEPLOYMENTS, obj("a", 2, spec={"runtime": {"name": "mine"}}))
     assert cache.models_using("torchserve") == []
     cache.drop(MODEL_DEPLOYMENTS, obj("a", 3))
@@ -311,8 +310,8 @@ def test_a_ModelDeployment_of_any_spec_has_a_key(cache: Cache, spec: Any) -> Non
     cache.put(MODEL_DEPLOYMENTS, obj(spec=spec))
     cache.put(MODEL_DEPLOYMENTS, obj(version=2, spec={}))
 
-    assert cache.keys() == [Key("ns", "a")]
-    assert cache.models_using("onnxruntime") == [Key("ns", "a")]
+    assert cache.keys() == [MODEL_DEPLOYMENTS.key("ns", "a")]
+    assert cache.models_using("onnxruntime") == [MODEL_DEPLOYMENTS.key("ns", "a")]
 
 
 FOREIGN = {

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from podium.keys import Key
+from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.watch.queue import FIRST_BACKOFF, LAST_BACKOFF, Queue
 
-A, B, C = (Key("ns", name) for name in "abc")
+A, B, C = (MODEL_DEPLOYMENTS.key("ns", name) for name in "abc")
 
 
 @pytest.fixture

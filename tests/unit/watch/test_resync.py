@@ -9,12 +9,13 @@ import pytest
 from podium.keys import Key
 from podium.kube.client import ApiError, Identity, Object
 from podium.kube.reading import unreadable
-from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, WATCHED, Resource
+from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, Resource
 from podium.settings import Settings
 from podium.watch import resync
 from podium.watch.cache import Cache
+from podium.watch.kinds import KINDS, Kind
 from podium.watch.queue import Queue
-from podium.watch.resync import Resync, selector_of
+from podium.watch.resync import Resync
 from tests.until import until
 
 
@@ -22,7 +23,7 @@ class Cluster:
     """What an API server would answer, from memory."""
 
     def __init__(self) -> None:
-        self.objects: dict[Resource, list[Object]] = {resource: [] for resource in WATCHED}
+        self.objects: dict[Resource, list[Object]] = {resource: [] for resource in KINDS}
         self.version = 100
         self.asked: list[tuple[str, str | None, str]] = []
         self.read: list[str] = []
@@ -115,7 +116,7 @@ async def test_what_the_watch_never_brings_is_fetched(rig: Rig, monkeypatch: pyt
 
     assert rig.cluster.read == ["p"]
     assert len(rig.cache.owned(PODS, "ns", "m")) == 1
-    assert await rig.due() == {Key("ns", "m")}
+    assert await rig.due() == {MODEL_DEPLOYMENTS.key("ns", "m")}
 
 
 async def test_what_is_gone_is_dropped_and_its_model_woken(rig: Rig) -> None:
@@ -126,7 +127,7 @@ async def test_what_is_gone_is_dropped_and_its_model_woken(rig: Rig) -> None:
     await rig.resync.catch_up()
 
     assert rig.cache.owned(PODS, "ns", "m") == []
-    assert await rig.due() == {Key("ns", "m")}
+    assert await rig.due() == {MODEL_DEPLOYMENTS.key("ns", "m")}
     assert not rig.cache.put(PODS, obj("p", 99)), "an answer from before the list comes too late"
 
 
@@ -174,7 +175,7 @@ async def test_every_few_minutes_every_model_deployment_is_looked_at(rig: Rig, m
     rig.cluster.objects[MODEL_DEPLOYMENTS] = [obj("m")]
     running = asyncio.create_task(rig.resync.run())
 
-    assert await asyncio.wait_for(rig.queue.get(), 1) == Key("ns", "m")
+    assert await asyncio.wait_for(rig.queue.get(), 1) == MODEL_DEPLOYMENTS.key("ns", "m")
 
     running.cancel()
 
@@ -182,7 +183,7 @@ async def test_every_few_minutes_every_model_deployment_is_looked_at(rig: Rig, m
 def test_children_are_selected_by_the_label_and_model_deployments_by_the_users_selector() -> None:
     settings = Settings(identity="one", selector="team=a")
 
-    selectors = {resource.plural: selector_of(resource, settings) for resource in WATCHED}
+    selectors = {resource.plural: kind.selector(settings) for resource, kind in KINDS.items()}
 
     assert selectors.pop("modeldeployments") == "team=a"
     assert selectors.pop("modelruntimes") == ""
@@ -298,3 +299,23 @@ async def test_what_cannot_be_had_for_now_is_asked_for_again(rig: Rig, monkeypat
     await asyncio.wait_for(running, 5)
 
     assert [unreadable(one) for one in rig.cache.all(PODS)] == [""]
+
+
+ROUTES = Resource("example.com", "v1", "routes", "Route")
+
+
+@pytest.mark.parametrize("optional", [True, False])
+async def test_a_kind_that_is_not_served_is_empty_where_it_is_optional_and_waited_for_else(
+    rig: Rig, optional: bool
+) -> None:
+    rig.cache = Cache(kinds={ROUTES: Kind(optional=optional), **KINDS})
+    rig.resync = Resync(rig.cluster, rig.cache, rig.queue, rig.settings)
+    rig.cluster.objects[ROUTES] = []
+    rig.cache.put(ROUTES, obj("r", 3))
+    missing = ApiError(404, "NotFound", "the server could not find the requested resource")
+    rig.cluster.failures = iter([missing])
+
+    await asyncio.wait_for(rig.resync.catch_up(), 5)
+
+    assert rig.cache.all(ROUTES) == []
+    assert ("routes" in [kind for kind, *_ in rig.cluster.asked]) != optional, "asked for again"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podium import names
+from podium.keys import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Resource:
     def api_version(self) -> str:
         """What an object's `apiVersion` says: `v1`, `apps/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    def key(self, namespace: str, name: str) -> Key:
+        """The work queue's key of one object; `namespace` is empty for a cluster-scoped kind."""
+        return Key(self.kind, namespace, name)
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """The path of one object, or of the collection when `name` is None.
@@ -54,13 +59,8 @@ PODS: Final = Resource("", "v1", "pods", "Pod")
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
-CHILDREN: Final = (CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, ENDPOINT_SLICES, HPAS, PDBS, PODS)
-"""Kinds that belong to one ModelDeployment and carry its label; watched with that label as the selector."""
-
-WATCHED: Final = (MODEL_DEPLOYMENTS, MODEL_RUNTIMES, *CHILDREN)
-"""Every kind that is listed and watched."""
-
-BY_KIND: Final[Mapping[str, Resource]] = {r.kind: r for r in (*WATCHED, EVENTS, LEASES)}
+BY_KIND: Final[Mapping[str, Resource]] = {r.kind: r for r in tuple(globals().values()) if isinstance(r, Resource)}
+"""Every kind above. Which of them are watched is the table in `podium.watch.kinds`."""
 
 
 def resource_of(obj: Mapping[str, Any]) -> Resource:

@@ -6,7 +6,7 @@ from datetime import datetime
 from podium import names
 from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS
 from podium.reconcile.child import Children, Store
 from podium.reconcile.drift import Memory
 from podium.reconcile.observe import Observed
@@ -40,7 +40,7 @@ class Applier:
 
     def begin(self, observed: Observed, now: datetime, emit: Emit) -> "Walk":
         """A walk for one pass over the ModelDeployment."""
-        key = Key(observed.owner.namespace, observed.owner.name)
+        key = MODEL_DEPLOYMENTS.key(observed.owner.namespace, observed.owner.name)
         memories = self._memories.setdefault(key, {})
         children = Children(self._client, self._cache, self._settings, observed, now, memories)
         return Walk(children, self._refusals.get(key, {}), self._sought.setdefault(key, {}), emit)
@@ -50,7 +50,7 @@ class Applier:
         report, owner = walk.report, walk.children.observed.owner
         report.again |= walk.children.again
         report.contested += walk.children.contested
-        key = Key(owner.namespace, owner.name)
+        key = MODEL_DEPLOYMENTS.key(owner.namespace, owner.name)
         # What waited for a refusal to end, a candidate's clock among it, is looked at again at once.
         report.again |= any(place not in report.refusals for place in self.refusals(key))
         if report.refusals:

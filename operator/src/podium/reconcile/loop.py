@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 class Cache(View, Store, Protocol):
     """What a pass reads, and where it puts the answers to its writes."""
 
+    def keys(self) -> list[Key]:
+        """Every ModelDeployment."""
+        ...
+
 
 class Recorder(Protocol):
     """Where Events go; never fails a pass."""
@@ -74,6 +78,10 @@ class Reconciler:
         self._fetcher = fetcher
         self._ending: dict[Key, str] = {}
         """Uids of those in a terminating namespace, which never comes back: nothing is planned for them any more."""
+
+    def keys(self) -> list[Key]:
+        """Every ModelDeployment."""
+        return self._cache.keys()
 
     def step_down(self) -> None:
         """The Lease is lost: what happens until it is gained again is not seen."""

@@ -5,46 +5,43 @@ Objects are shared, not copied: whoever reads one must not change it.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.reading import number, unreadable
-from podium.kube.resources import (
-    CHILDREN,
-    CONTROLLER_REVISIONS,
-    MODEL_DEPLOYMENTS,
-    WATCHED,
-    Resource,
-)
-from podium.watch.kept import bare, is_foreign, model_of, prune, runtime_of
+from podium.kube.resources import MODEL_DEPLOYMENTS, Resource
+from podium.watch.kept import bare, is_foreign, prune
+from podium.watch.kinds import KINDS, Kind, Place
 
 log = logging.getLogger(__name__)
 
 TOMBSTONE_SECONDS: Final = 300.0
 """How long a deleted object's uid is remembered: far longer than the answer to any request may be late."""
 
-Place = tuple[str, str]
-"""(namespace, name); the namespace of a cluster-scoped object is empty."""
-
 
 class Cache:
-    """Every watched object by place, children by their model, ModelDeployments by their runtime."""
+    """Every watched object by place, and by what the table of kinds says that it is found by."""
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.monotonic, on_unreadable: Callable[[str], None] = lambda _: None
+        self,
+        *,
+        kinds: Mapping[Resource, Kind] = KINDS,
+        clock: Callable[[], float] = time.monotonic,
+        on_unreadable: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`on_unreadable` is told the kind of each object that cannot be read, once for each."""
+        self.kinds = kinds
         self._clock = clock
         self._on_unreadable = on_unreadable
-        self._objects: dict[Resource, dict[Place, Object]] = {resource: {} for resource in WATCHED}
-        self._owned: dict[Resource, dict[Place, dict[str, Object]]] = {resource: {} for resource in CHILDREN}
-        self._users: dict[str, dict[Key, None]] = {}  # runtime -> ModelDeployments; a dict keeps their order
+        self._objects: dict[Resource, dict[Place, Object]] = {resource: {} for resource in kinds}
+        # By what they are found by (Kind.index), in the order in which they came to it.
+        self._found: dict[Resource, dict[Place, dict[Place, Object]]] = {resource: {} for resource in kinds}
         # uid -> (resourceVersion of the deletion, when it may be forgotten), oldest first
         self._tombstones: dict[str, tuple[int, float]] = {}
         # What is kept from before the API server went back to an older state, until it is seen again.
-        self._outdated: dict[Resource, set[Place]] = {resource: set() for resource in WATCHED}
+        self._outdated: dict[Resource, set[Place]] = {resource: set() for resource in kinds}
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """The object, or None if there is none as far as is known."""
@@ -52,7 +49,7 @@ class Cache:
 
     def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
         """All objects of a kind that carry the label of the ModelDeployment `model`; costs only what it returns."""
-        return list(self._owned[resource].get((namespace, model), {}).values())
+        return list(self._found[resource].get((namespace, model), {}).values())
 
     def all(self, resource: Resource) -> list[Object]:
         """Every object of a kind."""
@@ -80,11 +77,11 @@ class Cache:
 
     def keys(self) -> list[Key]:
         """Every ModelDeployment."""
-        return [Key(*place) for place in self._objects[MODEL_DEPLOYMENTS]]
+        return [MODEL_DEPLOYMENTS.key(*place) for place in self._objects[MODEL_DEPLOYMENTS]]
 
     def models_using(self, runtime: str) -> list[Key]:
         """The ModelDeployments whose spec names this ModelRuntime."""
-        return list(self._users.get(runtime, ()))
+        return [MODEL_DEPLOYMENTS.key(*place) for place in self._found[MODEL_DEPLOYMENTS].get(("", runtime), ())]
 
     def put(self, resource: Resource, obj: Object) -> bool:
         """Take in an object as seen in a watch or answered to a write of ours.
@@ -119,18 +116,20 @@ class Cache:
             return False
         del self._objects[resource][place]
         self._outdated[resource].discard(place)
-        self._unindex(resource, place, old)
+        index = self.kinds[resource].index
+        if index is not None and (by := index(old)) is not None:
+            self._unindex(resource, by, place)
         return True
 
     def _kept(self, resource: Resource, place: Place, old: Object | None, obj: Object) -> Object:
         """What is kept of an object: of one that is not ours, or cannot be read, its metadata."""
-        if is_foreign(resource, obj):
+        if self.kinds[resource].made and is_foreign(obj):
             new = bare(obj, unreadable(obj))
         elif why := unreadable(obj):
             new = bare(obj, why)
         else:
             try:
-                new = self._pruned(resource, old, obj)
+                new = _pruned(self.kinds[resource], old, obj)
             except Exception as error:
                 log.debug("%s %s/%s cannot be read", resource.kind, *place, exc_info=True)
                 new = bare(obj, f"it cannot be read: {type(error).__name__}: {error}")
@@ -140,38 +139,23 @@ class Cache:
             log.warning("of %s %s/%s the metadata alone is kept: %s", resource.kind, *place, why)
         return new
 
-    def _pruned(self, resource: Resource, old: Object | None, obj: Object) -> Object:
-        if resource is not CONTROLLER_REVISIONS or old is None or "data" not in old or _uid(old) != _uid(obj):
-            return prune(resource, obj)
-        # Immutable, and large: all versions share one.
-        return {**prune(resource, {**obj, "data": None}), "data": old["data"]}
-
     def _store(self, resource: Resource, place: Place, old: Object | None, new: Object) -> None:
         self._objects[resource][place] = new
         self._outdated[resource].discard(place)
-        if resource is MODEL_DEPLOYMENTS or resource in self._owned:
-            if old is not None:
-                self._unindex(resource, place, old)
-            self._index(resource, place, new)
+        index = self.kinds[resource].index
+        if index is None:
+            return
+        by = index(new)
+        if old is not None and (before := index(old)) != by and before is not None:
+            self._unindex(resource, before, place)
+        if by is not None:
+            self._found[resource].setdefault(by, {})[place] = new
 
-    def _index(self, resource: Resource, place: Place, obj: Object) -> None:
-        if resource is MODEL_DEPLOYMENTS:
-            self._users.setdefault(runtime_of(obj), {})[Key(*place)] = None
-        elif (model := model_of(obj)) is not None:
-            self._owned[resource].setdefault((place[0], model), {})[place[1]] = obj
-
-    def _unindex(self, resource: Resource, place: Place, obj: Object) -> None:
-        if resource is MODEL_DEPLOYMENTS:
-            runtime = runtime_of(obj)
-            users = self._users.get(runtime, {})
-            users.pop(Key(*place), None)
-            if not users:
-                self._users.pop(runtime, None)
-        elif resource in self._owned and (model := model_of(obj)) is not None:
-            siblings = self._owned[resource].get((place[0], model), {})
-            siblings.pop(place[1], None)
-            if not siblings:
-                self._owned[resource].pop((place[0], model), None)
+    def _unindex(self, resource: Resource, by: Place, place: Place) -> None:
+        siblings = self._found[resource].get(by, {})
+        siblings.pop(place, None)
+        if not siblings:
+            self._found[resource].pop(by, None)
 
     def _bury(self, uid: str, version: int) -> None:
         now = self._clock()
@@ -183,6 +167,13 @@ class Cache:
         if uid:
             self._tombstones.pop(uid, None)
             self._tombstones[uid] = (version, now + TOMBSTONE_SECONDS)
+
+
+def _pruned(kind: Kind, old: Object | None, obj: Object) -> Object:
+    constant = kind.constant
+    if not constant or old is None or constant not in old or _uid(old) != _uid(obj):
+        return prune(obj, kind.keep)
+    return {**prune({**obj, constant: None}, kind.keep), constant: old[constant]}
 
 
 def version_of(obj: Object) -> int:

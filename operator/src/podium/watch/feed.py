@@ -3,11 +3,9 @@
 import logging
 from collections.abc import Callable
 
-from podium.keys import Key
 from podium.kube.client import Object
-from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, Resource
+from podium.kube.resources import Resource
 from podium.watch.cache import Cache
-from podium.watch.kept import model_of
 from podium.watch.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -56,24 +54,15 @@ class Feed:
             news = self._cache.put(resource, obj)
             if event is None:
                 self.listed(resource)
-        if news:
-            self._wake(resource, obj)
-            if before is not None and model_of(before) != model_of(obj):
-                self._wake(resource, before)
+        if not news:
+            return
+        kind = self._cache.kinds[resource]
+        for key in kind.wakes(obj, self._cache):
+            self._queue.add(key)
+        if before is not None and kind.index is not None and kind.index(before) != kind.index(obj):
+            for key in kind.wakes(before, self._cache):
+                self._queue.add(key)
 
     def listed(self, resource: Resource) -> None:
         """A kind has been listed, from the beginning or anew."""
         self._relisted(resource)
-
-    def _wake(self, resource: Resource, obj: Object) -> None:
-        meta = obj["metadata"]
-        if resource is MODEL_DEPLOYMENTS:
-            self._queue.add(Key(meta["namespace"], meta["name"]))
-        elif resource is MODEL_RUNTIMES:
-            for key in self._cache.models_using(meta["name"]):
-                self._queue.add(key)
-        else:
-            model = model_of(obj)
-            # A child whose ModelDeployment is not known (yet, or by --selector) concerns nobody: it wakes its own.
-            if model is not None and self._cache.get(MODEL_DEPLOYMENTS, meta["namespace"], model) is not None:
-                self._queue.add(Key(meta["namespace"], model))

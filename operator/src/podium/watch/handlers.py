@@ -27,11 +27,11 @@ from kopf._core.reactor import queueing
 
 from podium.kube.connect import Connection
 from podium.kube.reading import NODES, read_event, read_page
-from podium.kube.resources import BY_KIND, WATCHED, Resource
+from podium.kube.resources import BY_KIND, Resource
 from podium.kube.transport import TooLong, read_body
 from podium.settings import Settings
 from podium.watch.feed import Feed
-from podium.watch.resync import selector_of
+from podium.watch.kinds import KINDS
 
 BACKOFFS = (0.2, 0.5, 1.0, 2.0)
 LAST_BACKOFF = 5.0
@@ -114,7 +114,7 @@ def registry(feed: Feed, login: Login) -> kopf.OperatorRegistry:
     found = kopf.OperatorRegistry()
 
     kopf.on.login(id="login", registry=found)(login.__call__)
-    for resource in WATCHED:
+    for resource in KINDS:
         kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=found)(
             _handler(feed, resource)
         )
@@ -129,7 +129,7 @@ def short_cut(feed: Feed) -> bool:
 
     async def watcher(*, resource: Any, **given: Any) -> None:
         known = BY_KIND.get(resource.kind)
-        if known is None or (known.group, known.plural) != (resource.group, resource.plural):
+        if known is None or known not in KINDS or (known.group, known.plural) != (resource.group, resource.plural):
             await original(resource=resource, **given)
             return
         place = {name: given.get(name) for name in ("namespace", "settings", "operator_paused")}
@@ -225,8 +225,8 @@ def settings_for(settings: Settings) -> kopf.OperatorSettings:
     found.persistence.progress_storage = _NoProgress()
     # Neither CRDs nor namespaces are listed or watched: kinds and namespaces are known beforehand.
     found.scanning.disabled = True
-    for resource in WATCHED:
-        if selector := selector_of(resource, settings):
+    for resource, kind in KINDS.items():
+        if selector := kind.selector(settings):
             found.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
     found.watching.chunk_size = PAGE
     found.networking.error_backoffs = _Backoffs()

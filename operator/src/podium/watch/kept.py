@@ -1,29 +1,16 @@
-"""What is kept of an object, and what it belongs to. Pure functions."""
+"""What is kept of an object, and what it belongs to: the functions that the table in `kinds.py` names. All pure."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from podium import names
 from podium.kube.client import Object
 from podium.kube.reading import UNREADABLE
-from podium.kube.resources import (
-    CONTROLLER_REVISIONS,
-    DEPLOYMENTS,
-    ENDPOINT_SLICES,
-    HPAS,
-    MODEL_DEPLOYMENTS,
-    PDBS,
-    PODS,
-    SERVICES,
-    Resource,
-)
+from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.packed import pack, to_json
 
 DEFAULT_RUNTIME: Final = "onnxruntime"
 """`spec.runtime.name` when it is left out, as the CRD defaults it."""
-
-MADE: Final = frozenset({CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, HPAS, PDBS})
-"""Kinds of which only what Podium made, or may take over, is looked into. Pods and EndpointSlices are others' work in
-any case, and count for what the stable Service does, whoever made them."""
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _ENDPOINT_FIELDS: Final = ("conditions", "targetRef")
@@ -59,14 +46,12 @@ def runtime_of(model_deployment: Object) -> str:
     return str((runtime.get("name") if isinstance(runtime, dict) else None) or DEFAULT_RUNTIME)
 
 
-def is_foreign(resource: Resource, obj: Object) -> bool:
-    """Whether an object of a kind that Podium makes has our label, and is somebody else's all the same.
+def is_foreign(obj: Object) -> bool:
+    """Whether an object of a kind that Podium makes is somebody else's although it has our label.
 
     It is ours under a ModelDeployment of the name in its label, and, without a controller, where it bears the marks
     of what Podium made: such an orphan is taken over.
     """
-    if resource not in MADE:
-        return False
     meta = obj["metadata"]
     references = meta.get("ownerReferences")
     owners = [r for r in references if isinstance(r, dict)] if isinstance(references, list) else []
@@ -87,32 +72,49 @@ def bare(obj: Object, why: str = "") -> Object:
     return found
 
 
-def prune(resource: Resource, obj: Object) -> Object:
+def prune(obj: Object, keep: Callable[[Object], None] | None = None) -> Object:
     """The object without what nobody here reads, as new outer dicts; the inner ones are shared with `obj`.
 
-    Field managers and kubectl's copy of the last manifest go from everything; of a Pod's spec only its node
-    and its containers' names, images and restart policies stay; of a Deployment's status its counts and why no pod
-    could be made (its reports of progress come at every step, and would wake somebody each time). Pod templates are
-    packed: they are most of what is kept. Of an EndpointSlice its endpoints' conditions and pods stay.
+    Field managers and kubectl's copy of the last manifest go from everything; `keep`, one of the functions below, then
+    takes from the new outer dict what its kind does not need.
     """
     meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     annotations = meta.get("annotations")
     if annotations and _LAST_APPLIED in annotations:
         meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
     pruned = {**obj, "metadata": meta}
-    if resource is PODS and "spec" in obj:
-        pruned["spec"] = _pod_spec(obj["spec"])
-    if resource is DEPLOYMENTS:
-        _pack_template(pruned, "spec")
-        if "status" in obj:
-            pruned["status"] = _deployment_status(obj["status"])
-    if resource is CONTROLLER_REVISIONS and isinstance(obj.get("data"), dict):
-        _pack_template(pruned, "data")
-        to_json({**obj["data"], "template": None})  # raises: what cannot be written cannot be compared either
-    if resource is ENDPOINT_SLICES:
-        pruned.pop("ports", None)
-        pruned["endpoints"] = [{k: e[k] for k in _ENDPOINT_FIELDS if k in e} for e in obj.get("endpoints") or ()]
+    if keep is not None:
+        keep(pruned)
     return pruned
+
+
+def pod(pruned: Object) -> None:
+    """Of the spec: its node, and its containers' names, images and restart policies."""
+    if "spec" in pruned:
+        pruned["spec"] = _pod_spec(pruned["spec"])
+
+
+def deployment(pruned: Object) -> None:
+    """The pod template packed; of the status its counts and why no pod could be made.
+
+    Its reports of progress come at every step, and would wake somebody each time.
+    """
+    _pack_template(pruned, "spec")
+    if "status" in pruned:
+        pruned["status"] = _deployment_status(pruned["status"])
+
+
+def controller_revision(pruned: Object) -> None:
+    """The pod template packed. Raises where the data cannot be written as JSON: then it cannot be compared either."""
+    if isinstance(pruned.get("data"), dict):
+        _pack_template(pruned, "data")
+        to_json({**pruned["data"], "template": None})
+
+
+def endpoint_slice(pruned: Object) -> None:
+    """Its endpoints' conditions and pods."""
+    pruned.pop("ports", None)
+    pruned["endpoints"] = [{k: e[k] for k in _ENDPOINT_FIELDS if k in e} for e in pruned.get("endpoints") or ()]
 
 
 def _pack_template(pruned: Object, field: str) -> None:

@@ -10,13 +10,14 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from podium import names
+from podium.keys import Key
 from podium.kube.client import ApiError, Identity, Object
 from podium.kube.reading import UNREADABLE
-from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, WATCHED, Resource
+from podium.kube.resources import Resource
 from podium.settings import Settings
-from podium.watch.cache import Cache, Place
+from podium.watch.cache import Cache
 from podium.watch.feed import Feed
+from podium.watch.kinds import Place
 from podium.watch.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -47,15 +48,6 @@ class Reader(Protocol):
         """What there is, and the resourceVersion that this shows."""
 
 
-def selector_of(resource: Resource, settings: Settings) -> str:
-    """The label selector that a kind is listed and watched with, by the API server and so at no cost to us."""
-    if resource is MODEL_DEPLOYMENTS:
-        return settings.selector
-    if resource is MODEL_RUNTIMES:
-        return ""
-    return names.LABEL_MODEL
-
-
 class Resync:
     """Compares and mends; `run` for as long as the process lives."""
 
@@ -67,6 +59,8 @@ class Resync:
         self._feed = Feed(cache, queue)
         self._relisted: set[Resource] = set()
         self._asked = asyncio.Event()
+        self.keys: Callable[[], Iterable[Key]] = cache.keys
+        """What is planned anew after each comparison that nothing has asked for."""
         self.synced = False
         """Whether the cache has held everything there was at some moment since the start."""
         self.on_older: Callable[[], None] = lambda: None
@@ -82,7 +76,7 @@ class Resync:
 
     def relist_all(self) -> None:
         """The watches have started anew, all of them."""
-        for resource in WATCHED:
+        for resource in self._cache.kinds:
             self.relisted(resource)
 
     async def run(self) -> None:
@@ -97,17 +91,18 @@ class Resync:
             except TimeoutError:
                 self._clear()
                 await self.catch_up()
-                for key in self._cache.keys():  # noqa: SIM118 -- not a mapping
+                for key in self.keys():
                     self._queue.add(key)
             else:
                 await self.catch_up(self._clear())
 
-    async def catch_up(self, resources: Iterable[Resource] = WATCHED) -> None:
+    async def catch_up(self, resources: Iterable[Resource] | None = None) -> None:
         """Return once the cache holds all that the API server held when this was called, and nothing gone.
 
         While the API server does not answer this waits, and says what for.
         """
-        resources = tuple(resources)
+        everything = resources is None
+        resources = tuple(self._cache.kinds if resources is None else resources)
         delay = FIRST_DELAY
         while True:
             try:
@@ -129,18 +124,24 @@ class Resync:
                 delay = min(delay * 2, LAST_DELAY)
             else:
                 break
-        if resources == WATCHED and not self.synced:
+        if everything and not self.synced:
             self.synced = True
             log.info("the cache holds %d ModelDeployments and is in step with the cluster", len(self._cache.keys()))
 
     async def _compare(self, resource: Resource) -> None:
         """Mend one kind: drop what is gone, wait for what is missing."""
-        lagging: list[Identity] = []
+        kind, lagging = self._cache.kinds[resource], list[Identity]()
         for namespace in self._namespaces(resource):
             before = self._cache.known(resource)
-            listed, version = await self._reader.identities(
-                resource, namespace, selector=selector_of(resource, self._settings)
-            )
+            try:
+                listed, version = await self._reader.identities(
+                    resource, namespace, selector=kind.selector(self._settings)
+                )
+            except ApiError as error:
+                if error.status != 404 or not kind.optional:
+                    raise
+                # Its definition is gone, and every object with it; what is kept is of no version to compare with.
+                listed, version = [], max(before.values(), default=0)
             self._doubt(resource, before, listed, version)
             lagging += (seen for seen in listed if self._lags(resource, seen))
             self._purge(resource, namespace, {(seen.namespace, seen.name) for seen in listed}, version)

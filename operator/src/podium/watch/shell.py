@@ -10,10 +10,10 @@ import kopf
 from podium import names
 from podium.kube.client import ApiError
 from podium.kube.connect import Connection
-from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES
 from podium.settings import Settings
 from podium.watch import handlers
 from podium.watch.feed import Feed
+from podium.watch.kinds import KINDS
 
 log = logging.getLogger(__name__)
 
@@ -114,9 +114,10 @@ class Shell:
             one.result()
 
     async def _crds(self) -> None:
-        """Wait until both kinds are served: kopf looks for them once, and there is nothing to do without them."""
+        """Wait until our kinds are served: kopf looks for them once, and there is nothing to do without them."""
         loop = asyncio.get_running_loop()
-        wanted, said = {MODEL_DEPLOYMENTS.plural, MODEL_RUNTIMES.plural}, -REPEAT_EVERY
+        wanted = {one.plural for one, kind in KINDS.items() if one.group == names.GROUP and not kind.optional}
+        said = -REPEAT_EVERY
         while not self._stop.is_set():
             try:
                 missing = wanted - await self._discovery.served(names.GROUP, names.VERSION)

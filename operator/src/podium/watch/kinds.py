@@ -1,0 +1,98 @@
+"""The watched kinds: one row for each says all that watches, cache, feed and resync need to know of it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from podium import names
+from podium.keys import Key
+from podium.kube import resources
+from podium.kube.client import Object
+from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, Resource
+from podium.settings import Settings
+from podium.watch import kept
+
+Place = tuple[str, str]
+"""(namespace, name); the namespace of a cluster-scoped object is empty."""
+
+
+class View(Protocol):
+    """What of the cache may decide whom an object concerns."""
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """One object."""
+        ...
+
+    def models_using(self, runtime: str) -> list[Key]:
+        """The ModelDeployments that name a ModelRuntime."""
+        ...
+
+
+def by_model(obj: Object) -> Place | None:
+    """A child is found by its ModelDeployment."""
+    model = kept.model_of(obj)
+    return None if model is None else (obj["metadata"].get("namespace", ""), model)
+
+
+def by_runtime(obj: Object) -> Place:
+    """A ModelDeployment is found by its ModelRuntime."""
+    return "", kept.runtime_of(obj)
+
+
+def wake_model(obj: Object, view: View) -> Iterable[Key]:
+    """A child concerns its ModelDeployment; one that is not known (yet, or by --selector) is not woken."""
+    model, namespace = kept.model_of(obj), obj["metadata"]["namespace"]
+    if model is None or view.get(MODEL_DEPLOYMENTS, namespace, model) is None:
+        return ()
+    return (MODEL_DEPLOYMENTS.key(namespace, model),)
+
+
+def wake_itself(obj: Object, _: View) -> Iterable[Key]:
+    """A ModelDeployment concerns itself."""
+    return (MODEL_DEPLOYMENTS.key(obj["metadata"]["namespace"], obj["metadata"]["name"]),)
+
+
+def wake_users(obj: Object, view: View) -> Iterable[Key]:
+    """A ModelRuntime concerns itself, and those that name it."""
+    name = obj["metadata"]["name"]
+    return (MODEL_RUNTIMES.key("", name), *view.models_using(name))
+
+
+def by_label(_: Settings) -> str:
+    """Children are selected by the API server, and so at no cost to us."""
+    return names.LABEL_MODEL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A row of the table; the defaults are those of a child of a ModelDeployment."""
+
+    selector: Callable[[Settings], str] = by_label
+    """The label selector that it is listed and watched with; empty: all of them."""
+    keep: Callable[[Object], None] | None = None
+    """What is kept of an object, beside what `kept.prune` does to all."""
+    constant: str = ""
+    """A field that never changes while its object lives; all versions share one in memory."""
+    made: bool = True
+    """Whether Podium makes such objects: then those of others are not looked into, though they bear our label."""
+    index: Callable[[Object], Place | None] | None = by_model
+    """Which object it is found by in the cache; None: by none."""
+    wakes: Callable[[Object, View], Iterable[Key]] = wake_model
+    """Whose pass is due at news of it."""
+    optional: bool = False
+    """Whether the API server may not serve it: then there is none of it. Else the operator waits until it does."""
+
+
+# Pods and EndpointSlices are others' work in any case, and count for what the stable Service does, whoever made them.
+KINDS: Final[Mapping[Resource, Kind]] = {
+    MODEL_DEPLOYMENTS: Kind(selector=lambda s: s.selector, made=False, index=by_runtime, wakes=wake_itself),
+    MODEL_RUNTIMES: Kind(selector=lambda _: "", made=False, index=None, wakes=wake_users),
+    resources.CONTROLLER_REVISIONS: Kind(keep=kept.controller_revision, constant="data"),
+    resources.DEPLOYMENTS: Kind(keep=kept.deployment),
+    resources.SERVICES: Kind(),
+    resources.ENDPOINT_SLICES: Kind(keep=kept.endpoint_slice, made=False),
+    resources.HPAS: Kind(),
+    resources.PDBS: Kind(),
+    resources.PODS: Kind(keep=kept.pod, made=False),
+}
+"""Every kind that is listed and watched, in the order in which they are compared with the API server."""
