@@ -108,6 +108,8 @@ class Fault:
     match: Match
     status: int | None = None
     """Answer with this status instead of asking the API server."""
+    message: str = ""
+    """What it says then; a sentence of the proxy's own if empty."""
     page: str = ""
     """Answer 200 with this HTML instead, as a proxy or a login page on the way would."""
     delay: float = 0.0
@@ -418,11 +420,22 @@ def _cut(transport: asyncio.Transport) -> Exception:
     return ConnectionResetError("cut")
 
 
+_REASONS = {
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    504: "Timeout",
+}
+
+
 def _refusal(fault: Fault) -> web.Response:
-    reason = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 504: "Timeout"}.get(fault.status or 0, "")
+    reason = _REASONS.get(fault.status or 0, "")
     status: dict[str, Any] = {
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason,
-        "code": fault.status, "message": f"the proxy answers {fault.status}",
+        "code": fault.status, "message": fault.message or f"the proxy answers {fault.status}",
     }  # fmt: skip
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     return web.json_response(status, status=fault.status or 500, headers=headers)

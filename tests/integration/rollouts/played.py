@@ -80,16 +80,21 @@ class Played:
 
     async def until_same(self, expected: Object) -> None:
         """Wait until the state is that of an undisturbed run."""
-        await self.stage.until(
-            lambda: dump(self.stage) == expected,
-            "the end of an undisturbed run",
-            explain=lambda: "\n".join([*differences(expected, dump(self.stage)), self.stage.explain()]),
-        )
+        await until_same(self.stage, expected)
 
     async def broken(self) -> list[str]:
         """Rules that were broken at some moment."""
         await self._cluster.world.caught_up(self.stage.namespace)
         return violations(self._cluster.world.history[self.stage.namespace])
+
+
+async def until_same(stage: Stage, expected: Object) -> None:
+    """Wait until the state is that of an undisturbed run."""
+    await stage.until(
+        lambda: dump(stage) == expected,
+        "the end of an undisturbed run",
+        explain=lambda: "\n".join([*differences(expected, dump(stage)), stage.explain()]),
+    )
 
 
 async def undisturbed(cluster: Cluster, nursery: Nursery, scenario: Scenario) -> tuple[int, Object]:
@@ -115,8 +120,8 @@ async def undisturbed(cluster: Cluster, nursery: Nursery, scenario: Scenario) ->
 class Slots:
     """So many runs at once, and none any more once several have failed: the rest would take its time-outs to say so."""
 
-    def __init__(self) -> None:
-        self._free = asyncio.Semaphore(AT_ONCE)
+    def __init__(self, at_once: int) -> None:
+        self._free = asyncio.Semaphore(at_once)
         self._failed = 0
 
     async def take(self, what: str, play: Callable[[], Awaitable[object]]) -> str:
@@ -132,9 +137,9 @@ class Slots:
             return ""
 
 
-async def all_well(plays: dict[str, Callable[[], Awaitable[object]]]) -> None:
-    """Play them all, eight at once; AssertionError says which went wrong and how."""
-    slots = Slots()
+async def all_well(plays: dict[str, Callable[[], Awaitable[object]]], at_once: int = AT_ONCE) -> None:
+    """Play them all, so many at once; AssertionError says which went wrong and how."""
+    slots = Slots(at_once)
     found = await asyncio.gather(*(slots.take(what, play) for what, play in plays.items()))
     wrong = [one for one in found if one]
     assert not wrong, "\n\n".join(wrong)

@@ -81,6 +81,8 @@ class Stage:
         self.operator = operator
         self.proxy = proxy
         self.uid = ""
+        self.labels: dict[str, str] = {}
+        """Labels of the ModelDeployment."""
         self.cut_off_by_others = False
         """Whether somebody else takes the stable Service away: then it is not the operator's fault if nobody serves."""
 
@@ -89,7 +91,7 @@ class Stage:
     async def apply(self, spec: Object, **annotations: str) -> None:
         """`kubectl apply` of the ModelDeployment."""
         self.spec = copy.deepcopy(spec)
-        metadata: Object = {"name": MODEL, "namespace": self.namespace}
+        metadata: Object = {"name": MODEL, "namespace": self.namespace, "labels": self.labels}
         if annotations:
             metadata["annotations"] = annotations
         obj = {"apiVersion": "podium.dev/v1alpha1", "kind": MODEL_DEPLOYMENT, "metadata": metadata, "spec": spec}

@@ -1,0 +1,273 @@
+"""An API server that refuses writes of one namespace: each chosen one once, or, for a while, every one like it.
+
+Many scenarios share one operator, which watches the whole cluster and looks after what carries its label: an operator
+for each would cost more than what is tested.
+"""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+from podium import names
+from tests.integration.operator import ROOT
+from tests.integration.proxy import Call, Fault, Proxy, writes
+from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object, path_of
+from tests.integration.rollouts.invariants import violations
+from tests.integration.rollouts.nursery import Nursery, Nursling
+from tests.integration.rollouts.stage import MODEL, SHORT, Cluster, Stage
+from tests.integration.rollouts.world import Version
+
+LABEL: Final = "podium-test/refused"
+APART: Final = 3
+"""One run is refused every third of its writes; three runs that begin one later each are refused all."""
+LASTS: Final = 4.0
+"""Seconds after which a lasting refusal ends although the write was not tried again."""
+RIGHTS: Final = 'x is forbidden: User "system:serviceaccount:podium" cannot patch resource "x" in the namespace'
+POLICY: Final = 'admission webhook "policy" denied the request: not that image'
+WEBHOOK: Final = "Internal error occurred: failed calling webhook: no endpoints available"
+FAULTS: Final = {
+    "no-right": Fault(writes, status=403, message=RIGHTS),
+    "a-policy": Fault(writes, status=403, message=POLICY),
+    "not-found": Fault(writes, status=404),
+    "conflict": Fault(writes, status=409),
+    "invalid": Fault(writes, status=422),
+    "too-many-requests": Fault(writes, status=429, retry_after=1),
+    "webhook": Fault(writes, status=500, message=WEBHOOK),
+    "time-out": Fault(writes, status=504, delay=30),
+}
+"""Answers by name; the operator gives up long before the last one comes."""
+
+
+def seed() -> str:
+    """What the choice depends on: PODIUM_REFUSALS_SEED, else the commit."""
+    given = os.environ.get("PODIUM_REFUSALS_SEED")
+    return given or subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, text=True).strip()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One run: how every third write is answered, from the `first` on (1, 2 or 3)."""
+
+    scenario: str
+    fault: str
+    lasting: bool
+    first: int
+
+    def __str__(self) -> str:
+        return f"{self.scenario}: {self.fault} {'for a while' if self.lasting else 'once'} from write {self.first}"
+
+
+def chosen(scenarios: tuple[str, ...], status: str, by: str) -> list[Chosen]:
+    """All runs with 403, each by one of its two sentences, and a third of those with another answer."""
+    found = []
+    for scenario in scenarios:
+        for lasting in (False, True):
+            dice = random.Random(f"{by} {scenario} {status} {lasting}")
+            firsts = range(1, APART + 1) if status == "403" else [dice.randint(1, APART)]
+            for first in firsts:
+                fault = dice.choice(["no-right", "a-policy"]) if status == "403" else status
+                found.append(Chosen(scenario, fault, lasting, first))
+    return found
+
+
+class Refusing:
+    """Refuses every third write of a namespace once it is armed; with `lasting` those like it, too, until `end`."""
+
+    def __init__(self, namespace: str, first: int, *, lasting: bool) -> None:
+        self._part = f"/namespaces/{namespace}/"
+        self._next = first
+        self._lasting = lasting
+        self._loop = asyncio.get_running_loop()
+        self.armed = False
+        self.passed = 0
+        """How many writes were let through, repairs of what a test has deleted aside."""
+        self.refused: list[Call] = []
+        """What was refused, once for each lasting refusal."""
+        self.place: tuple[str, str] | None = None
+        """Method and path of what is being refused."""
+        self.times = 0
+        """How often it was."""
+        self.not_counted: set[str] = set()
+        """Paths of what a test has deleted."""
+        self.changed = asyncio.Event()
+
+    def judge(self, call: Call) -> bool:
+        """Whether this request is to be refused. Called in the proxy's thread, one request at a time."""
+        if not self.armed or self._part not in call.path or not writes(call):
+            return False
+        place = (call.method, call.path)
+        if self.place == place:
+            self.times += 1
+            self._loop.call_soon_threadsafe(self.changed.set)
+            return True
+        if self.place is None and self._next and self.passed + 1 >= self._next:
+            self._next += APART
+            self.refused.append(call)
+            if self._lasting:
+                self.place, self.times = place, 1
+                self._loop.call_soon_threadsafe(self.changed.set)
+            return True
+        self.passed += call.path not in self.not_counted
+        return False
+
+    def end(self) -> None:
+        """What lasted is over."""
+        self.place = None
+        self.not_counted.clear()
+
+    async def begun(self) -> tuple[str, str]:
+        """Wait until a refusal that lasts has begun; answers its place."""
+        while self.place is None:
+            self.changed.clear()
+            await self.changed.wait()
+        return self.place
+
+    async def tried_again(self) -> None:
+        """Wait until what is refused was tried once more, or for `LASTS` seconds."""
+        try:
+            async with asyncio.timeout(LASTS):
+                while self.times < 2:
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            pass  # not every write is wanted a second time
+
+
+class Shared:
+    """One operator behind one proxy for many stages; a context manager."""
+
+    def __init__(self, cluster: Cluster, nursery: Nursery, name: str) -> None:
+        self._cluster = cluster
+        self._name = name
+        # Rights are not what is tested, and Podium's own user has them in single namespaces only.
+        self.proxy = Proxy(cluster.plane.kubeconfig())
+        self._nursery = nursery
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self.proxy.__enter__)
+        namespace = await self._cluster.namespace(self._name)
+        folder = self._cluster.folder / namespace
+        self.operator = Nursling(
+            self._nursery,
+            folder,
+            self.proxy.kubeconfig(folder),
+            lease_namespace=namespace,
+            selector=f"{LABEL}={self._name}",
+            **SHORT,
+        )
+        self.operator.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.operator.kill()
+        await asyncio.to_thread(self.proxy.__exit__, None, None, None)
+
+    async def stage(self, name: str) -> Stage:
+        """A namespace whose ModelDeployment the operator looks after."""
+        stage = Stage(self._cluster, await self._cluster.namespace(name), self.operator, self.proxy)
+        stage.labels = {LABEL: self._name}
+        return stage
+
+
+def champion(stage: Stage) -> str:
+    """The revision that the records call champion; empty without one."""
+    metas = [one["metadata"] for one in stage.all("ControllerRevision")]
+    marks = {meta["name"]: meta.get("annotations") or {} for meta in metas}
+    promoted = [name for name, found in marks.items() if found.get(names.ANNOTATION_OUTCOME) == "Promoted"]
+    return max(promoted, key=lambda name: marks[name][names.ANNOTATION_DECIDED_AT], default="")
+
+
+async def what_serves_is_made_again(stage: Stage, refusing: Refusing) -> set[str]:
+    """Delete the champion's Deployment and its Service and see both come back; answers the uids of what was deleted.
+
+    Pods stay, as with `kubectl delete --cascade=orphan`: what is asked is whether the objects are made again.
+    """
+    place = await refusing.begun()
+    await refusing.tried_again()
+    gone: dict[tuple[str, str], str] = {}
+    for kind, plural, name in (("Deployment", "deployments", champion(stage)), ("Service", "services", MODEL)):
+        there = stage.get(kind, name)
+        if not champion(stage) or there is None or place[1].endswith(f"/{plural}/{name}"):
+            continue
+        refusing.not_counted.add(path_of(kind, stage.namespace, name))
+        gone[kind, name] = there["metadata"]["uid"]
+        await stage.api.delete(kind, stage.namespace, name, propagation="Orphan")
+
+    def back(kind: str, name: str) -> bool:
+        if _leaving(stage) or (kind == "Deployment" and name != champion(stage)):
+            return True
+        there = stage.get(kind, name)
+        if there is None or there["metadata"]["uid"] == gone[kind, name]:
+            return False
+        return kind != "Deployment" or all(_owned(one) for one in _replica_sets(stage, name))
+
+    await stage.until(
+        lambda: all(back(*one) for one in gone),
+        f"{', '.join(' '.join(one) for one in gone)} made again while {' '.join(place)} is refused",
+    )
+    for _, name in gone:
+        # The scenario has gone on without this revision: nobody else takes what our deletion has left of it.
+        for one in _replica_sets(stage, name) if stage.get("Deployment", name) is None else []:
+            if not _owned(one):
+                await stage.api.delete("ReplicaSet", stage.namespace, one["metadata"]["name"])
+    return set(gone.values())
+
+
+def _replica_sets(stage: Stage, revision: str) -> list[Object]:
+    found = stage.all("ReplicaSet")
+    return [one for one in found if one["metadata"]["labels"].get(names.LABEL_REVISION) == revision]
+
+
+def _owned(obj: Object) -> bool:
+    return any(one.get("controller") for one in obj["metadata"].get("ownerReferences") or [])
+
+
+def _leaving(stage: Stage) -> bool:
+    found = stage.get(MODEL_DEPLOYMENT, MODEL)
+    return found is None or "deletionTimestamp" in found["metadata"]
+
+
+def broken(history: list[Version], deleted: set[str]) -> list[str]:
+    """Rules that were broken; what a test itself has deleted is taken as if it had been there throughout."""
+    kept = [one for one in history if not (one.event == "DELETED" and one.obj["metadata"]["uid"] in deleted)]
+    found = violations(kept)
+    if deleted:
+        found = [one for one in found if "the stable Service" not in one]
+    return [*found, *_told_too_much(history)]
+
+
+def _told_too_much(history: list[Version]) -> Iterator[str]:
+    """Statuses that name a champion, a candidate, an outcome or a command of which no record tells."""
+    records: dict[str, dict[str, str]] = {}
+    before: Object = {}
+    for version in sorted(history, key=lambda one: one.revision):
+        if version.kind == "ControllerRevision":
+            if version.event == "DELETED":
+                records.pop(version.name, None)
+            else:
+                records[version.name] = version.obj["metadata"].get("annotations") or {}
+        elif version.kind == MODEL_DEPLOYMENT and version.event != "DELETED":
+            status = version.obj.get("status") or {}
+            if status != before:
+                yield from (f"at {version.revision}: {one}" for one in _untrue(status, records))
+            before = status
+
+
+def _untrue(status: Object, records: dict[str, dict[str, str]]) -> Iterator[str]:
+    roles = (("champion", "Promoted"), ("candidate", None))
+    told = [(status[role]["revision"], mark) for role, mark in roles if role in status]
+    told += [(entry["revision"], entry["outcome"]) for entry in status.get("history") or []]
+    for revision, outcome in told:
+        written = records.get(revision, {}).get(names.ANNOTATION_OUTCOME)
+        if revision not in records or written != outcome:
+            yield f"status says {outcome} of {revision}, its record {written}"
+    last = status.get("lastCommand") or {}
+    if last.get("result") in ("Done", "Accepted"):
+        commands = [json.loads(one.get(names.ANNOTATION_COMMAND, "{}")) for one in records.values()]
+        if (last["value"], last["result"]) not in {(one.get("value"), one.get("result")) for one in commands}:
+            yield f"status says {last['result']} of {last['value']!r}, no record does"

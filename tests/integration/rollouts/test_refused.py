@@ -1,0 +1,110 @@
+"""Whatever write is refused, once or for a while: status says what was written, what serves is made again, same end.
+
+Every write of every scenario is refused with 403, and a third of them in each other way, chosen by the commit's hash or
+by PODIUM_REFUSALS_SEED, which is printed. Each run is refused every third of its writes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import pytest
+import pytest_asyncio
+
+from tests.integration.rollouts.api import Object
+from tests.integration.rollouts.dump import dump
+from tests.integration.rollouts.nursery import Nursery
+from tests.integration.rollouts.played import QUIET, all_well, until_same
+from tests.integration.rollouts.refusing import (
+    FAULTS,
+    Chosen,
+    Refusing,
+    Shared,
+    broken,
+    chosen,
+    seed,
+    what_serves_is_made_again,
+)
+from tests.integration.rollouts.scenarios import BY_NAME, SCENARIOS, run
+from tests.integration.rollouts.stage import Cluster
+
+AT_ONCE: Final = 32
+"""Most of the time of a run is that of its refusals."""
+WAYS: Final = ("403", "not-found", "conflict", "invalid", "too-many-requests", "webhook", "time-out")
+
+Ends = dict[str, tuple[int, Object]]
+"""By scenario: how many writes it takes, and what it leaves behind when nothing is refused."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def ends(cluster: Cluster, nursery: Nursery) -> AsyncIterator[Ends]:
+    """Every scenario undisturbed."""
+    found: Ends = {}
+
+    async def play(shared: Shared, name: str) -> None:
+        stage = await shared.stage(f"allowed-{name}")
+        counting = Refusing(stage.namespace, 0, lasting=False)
+        shared.proxy.fault(replace(FAULTS["conflict"], match=counting.judge))
+        await run(BY_NAME[name], stage, partial(arm, counting))
+        passed = -1
+        while passed != counting.passed:
+            passed = counting.passed
+            await asyncio.sleep(QUIET)
+        found[name] = passed, dump(stage)
+
+    async with Shared(cluster, nursery, "allowed") as shared:
+        await all_well({one.name: partial(play, shared, one.name) for one in SCENARIOS}, AT_ONCE)
+    yield found
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_whichever_write_is_refused_the_rest_goes_on_and_the_end_is_the_same(
+    cluster: Cluster, nursery: Nursery, ends: Ends, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by = seed()
+    plays = chosen(tuple(BY_NAME), way, by)
+    with capsys.disabled():
+        print(f"\n  {way} by PODIUM_REFUSALS_SEED={by}: {'; '.join(str(one) for one in plays)}", end=" ", flush=True)
+    hits: dict[Chosen, int] = {}
+    async with Shared(cluster, nursery, f"refused-{way}") as shared:
+        await all_well({str(one): partial(refused, shared, one, ends[one.scenario][1], hits) for one in plays}, AT_ONCE)
+    # A run in which some passes fell together, or in which much was done during a refusal, has fewer writes to refuse.
+    due = sum(max(0, ends[one.scenario][0] - one.first) // 3 + 1 for one in plays)
+    assert sum(hits.values()) >= due / 2, f"only {sum(hits.values())} of some {due} writes were refused: {hits}"
+
+
+async def refused(shared: Shared, one: Chosen, expected: Object, hits: dict[Chosen, int]) -> None:
+    """Play a scenario while writes of it are refused; AssertionError if the end is another or a rule is broken."""
+    stage = await shared.stage(f"refused-{one.scenario}")
+    refusing = Refusing(stage.namespace, one.first, lasting=one.lasting)
+    shared.proxy.fault(replace(FAULTS[one.fault], match=refusing.judge))
+    deleted: set[str] = set()
+    wrong: list[str] = []
+
+    async def meddle() -> None:
+        while True:
+            try:
+                deleted.update(await what_serves_is_made_again(stage, refusing))
+            except AssertionError as error:
+                wrong.append(str(error))
+            refusing.end()
+
+    meddling = asyncio.create_task(meddle())
+    try:
+        await run(BY_NAME[one.scenario], stage, partial(arm, refusing))
+        await until_same(stage, expected)
+    except AssertionError as error:
+        wrong.append(f"refused: {[f'{call.method} {call.path}' for call in refusing.refused]}\n{error}")
+    finally:
+        meddling.cancel()
+    hits[one] = len(refusing.refused)
+    await stage.world.caught_up(stage.namespace)
+    wrong += broken(stage.world.history[stage.namespace], deleted)
+    assert not wrong, "\n".join(wrong)
+
+
+async def arm(refusing: Refusing) -> None:
+    """From now on its writes are counted, and refused."""
+    refusing.armed = True
