@@ -78,7 +78,9 @@ class Borrowed(Cluster):
             ) from error
 
     def down(self) -> None:
-        """Forgets the context; the cluster stays as it is."""
+        """Forgets the context; the cluster stays as it is, and so does one of our own in the same folder."""
+        if Cluster(self.folder).taken():
+            return
         for name in ("kubeconfig", "store.json"):
             (self.folder / name).unlink(missing_ok=True)
 

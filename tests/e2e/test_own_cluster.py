@@ -15,8 +15,11 @@ import pytest
 
 from tests import stage as s
 from tests.client import Object
+from tests.cluster import podium
 from tests.cluster.cache import REPOSITORY
+from tests.cluster.progress import ClusterError
 from tests.e2e import ground
+from tests.e2e.conftest import require_unused
 from tests.e2e.world import World
 
 BUCKET = "somebodys-models"
@@ -98,24 +101,26 @@ def test_a_variable_that_is_missing_is_named(environment: dict[str, str], folder
 
 
 def test_the_folder_of_a_cluster_of_our_own_is_not_overwritten(world: World, environment: dict[str, str]) -> None:
-    before = world.cluster.kubeconfig_file.read_text()
+    files = [world.cluster.kubeconfig_file, world.cluster.folder / "store.json"]
+    before = [file.read_text() for file in files]
 
     ended = command(world.cluster.folder, environment, "up", "--bare")
+    works(world.cluster.folder, environment, "down")
 
     assert ended.returncode == 1
     assert "a cluster of our own runs in" in ended.stdout + ended.stderr
-    assert world.cluster.kubeconfig_file.read_text() == before
+    assert [file.read_text() for file in files] == before
+    assert world.cluster.running()
 
 
-def test_somebody_who_has_Podium_already_keeps_it(world: World, environment: dict[str, str]) -> None:
-    """These tests would delete its kinds: in this mode they begin by refusing."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PODIUM_", "AWS_", "KUBE"))}
-    one = [sys.executable, "-m", "pytest", "-q", "-x", "tests/e2e/test_whole_session.py"]
+def test_somebody_who_has_Podium_already_keeps_it(world: World) -> None:
+    """These tests would delete its kinds: in this mode the session begins by refusing."""
+    crds = [crd["metadata"]["name"] for crd in world.client.list("CustomResourceDefinition")]
 
-    ended = subprocess.run(
-        one, cwd=REPOSITORY, env=inherited | environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    with pytest.raises(ClusterError, match="has Podium's kinds already"):
+        require_unused(world.client, crds)
 
-    assert ended.returncode == 1
-    assert "has Podium's kinds already" in ended.stdout
-    assert world.client.find("CustomResourceDefinition", None, "modeldeployments.podium.dev") is not None
+
+def test_namespaces_that_the_tests_would_delete_are_not_taken_over(world: World) -> None:
+    with pytest.raises(ClusterError, match=f"has namespaces that these tests make: .*{podium.NAMESPACE}"):
+        require_unused(world.client, [])

@@ -1,5 +1,6 @@
 """PODIUM_USE_CURRENT_CONTEXT=1: what the tests apply names the registry and the bucket of whoever has the cluster."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,18 @@ def test_all_that_is_missing_is_named_before_anything_is_asked(monkeypatch: pyte
     with pytest.raises(ClusterError, match="AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, PODIUM_IMAGE"):
         cluster.up()
     assert not short.exists()
+
+
+@pytest.mark.usefixtures("_somebodys")
+def test_forgetting_the_context_leaves_a_cluster_of_our_own_in_the_same_folder_alone() -> None:
+    with tempfile.TemporaryDirectory(prefix="podium-") as path:
+        state, kubeconfig = Path(path, "state"), Path(path, "kubeconfig")
+        state.mkdir()  # what a cluster of our own has for as long as it is there
+        kubeconfig.write_text("ours")
+
+        choose(Path(path)).down()
+        assert kubeconfig.read_text() == "ours"
+
+        state.rmdir()
+        choose(Path(path)).down()
+        assert not kubeconfig.exists()
