@@ -68,6 +68,7 @@ class BuiltIns:
         self._cache, self._client, self._settings, self._clock = cache, client, settings, clock
         self._left: dict[str, Object] = {}  # how each one looked when there was nothing more to do for it
         self._repairs: dict[str, deque[float]] = {}
+        self._resting: set[str] = set()  # those that are not repaired for now, which the log has said
 
     def keys(self) -> list[Key]:
         """Every built-in runtime, whether it exists or not."""
@@ -77,6 +78,7 @@ class BuiltIns:
         """The Lease is lost: the next term begins with applying each one."""
         self._left.clear()
         self._repairs.clear()
+        self._resting.clear()
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass over one ModelRuntime; most are not built in, and nothing is done for these.
@@ -121,7 +123,12 @@ class BuiltIns:
             repairs.popleft()
         if len(repairs) < self._settings.drift_limit:
             repairs.append(now)
+            self._resting.discard(name)
             return 0.0
+        wait = repairs[0] + self._settings.drift_window - now
+        if name in self._resting:
+            return wait
+        self._resting.add(name)
         log.warning(
             "the built-in ModelRuntime %s has been changed or deleted %d times within %.0f s and is left as it is for "
             "now; to keep a change, remove its label %s",
@@ -130,7 +137,7 @@ class BuiltIns:
             self._settings.drift_window,
             names.LABEL_BUILTIN,
         )
-        return repairs[0] + self._settings.drift_window - now
+        return wait
 
 
 def _is_ours(live: Object) -> bool:
