@@ -61,6 +61,8 @@ def _parsed(text: str) -> Any:
         value = json.loads(text)
     except ValueError:
         return text
+    if isinstance(value, dict):
+        value.pop("held", None)  # seconds for which the environment held a candidate up
     return value
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Self
@@ -116,7 +117,7 @@ class Refusing:
         return False
 
     def end(self) -> None:
-        """What lasted is over."""
+        """What lasted is over, if anything did."""
         self.place = None
         self.not_counted.clear()
 
@@ -192,7 +193,9 @@ async def what_serves_is_made_again(stage: Stage, refusing: Refusing) -> set[str
     gone: dict[tuple[str, str], str] = {}
     for kind, plural, name in (("Deployment", "deployments", champion(stage)), ("Service", "services", MODEL)):
         there = stage.get(kind, name)
-        if not champion(stage) or there is None or place[1].endswith(f"/{plural}/{name}"):
+        # Under BlueGreen the champion may become the warm loser meanwhile, which is not made again.
+        replaceable = kind == "Deployment" and stage.spec["rollout"].get("strategy") == "BlueGreen"
+        if not champion(stage) or replaceable or there is None or place[1].endswith(f"/{plural}/{name}"):
             continue
         refusing.not_counted.add(path_of(kind, stage.namespace, name))
         gone[kind, name] = there["metadata"]["uid"]
@@ -216,6 +219,16 @@ async def what_serves_is_made_again(stage: Stage, refusing: Refusing) -> set[str
             if not _owned(one):
                 await stage.api.delete("ReplicaSet", stage.namespace, one["metadata"]["name"])
     return set(gone.values())
+
+
+async def look_again(stage: Stage) -> None:
+    """Have the operator look at the ModelDeployment, as any change of it does.
+
+    Each event during a refusal doubles the wait for the next try, so that after some seconds it may be a minute.
+    """
+    if not _leaving(stage):
+        mark = {"metadata": {"annotations": {"podium-test/look": str(time.time_ns())}}}
+        await stage.api.merge(MODEL_DEPLOYMENT, stage.namespace, MODEL, mark)
 
 
 def _replica_sets(stage: Stage, revision: str) -> list[Object]:

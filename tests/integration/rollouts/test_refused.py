@@ -24,6 +24,7 @@ from tests.integration.rollouts.refusing import (
     Shared,
     broken,
     chosen,
+    look_again,
     seed,
     what_serves_is_made_again,
 )
@@ -90,6 +91,7 @@ async def refused(shared: Shared, one: Chosen, expected: Object, hits: dict[Chos
             except AssertionError as error:
                 wrong.append(str(error))
             refusing.end()
+            await look_again(stage)
 
     meddling = asyncio.create_task(meddle())
     try:
