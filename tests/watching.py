@@ -22,9 +22,9 @@ from typing import Self
 
 import requests
 
-from podium import names
+from podium.api import names
 from podium.api.v1alpha1 import InvalidSpec, ModelDeploymentSpec
-from podium.build.revision import inputs_digest
+from podium.manifests.revision import inputs_digest
 from tests.client import Client, Object, Refused, condition
 
 GRACE = 2.0

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from podium import names
+from podium.api import names
 from tests import stage as s
 from tests.bench.table import Row, show, spread
 from tests.client import Client, Object, condition, wait

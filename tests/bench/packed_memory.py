@@ -23,7 +23,7 @@ WAYS = ("none", "text", "text, copied", "zlib", "zlib with a dictionary")
 
 def templates() -> list[bytes]:
     """The two templates of each revision of each ModelDeployment."""
-    from tests.unit.build.examples import builtin, revision, spec
+    from tests.unit.manifests.examples import builtin, revision, spec
 
     made = revision(spec(model={"uri": "s3://models/fraud/7/model.onnx"}), builtin("onnxruntime")).template
     recorded = json.dumps(made)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import requests
 
+from podium.api.names import GROUP
 from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES
-from podium.names import GROUP
 from tests.client import Client, Refused
 from tests.cluster import podium, typed
 from tests.cluster.foreign import borrowed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podium.names import GROUP
+from podium.api.names import GROUP
 from tests.client import Client
 from tests.cluster import podium
 from tests.cluster.cache import REPOSITORY

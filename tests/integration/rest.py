@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from podium import names
+from podium.api import names
 from tests.client import session
 
 Object = dict[str, Any]

@@ -7,8 +7,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 
-from podium import names
-from podium.api import status
+from podium.api import names, status
 from podium.api.base import ApiModel
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
 from tests.cluster.binaries import KUBERNETES, OTHER_APISERVERS, apiserver

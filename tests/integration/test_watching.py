@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.api.v1alpha1 import ModelDeploymentSpec
-from podium.build.revision import inputs_digest
+from podium.manifests.revision import inputs_digest
 from tests.client import Client, Object, wait
 from tests.cluster.controlplane import ControlPlane
 from tests.watching import GRACE, Watcher

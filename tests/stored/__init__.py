@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from podium.build.owner import Owner, owner_reference
+from podium.manifests.owner import Owner, owner_reference
 
 Object = dict[str, Any]
 COMMITS: Final = sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))

@@ -19,8 +19,8 @@ from podium.api.v1alpha1 import ModelRuntimeSpec
 from podium.settings import Settings
 from tests.cluster import binaries, podium
 from tests.cluster.images import IMAGES
-from tests.unit.build.restricted import violations
 from tests.unit.helm import CHART, NAMESPACE, helm, of_kind, refused, render
+from tests.unit.manifests.restricted import violations
 
 
 def only(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:

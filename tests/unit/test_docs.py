@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from podium.reasons import Reason
+from podium.api.reasons import Reason
 from tests.cluster.binaries import KUBERNETES, OTHER_APISERVERS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
-from podium.build.owner import Owner
-from podium.build.revision import resolve
-from tests.unit.build.examples import FETCHER, builtin
-from tests.unit.build.restricted import violations
+from podium.manifests.owner import Owner
+from podium.manifests.revision import resolve
+from tests.unit.manifests.examples import FETCHER, builtin
+from tests.unit.manifests.restricted import violations
 
 FILES = sorted(Path("examples").glob("*.yaml"))
 

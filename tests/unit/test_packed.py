@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from podium.build.canonical import digest
 from podium.kube.transport import dump
+from podium.manifests.canonical import digest
 from podium.packed import pack, to_json, unpacked
 
 VALUE = {"b": [1, {"z": None, "a": "<ü>"}], "a": 1.5}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from podium.api.v1alpha1 import ModelDeploymentSpec
-from podium.build.revision import inputs_digest
+from podium.manifests.revision import inputs_digest
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object
 from tests.integration.rollouts.world import Version
 

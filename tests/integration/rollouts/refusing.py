@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
-from podium import names
+from podium.api import names
 from tests.integration.operator import ROOT
 from tests.integration.proxy import Call, Fault, Proxy, writes
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object, path_of

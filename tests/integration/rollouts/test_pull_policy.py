@@ -4,7 +4,7 @@ import pytest
 
 from tests.integration.rollouts.api import path_of
 from tests.integration.rollouts.stage import Cluster
-from tests.unit.build.examples import POLICIES
+from tests.unit.manifests.examples import POLICIES
 
 
 @pytest.mark.parametrize(("image", "policy"), POLICIES.items())

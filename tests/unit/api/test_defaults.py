@@ -13,7 +13,7 @@ from podium.api import crd
 from podium.api.base import ApiModel
 from podium.api.defaults import Former, part_of, said
 from podium.api.v1alpha1 import ModelDeploymentSpec, inputs_of
-from podium.build.revision import inputs_digest
+from podium.manifests.revision import inputs_digest
 from tests.stored import COMMITS, stored
 from tests.strategies import model_deployment_specs
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from podium import names
+from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import DEPLOYMENTS, HPAS, PODS, SERVICES
 from podium.rollout.record import others_time

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from podium import names
+from podium.api import names
 from podium.api.v1alpha1 import ModelDeploymentSpec
-from podium.build.fetch import Fetcher
-from podium.build.revision import inputs_digest
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, ENDPOINT_SLICES, MODEL_DEPLOYMENTS, SERVICES
+from podium.manifests.fetch import Fetcher
+from podium.manifests.revision import inputs_digest
 from podium.packed import to_json
 from podium.reconcile.observe import Observer
 from podium.reconcile.plan import Plan, plan

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,

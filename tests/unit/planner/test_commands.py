@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.resources import CONTROLLER_REVISIONS
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, rolled_back, serving, switched, updating
 from tests.unit.planner.world import World, model

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.resources import MODEL_RUNTIMES, SERVICES
 from tests.unit.planner.apiserver import clone
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, empty, rolled_back, serving, switched, updating

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import DEPLOYMENTS
 from podium.reconcile.readings import read_pod, read_workload

@@ -2,7 +2,7 @@
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.resources import PODS
 from tests.unit.planner.given import BLUE_GREEN, serving, updating
 from tests.unit.planner.world import NAME, NAMESPACE, World, model

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from podium import names
-from podium.build.fetch import Fetcher
+from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, PODS, Resource
+from podium.manifests.fetch import Fetcher
 from podium.reconcile.observe import Observer
 from podium.rollout.gates import deadline
 from podium.rollout.moment import Moment

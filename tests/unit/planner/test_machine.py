@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from podium import names
+from podium.api import names
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from podium import names
-from podium.build.owner import Owner, owner_reference
+from podium.api import names
 from podium.kube.client import Object
 from podium.kube.reading import UNREADABLE
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, PODS
+from podium.manifests.owner import Owner, owner_reference
 from tests.unit.planner.given import serving
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 

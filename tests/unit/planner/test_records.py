@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from podium.rollout.record import CommandRecord, CommandResult, Outcome, Record, RolloutRecord

@@ -2,7 +2,7 @@
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, PDBS, SERVICES
 from tests.unit.planner.given import empty, serving

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, MODEL_DEPLOYMENTS, PDBS, SERVICES
 from tests.unit.planner.apiserver import Call

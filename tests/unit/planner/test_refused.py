@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
 from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, rolled_back, serving, switched
 from tests.unit.planner.refusing import FAULTS, Refusing

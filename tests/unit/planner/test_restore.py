@@ -10,7 +10,7 @@ from itertools import permutations
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES
 from tests.unit.planner.apiserver import clone

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.build.owner import Owner
 from podium.kube.resources import SERVICES
+from podium.manifests.owner import Owner
 from podium.reconcile.routers import ROUTERS
 from podium.reconcile.writes import Apply, Stage
 from podium.rollout.traffic import WHOLE, Applied, Endpoints, Split

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from podium import names
+from podium.api import names
 from podium.keys import Key
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import (

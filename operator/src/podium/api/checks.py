@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from podium import names
+from podium.api import names
 from podium.api.base import FieldError
 from podium.api.rules import ENV_PREFIX, RESERVED_ANNOTATIONS, RESERVED_LABELS, VOLUME_KINDS, VOLUME_PREFIX
 

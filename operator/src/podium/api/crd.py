@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from podium import names
-from podium.api import status
+from podium.api import names, status
 from podium.api.deployment import ModelDeploymentSpec
 from podium.api.runtime import ModelRuntimeSpec
 from podium.api.schema import VALIDATIONS, Rule

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from podium import names
+from podium.api import names
 from podium.api.schema import Rule
 from podium.api.templates import TEXT_PATTERN, VARIABLES
 

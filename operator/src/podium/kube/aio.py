@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import aiohttp
 from pydantic import Field, TypeAdapter, ValidationError
 
-from podium import names
+from podium.api import names
 from podium.kube.client import ApiError, Identity, NotLeader, Object
 from podium.kube.reading import NotJson, number, read_page, show
 from podium.kube.resources import Resource, resource_of

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
-from podium import names
+from podium.api import names
 from podium.kube.resources import Resource
 
 Object = dict[str, Any]

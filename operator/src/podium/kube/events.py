@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from podium import names
+from podium.api import names
 from podium.kube.client import ApiError, NotLeader, Object
 from podium.kube.resources import EVENTS, Resource
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from podium import names
+from podium.api import names
 from podium.keys import Key
 
 

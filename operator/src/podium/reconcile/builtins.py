@@ -9,7 +9,7 @@ from typing import Protocol
 
 import yaml
 
-from podium import names
+from podium.api import names
 from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import MODEL_RUNTIMES, Resource

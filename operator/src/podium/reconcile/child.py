@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from podium import names
-from podium.build.canonical import digest
-from podium.build.errors import MalformedRevision
-from podium.build.owner import owner_reference
-from podium.build.revision import revision_of
+from podium.api import names
+from podium.api.reasons import Reason
 from podium.kube.client import KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, Resource, resource_of
-from podium.reasons import Reason
+from podium.manifests.canonical import digest
+from podium.manifests.errors import MalformedRevision
+from podium.manifests.owner import owner_reference
+from podium.manifests.revision import revision_of
 from podium.reconcile.drift import Memory, conceded, differences, managers, project, sighting
 from podium.reconcile.observe import Observed
 from podium.reconcile.outcome import Fault, Refused

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from podium import names
-from podium.build.owner import Owner
-from podium.build.revision import Revision
-from podium.build.scaling import hpa, pdb
-from podium.build.workload import deployment
+from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
+from podium.manifests.owner import Owner
+from podium.manifests.revision import Revision
+from podium.manifests.scaling import hpa, pdb
+from podium.manifests.workload import deployment
 from podium.reconcile.observe import Observed
 from podium.reconcile.readings import controller_of
 from podium.reconcile.routers import ROUTERS

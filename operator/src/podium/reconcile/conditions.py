@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from podium.reasons import Reason
+from podium.api.reasons import Reason
 from podium.reconcile.outcome import Refusal
 from podium.rollout.command import how_to
 from podium.rollout.crash import evidence

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 
 from podium.api.v1alpha1 import ModelRuntimeSpec
-from podium.build.fetch import Fetcher
-from podium.build.revision import Revision, controller_revision, resolve
+from podium.manifests.fetch import Fetcher
+from podium.manifests.revision import Revision, controller_revision, resolve
 from podium.reconcile.observe import Observed
 from podium.reconcile.readings import template_digest
 from podium.reconcile.writes import Entry, Note

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from podium.build.canonical import digest
+from podium.manifests.canonical import digest
 from podium.packed import Packed, pack, unpacked
 
 MERGE_KEYS = ("name", "mountPath", "containerPort", "port", "topologyKey", "key", "type", "uid")

@@ -1,6 +1,6 @@
 """What the pods of a revision fetched: the champion's digest, and whether one path gave different bytes. Pure."""
 
-from podium.reasons import Reason
+from podium.api.reasons import Reason
 from podium.rollout.command import how_to
 from podium.rollout.state import RevisionState, Situation
 

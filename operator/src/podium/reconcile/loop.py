@@ -9,11 +9,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-from podium.build.fetch import Fetcher
+from podium.api.reasons import Reason
 from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, NotLeader, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS
-from podium.reasons import Reason
+from podium.manifests.fetch import Fetcher
 from podium.reconcile import status as statuses
 from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store

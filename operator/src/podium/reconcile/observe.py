@@ -5,12 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
-from podium import names
+from podium.api import names
+from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec
-from podium.build.errors import MalformedRevision
-from podium.build.fetch import Fetcher
-from podium.build.owner import Owner
-from podium.build.revision import Revision, revision_of
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.reading import unreadable
@@ -26,7 +23,10 @@ from podium.kube.resources import (
     SERVICES,
     Resource,
 )
-from podium.reasons import Reason
+from podium.manifests.errors import MalformedRevision
+from podium.manifests.fetch import Fetcher
+from podium.manifests.owner import Owner
+from podium.manifests.revision import Revision, revision_of
 from podium.reconcile import readings
 from podium.reconcile.routers import ROUTERS, Seen
 from podium.reconcile.sightings import Sightings

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
+from podium.api.reasons import Reason
 from podium.kube.client import ApiError
 from podium.kube.resources import DEPLOYMENTS
-from podium.reasons import Reason
 from podium.reconcile.observe import Observed
 from podium.reconcile.writes import Entry, Place, Told
 

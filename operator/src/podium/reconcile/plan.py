@@ -7,8 +7,8 @@ relies on it, and where that is a record, the rest is planned anew from the reco
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from podium.build.fetch import Fetcher
 from podium.kube.resources import CONTROLLER_REVISIONS
+from podium.manifests.fetch import Fetcher
 from podium.reconcile import children
 from podium.reconcile.decide import Decisions, decide
 from podium.reconcile.observe import Observed

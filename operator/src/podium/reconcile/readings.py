@@ -5,17 +5,17 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from podium import names
+from podium.api import names
+from podium.api.reasons import Reason
 from podium.api.uris import shown_version
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
-from podium.build.canonical import canonical, digest
-from podium.build.errors import Unresolvable
-from podium.build.fetch import Fetcher
-from podium.build.owner import Owner
-from podium.build.revision import Revision, inputs_digest, resolve
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, SERVICES
-from podium.reasons import Reason
+from podium.manifests.canonical import canonical, digest
+from podium.manifests.errors import Unresolvable
+from podium.manifests.fetch import Fetcher
+from podium.manifests.owner import Owner
+from podium.manifests.revision import Revision, inputs_digest, resolve
 from podium.reconcile.sightings import FORGOTTEN, Sightings
 from podium.reconcile.symptoms import eviction, fetched_digest, symptom, with_way_out
 from podium.rollout.record import Outcome, Record, annotation_of, others_time

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from podium import names
-from podium.build.owner import Owner
-from podium.build.service import preview_service, stable_service
+from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import SERVICES
+from podium.manifests.owner import Owner
+from podium.manifests.service import preview_service, stable_service
 from podium.reconcile.writes import Apply, Stage, Told, Write
 from podium.rollout.traffic import Endpoints, Split, Traffic
 

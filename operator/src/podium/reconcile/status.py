@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from podium import names
-from podium.build.owner import Owner
+from podium.api import names
+from podium.api.reasons import Reason
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, HPAS
-from podium.reasons import Reason
+from podium.manifests.owner import Owner
 from podium.reconcile.conditions import Facts, Verdict, judge
 from podium.reconcile.fetched import bytes_differ, digest_of
 from podium.reconcile.observe import PENDING, Observed

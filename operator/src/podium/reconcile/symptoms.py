@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from podium import names
+from podium.api import names
+from podium.api.reasons import Reason
 from podium.api.rules import VOLUME_PREFIX
 from podium.kube.client import Object
-from podium.reasons import Reason
 from podium.reconcile.sightings import Sightings
 from podium.rollout.record import others_time
 

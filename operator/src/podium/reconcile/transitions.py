@@ -6,8 +6,8 @@ a ModelDeployment waits for, what ails it, and that it is well again.
 
 from typing import Any
 
+from podium.api.reasons import Reason
 from podium.kube.client import Object
-from podium.reasons import Reason
 from podium.reconcile.writes import Note
 
 TOLD_BESIDE_READY = ("Paused", "PodFailure", "DriftContested", "ScalingActive", "RuntimeOutdated", "ModelBytesDiffer")

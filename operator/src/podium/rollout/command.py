@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from podium import names
+from podium.api import names
 
 FORM = '"<verb> <revision> <token>"'
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from podium.reasons import Reason
+from podium.api.reasons import Reason
 from podium.rollout.moment import Moment
 from podium.rollout.state import Failure, RevisionState, Timings
 

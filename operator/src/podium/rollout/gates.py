@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from podium import names
-from podium.reasons import Reason
+from podium.api import names
+from podium.api.reasons import Reason
 from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence
 from podium.rollout.moment import Moment

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from podium import names
+from podium.api import names
 from podium.rollout.command import Command
 
 MOST_PODS = 2**31 - 1

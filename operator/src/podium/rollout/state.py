@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from functools import cached_property
 
+from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
-from podium.reasons import Reason
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
 from podium.rollout.rule import Rule
 from podium.rollout.strategies import Facts, facts_of

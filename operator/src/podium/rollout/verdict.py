@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from podium.reasons import Reason
+from podium.api.reasons import Reason
 from podium.rollout.record import CommandRecord, Outcome, RolloutRecord
 from podium.rollout.rule import Rule
 

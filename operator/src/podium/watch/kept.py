@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from podium import names
+from podium.api import names
 from podium.kube.client import Object
 from podium.kube.reading import UNREADABLE
 from podium.kube.resources import MODEL_DEPLOYMENTS

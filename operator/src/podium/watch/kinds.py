@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from podium import names
+from podium.api import names
 from podium.keys import Key
 from podium.kube import resources
 from podium.kube.client import Object

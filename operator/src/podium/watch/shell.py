@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, cast
 
 import kopf
 
-from podium import names
+from podium.api import names
 from podium.kube.client import ApiError
 from podium.kube.connect import Connection
 from podium.settings import Settings

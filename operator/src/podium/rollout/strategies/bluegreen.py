@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec
-from podium.reasons import Reason
 from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
 from podium.rollout.rule import Kind, Rule

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from podium.build.fetch import Fetcher
-from podium.build.revision import resolve
-from tests.unit.build.examples import MODEL, OWNER, model_container, pod, runtime, spec
+from podium.manifests.fetch import Fetcher
+from podium.manifests.revision import resolve
+from tests.unit.manifests.examples import MODEL, OWNER, model_container, pod, runtime, spec
 
 
 def fetch(user: Any, run: Any = None) -> dict[str, Any]:

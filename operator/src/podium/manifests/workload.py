@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from podium import names
-from podium.build.owner import Owner, child_metadata
-from podium.build.revision import Revision
+from podium.api import names
+from podium.manifests.owner import Owner, child_metadata
+from podium.manifests.revision import Revision
 
 NO_DEADLINE: Final = 2**31 - 1
 """The Deployment controller takes exactly this value for no deadline (deploymentutil.HasProgressDeadline)."""

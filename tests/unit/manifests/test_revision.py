@@ -6,16 +6,16 @@ import re
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.api.base import ApiModel
 from podium.api.v1alpha1 import Model, ModelDeploymentSpec
-from podium.build.canonical import canonical, digest, short_hash
-from podium.build.errors import MalformedRevision
-from podium.build.fetch import Fetcher
-from podium.build.owner import Owner
-from podium.build.revision import controller_revision, inputs_digest, resolve, revision_of
+from podium.manifests.canonical import canonical, digest, short_hash
+from podium.manifests.errors import MalformedRevision
+from podium.manifests.fetch import Fetcher
+from podium.manifests.owner import Owner
+from podium.manifests.revision import controller_revision, inputs_digest, resolve, revision_of
 from podium.packed import to_json
-from tests.unit.build.examples import FETCHER, MODEL, OWNER, builtin, revision, runtime, spec
+from tests.unit.manifests.examples import FETCHER, MODEL, OWNER, builtin, revision, runtime, spec
 
 
 def test_a_revision_is_named_after_its_model_and_ten_characters_that_cannot_be_misread() -> None:

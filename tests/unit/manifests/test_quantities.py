@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from podium.build.quantities import parse_quantity, whole
+from podium.manifests.quantities import parse_quantity, whole
 
 
 @pytest.mark.parametrize(

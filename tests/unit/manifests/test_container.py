@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from podium.build.errors import Unresolvable
-from podium.build.fetch import Fetcher
-from podium.build.revision import resolve
-from tests.unit.build.examples import MODEL, OWNER, POLICIES, builtin, model_container, pod, revision, runtime, spec
+from podium.manifests.errors import Unresolvable
+from podium.manifests.fetch import Fetcher
+from podium.manifests.revision import resolve
+from tests.unit.manifests.examples import MODEL, OWNER, POLICIES, builtin, model_container, pod, revision, runtime, spec
 
 
 def env(container: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from podium import names
-from podium.build.owner import Owner, child_metadata
+from podium.api import names
+from podium.manifests.owner import Owner, child_metadata
 
 HTTP_PORT: Final = 80
 GRPC_PORT: Final = 8081

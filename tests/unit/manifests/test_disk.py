@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from podium.build.disk import quantity
-from podium.build.errors import Unresolvable
-from podium.build.quantities import whole
-from tests.unit.build.examples import MODEL, builtin, pod, runtime, spec
+from podium.manifests.disk import quantity
+from podium.manifests.errors import Unresolvable
+from podium.manifests.quantities import whole
+from tests.unit.manifests.examples import MODEL, builtin, pod, runtime, spec
 
 DISK = "ephemeral-storage"
 

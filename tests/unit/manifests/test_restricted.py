@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.api.v1alpha1 import InvalidSpec
-from podium.build.errors import Unresolvable
-from tests.unit.build.examples import builtin, pod, runtime, spec
-from tests.unit.build.restricted import violations
+from podium.manifests.errors import Unresolvable
+from tests.unit.manifests.examples import builtin, pod, runtime, spec
+from tests.unit.manifests.restricted import violations
 
 TEXT = st.text("abcz09", min_size=1, max_size=8)
 KINDS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(

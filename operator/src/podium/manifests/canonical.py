@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from podium import names
+from podium.api import names
 from podium.packed import to_json
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from podium import names
+from podium.api import names
 
 
 @dataclass(frozen=True)

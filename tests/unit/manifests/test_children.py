@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from podium import names
+from podium.api import names
 from podium.api.v1alpha1 import Autoscaling, Disruption
-from podium.build.scaling import hpa, pdb
-from podium.build.service import preview_service, stable_service
-from podium.build.workload import deployment
-from tests.unit.build.examples import OWNER, revision
+from podium.manifests.scaling import hpa, pdb
+from podium.manifests.service import preview_service, stable_service
+from podium.manifests.workload import deployment
+from tests.unit.manifests.examples import OWNER, revision
 
 BOTH = {"http": 8080, "grpc": 9000}
 

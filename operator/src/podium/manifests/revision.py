@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from podium import names
+from podium.api import names
 from podium.api.uris import shown_version
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec, inputs_of
-from podium.build.canonical import digest, short_hash
-from podium.build.container import container_ports
-from podium.build.errors import INVALID_RUNTIME, UNSUPPORTED_FORMAT, MalformedRevision, Unresolvable
-from podium.build.fetch import Fetcher
-from podium.build.owner import Owner, child_metadata
-from podium.build.pod import pod_template
+from podium.manifests.canonical import digest, short_hash
+from podium.manifests.container import container_ports
+from podium.manifests.errors import INVALID_RUNTIME, UNSUPPORTED_FORMAT, MalformedRevision, Unresolvable
+from podium.manifests.fetch import Fetcher
+from podium.manifests.owner import Owner, child_metadata
+from podium.manifests.pod import pod_template
 from podium.packed import Packed, pack
 
 PLACEHOLDER: Final = "{{revision}}"

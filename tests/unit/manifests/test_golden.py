@@ -1,6 +1,6 @@
 """The pod templates of the built-in runtimes, whole, so that a change of any line is seen and meant.
 
-Write them anew with `python -m tests.unit.build.test_golden`, and read the difference.
+Write them anew with `python -m tests.unit.manifests.test_golden`, and read the difference.
 """
 
 import json
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.build.examples import builtin, revision, spec
+from tests.unit.manifests.examples import builtin, revision, spec
 
-FOLDER = Path("tests/unit/build/golden")
+FOLDER = Path("tests/unit/manifests/golden")
 MODELS = {
     "onnxruntime": {
         "uri": "s3://models/fraud/7",

@@ -3,16 +3,16 @@
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from podium import names
+from podium.api import names
 from podium.api.templates import InvalidTemplate, fill_all
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
-from podium.build.container import container_ports, merged_resources, model_container, restricted
-from podium.build.disk import model_share
-from podium.build.errors import INVALID_RUNTIME, INVALID_SPEC, Unresolvable
-from podium.build.fetch import MODELS_VOLUME, Fetcher, fetch_container, fetch_volumes
-from podium.build.layout import MODELS, Placement, placement
-from podium.build.owner import Owner
-from podium.build.quantities import whole
+from podium.manifests.container import container_ports, merged_resources, model_container, restricted
+from podium.manifests.disk import model_share
+from podium.manifests.errors import INVALID_RUNTIME, INVALID_SPEC, Unresolvable
+from podium.manifests.fetch import MODELS_VOLUME, Fetcher, fetch_container, fetch_volumes
+from podium.manifests.layout import MODELS, Placement, placement
+from podium.manifests.owner import Owner
+from podium.manifests.quantities import whole
 
 TMP_VOLUME: Final = "podium-tmp"
 FILES_VOLUME: Final = "podium-files"

@@ -3,9 +3,9 @@
 import copy
 from typing import Any
 
-from podium import names
+from podium.api import names
 from podium.api.v1alpha1 import Autoscaling, Disruption
-from podium.build.owner import Owner, child_metadata
+from podium.manifests.owner import Owner, child_metadata
 
 
 def hpa(

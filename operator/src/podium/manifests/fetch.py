@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from podium import names
+from podium.api import names
 from podium.api.v1alpha1 import ModelDeploymentSpec
-from podium.build.container import pull_policy
-from podium.build.disk import fetcher_share
-from podium.build.errors import INVALID_SPEC, Unresolvable
-from podium.build.layout import MODELS, Placement, claim_of
-from podium.build.quantities import whole
+from podium.manifests.container import pull_policy
+from podium.manifests.disk import fetcher_share
+from podium.manifests.errors import INVALID_SPEC, Unresolvable
+from podium.manifests.layout import MODELS, Placement, claim_of
+from podium.manifests.quantities import whole
 
 MODELS_VOLUME: Final = "podium-models"
 CLAIM_VOLUME: Final = "podium-claim"

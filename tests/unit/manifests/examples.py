@@ -6,9 +6,9 @@ from typing import Any, Final
 import yaml
 
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
-from podium.build.fetch import Fetcher
-from podium.build.owner import Owner
-from podium.build.revision import Revision, resolve
+from podium.manifests.fetch import Fetcher
+from podium.manifests.owner import Owner
+from podium.manifests.revision import Revision, resolve
 
 RUNTIMES: Final = Path("charts/podium/files/runtimes.yaml")
 OWNER: Final = Owner(name="fraud", namespace="ml", uid="6b1c3f0e-0000-4000-8000-000000000001")

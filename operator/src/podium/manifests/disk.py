@@ -8,8 +8,8 @@ container writes to /tmp: both get one, or neither.
 from typing import Any, Final
 
 from podium.api.v1alpha1 import ModelDeploymentSpec
-from podium.build.errors import INVALID_SPEC, Unresolvable
-from podium.build.quantities import parse_quantity, whole
+from podium.manifests.errors import INVALID_SPEC, Unresolvable
+from podium.manifests.quantities import parse_quantity, whole
 
 EPHEMERAL_STORAGE: Final = "ephemeral-storage"
 SCRATCH: Final = 2**30

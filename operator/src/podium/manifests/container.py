@@ -3,10 +3,10 @@
 import copy
 from typing import Any, Final
 
-from podium import names
+from podium.api import names
 from podium.api.templates import fill, fill_all
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
-from podium.build.layout import Placement
+from podium.manifests.layout import Placement
 
 STARTUP_BUDGET: Final = 3600
 """Seconds that a model may take to load: progressDeadline judges a rollout, and kubelet must not judge before it."""
