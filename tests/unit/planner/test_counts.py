@@ -10,7 +10,7 @@ from podium.kube.resources import DEPLOYMENTS
 from podium.reconcile.readings import read_pod, read_workload
 from podium.reconcile.sightings import Sightings
 from podium.rollout.moment import Moment
-from podium.rollout.state import Pod, Seasoned
+from podium.rollout.revision import Pod, Seasoned
 from tests.unit.planner.apiserver import wire_time
 from tests.unit.planner.given import created, updating
 from tests.unit.planner.world import START, model

@@ -14,7 +14,8 @@ from podium.reconcile.observe import Observed
 from podium.reconcile.readings import controller_of
 from podium.reconcile.routers import ROUTERS
 from podium.reconcile.writes import Apply, Claim, Place, Remove, Seek, Stage, Told, Write
-from podium.rollout.state import RevisionState, Situation
+from podium.rollout.revision import RevisionState
+from podium.rollout.state import Situation
 from podium.rollout.strategies import Move, Target
 
 

@@ -14,7 +14,8 @@ from podium.rollout.command import how_to
 from podium.rollout.crash import evidence
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
-from podium.rollout.state import Failure, Situation
+from podium.rollout.revision import Failure
+from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Move, facts_of
 from podium.rollout.verdict import Hold
 

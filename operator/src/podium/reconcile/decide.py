@@ -11,7 +11,8 @@ from podium.reconcile.writes import Entry, Note
 from podium.rollout.gates import first_verdict
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
-from podium.rollout.state import RevisionState, Situation
+from podium.rollout.revision import RevisionState
+from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Hold, Mark, Refuse, Start
 

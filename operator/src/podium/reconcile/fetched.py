@@ -2,7 +2,8 @@
 
 from podium.api.reasons import Reason
 from podium.rollout.command import how_to
-from podium.rollout.state import RevisionState, Situation
+from podium.rollout.revision import RevisionState
+from podium.rollout.state import Situation
 
 PODS_NAMED = 5
 """Of each digest; the message says how many more there are."""

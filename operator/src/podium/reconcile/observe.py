@@ -32,7 +32,8 @@ from podium.reconcile.routers import ROUTERS, Seen
 from podium.reconcile.sightings import Sightings
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
-from podium.rollout.state import Proposal, RevisionState, Situation, Timings
+from podium.rollout.revision import RevisionState
+from podium.rollout.state import Proposal, Situation, Timings
 from podium.settings import Settings
 
 T = TypeVar("T")

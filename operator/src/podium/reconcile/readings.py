@@ -19,7 +19,8 @@ from podium.manifests.revision import Revision, inputs_digest, resolve
 from podium.reconcile.sightings import FORGOTTEN, Sightings
 from podium.reconcile.symptoms import eviction, fetched_digest, symptom, with_way_out
 from podium.rollout.record import Outcome, Record, annotation_of, others_time
-from podium.rollout.state import Failure, Pod, Proposal, RevisionState, Seasoned, Workload
+from podium.rollout.revision import Failure, Pod, RevisionState, Seasoned, Workload
+from podium.rollout.state import Proposal
 from podium.rollout.strategies import STRATEGIES
 
 LONGEST_GRACE = 10**8

@@ -17,8 +17,9 @@ from podium.reconcile.writes import Told
 from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
 from podium.rollout.record import format_time
+from podium.rollout.revision import RevisionState
 from podium.rollout.sizing import once_written
-from podium.rollout.state import RevisionState, Situation
+from podium.rollout.state import Situation
 
 HISTORY = 20
 """Entries of status.history, the newest first."""

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from podium.rollout.command import FORM, Command
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, CommandResult, Outcome
+from podium.rollout.revision import RevisionState
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.state import RevisionState, Situation
+from podium.rollout.state import Situation
 from podium.rollout.verdict import Mark, Refuse, Verdict
 
 

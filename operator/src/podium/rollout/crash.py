@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from podium.api.reasons import Reason
 from podium.rollout.moment import Moment
-from podium.rollout.state import Failure, RevisionState, Timings
+from podium.rollout.revision import Failure, RevisionState
+from podium.rollout.state import Timings
 
 CRASH_RESTARTS = 3
 """A container in CrashLoopBackOff after so many restarts is not going to come up by itself."""

@@ -13,8 +13,9 @@ from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandResult, Outcome
+from podium.rollout.revision import RevisionState
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.state import RevisionState, Situation
+from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Hold, Mark, Start, Verdict
 

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
+from podium.rollout.revision import RevisionState, Workload
 from podium.rollout.rule import Kind
-from podium.rollout.state import RevisionState, Situation, Workload
+from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Move, Target
 from podium.rollout.traffic import Split
 

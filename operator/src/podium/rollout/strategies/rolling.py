@@ -14,7 +14,8 @@ from podium.rollout.traffic import Split
 from podium.rollout.verdict import Hold
 
 if TYPE_CHECKING:
-    from podium.rollout.state import RevisionState, Situation
+    from podium.rollout.revision import RevisionState
+    from podium.rollout.state import Situation
 
 
 def absolute(value: int | str, of: int, *, up: bool) -> int:
