@@ -77,11 +77,14 @@ def chosen(scenarios: tuple[str, ...], status: str, by: str) -> list[Chosen]:
 
 
 class Refusing:
-    """Refuses every third write of a namespace once it is armed; with `lasting` those like it, too, until `end`."""
+    """Refuses every third write of a namespace, from `first` to `last`, once it is armed.
 
-    def __init__(self, namespace: str, first: int, *, lasting: bool) -> None:
+    With `lasting` each write like it is refused, too, until `end`.
+    """
+
+    def __init__(self, namespace: str, first: int, last: int, *, lasting: bool) -> None:
         self._part = f"/namespaces/{namespace}/"
-        self._next = first
+        self._next, self._last = first, last
         self._lasting = lasting
         self._loop = asyncio.get_running_loop()
         self.armed = False
@@ -106,7 +109,7 @@ class Refusing:
             self.times += 1
             self._loop.call_soon_threadsafe(self.changed.set)
             return True
-        if self.place is None and self._next and self.passed + 1 >= self._next:
+        if self.place is None and self._next <= min(self.passed + 1, self._last):
             self._next += APART
             self.refused.append(call)
             if self._lasting:
@@ -189,13 +192,15 @@ async def what_serves_is_made_again(stage: Stage, refusing: Refusing) -> set[str
     Pods stay, as with `kubectl delete --cascade=orphan`: what is asked is whether the objects are made again.
     """
     place = await refusing.begun()
-    await refusing.tried_again()
     gone: dict[tuple[str, str], str] = {}
     for kind, plural, name in (("Deployment", "deployments", champion(stage)), ("Service", "services", MODEL)):
         there = stage.get(kind, name)
-        # Under BlueGreen the champion may become the warm loser meanwhile, which is not made again.
-        replaceable = kind == "Deployment" and stage.spec["rollout"].get("strategy") == "BlueGreen"
-        if not champion(stage) or replaceable or there is None or place[1].endswith(f"/{plural}/{name}"):
+        if (
+            not champion(stage)
+            or (kind == "Deployment" and not _at_rest(stage))
+            or there is None
+            or place[1].endswith(f"/{plural}/{name}")
+        ):
             continue
         refusing.not_counted.add(path_of(kind, stage.namespace, name))
         gone[kind, name] = there["metadata"]["uid"]
@@ -238,6 +243,11 @@ def _replica_sets(stage: Stage, revision: str) -> list[Object]:
 
 def _owned(obj: Object) -> bool:
     return any(one.get("controller") for one in obj["metadata"].get("ownerReferences") or [])
+
+
+def _at_rest(stage: Stage) -> bool:
+    """Whether the champion is what spec asks for: else it may be replaced before its Deployment is made again."""
+    return champion(stage) == stage.revision(stage.spec["model"]["version"])
 
 
 def _leaving(stage: Stage) -> bool:
