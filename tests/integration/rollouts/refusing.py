@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from podium.api import names
 from tests.integration.operator import ROOT
-from tests.integration.proxy import Call, Fault, Proxy, writes
+from tests.integration.proxy import Call, Fault, Match, Proxy, writes
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object, path_of
 from tests.integration.rollouts.invariants import violations
 from tests.integration.rollouts.nursery import Nursery, Nursling
@@ -34,7 +34,7 @@ WEBHOOK: Final = "Internal error occurred: failed calling webhook: no endpoints 
 FAULTS: Final = {
     "no-right": Fault(writes, status=403, message=RIGHTS),
     "a-policy": Fault(writes, status=403, message=POLICY),
-    "not-found": Fault(writes, status=404),
+    "not-found": Fault(lambda call: writes(call) and call.method != "DELETE", status=404),  # else it is no refusal
     "conflict": Fault(writes, status=409),
     "invalid": Fault(writes, status=422),
     "too-many-requests": Fault(writes, status=429, retry_after=1),
@@ -82,7 +82,8 @@ class Refusing:
     With `lasting` each write like it is refused, too, until `end`.
     """
 
-    def __init__(self, namespace: str, first: int, last: int, *, lasting: bool) -> None:
+    def __init__(self, namespace: str, which: Match, first: int, last: int, *, lasting: bool) -> None:
+        self._may_be = which
         self._part = f"/namespaces/{namespace}/"
         self._next, self._last = first, last
         self._lasting = lasting
@@ -102,7 +103,7 @@ class Refusing:
 
     def judge(self, call: Call) -> bool:
         """Whether this request is to be refused. Called in the proxy's thread, one request at a time."""
-        if not self.armed or self._part not in call.path or not writes(call):
+        if not self.armed or self._part not in call.path or not self._may_be(call):
             return False
         place = (call.method, call.path)
         if self.place == place:

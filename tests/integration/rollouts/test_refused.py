@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
+from tests.integration.proxy import writes
 from tests.integration.rollouts.api import Object
 from tests.integration.rollouts.dump import dump
 from tests.integration.rollouts.nursery import Nursery
@@ -46,7 +47,7 @@ async def ends(cluster: Cluster, nursery: Nursery) -> AsyncIterator[Ends]:
 
     async def play(shared: Shared, name: str) -> None:
         stage = await shared.stage(f"allowed-{name}")
-        counting = Refusing(stage.namespace, 1, 0, lasting=False)
+        counting = Refusing(stage.namespace, writes, 1, 0, lasting=False)
         shared.proxy.fault(replace(FAULTS["conflict"], match=counting.judge))
         await run(BY_NAME[name], stage, partial(arm, counting))
         passed = -1
@@ -79,8 +80,8 @@ async def test_whichever_write_is_refused_the_rest_goes_on_and_the_end_is_the_sa
 async def refused(shared: Shared, one: Chosen, end: tuple[int, Object], hits: dict[Chosen, int]) -> None:
     """Play a scenario while writes of it are refused; AssertionError if the end is another or a rule is broken."""
     stage = await shared.stage(f"refused-{one.scenario}")
-    writes, expected = end
-    refusing = Refusing(stage.namespace, one.first, writes, lasting=one.lasting)
+    count, expected = end
+    refusing = Refusing(stage.namespace, FAULTS[one.fault].match, one.first, count, lasting=one.lasting)
     shared.proxy.fault(replace(FAULTS[one.fault], match=refusing.judge))
     deleted: set[str] = set()
     wrong: list[str] = []
