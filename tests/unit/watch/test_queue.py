@@ -145,14 +145,33 @@ async def test_a_timer_that_fires_while_the_key_is_handled_brings_it_back_afterw
     assert await taken(queue) == A
 
 
-async def test_backoffs_double_up_to_the_last_and_start_again_after_a_success(queue: Queue) -> None:
-    delays = [queue.retry(A) for _ in range(12)]
+async def test_backoffs_double_up_to_the_last_and_start_again_after_a_success() -> None:
+    now = 100.0
+    queue = Queue(jitter=lambda: 0.0, clock=lambda: now)
+    delays = []
+    for _ in range(12):
+        delays.append(queue.retry(A))
+        now += delays[-1]
 
     assert delays[:4] == [FIRST_BACKOFF * 2**n for n in range(4)]
     assert delays[-1] == LAST_BACKOFF
     assert queue.retry(B) == FIRST_BACKOFF
     queue.forget(A)
     assert queue.retry(A) == FIRST_BACKOFF
+
+
+async def test_a_failure_before_the_backoff_is_over_leaves_the_next_attempt_where_it_was() -> None:
+    now = 100.0
+    queue = Queue(jitter=lambda: 0.0, clock=lambda: now)
+    for _ in range(5):
+        now += queue.retry(A)
+    due = now + queue.retry(A)
+
+    for _ in range(20):  # a burst of events, each with a pass that fails likewise
+        now += 0.05
+        assert now + queue.retry(A) == pytest.approx(due)
+    now = due
+    assert queue.retry(A) == FIRST_BACKOFF * 2**6
 
 
 async def test_a_retry_comes_no_sooner_than_the_server_asked(queue: Queue) -> None:

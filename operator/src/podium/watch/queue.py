@@ -8,6 +8,7 @@ because each pass decides anew when it wants to be woken.
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -15,7 +16,10 @@ from typing import Final, Protocol
 from podium.keys import Key
 
 FIRST_BACKOFF: Final = 0.05
-LAST_BACKOFF: Final = 60.0
+LAST_BACKOFF: Final = 30.0
+"""No longer than what only a person can end is waited for (Settings.refused_retry)."""
+RESOLUTION: Final = 0.005
+"""Seconds by which a timer may be early."""
 JITTER: Final = 0.2
 """Backoffs are stretched by up to this share, so that what failed together does not come back together."""
 
@@ -49,14 +53,22 @@ class Queue:
     It starts paused: keys gather, and none is given out until `resume()`.
     """
 
-    def __init__(self, *, observer: QueueObserver | None = None, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        *,
+        observer: QueueObserver | None = None,
+        jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._observer: QueueObserver = observer or _Nobody()
         self._jitter = jitter
+        self._clock = clock
         self._due: deque[Key] = deque()
         self._dirty: dict[Key, float] = {}  # every key that waits to be handled, and since when
         self._held: dict[Key, float] = {}  # every key in a worker's hands, and since when
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
+        self._retries: dict[Key, float] = {}  # when a key that failed is due again
         self._getters: deque[asyncio.Future[None]] = deque()
         self._paused = True
 
@@ -105,10 +117,18 @@ class Queue:
         self._timers[key] = loop.call_later(seconds, self._fire, key)
 
     def retry(self, key: Key, *, at_least: float = 0.0) -> float:
-        """The key failed: due again after its backoff, but not before `at_least` seconds. Answers that delay."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        delay = min(LAST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures, 32)) * (1 + JITTER * self._jitter())
+        """The key failed: due again after its backoff, but not before `at_least` seconds. Answers that delay.
+
+        A pass that something else woke before the backoff was over is no further failure in a row: it leaves the time
+        of the next attempt as it was, or a burst of events would put it off by minutes.
+        """
+        now = self._clock()
+        delay = self._retries.get(key, now) - now
+        if delay < RESOLUTION:
+            failures = self._failures.get(key, 0)
+            self._failures[key] = failures + 1
+            delay = min(LAST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures, 32)) * (1 + JITTER * self._jitter())
+            self._retries[key] = now + delay
         delay = max(at_least, delay)
         self._observer.retried()
         self.add_after(key, delay)
@@ -117,6 +137,7 @@ class Queue:
     def forget(self, key: Key) -> None:
         """The key succeeded: its next failure starts from the shortest backoff."""
         self._failures.pop(key, None)
+        self._retries.pop(key, None)
 
     async def get(self) -> Key:
         """Take the next due key; every key taken must be given back with `done`."""
