@@ -223,6 +223,7 @@ class Invariants:
             revision
             for revision in world.api.all(CONTROLLER_REVISIONS)
             if _annotation(revision, names.ANNOTATION_INPUTS)
+            if isinstance(revision["data"], dict) and {"inputs", "template"} <= revision["data"].keys()
             if all(r["uid"] == uid for r in revision["metadata"].get("ownerReferences") or [])
         ]
 

@@ -14,6 +14,8 @@ from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 INPUTS = {names.ANNOTATION_INPUTS: "0" * 64}
 PROMOTED = INPUTS | {names.ANNOTATION_OUTCOME: "Promoted", names.ANNOTATION_RULE: "first"}
+EARLIER = PROMOTED | {names.ANNOTATION_DECIDED_AT: "2029-01-01T00:00:00.000000Z"}
+LATER = PROMOTED | {names.ANNOTATION_DECIDED_AT: "2039-01-01T00:00:00.000000Z"}
 
 
 def junk(world: World, data: Any, annotations: dict[str, str]) -> Object:
@@ -33,7 +35,8 @@ def junk(world: World, data: Any, annotations: dict[str, str]) -> Object:
 
 @pytest.mark.parametrize("data", [{}, None, [], "x", {"template": 1}, {"hash": {}, "inputs": []}], ids=str)
 @pytest.mark.parametrize(
-    "annotations", [{}, {names.ANNOTATION_OUTCOME: "Promoted"}, INPUTS | {names.ANNOTATION_OUTCOME: "RolledBack"}]
+    "annotations",
+    [{}, {names.ANNOTATION_OUTCOME: "Promoted"}, EARLIER, INPUTS, INPUTS | {names.ANNOTATION_OUTCOME: "RolledBack"}],
 )
 def test_what_cannot_be_what_serves_is_told_of_and_stops_nothing(data: Any, annotations: dict[str, str]) -> None:
     world = serving(replicas=2)
@@ -48,7 +51,7 @@ def test_what_cannot_be_what_serves_is_told_of_and_stops_nothing(data: Any, anno
     assert world.condition("Ready") == ("True", "Serving")
 
 
-@pytest.mark.parametrize("annotations", [INPUTS, PROMOTED])
+@pytest.mark.parametrize("annotations", [LATER])
 def test_what_may_be_what_serves_holds_everything_until_it_is_mended(annotations: dict[str, str]) -> None:
     world = serving(replicas=2)
     one = world.revision("1")

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 
 from podium.api import names
+from podium.api.reasons import Reason
 from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS
-from podium.reconcile.child import Children, Store
+from podium.reconcile.child import Children, Store, is_record
 from podium.reconcile.drift import Memory
 from podium.reconcile.observe import Observed
-from podium.reconcile.outcome import Refusal, Refused, Report, refusal_of
+from podium.reconcile.outcome import Fault, Refusal, Refused, Report, refusal_of
 from podium.reconcile.readings import is_child
 from podium.reconcile.writes import DECIDED, Apply, Claim, Enter, Entry, Note, Place, Remove, Seek, Write
 from podium.settings import Settings
@@ -33,6 +34,11 @@ class Applier:
         """The ModelDeployment is gone."""
         for kept in (self._memories, self._refusals, self._sought):
             kept.pop(key, None)
+
+    def step_down(self) -> None:
+        """Another operator may have led: what was refused before says nothing about now."""
+        self._refusals.clear()
+        self._sought.clear()
 
     def refusals(self, key: Key) -> Mapping[Place, Refusal]:
         """What was refused at the last pass."""
@@ -67,7 +73,7 @@ class Walk:
         self, children: Children, refused_before: Mapping[Place, Refusal], sought: dict[str, str], emit: Emit
     ) -> None:
         self.children = children
-        self.report = Report()
+        self.report = Report(children.now)
         self._before = refused_before
         self._sought = sought
         self._emit = emit
@@ -79,6 +85,9 @@ class Walk:
         """
         todo = list(writes)
         for index, write in enumerate(todo):
+            if self.report.unsure and not self.report.halted and not isinstance(write.action, Seek | Claim):
+                self._halt(todo[index:])  # a record that nobody could look for may decide otherwise
+                return
             if self.report.kept_back(write.needs):
                 self.report.left_out.add(write.place)
                 await self._meanwhile(write)
@@ -87,14 +96,17 @@ class Walk:
             if self.report.terminating or self.report.outdated:
                 return
             if not done and isinstance(write.action, Enter):
-                self.report.unwritten = tuple(w.action.entry for w in todo[index:] if isinstance(w.action, Enter))
+                self._halt(todo[index:])
                 return
             if not done and isinstance(write.action, Seek):
-                self.report.outdated = True  # without knowing whether there is a record nothing can be decided
-                return
+                self.report.unsure.add(write.name)
             if not done and isinstance(write.action, Remove) and write.action.instead is not None:
                 instead = write.action.instead
                 await self._attempt(write, lambda instead=instead: self.children.ensure(instead))  # type: ignore[misc]
+
+    def _halt(self, left: Iterable[Write]) -> None:
+        self.report.halted = True
+        self.report.unwritten = tuple(write.action.entry for write in left if isinstance(write.action, Enter))
 
     async def _meanwhile(self, write: Write) -> None:
         if isinstance(write.action, Apply) and write.action.meanwhile is not None:
@@ -116,10 +128,7 @@ class Walk:
                 raise
             refused = refusal_of(error)
         before = self._before.get(write.place) or self.report.refusals.get(write.place)
-        since = before.since if before else self.children.now
-        self.report.refusals[write.place] = Refusal(
-            write.told, refused.reason, refused.message, refused.fault, since, refused.retry_after
-        )
+        self.report.refusals[write.place] = Refusal.of(write.told, refused, before, self.children.now)
         return False
 
     async def _act(self, write: Write) -> None:
@@ -189,11 +198,25 @@ class Walk:
         live = await children.look(CONTROLLER_REVISIONS, name)
         if live is None:
             return False
+        if "deletionTimestamp" in live["metadata"]:
+            raise ApiError(409, "Conflict", f"ControllerRevision {name} is being deleted")
         labels = names.revision_labels(children.observed.owner.name, name)
-        if labels.items() <= (live["metadata"].get("labels") or {}).items() and is_child(live, children.observed.owner):
-            children.wrote(CONTROLLER_REVISIONS, live)  # ours, and the cache had not seen it: the next pass knows it
+        ours = is_child(live, children.observed.owner)
+        if labels.items() <= (live["metadata"].get("labels") or {}).items() and ours:
+            # Where the cache had not seen it the next pass knows it.
+            useful = children.wrote(CONTROLLER_REVISIONS, live) and is_record(live)
         else:
             await children.claim(CONTROLLER_REVISIONS, live, labels, annotations or {})
+            taken = children.live[(CONTROLLER_REVISIONS, name)]["metadata"].get("labels") or {}
+            useful = is_record(live) and labels.items() <= taken.items()
+        if not useful:
+            raise Refused(
+                Reason.RECORD_UNREADABLE,
+                f"ControllerRevision {name} cannot be used: it holds no revision that this Podium can read, or "
+                "somebody takes its labels away again (an admission webhook?); if it is not the champion's: "
+                f"kubectl delete controllerrevision {name}",
+                Fault.PERSON,
+            )
         children.again = True
         return True
 

@@ -157,7 +157,7 @@ def _removals(wanted: Wanted) -> Iterator[Write]:
 
 def _emptied(wanted: Wanted, name: str) -> Object | None:
     """The Deployment without pods; None for one whose record is gone, and its template with it."""
-    if name not in wanted.revisions:
+    if all(revision.name != name for revision in wanted.situation.revisions):
         return None
     return _deployment(wanted, wanted.state(name), 0)
 

@@ -17,6 +17,7 @@ from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.revision import Failure
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Move, facts_of
+from podium.rollout.traffic import Split
 from podium.rollout.verdict import Hold
 
 PENDING_REASONS = frozenset(
@@ -40,6 +41,8 @@ class Facts:
 
     situation: Situation
     move: Move
+    split: Split
+    """Where requests go, as far as that was written."""
     hold: Hold | None
     refused: Refusal | None
     """What status is to tell of; None if nothing that serving relies on was refused."""
@@ -48,7 +51,7 @@ class Facts:
     @property
     def serving(self) -> set[str]:
         """The revisions that requests go to."""
-        return set(self.move.split.weights)
+        return set(self.split.weights)
 
     @property
     def champion_available(self) -> int:

@@ -157,7 +157,7 @@ def _next_revision(
     observed: Observed, situation: Situation, request: CommandRecord | None, fetcher: Fetcher
 ) -> Revision:
     number = max((r.number for r in situation.revisions), default=0) + 1
-    taken = {r.name for r in situation.revisions}
+    taken = {r.name for r in situation.revisions} | observed.aside.names
     if observed.resolved is not None and request is None and observed.resolved.name not in taken:
         return replace(observed.resolved, number=number)
     runtime = ModelRuntimeSpec.parse((observed.runtime or {}).get("spec", {}))

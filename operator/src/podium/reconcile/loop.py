@@ -18,7 +18,7 @@ from podium.reconcile import status as statuses
 from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store
 from podium.reconcile.observe import Observed, Observer, View
-from podium.reconcile.outcome import PassRefused, Report, with_refusals
+from podium.reconcile.outcome import PassRefused, Report, may_be_the_champions, with_refusals
 from podium.reconcile.plan import Plan, plan, plan_as_recorded, refused_command
 from podium.reconcile.transitions import transitions
 from podium.reconcile.writes import Note, Told
@@ -26,6 +26,10 @@ from podium.rollout.moment import Moment
 from podium.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+INFORMATIONAL = 10
+"""How many times longer what nothing relies on, a foreign PodDisruptionBudget say, waits to be tried again."""
 
 
 class Cache(View, Store, Protocol):
@@ -86,6 +90,7 @@ class Reconciler:
     def step_down(self) -> None:
         """The Lease is lost: what happens until it is gained again is not seen."""
         self._observer.lost_sight()
+        self._applier.step_down()
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
@@ -114,7 +119,7 @@ class Reconciler:
         planned = plan(observed, moment, self._fetcher)
         if planned is None:
             if not observed.deleting:
-                status = self._unplanned(observed.obj, Reason.INVALID_SPEC, observed.invalid, now)
+                status = self._unplanned(observed.obj, observed.reason, observed.invalid, now)
                 await self._write_status(observed.obj, status)
             return None
         for note in planned.notes:
@@ -124,14 +129,24 @@ class Reconciler:
             self._ending[key] = observed.owner.uid
             return None
         if report.outdated:
-            return self._settings.refused_retry if report.refusals and not report.again else 0.0
-        if not report.settling(now):
-            status = statuses.compose(observed, planned, report, self._settings.installation, moment)
-            told = report.told(Told.READY, now)
-            await self._write_status(observed.obj, status, decided=report.decided and told is None)
-            if planned.refusal is not None:
-                self._emit(observed.obj, refused_command(planned.refusal))
+            return 0.0
+        report.ended = self._clock()
+        if not report.settling:
+            await self._tell(observed, planned, report, moment)
         return self._next(report, moment)
+
+    async def _tell(self, observed: Observed, planned: Plan, report: Report, moment: Moment) -> None:
+        """Status, and the Events that follow from it. PassRefused when it cannot be written."""
+        status = statuses.compose(observed, planned, report, self._settings.installation, moment)
+        decided = report.decided and report.told(Told.READY) is None
+        try:
+            await self._write_status(observed.obj, status, decided=decided)
+        except ApiError as error:
+            # Not raised as it is: what the plan waits for comes all the same.
+            wait = self._wait(report, moment)
+            raise PassRefused(str(error), retry_after=error.retry_after or 0.0, wake_in=wait) from error
+        if planned.refusal is not None:
+            self._emit(observed.obj, refused_command(planned.refusal))
 
     async def _carry_out(self, planned: Plan, observed: Observed, moment: Moment) -> tuple[Plan, Report]:
         """Walk the plan; where a record is refused, go on with what the records as they stand ask for."""
@@ -139,20 +154,28 @@ class Reconciler:
         await walk.go(planned.writes)
         if walk.report.halted:
             planned = plan_as_recorded(observed, walk.report.entered, moment, self._fetcher)
-            await walk.go(planned.writes)
+            if not may_be_the_champions(observed, walk.report.unsure):
+                await walk.go(planned.writes)
         return planned, self._applier.end(walk)
 
     def _next(self, report: Report, moment: Moment) -> float | None:
-        """When to look again: the earliest of what the plan waits for and what was refused."""
-        waits = [(moment.wake_at - moment.now).total_seconds()] if moment.wake_at else []
-        waits += [self._settings.drift_window] if report.contested else []
-        waits += [0.0] if report.again else []
+        """When to look again: the earliest of what the pass waits for and what was refused."""
+        wait = self._wait(report, moment)
         if report.clears:
             refusals = report.refusals.values()
             asked = max(refusal.retry_after for refusal in refusals)
             said = "; ".join(sorted({refusal.message for refusal in refusals}))
-            raise PassRefused(said, retry_after=asked, wake_in=min(waits, default=None))
-        waits += [self._settings.refused_retry] if report.refusals else []
+            raise PassRefused(said, retry_after=asked, wake_in=wait)
+        return wait
+
+    def _wait(self, report: Report, moment: Moment) -> float | None:
+        waits = [(moment.wake_at - moment.now).total_seconds()] if moment.wake_at else []
+        waits += [self._settings.drift_window] if report.contested else []
+        waits += [0.0] if report.again else []
+        persons = [refusal for refusal in report.refusals.values() if not refusal.fault.clears]
+        if persons:
+            relied_on = any(refusal.told in (Told.READY, Told.MESSAGE) for refusal in persons)
+            waits.append(self._settings.refused_retry * (1 if relied_on else INFORMATIONAL))
         return min(waits, default=None)
 
     async def _tell_of(self, error: Exception, key: Key, now: datetime) -> None:

@@ -10,7 +10,6 @@ from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.keys import Key
 from podium.kube.client import Object
-from podium.kube.reading import unreadable
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
@@ -23,15 +22,14 @@ from podium.kube.resources import (
     SERVICES,
     Resource,
 )
-from podium.manifests.errors import MalformedRevision
 from podium.manifests.fetch import Fetcher
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, revision_of
 from podium.reconcile import readings
 from podium.reconcile.routers import ROUTERS, Seen
+from podium.reconcile.setaside import SetAside, set_aside
 from podium.reconcile.sightings import Sightings
 from podium.rollout.moment import Moment
-from podium.rollout.record import Outcome
 from podium.rollout.revision import RevisionState
 from podium.rollout.state import Proposal, Situation, Timings
 from podium.settings import Settings
@@ -40,8 +38,10 @@ T = TypeVar("T")
 Place = tuple[Resource, str]
 COMMAND_LENGTH = 1024
 """Characters of the command annotation that are read: status, which repeats it, is bounded."""
-NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline exceeded", "timed out", "timeout")
+NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline exceeded", "timed out")
 """Signs in a refusal that nobody has judged the pods: what should have cannot be called."""
+JUDGED = "denied the request"
+"""Whatever else a webhook's own sentence says, it was called."""
 PENDING = "Pending"
 """status.lastCommand.result of a command whose record was refused: it has not been acted on."""
 
@@ -67,8 +67,10 @@ class Observed:
     children: Mapping[tuple[Resource, str], Object]
     """Live children by kind and name; what is under another controller, or a person's own, is none of them."""
     situation: Situation | None = None
-    """None when the spec or the durable record cannot be read; `invalid` says why."""
+    """None when nothing can be planned: the spec, or the champion's record, cannot be read; `invalid` says why."""
     invalid: str = ""
+    reason: Reason = Reason.INVALID_SPEC
+    """Of `invalid`."""
     revisions: Mapping[str, Revision] = field(default_factory=dict)
     runtime: Object | None = None
     resolved: Revision | None = None
@@ -76,8 +78,8 @@ class Observed:
 
     It is large, and whoever needs it later can resolve it again.
     """
-    unreadable: tuple[str, ...] = ()
-    """Sentences on ControllerRevisions whose data is no revision: they are set aside."""
+    aside: SetAside = field(default_factory=SetAside)
+    """ControllerRevisions whose data is no revision; their Deployments are none of the children either."""
     replicas_before: int | None = None
     """spec.replicas at the last pass; None at the first."""
 
@@ -115,6 +117,10 @@ class _Memory:
         if known is None or known[0] != version:
             known = self.parsed[what] = (version, make())
         return known[1]  # type: ignore[return-value]
+
+    def revision(self, record: Object) -> tuple[Revision, str]:
+        """What a ControllerRevision holds, and its template's digest; MalformedRevision."""
+        return self.once(record["metadata"]["name"], record["metadata"]["uid"], lambda: _read(record))
 
     def keep(self, what: set[str]) -> None:
         """Drop everything parsed that is not of these."""
@@ -159,19 +165,21 @@ class Observer:
         }
         annotations = obj["metadata"].get("annotations") or {}
         command = annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH]
-        unread = _no_revisions(children, memory)
-        children = {place: child for place, child in children.items() if place not in unread}
-        holds = _holds(unread, readings.unrecorded(children.values(), command, owner), owner)
-        if holds:
-            # Nothing that is there is touched, or decided from, while the record that goes with it is not known.
+        aside = set_aside(children, memory.revision)
+        if aside.holds:
+            return Observed(obj, owner, children, invalid=aside.holds, reason=Reason.RECORD_UNREADABLE)
+        children = {place: child for place, child in children.items() if place not in aside.places}
+        missing = readings.unrecorded(children.values(), command, owner)
+        if missing:
+            # Nothing that is there is touched, or decided from, while the record that goes with it is still to come.
             children, command = {}, ""
-        seen = Observed(obj, owner, children, unreadable=tuple(why for why, _ in unread.values()))
+        seen = Observed(obj, owner, children, aside=aside)
         try:
             # Quick to read (20 us), and as a typed object large to keep (8 KB).
             spec = ModelDeploymentSpec.parse(obj.get("spec") or {})
         except ValueError as error:
             return replace(seen, invalid=str(error))
-        return self._with_situation(key, seen, spec, memory, moment, command, holds)
+        return self._with_situation(key, seen, spec, memory, moment, command, missing)
 
     def _with_situation(
         self,
@@ -181,7 +189,7 @@ class Observer:
         memory: _Memory,
         moment: Moment,
         command: str,
-        holds: tuple[Reason, str] | None,
+        missing: Mapping[str, str],
     ) -> Observed:
         runtime = self._cache.get(MODEL_RUNTIMES, None, spec.runtime.name)
         version = (seen.owner.uid, seen.generation, runtime and runtime["metadata"]["resourceVersion"])
@@ -193,8 +201,8 @@ class Observer:
             return proposal
 
         proposal = memory.once("proposal", version, propose)
-        if holds:
-            proposal = replace(proposal, reason=holds[0], message=holds[1])
+        if missing:
+            proposal = replace(proposal, reason=Reason.RECORD_MISSING, message=readings.missing(missing, seen.owner))
         sightings = Sightings.after(memory.sightings, moment)
         pods = self._cache.owned(PODS, key.namespace, key.name)
         states, revisions = self._revisions(seen, pods, memory, sightings)
@@ -234,7 +242,7 @@ class Observer:
         for (resource, name), child in seen.children.items():
             if resource is not CONTROLLER_REVISIONS or "deletionTimestamp" in child["metadata"]:
                 continue
-            revision, digest = memory.once(name, child["metadata"]["uid"], lambda child=child: _read(child))  # type: ignore[misc]
+            revision, digest = memory.revision(child)
             revisions[name] = revision
             own = [p for p in pods if p["metadata"]["labels"].get(names.LABEL_REVISION) == name]
             deployment = seen.child(DEPLOYMENTS, name)
@@ -255,47 +263,13 @@ def _down(champion: RevisionState, sightings: Sightings) -> bool:
 def _kept_out(candidate: RevisionState) -> bool:
     """Whether its pods are refused because nobody could be asked to admit them; a policy that says no was."""
     sentence = candidate.workload.failure.lower() if candidate.workload else ""
-    return any(sign in sentence for sign in NOBODY_ASKED)
+    return JUDGED not in sentence and any(sign in sentence for sign in NOBODY_ASKED)
 
 
 def _acted_on(status: Mapping[str, Any]) -> str:
     """The command that status says has been acted on."""
     last = status.get("lastCommand") or {}
     return "" if last.get("result") == PENDING else str(last.get("value", ""))
-
-
-def _no_revisions(children: Mapping[Place, Object], memory: _Memory) -> dict[Place, tuple[str, bool]]:
-    """ControllerRevisions whose data is no revision: a sentence, and whether it may be that of what serves.
-
-    That may be which has Podium's mark and no outcome, or was promoted. Anybody can write any other one.
-    """
-    found = {}
-    for (resource, name), child in children.items():
-        if resource is not CONTROLLER_REVISIONS or "deletionTimestamp" in child["metadata"]:
-            continue
-        try:
-            memory.once(name, child["metadata"]["uid"], lambda child=child: _read(child))  # type: ignore[misc]
-        except MalformedRevision as error:
-            annotations = child["metadata"].get("annotations") or {}
-            outcome = annotations.get(names.ANNOTATION_OUTCOME, Outcome.PROMOTED)
-            serves = names.ANNOTATION_INPUTS in annotations and outcome == Outcome.PROMOTED
-            found[(resource, name)] = (f"{unreadable(child) or error}: {_WAYS_OUT.format(name=name)}", serves)
-    return found
-
-
-_WAYS_OUT = (
-    "install the Podium that wrote it, or, if it is not the champion's, kubectl delete controllerrevision {name}"
-)
-
-
-def _holds(
-    unread: Mapping[Place, tuple[str, bool]], missing: Mapping[str, str], owner: Owner
-) -> tuple[Reason, str] | None:
-    """Why nothing may be touched: reason and sentence."""
-    serving = [why for why, serves in unread.values() if serves]
-    if serving:
-        return Reason.RECORD_UNREADABLE, serving[0]
-    return (Reason.RECORD_MISSING, readings.missing(missing, owner)) if missing else None
 
 
 def _read(obj: Object) -> tuple[Revision, str]:

@@ -1,9 +1,10 @@
 """What came of a plan: what was refused, by whose fault, and what a person should hear of it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import Self
 
 from podium.api.reasons import Reason
 from podium.kube.client import ApiError
@@ -56,6 +57,17 @@ class Refusal:
     """When this operator was first refused it, without a success since."""
     retry_after: float = 0.0
     """Seconds that the API server asked to wait."""
+    kept_out_since: datetime | None = None
+    """Since when it has been refused for no fault of what was written; None while somebody says no to that."""
+
+    @classmethod
+    def of(cls, told: Told, refused: Refused, before: "Refusal | None", now: datetime) -> Self:
+        """The refusal of a write that was refused before, or was not."""
+        kept_out = None
+        if refused.fault is not Fault.PERSON:
+            kept_out = (before.kept_out_since if before else None) or now
+        since = before.since if before else now
+        return cls(told, refused.reason, refused.message, refused.fault, since, refused.retry_after, kept_out)
 
     def is_told(self, now: datetime) -> bool:
         """Whether status tells of it; what may clear by itself gets a moment first."""
@@ -66,11 +78,17 @@ class Refusal:
 class Report:
     """What came of a plan."""
 
+    ended: datetime
+    """When the last write was answered: one that hangs may take longer than a refusal is waited for."""
     refusals: dict[Place, Refusal] = field(default_factory=dict)
     left_out: set[Place] = field(default_factory=set)
     """Writes that waited for what was refused."""
     entered: int = 0
     """Entries of the record that were written, counted from the first."""
+    unsure: set[str] = field(default_factory=set)
+    """Revisions of which nobody could tell whether there is a record."""
+    halted: bool = False
+    """Whether the record could not be written or looked for: what follows from it must not be done."""
     unwritten: tuple[Entry, ...] = ()
     """Entries that were not, because one of them was refused."""
     decided: bool = False
@@ -85,11 +103,6 @@ class Report:
     """A record was found that the plan knew nothing of: nothing of it may be done, nor said."""
 
     @property
-    def halted(self) -> bool:
-        """Whether an entry of the record was refused: what follows from it must not be done."""
-        return bool(self.unwritten)
-
-    @property
     def clears(self) -> bool:
         """Whether anything was refused that may clear by itself."""
         return any(refusal.fault.clears for refusal in self.refusals.values())
@@ -98,13 +111,14 @@ class Report:
         """Whether any of these was refused, or waits for what was."""
         return any(place in self.refusals or place in self.left_out for place in places)
 
-    def settling(self, now: datetime) -> bool:
+    @property
+    def settling(self) -> bool:
         """Whether status waits a moment: what it would tell of may have cleared by then, and must not be left out."""
-        return any(r.told is Told.READY and not r.is_told(now) for r in self.refusals.values())
+        return any(r.told is Told.READY and not r.is_told(self.ended) for r in self.refusals.values())
 
-    def told(self, where: Told, now: datetime) -> Refusal | None:
+    def told(self, where: Told) -> Refusal | None:
         """The refusal that status tells of there: first one that only a person can end."""
-        found = [r for r in self.refusals.values() if r.told is where and r.is_told(now)]
+        found = [r for r in self.refusals.values() if r.told is where and r.is_told(self.ended)]
         return min(found, key=lambda r: (r.fault.clears, r.since), default=None)
 
 
@@ -153,11 +167,13 @@ def with_refusals(observed: Observed, refusals: Mapping[Place, Refusal]) -> Obse
     found = refusals.get((DEPLOYMENTS, candidate.name))
     if found is None:
         return observed
-    blameless = found.fault is not Fault.PERSON
-    since = min((at for at in (found.since, situation.candidate_kept_out_since) if at), default=None)
-    changed = replace(
-        situation,
-        candidate_refused=found.message,
-        candidate_kept_out_since=since if blameless else situation.candidate_kept_out_since,
-    )
+    known = [at for at in (found.kept_out_since, situation.candidate_kept_out_since) if at]
+    changed = replace(situation, candidate_refused=found.message, candidate_kept_out_since=min(known, default=None))
     return replace(observed, situation=changed)
+
+
+def may_be_the_champions(observed: Observed, unsure: Collection[str]) -> bool:
+    """Whether one of the records that nobody could look for may be the champion's: then nothing may be touched."""
+    known = observed.situation is not None and observed.situation.champion is not None
+    named = (observed.status.get("champion") or {}).get("revision")
+    return bool(unsure) and (not known or named is None or named in unsure)

@@ -7,12 +7,12 @@ relies on it, and where that is a record, the rest is planned anew from the reco
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from podium.kube.resources import CONTROLLER_REVISIONS
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS
 from podium.manifests.fetch import Fetcher
 from podium.reconcile import children
 from podium.reconcile.decide import Decisions, decide
 from podium.reconcile.observe import Observed
-from podium.reconcile.writes import Enter, Note, Stage, Write
+from podium.reconcile.writes import Apply, Enter, Note, Stage, Write
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord
 from podium.rollout.sizing import next_move
@@ -44,12 +44,27 @@ def plan(observed: Observed, moment: Moment, fetcher: Fetcher) -> Plan | None:
 
 
 def plan_as_recorded(observed: Observed, entered: int, moment: Moment, fetcher: Fetcher) -> Plan:
-    """What to write when the record took no more than the first `entered` entries: repair of what it says, no more."""
+    """What to write when the record took no more than the first `entered` entries: repair of what it says, no more.
+
+    Nothing is taken away on the way: what was decided but not recorded (an abort, say) may need it once it is. The
+    champion's scaling goes on.
+    """
     assert observed.situation is not None
     decisions = decide(observed, observed.situation, moment, fetcher)
-    kept = Decisions(decisions.before, decisions.revisions, decisions.entries[:entered])
+    kept = Decisions(decisions.before, decisions.revisions, decisions.entries[:entered], refusal=decisions.refusal)
     found = _follow(observed, kept, moment)
-    return replace(found, writes=tuple(write for write in found.writes if not isinstance(write.action, Enter)))
+    return replace(found, writes=tuple(filter(None, (_repair(write, found.situation) for write in found.writes))))
+
+
+def _repair(write: Write, situation: Situation) -> Write | None:
+    """The write, as far as it takes nothing away; None for one of the record, which was tried already."""
+    champion = situation.champion
+    scaling = situation.candidate is None and champion is not None and write.place == (DEPLOYMENTS, champion.name)
+    if write.stage in (Stage.TRAFFIC, Stage.GROW, Stage.POLICY) or (scaling and write.stage is Stage.SHRINK):
+        return write
+    if isinstance(write.action, Apply) and write.action.meanwhile is not None:
+        return replace(write, action=Apply(write.action.meanwhile), needs=frozenset())
+    return None
 
 
 def _follow(observed: Observed, decisions: Decisions, moment: Moment) -> Plan:

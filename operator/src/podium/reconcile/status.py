@@ -1,12 +1,13 @@
 """Composes status from the plan and what came of it. Pure: the loop writes it, once per pass."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from podium.api import names
 from podium.api.reasons import Reason
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, HPAS
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, SERVICES
 from podium.manifests.owner import Owner
 from podium.reconcile.conditions import Facts, Verdict, judge
 from podium.reconcile.fetched import bytes_differ, digest_of
@@ -20,6 +21,8 @@ from podium.rollout.record import format_time
 from podium.rollout.revision import RevisionState
 from podium.rollout.sizing import once_written
 from podium.rollout.state import Situation
+from podium.rollout.strategies import Move
+from podium.rollout.traffic import Split
 
 HISTORY = 20
 """Entries of status.history, the newest first."""
@@ -47,14 +50,14 @@ def unplanned(obj: Object, reason: Reason, message: str, controller: str, now: d
 def compose(observed: Observed, plan: Plan, report: Report, controller: str, moment: Moment) -> Object:
     """The whole status of a ModelDeployment whose spec could be read."""
     now = moment.now
-    situation = once_written(plan.situation, plan.move)
-    facts = Facts(situation, plan.move, plan.hold, report.told(Told.READY, now), moment)
+    stands = {n: t for n, t in plan.move.targets.items() if not report.kept_back(frozenset({(DEPLOYMENTS, n)}))}
+    situation = once_written(plan.situation, replace(plan.move, targets=stands))
+    split = _split_as_it_is(observed, plan.move, report)
+    facts = Facts(situation, plan.move, split, plan.hold, report.told(Told.READY), moment)
     verdict = judge(facts)
-    conditions = (
-        _kstatus(verdict, situation) | _informational(observed, situation, report, now) | bytes_differ(situation)
-    )
+    conditions = _kstatus(verdict, situation) | _informational(observed, situation, report) | bytes_differ(situation)
     owner = observed.owner
-    message = _with_leftovers(verdict.message, report, now)
+    message = _with_leftovers(verdict.message, report)
     status: Object = {
         "observedGeneration": observed.generation,
         "phase": verdict.phase,
@@ -86,21 +89,33 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
     return status
 
 
+def _split_as_it_is(observed: Observed, move: Move, report: Report) -> Split:
+    """Where requests go: as planned or, while the stable Service cannot be written, as the live one selects."""
+    stable = (SERVICES, observed.owner.name)
+    if stable not in report.refusals:
+        return move.split
+    live = observed.child(*stable)
+    if live is None:
+        return Split()
+    revision = (live["spec"].get("selector") or {}).get(names.LABEL_REVISION)
+    return Split.to(revision) if revision else Split.by_pods(dict.fromkeys(move.targets, 1))
+
+
 def _scale(facts: Facts, owner: Owner) -> Object:
     """What the scale subresource reads: the pods behind the stable Service, and they alone.
 
     An autoscaler of the user's that divides a metric by pods would take a candidate without traffic for idle ones.
     """
     selector = f"{names.LABEL_MODEL}={owner.name}"
-    if facts.move.split.sole is not None:
-        selector += f",{names.LABEL_REVISION}={facts.move.split.sole}"
+    if facts.split.sole is not None:
+        selector += f",{names.LABEL_REVISION}={facts.split.sole}"
     replicas = sum(r.workload.pods for r in facts.situation.revisions if r.workload and r.name in facts.serving)
     return {"replicas": replicas, "selector": selector}
 
 
-def _with_leftovers(message: str, report: Report, now: datetime) -> str:
+def _with_leftovers(message: str, report: Report) -> str:
     """The message, and what could not be deleted: nothing waits for it."""
-    left = report.told(Told.MESSAGE, now)
+    left = report.told(Told.MESSAGE)
     return f"{message}; not deleted yet: {left.message}" if left else message
 
 
@@ -129,7 +144,7 @@ def _way_on(paused: RevisionState) -> str:
     return f"to go on: {how_to('resume', paused.name)}"
 
 
-def _informational(observed: Observed, situation: Situation, report: Report, now: datetime) -> Conditions:
+def _informational(observed: Observed, situation: Situation, report: Report) -> Conditions:
     conditions: Conditions = {}
     champion, proposal = situation.champion, situation.proposal
     failing = [
@@ -151,7 +166,7 @@ def _informational(observed: Observed, situation: Situation, report: Report, now
             f"adopt it: {how_to('restart', champion.name)}",
         )
     unreadable = [sentence for revision in situation.revisions for sentence in revision.unreadable]
-    unreadable += observed.unreadable
+    unreadable += observed.aside.sentences
     if unreadable:
         conditions["RecordUnreadable"] = ("True", Reason.RECORD_UNREADABLE, "; ".join(unreadable))
     if report.contested:
@@ -170,7 +185,7 @@ def _informational(observed: Observed, situation: Situation, report: Report, now
             message = f"HorizontalPodAutoscaler {name}: {inactive.get('message', inactive.get('reason', ''))}"
             conditions["ScalingActive"] = ("False", inactive.get("reason", "Inactive"), message)
     for where in (Told.PREVIEW, Told.DISRUPTION, Told.SCALING):
-        refusal = report.told(where, now)
+        refusal = report.told(where)
         if refusal is not None:
             conditions[where.value] = ("False", refusal.reason, refusal.message)
     return conditions
@@ -259,6 +274,8 @@ def _last_command(observed: Observed, plan: Plan, report: Report, now: datetime)
             "message": plan.refusal.message,
         }
     before: dict[str, Any] = observed.status.get("lastCommand") or {}
+    if before.get("result") == PENDING:
+        before = {}  # withdrawn before it could be recorded, or recorded by now
     command = command_of(plan.situation)
     if command is None:
         return before

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
-from podium.rollout.record import CommandRecord, Outcome
+from podium.rollout.record import EARLIEST, CommandRecord, Outcome
 from podium.rollout.revision import RevisionState
 from podium.rollout.traffic import Applied, Endpoints, Split, Traffic
 
@@ -172,6 +172,13 @@ class Situation:
             return due
         watched = (self.looking_since or candidate.record.started_at) + (due - candidate.record.started_at)
         return max(due, min(due + self.timings.operators_apart, watched))
+
+    @property
+    def tried_at(self) -> datetime:
+        """When this process has had the time to try what an earlier one was refused, if it was."""
+        candidate = self.candidate
+        since = self.looking_since or (candidate.record.started_at if candidate else EARLIEST)
+        return since + self.timings.patience
 
     @property
     def min_ready_seconds(self) -> int:

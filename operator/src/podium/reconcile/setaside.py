@@ -1,0 +1,77 @@
+"""ControllerRevisions whose data is no revision: set aside, told of, and what serves is never taken for lost. Pure."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from podium.api import names
+from podium.kube.client import Object
+from podium.kube.reading import unreadable
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS
+from podium.manifests.errors import MalformedRevision
+from podium.reconcile.readings import controller_of
+from podium.reconcile.writes import Place
+from podium.rollout.record import Outcome
+
+WAYS_OUT = "install the Podium that wrote it, or, if it is not the champion's, kubectl delete controllerrevision {name}"
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Of one ModelDeployment."""
+
+    names: frozenset[str] = frozenset()
+    places: frozenset[Place] = frozenset()
+    """They, and the Deployments and HPAs that go with them: nobody knows what these should be."""
+    sentences: tuple[str, ...] = ()
+    holds: str = ""
+    """The sentence on one that may be the champion's: then nothing may be touched. Empty if none may be."""
+
+
+def set_aside(children: Mapping[Place, Object], read: Callable[[Object], object]) -> SetAside:
+    """Those that `read` raises MalformedRevision for.
+
+    Outcome and time of the decision are annotations, and can be read whatever the data is: only the latest that was
+    promoted is the champion's. Anybody can write any other one.
+    """
+    records = [
+        child
+        for (resource, _), child in children.items()
+        if resource is CONTROLLER_REVISIONS and "deletionTimestamp" not in child["metadata"]
+    ]
+    why: dict[str, str] = {}
+    for record in records:
+        try:
+            read(record)
+        except MalformedRevision as error:
+            why[record["metadata"]["name"]] = unreadable(record) or str(error)
+    if not why:
+        return SetAside()
+    sentences = {name: f"{text}: {WAYS_OUT.format(name=name)}" for name, text in sorted(why.items())}
+    champions = _champions(records, why)
+    holds = next((sentences[name] for name in champions), "")
+    places = frozenset((kind, name) for name in why for kind in (CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS))
+    return SetAside(frozenset(why), places, tuple(sentences.values()), holds)
+
+
+def _champions(records: Collection[Object], unread: Collection[str]) -> list[str]:
+    """Those that cannot be read and of which one may be the champion's."""
+    readable = [record for record in records if record["metadata"]["name"] not in unread]
+    known = [record for record in readable if _says(record, names.ANNOTATION_OUTCOME) == PROMOTED]
+    latest = max((_says(r, names.ANNOTATION_DECIDED_AT) for r in known), default="")
+    found = []
+    for record in records:
+        ours = controller_of(record) is not None and _says(record, names.ANNOTATION_INPUTS)
+        if record["metadata"]["name"] in unread and ours:
+            promoted = _says(record, names.ANNOTATION_OUTCOME) == PROMOTED
+            later = promoted and _says(record, names.ANNOTATION_DECIDED_AT) > latest
+            first = not known and (promoted or not _says(record, names.ANNOTATION_OUTCOME))
+            if later or first:
+                found.append(record["metadata"]["name"])
+    return found
+
+
+PROMOTED = Outcome.PROMOTED.value
+
+
+def _says(record: Object, annotation: str) -> str:
+    return str((record["metadata"].get("annotations") or {}).get(annotation, ""))
