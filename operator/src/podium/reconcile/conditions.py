@@ -223,7 +223,7 @@ def degraded(facts: Facts) -> Verdict | None:
     ailing = _ailing(champion.failures) or (champion.workload.failure if champion.workload else "")
     if champion.reported < facts.wanted:
         message = f"{counts}{'; ' + ailing if ailing else ''}"
-        return Verdict("Healthy", Reason.DEGRADED, message, champion.reported > 0, False, reconciling=True)
+        return Verdict("Healthy", Reason.DEGRADED, message, facts.champion_available > 0, False, reconciling=True)
     if not facts.situation.traffic_moved:
         message = f"{counts}; waits until the Service {facts.situation.name} lists them"
         return Verdict("Promoting", Reason.TRAFFIC_MOVING, message, True, False, reconciling=True)
