@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from podium.kube.client import ApiError
+from podium.kube.client import ApiError, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, Resource
 from tests.unit.planner.apiserver import Call
-from tests.unit.planner.world import World
+from tests.unit.planner.world import NAMESPACE, World
 
 FAULTS: dict[str, Callable[[], ApiError]] = {
     "no right": lambda: ApiError(
@@ -56,3 +57,20 @@ class Refusing:
     def end(self) -> None:
         """It refuses no more."""
         self.world.client.before.remove(self.judge)
+
+
+def refuse(world: World, fault: str, which: Callable[[Call], bool]) -> Callable[[], None]:
+    """Refuse these writes until the answer is called."""
+
+    def judge(call: Call) -> None:
+        if call.resource is not MODEL_DEPLOYMENTS and which(call):
+            raise FAULTS[fault]()
+
+    world.client.before.insert(0, judge)
+    return lambda: world.client.before.remove(judge)
+
+
+def foreign(world: World, kind: str, api_version: str, name: str, **spec: Any) -> Object:
+    """An object that somebody else made under a name of ours."""
+    meta = {"name": name, "namespace": NAMESPACE}
+    return world.api.create({"apiVersion": api_version, "kind": kind, "metadata": meta, "spec": spec}, "helm")
