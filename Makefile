@@ -46,6 +46,10 @@ test-unit: venv ## Pure code, in seconds
 test-integration: venv ## The operator as a process against a real API server and etcd
 	$(PYTEST) tests/integration
 
+.PHONY: test-refusals
+test-refusals: venv ## Every write of every scenario refused, in seven ways, by a real API server: 8 minutes
+	PODIUM_REFUSALS=1 $(PYTEST) tests/integration/rollouts/test_refused.py
+
 .PHONY: test-e2e
 test-e2e: venv ## Real pods on a real cluster
 	$(PYTEST) tests/e2e

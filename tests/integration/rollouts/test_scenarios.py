@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.integration.rollouts.api import Object
+from tests.integration.rollouts.kubelet import FETCHED
 from tests.integration.rollouts.scenarios import BY_NAME, revision_annotations, run
 from tests.integration.rollouts.stage import MODEL, Stage
 
@@ -29,6 +30,7 @@ async def test_a_first_rollout_ends_ready_with_all_children(stage: Stage) -> Non
     revision = stage.revision("v1")
     assert stage.status["champion"] | {"since": ""} == {
         "revision": revision, "version": "v1", "desired": 2, "ready": 2, "available": 2, "since": "",
+        "digest": FETCHED,
     }  # fmt: skip
     for kind, name in (
         ("ControllerRevision", revision),
