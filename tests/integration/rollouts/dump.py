@@ -62,7 +62,8 @@ def _parsed(text: str) -> Any:
     except ValueError:
         return text
     if isinstance(value, dict):
-        value.pop("held", None)  # seconds for which the environment held a candidate up
+        value.pop("held", None)  # seconds for which the environment held a candidate up,
+        value.pop("heldSince", None)  # and what is left of it where the candidate was judged meanwhile
     return value
 
 
