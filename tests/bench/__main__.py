@@ -1,6 +1,9 @@
-"""`make bench`: all figures, as one table at the end. `python -m tests.bench`; a quarter of an hour is idling alone.
+"""`make bench`: all figures, as one table at the end; a quarter of an hour of it is idling alone.
 
-Nothing else should run on the machine meanwhile. A part that fails says so in the table, and the exit code is 1.
+    python -m tests.bench [PART ...]
+
+A part is a word of PARTS; none means all. Nothing else should run on the machine meanwhile. A part that fails says so
+in the table, and the exit code is 1.
 """
 
 import os
@@ -8,7 +11,18 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 
-from tests.bench import bench_cluster, bench_idle, bench_images, bench_operator, bench_rollouts, bench_serving
+from tests.bench import (
+    bench_argo_rollouts,
+    bench_cluster,
+    bench_idle,
+    bench_images,
+    bench_operator,
+    bench_rollouts,
+    bench_scale,
+    bench_serving,
+    bench_start,
+    bench_where,
+)
 from tests.bench.rig import rig
 from tests.bench.table import Row, show
 from tests.cluster.progress import say, step
@@ -23,20 +37,28 @@ def settled_and_idle() -> Iterator[Row]:
 
 
 PARTS: dict[str, Callable[[], Iterable[Row]]] = {
-    "ModelDeployments without pods": settled_and_idle,
+    "operator": settled_and_idle,
+    "start": bench_start.figures,
+    "where": bench_where.figures,
+    "scale": bench_scale.figures,
+    "argo-rollouts": bench_argo_rollouts.figures,
     "rollouts": bench_rollouts.figures,
     "server": bench_serving.figures,
     "images": bench_images.figures,
-    "starts on a cluster": bench_cluster.figures,
+    "cluster": bench_cluster.figures,
 }
 
 
-def main() -> int:
-    """All parts, whatever becomes of them, and the table."""
+def main(asked: list[str]) -> int:
+    """All parts, or those asked for, whatever becomes of them, and the table."""
+    if unknown := set(asked) - set(PARTS):
+        say(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        return 2
     say(f"load average before the start: {os.getloadavg()[0]:.1f}")
     rows: list[Row] = []
     failed = False
-    for name, figures in PARTS.items():
+    for name in asked or PARTS:
+        figures = PARTS[name]
         try:
             with step(f"Measuring: {name}"):
                 rows.extend(figures())
@@ -50,4 +72,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

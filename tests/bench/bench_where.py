@@ -114,7 +114,12 @@ def rows(time: Time) -> Iterator[Row]:
     yield Row("Events each", f"{total:.2f} ({reasons})")
 
 
-if __name__ == "__main__":
+def figures() -> Iterator[Row]:
+    """On a control plane of its own."""
     (port,) = reserve(1)
     with rig(metrics_port=port) as bench:
-        show([*rows(measure(bench, port))])
+        yield from rows(measure(bench, port))
+
+
+if __name__ == "__main__":
+    show([*figures()])
