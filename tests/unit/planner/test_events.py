@@ -58,6 +58,13 @@ def test_what_a_decision_has_told_is_not_told_again() -> None:
     ]
 
 
+def test_what_begins_and_ends_in_one_write_is_told_once() -> None:
+    world = serving(replicas=0)
+    (told,) = world.events("Promoted")
+    assert "no-replicas" in told
+    assert len(world.heard.said) == 1, world.describe()
+
+
 def test_a_fight_over_a_field_is_told_once() -> None:
     world = serving()
     for port in range(9000, 9010):

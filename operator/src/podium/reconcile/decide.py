@@ -51,9 +51,12 @@ class Decisions:
         if last is None or last.revision != revision:
             self.entries.append(Entry(revision, annotations, None, after, notes))
             return
+        told = last.notes
         if last.obj is not None:
             last.obj["metadata"]["annotations"].update(annotations)
-        merged = Entry(revision, last.annotations | annotations, last.obj, after, last.notes + notes)
+            if any(r.name == revision and r.outcome for r in after.revisions):
+                told = ()  # what begins and ends in one write is told by its end
+        merged = Entry(revision, last.annotations | annotations, last.obj, after, told + notes)
         self.entries[-1] = merged
 
 
