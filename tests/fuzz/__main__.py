@@ -9,6 +9,7 @@ input if it happens all the same.
 
 import argparse
 import functools
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable
@@ -145,16 +146,23 @@ def run(name: str, test: Callable[[], None], seconds: float) -> None:
 
 
 def main() -> int:
-    """Both readers, one after the other."""
+    """Both readers, side by side."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--seconds", type=float, default=600.0, help="for each reader")
     seconds = parser.parse_args().seconds
     json_pieces.cut = functools.partial(json_pieces.cut, smallest=2)
     json_pieces.tensor = functools.partial(json_pieces.tensor, piece=7)
     json_pieces._PAUSE_SECONDS = 0
-    run("JSON", json_reader, seconds)
-    run("HTTP", http_reader, seconds)
-    return 0
+    at_once = multiprocessing.get_context("fork")
+    readers = [
+        at_once.Process(target=run, args=(name, test, seconds))
+        for name, test in (("JSON", json_reader), ("HTTP", http_reader))
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    return int(any(reader.exitcode for reader in readers))
 
 
 if __name__ == "__main__":
