@@ -7,7 +7,7 @@ import pytest
 from podium.api.defaults import Former
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, PODS
 from tests.stored import COMMITS, stored
-from tests.unit.api.test_defaults import DEFAULTS, Path, another, field_of
+from tests.unit.api.test_defaults import DEFAULTS, Path, another, change_default, field_of
 from tests.unit.planner.apiserver import UPDATES, clone
 from tests.unit.planner.given import empty
 from tests.unit.planner.world import NAME, NAMESPACE, World
@@ -78,8 +78,7 @@ def test_nor_where_the_version_shown_would_be_another_one_today() -> None:
 @pytest.mark.parametrize("path", DEFAULTS, ids=".".join)
 def test_nor_with_another_default_of_any_field(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     field = field_of(path)
-    monkeypatch.setattr(field, "metadata", [*field.metadata, Former(field.default)])
-    monkeypatch.setattr(field, "default", another(path))
+    change_default(monkeypatch, field, another(path), Former(field.default))
 
     assert_untouched(upgraded("3735f03"))
 

@@ -5,9 +5,10 @@ defaults of last year as if a person had chosen them, and nothing tells the two 
 the default of its field says nothing. So a version of Podium with another default starts no rollout.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic.fields import FieldInfo
 
@@ -32,21 +33,37 @@ def said(model: type[ApiModel], obj: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(obj, Mapping):
         raise TypeError(f"a mapping is expected, not {obj!r}")
-    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    fields = _fields(model)
     found: dict[str, Any] = {}
     for key, value in obj.items():
         field = fields.get(key)
-        part = field and part_of(field)
         if field is None:
             pass
-        elif part is not None and isinstance(value, Mapping):
-            value = said(part, value)
-            if not value and isinstance(field.default, ApiModel):
+        elif field.part is not None and isinstance(value, Mapping):
+            value = said(field.part, value)
+            if not value and field.may_be_empty:
                 continue
-        elif any(type(value) is type(default) and value == default for default in defaults(field)):
+        elif any(type(value) is type(default) and value == default for default in field.defaults):
             continue
         found[key] = value
     return found
+
+
+class _Field(NamedTuple):
+    """What is asked of a field for every object."""
+
+    part: type[ApiModel] | None
+    may_be_empty: bool
+    defaults: tuple[Any, ...]
+
+
+@functools.cache
+def _fields(model: type[ApiModel]) -> dict[str, _Field]:
+    """By name on the wire."""
+    return {
+        field.alias or name: _Field(part_of(field), isinstance(field.default, ApiModel), defaults(field))
+        for name, field in model.model_fields.items()
+    }
 
 
 def defaults(field: FieldInfo) -> tuple[Any, ...]:
