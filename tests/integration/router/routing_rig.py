@@ -1,0 +1,263 @@
+"""A router as its pod runs it, an Envoy and an agent, against a real API server; pods are servers of the test's own.
+
+Only what a kubelet and the controllers would do is done here: the EndpointSlices, and the ServiceAccount's files.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import web
+
+from podium.router.agent import CONFIG_MAPS, PORT, SLICES
+from podium.router.bootstrap import STATS_PORT
+from podium.router.routing import Routing
+from podium.router.state import KEY, SERVICE_LABEL
+from podium.router.xds import READY_PORT
+from tests.cluster import binaries
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.progress import tail
+
+_addresses = itertools.count(2)
+SECONDS, POLL = 30.0, 0.02
+
+
+def _own_address() -> str:
+    """Of this host, IPv4: EndpointSlices take no loopback addresses. What is sent there does not leave the host."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # of a datagram socket: it sends nothing, and the route tells the address
+        return str(probe.getsockname()[0])
+
+
+HERE = _own_address()
+NOBODY = f"{HERE}:1"
+"""An address where nothing listens: a pod that is listed and dead."""
+
+
+class Pod:
+    """A model server that says which revision it is, and what it was sent."""
+
+    def __init__(self, revision: str) -> None:
+        self.revision = revision
+        self.asked = 0
+        self.delay = 0.0
+        self.address = ""
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=2**30)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, HERE, 0)
+        await site.start()
+        self.address = f"{HERE}:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        body = await request.read()
+        await asyncio.sleep(self.delay)
+        said = {
+            "revision": self.revision,
+            "headers": dict(request.headers),
+            "bytes": len(body),
+            "path": request.path_qs,
+        }
+        return web.json_response(said, headers={"x-podium-revision": "spoofed"})
+
+
+class Router:
+    """One router of a namespace."""
+
+    def __init__(self, plane: ControlPlane, namespace: str, folder: Path) -> None:
+        self.plane, self.namespace, self.folder = plane, namespace, folder
+        self.address = f"127.0.1.{next(_addresses)}"
+        self._mount = folder / "mount"
+        self._mount.mkdir(parents=True)
+        self._shared = folder / "shared"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._slices: dict[str, int] = {}
+        self._rights()
+
+    def _rights(self) -> None:
+        """What the chart gives to podium-router: to read these two kinds in its namespace."""
+        kubectl, at = self.plane.kubectl, f"--namespace={self.namespace}"
+        kubectl("create", "serviceaccount", "podium-router", at)
+        kubectl("create", "role", "podium-router", at, "--verb=get,list,watch", "--resource=configmaps,endpointslices")
+        kubectl("create", "rolebinding", "podium-router", at, "--role=podium-router",
+                f"--serviceaccount={self.namespace}:podium-router")  # fmt: skip
+        (self._mount / "token").write_text(kubectl("create", "token", "podium-router", at))
+        (self._mount / "ca.crt").write_bytes(self.plane.ca.read_bytes())
+
+    def url(self, port: int) -> str:
+        """Of a listener."""
+        return f"http://{self.address}:{port}"
+
+    def prepare(self) -> None:
+        """The init container."""
+        subprocess.run(self._agent("--once"), env=self._environment(), check=True, timeout=SECONDS, capture_output=True)
+
+    def start(self, part: str) -> None:
+        """`agent` or `envoy`."""
+        envoy = [str(binaries.envoy()), "-c", str(self._shared / "bootstrap.json"), "--concurrency", "1",
+                 "--use-dynamic-base-id", "--log-level", "warning", "--drain-time-s", "2"]  # fmt: skip
+        command = {"agent": self._agent(), "envoy": envoy}[part]
+        with self.log(part).open("ab") as output:
+            self._processes[part] = subprocess.Popen(
+                command, env=self._environment(), stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def kill(self, part: str) -> None:
+        """SIGKILL, and its end."""
+        process = self._processes.pop(part)
+        process.kill()
+        process.wait(SECONDS)
+
+    def close(self) -> None:
+        """All that runs."""
+        for part in list(self._processes):
+            self.kill(part)
+
+    def log(self, part: str) -> Path:
+        """What it printed."""
+        return self.folder / f"{part}.log"
+
+    def _agent(self, *words: str) -> list[str]:
+        module = [sys.executable, "-m", "podium.router.agent", *words]
+        return [*module, f"--folder={self._shared}", f"--namespace={self.namespace}", f"--address={self.address}",
+                f"--mount={self._mount}"]  # fmt: skip
+
+    def _environment(self) -> Mapping[str, str]:
+        host, _, port = self.plane.url.removeprefix("https://").rpartition(":")
+        return os.environ | {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+
+    def ask_for(self, routing: Routing) -> None:
+        """The operator's ConfigMap."""
+        self.config_map(routing.model, routing.to_json())
+
+    def config_map(self, name: str, text: str) -> None:
+        """A ConfigMap of the routers, with any text."""
+        self._apply("v1", "ConfigMap", name, CONFIG_MAPS, data={KEY: text})
+
+    def delete_config_map(self, name: str) -> None:
+        """The ModelDeployment is gone, or has another router."""
+        self.plane.kubectl("delete", "configmap", name, f"--namespace={self.namespace}")
+
+    def pods(self, revision: str, *addresses: str, port: str = "http") -> None:
+        """The revision's EndpointSlices: one for each address, since the pods of a test differ in their ports."""
+        before, self._slices[revision] = self._slices.get(revision, 0), len(addresses)
+        for number in range(max(before, len(addresses))):
+            found = addresses[number : number + 1]
+            endpoints = [{"addresses": [each.rpartition(":")[0]], "conditions": {"ready": True}} for each in found]
+            ports = [{"name": port, "port": int(each.rpartition(":")[2]), "protocol": "TCP"} for each in found]
+            self._apply(
+                "discovery.k8s.io/v1", "EndpointSlice", f"{revision}-{number}", f"{SLICES},{SERVICE_LABEL}={revision}",
+                addressType="IPv4", endpoints=endpoints, ports=ports,
+            )  # fmt: skip
+
+    def _apply(self, version: str, kind: str, name: str, labels: str, **fields: Any) -> None:
+        metadata = {"name": name, "labels": dict(each.split("=") for each in labels.split(","))}
+        obj = {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
+        self.plane.kubectl("apply", "--server-side", f"--namespace={self.namespace}", "-f", "-", stdin=json.dumps(obj))
+
+    async def ready(self) -> bool:
+        """What the kubelet would see."""
+        return await self.listens(READY_PORT)
+
+    async def lives(self) -> bool:
+        """Envoy runs, with or without anything loaded."""
+        return await self.listens(STATS_PORT)
+
+    async def listens(self, port: int) -> bool:
+        """Whether anything answers there; AssertionError for an answer that is none of a listener's."""
+        try:
+            async with aiohttp.ClientSession() as http, http.get(f"{self.url(port)}/ready") as answer:
+                assert answer.status == 200, await answer.text()
+                return True
+        except aiohttp.ClientError:
+            return False
+
+    async def said(self) -> dict[str, Any]:
+        """What the agent tells the operator; nothing while it cannot be asked."""
+        try:
+            async with aiohttp.ClientSession() as http, http.get(f"{self.url(PORT)}/applied") as answer:
+                found: dict[str, Any] = await answer.json()
+                return found
+        except aiohttp.ClientError:
+            return {"applied": {}, "refused": {}, "problem": "cannot be asked"}
+
+    async def until_applied(self, routing: Routing) -> None:
+        """Until the agent says that Envoy has it."""
+
+        async def applied() -> bool:
+            return (await self.said())["applied"].get(routing.model) == routing.to_json()
+
+        await self.until(applied)
+
+    async def until(self, holds: Callable[[], Any]) -> None:
+        """Until an answer is true; AssertionError with the logs' ends."""
+        for _ in range(int(SECONDS / POLL)):
+            if await holds():
+                return
+            await asyncio.sleep(POLL)
+        logs = "".join(f"\n{part}: {tail(self.log(part))}" for part in self._processes)
+        raise AssertionError(f"{await self.said()}{logs}")
+
+
+@asynccontextmanager
+async def load(router: Router, port: int, callers: int = 4) -> AsyncIterator[Counter[str]]:
+    """Callers that ask without a pause, on kept connections and without retries: how often which answer came.
+
+    By the revision that answered, or by what failed.
+    """
+    seen: Counter[str] = Counter()
+    done = asyncio.Event()
+
+    async def caller(http: aiohttp.ClientSession) -> None:
+        while not done.is_set():
+            try:
+                async with http.post(f"{router.url(port)}/v2/models/m/infer", data=b"{}") as answer:
+                    said = await answer.json()
+                    same = answer.headers.get("x-podium-revision") == said.get("revision")
+                    seen[said["revision"] if answer.status == 200 and same else f"failed: {answer.status} {said}"] += 1
+            except aiohttp.ClientError as error:
+                seen[f"failed: {error!r}"] += 1
+
+    async with aiohttp.ClientSession() as http:
+        callers_ = [asyncio.create_task(caller(http)) for _ in range(callers)]
+        try:
+            yield seen
+        finally:
+            done.set()
+            await asyncio.gather(*callers_)
+
+
+def failed(seen: Counter[str]) -> dict[str, int]:
+    """What was no right answer."""
+    return {what: count for what, count in seen.items() if what.startswith("failed")}
+
+
+async def enough(seen: Counter[str], count: int = 200) -> None:
+    """So many more answers."""
+    least = seen.total() + count
+    for _ in range(int(SECONDS / POLL)):
+        if seen.total() >= least:
+            return
+        await asyncio.sleep(POLL)
+    raise AssertionError(f"{count} more answers did not come within {SECONDS:g} s: {seen}")

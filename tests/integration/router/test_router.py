@@ -1,0 +1,186 @@
+"""The router: weights are exact, nothing it is told or deprived of costs a request, nobody gets more than a weight."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from podium.router.routing import Routing, Share
+from tests.cluster.controlplane import APISERVER, ControlPlane
+from tests.integration.router.routing_rig import NOBODY, Pod, Router, enough, failed, load
+
+PORT = 20_000
+
+
+def split(*shares: tuple[str, int], model: str = "fraud", port: int = PORT) -> Routing:
+    return Routing(model, port, tuple(Share(name, weight) for name, weight in shares))
+
+
+@pytest.fixture
+async def pods() -> AsyncIterator[dict[str, Pod]]:
+    async with AsyncExitStack() as stack:
+        yield {name: await stack.enter_async_context(Pod(name)) for name in ("old", "new")}
+
+
+@pytest.fixture
+def bare(plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Router]:
+    """Not started."""
+    router = Router(plane, namespace, tmp_path)
+    yield router
+    router.close()
+
+
+@pytest.fixture
+async def router(bare: Router, pods: dict[str, Pod]) -> Router:
+    """Started, with one ModelDeployment whose requests all go to `old`."""
+    for name, pod in pods.items():
+        bare.pods(name, pod.address)
+    bare.ask_for(split(("old", 10_000)))
+    bare.prepare()
+    bare.start("envoy")
+    bare.start("agent")
+    await bare.until(bare.ready)
+    return bare
+
+
+async def test_each_revision_gets_its_weight_and_says_who_it_is(router: Router) -> None:
+    routing = split(("new", 500), ("old", 9_500))
+    router.ask_for(routing)
+    await router.until_applied(routing)
+
+    async with load(router, PORT) as seen:
+        await enough(seen, 4_000)
+
+    assert failed(seen) == {}
+    # 200 of 4,000 are expected; 5 standard deviations are 69
+    assert abs(seen["new"] - seen.total() / 20) < 69 + seen.total() / 400
+
+
+async def test_weights_that_change_under_load_lose_nothing_and_weight_0_gets_nothing(
+    router: Router, pods: dict[str, Pod]
+) -> None:
+    async with load(router, PORT) as seen:
+        for weight in (100, 2_500, 5_000, 10_000, 0):
+            routing = split(("new", weight), ("old", 10_000 - weight))
+            router.ask_for(routing)
+            await router.until_applied(routing)
+            asked = pods["new"].asked, pods["old"].asked
+            await enough(seen, 300)
+            if weight == 10_000:
+                # those that were under way when it was applied
+                assert pods["old"].asked - asked[1] <= 4
+        assert pods["new"].asked - asked[0] <= 4
+    assert failed(seen) == {}
+
+
+async def test_pods_come_and_go_under_load(router: Router, pods: dict[str, Pod]) -> None:
+    async with Pod("old") as second, load(router, PORT) as seen:
+        for addresses in ([pods["old"].address, second.address], [second.address], [pods["old"].address, NOBODY]):
+            router.pods("old", *addresses)
+            await enough(seen, 400)
+        assert second.asked > 100
+    assert failed(seen) == {}
+
+
+async def test_without_configuration_it_is_not_ready_and_answers_nobody(bare: Router, pods: dict[str, Pod]) -> None:
+    bare.prepare()
+    bare.start("envoy")
+    bare.pods("old", pods["old"].address)
+    bare.ask_for(split(("old", 10_000)))
+    await bare.until(bare.lives)
+    assert not await bare.listens(PORT)
+    assert not await bare.ready()
+
+    bare.start("agent")
+    await bare.until(bare.ready)
+
+    async with load(bare, PORT) as seen:
+        await enough(seen, 20)
+    assert seen == {"old": seen.total()}
+
+
+async def test_nonsense_in_a_config_map_changes_nothing_and_is_told(router: Router) -> None:
+    async with load(router, PORT) as seen:
+        router.config_map("fraud", '{"static_resources": {}}')
+
+        async def refused() -> bool:
+            return bool((await router.said())["refused"])
+
+        await router.until(refused)
+        await enough(seen)
+    assert seen == {"old": seen.total()}
+    said = await router.said()
+    assert said["refused"] == {
+        "fraud": "ConfigMap fraud, routing.json: routing has the unknown field 'static_resources'"
+    }
+    assert said["applied"] == {"fraud": split(("old", 10_000)).to_json()}
+
+
+async def test_it_serves_on_without_the_API_server_also_after_a_restart(router: Router, plane: ControlPlane) -> None:
+    plane.stop(APISERVER)
+    try:
+        router.kill("agent")
+        router.kill("envoy")
+        router.start("envoy")
+        router.start("agent")
+        await router.until(router.ready)
+        async with load(router, PORT) as seen:
+            await enough(seen)
+        assert failed(seen) == {}
+    finally:
+        plane.start(APISERVER)
+
+    routing = split(("new", 10_000))
+    router.ask_for(routing)
+    await router.until_applied(routing)
+
+
+async def test_ModelDeployments_come_and_go_beside_one_another(router: Router) -> None:
+    other = split(("new", 10_000), model="spam", port=PORT + 1)
+    async with load(router, PORT) as seen:
+        router.ask_for(other)
+        await router.until_applied(other)
+        async with load(router, PORT + 1) as others:
+            await enough(others)
+        router.delete_config_map("spam")
+
+        async def closed() -> bool:
+            return not await router.listens(PORT + 1)
+
+        await router.until(closed)
+        await enough(seen)
+    assert failed(seen) == {}
+    assert failed(others) == {}
+
+
+async def test_headers_that_are_ours_come_from_nobody_else_and_the_rest_passes(router: Router) -> None:
+    sent = {"X-Podium-Revision": "new", "x-envoy-max-retries": "9", "x-request-id": "7", "authorization": "Bearer t"}
+    url = URL(router.url(PORT) + "/a//b/%2e?q=%20", encoded=True)
+    async with aiohttp.ClientSession() as http, http.get(url, headers=sent) as answer:
+        said = await answer.json()
+    received = {name.lower(): value for name, value in said["headers"].items()}
+    assert not [name for name in received if name.startswith(("x-podium-", "x-envoy-"))]
+    assert (received["x-request-id"], received["authorization"]) == ("7", "Bearer t")
+    assert said["path"] == "/a//b/%2e?q=%20"
+    assert answer.headers.getall("x-podium-revision") == ["old"]
+
+
+async def test_bodies_up_to_the_limit_and_answers_up_to_the_time_out(router: Router, pods: dict[str, Pod]) -> None:
+    routing = replace(split(("old", 10_000)), max_request_bytes=1_000_000, timeout=0.5)
+    router.ask_for(routing)
+    await router.until_applied(routing)
+    async with aiohttp.ClientSession() as http:
+        async with http.post(router.url(PORT), data=b"x" * 1_000_000) as answer:
+            assert (answer.status, (await answer.json())["bytes"]) == (200, 1_000_000)
+        async with http.post(router.url(PORT), data=b"x" * 1_000_001) as answer:
+            assert answer.status == 413
+            assert "larger than 1000000 bytes (spec.traffic.maxRequestBytes)" in (await answer.json())["error"]
+        pods["old"].delay = 2.0
+        async with http.post(router.url(PORT), data=b"x") as answer:
+            assert answer.status == 504
+            assert json.loads(await answer.text())["error"].startswith("podium-router: ")

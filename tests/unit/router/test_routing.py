@@ -1,0 +1,79 @@
+"""What a ConfigMap may ask of a router: exactly what the operator writes, and of all else what is wrong with it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podium.router.routing import LARGEST_BODY, LAST_PORT, LEAST_PORT, LONGEST_SECONDS, Routing, RoutingError, Share
+
+GOOD = Routing("fraud", 20_001, (Share("fraud-b57wq4c9d2", 500), Share("fraud-6f9c4d2b7k", 9_500)))
+
+
+def changed(**values: Any) -> str:
+    return json.dumps({**json.loads(GOOD.to_json()), **values})
+
+
+names = st.from_regex(r"\A[a-z]([-a-z0-9]{0,20}[a-z0-9])?\Z")
+seconds = st.floats(0.001, LONGEST_SECONDS)
+
+
+@st.composite
+def routings(draw: st.DrawFn) -> Routing:
+    revisions = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    cuts = sorted(draw(st.lists(st.integers(0, 10_000), min_size=len(revisions) - 1, max_size=len(revisions) - 1)))
+    weights = [end - start for start, end in zip([0, *cuts], [*cuts, 10_000], strict=True)]
+    split = tuple(Share(name, weight) for name, weight in zip(revisions, weights, strict=True))
+    port = draw(st.integers(LEAST_PORT, LAST_PORT))
+    return Routing(
+        draw(names), port, split, draw(seconds), draw(seconds), draw(st.integers(1, LARGEST_BODY))
+    )  # fmt: skip
+
+
+@given(routings())
+def test_what_is_written_is_read(routing: Routing) -> None:
+    assert Routing.read(routing.to_json()) == routing
+
+
+@pytest.mark.parametrize(
+    ("text", "names_it"),
+    [
+        ("", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ("[]", "routing must be an object, not []"),
+        (changed(version=2), "version is 2; this router reads version 1"),
+        (changed(filters=[]), "unknown field 'filters'"),
+        (changed(port=19_999), "port must be a whole number from 20000 to 24999, not 19999"),
+        (changed(port=True), "port must be a whole number from 20000 to 24999, not True"),
+        (changed(port="20001"), "port must be a whole number from 20000 to 24999, not '20001'"),
+        (changed(model="Fraud"), "model must be a Kubernetes name of at most 63 characters, not 'Fraud'"),
+        (changed(model="../x"), "model must be a Kubernetes name"),
+        (changed(timeout=0), "timeout must be seconds, above 0"),
+        (changed(timeout=float("nan")), "timeout must be seconds"),
+        (changed(idle_timeout=1e9), "idle_timeout must be seconds, above 0 and at most 86400"),
+        (changed(max_request_bytes=0), "max_request_bytes must be a whole number"),
+        (changed(split=[]), "split must list 1 to 8 revisions"),
+        (changed(split={"a": 1}), "split must list 1 to 8 revisions"),
+        (changed(split=[{"revision": "a"}]), "split lacks the field weight"),
+        (changed(split=[{"revision": "a", "weight": 9_999}]), "sum to 9999; they must sum to 10000"),
+        (changed(split=[{"revision": "a", "weight": -1}]), "split.weight must be a whole number from 0 to 10000"),
+        (changed(split=[{"revision": "a", "weight": 5_000}] * 2), "split names a revision twice"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(text: str, names_it: str) -> None:
+    with pytest.raises(RoutingError) as refused:
+        Routing.read(text)
+    assert names_it in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5))
+def test_nothing_else_comes_of_any_value_in_any_field(value: Any) -> None:
+    for field in json.loads(GOOD.to_json()):
+        try:
+            read = Routing.read(changed(**{field: value}))
+        except RoutingError:
+            continue
+        read.check()

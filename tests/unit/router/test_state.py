@@ -1,0 +1,81 @@
+"""What a router takes from ConfigMaps and EndpointSlices."""
+
+from typing import Any
+
+from podium.router.endpoints import GRPC, HTTP, Endpoint, endpoints_of
+from podium.router.routing import Routing, Share
+from podium.router.state import KEY, State, pods_of
+
+
+def routing(model: str, port: int, **weights: int) -> Routing:
+    return Routing(model, port, tuple(Share(name, weight) for name, weight in weights.items()))
+
+
+def config_map(name: str, text: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "data": {KEY: text}}
+
+
+def a_slice(name: str, *pods: dict[str, Any], service: str = "a", family: str = "IPv4", **ports: int) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": service}},
+        "addressType": family,
+        "ports": [{"name": port, "port": number} for port, number in (ports or {HTTP: 8080}).items()],
+        "endpoints": list(pods),
+    }
+
+
+def a_pod(address: str, **conditions: bool) -> dict[str, Any]:
+    return {"addresses": [address], "conditions": conditions}
+
+
+def test_a_config_map_that_cannot_be_used_leaves_what_was_good() -> None:
+    good = routing("fraud", 20_000, a=10_000)
+    state = State()
+    state.take([config_map("fraud", good.to_json()), config_map("spam", routing("spam", 20_001, b=10_000).to_json())])
+    state.take([config_map("fraud", "{}"), config_map("spam", routing("spam", 20_001, c=10_000).to_json())])
+
+    assert state.wanted() == [good, routing("spam", 20_001, c=10_000)]
+    assert list(state.refused) == ["fraud"]
+    assert state.refused["fraud"].startswith("ConfigMap fraud, routing.json: routing lacks the field")
+
+
+def test_a_config_map_that_is_gone_takes_its_listener_with_it_and_frees_its_port() -> None:
+    state = State()
+    state.take([config_map("fraud", routing("fraud", 20_000, a=10_000).to_json())])
+    state.take([config_map("spam", routing("spam", 20_000, b=10_000).to_json())])
+    assert [each.model for each in state.wanted()] == ["spam"]
+    assert state.refused == {}
+
+
+def test_a_port_or_a_name_that_another_has_is_refused() -> None:
+    state = State()
+    first = config_map("a", routing("fraud", 20_000, a=10_000).to_json())
+    state.take([first])
+    state.take([first, config_map("b", routing("spam", 20_000, b=10_000).to_json())])
+    assert state.refused == {"b": "ConfigMap b, routing.json: port 20000 is that of ConfigMap a already"}
+    state.take([first, config_map("b", routing("fraud", 20_001, b=10_000).to_json())])
+    assert state.refused == {"b": "ConfigMap b, routing.json: model fraud is that of ConfigMap a already"}
+
+
+def test_the_pods_of_all_slices_each_once_by_the_port_s_name() -> None:
+    slices = [
+        a_slice("one", a_pod("10.0.0.2", ready=True), a_pod("10.0.0.1"), http=8080, grpc=9000),
+        a_slice("two", a_pod("10.0.0.2", ready=True), a_pod("10.0.0.3", ready=False), http=8080, grpc=9000),
+        a_slice("six", a_pod("fd00::1", ready=True), family="IPv6", http=8080, grpc=9000),
+    ]
+    assert endpoints_of(slices, HTTP) == (Endpoint("10.0.0.1", 8080), Endpoint("10.0.0.2", 8080))
+    assert endpoints_of(slices, GRPC) == (Endpoint("10.0.0.1", 9000), Endpoint("10.0.0.2", 9000))
+    assert endpoints_of(slices[2:], HTTP) == (Endpoint("fd00::1", 8080),)
+
+
+def test_if_none_is_ready_those_that_serve_while_they_leave() -> None:
+    leaving = a_pod("10.0.0.1", ready=False, serving=True, terminating=True)
+    broken = a_pod("10.0.0.2", ready=False, serving=False)
+    assert endpoints_of([a_slice("one", leaving, broken)], HTTP) == (Endpoint("10.0.0.1", 8080),)
+    ready = a_pod("10.0.0.3", ready=True)
+    assert endpoints_of([a_slice("one", leaving, broken, ready)], HTTP) == (Endpoint("10.0.0.3", 8080),)
+
+
+def test_a_revision_without_a_pod_is_known_and_has_none() -> None:
+    found = pods_of([routing("fraud", 20_000, a=10_000, b=0)], [a_slice("one", a_pod("10.0.0.1", ready=True))])
+    assert found == {("a", HTTP): (Endpoint("10.0.0.1", 8080),), ("b", HTTP): ()}
