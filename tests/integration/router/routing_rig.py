@@ -31,6 +31,7 @@ from tests.cluster.progress import tail
 
 _addresses = itertools.count(2)
 SECONDS, POLL = 30.0, 0.02
+CALLERS = 4
 
 
 def _own_address() -> str:
@@ -82,6 +83,15 @@ class Pod:
         return web.json_response(said, headers={"x-podium-revision": "spoofed"})
 
 
+def grant(plane: ControlPlane, namespace: str) -> None:
+    """What the chart gives to podium-router: to read these two kinds in its namespace."""
+    kubectl, at = plane.kubectl, f"--namespace={namespace}"
+    kubectl("create", "serviceaccount", "podium-router", at)
+    kubectl("create", "role", "podium-router", at, "--verb=get,list,watch", "--resource=configmaps,endpointslices")
+    kubectl("create", "rolebinding", "podium-router", at, "--role=podium-router",
+            f"--serviceaccount={namespace}:podium-router")  # fmt: skip
+
+
 class Router:
     """One router of a namespace."""
 
@@ -93,17 +103,9 @@ class Router:
         self._shared = folder / "shared"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._slices: dict[str, int] = {}
-        self._rights()
-
-    def _rights(self) -> None:
-        """What the chart gives to podium-router: to read these two kinds in its namespace."""
-        kubectl, at = self.plane.kubectl, f"--namespace={self.namespace}"
-        kubectl("create", "serviceaccount", "podium-router", at)
-        kubectl("create", "role", "podium-router", at, "--verb=get,list,watch", "--resource=configmaps,endpointslices")
-        kubectl("create", "rolebinding", "podium-router", at, "--role=podium-router",
-                f"--serviceaccount={self.namespace}:podium-router")  # fmt: skip
-        (self._mount / "token").write_text(kubectl("create", "token", "podium-router", at))
-        (self._mount / "ca.crt").write_bytes(self.plane.ca.read_bytes())
+        token = plane.kubectl("create", "token", "podium-router", f"--namespace={namespace}")
+        (self._mount / "token").write_text(token)
+        (self._mount / "ca.crt").write_bytes(plane.ca.read_bytes())
 
     def url(self, port: int) -> str:
         """Of a listener."""
@@ -122,6 +124,10 @@ class Router:
             self._processes[part] = subprocess.Popen(
                 command, env=self._environment(), stdout=output, stderr=subprocess.STDOUT
             )
+
+    def terminate(self, part: str) -> None:
+        """SIGTERM, as the kubelet sends it."""
+        self._processes[part].terminate()
 
     def kill(self, part: str) -> None:
         """SIGKILL, and its end."""
@@ -184,6 +190,12 @@ class Router:
         """Envoy runs, with or without anything loaded."""
         return await self.listens(STATS_PORT)
 
+    async def left(self) -> bool:
+        """No caller is connected any more."""
+        query = f"{self.url(STATS_PORT)}/stats?filter=^http.to.*downstream_cx_active"
+        async with aiohttp.ClientSession() as http, http.get(query) as answer:
+            return all(line.endswith(": 0") for line in (await answer.text()).splitlines() if line)
+
     async def listens(self, port: int) -> bool:
         """Whether anything answers there; AssertionError for an answer that is none of a listener's."""
         try:
@@ -221,31 +233,41 @@ class Router:
 
 
 @asynccontextmanager
-async def load(router: Router, port: int, callers: int = 4) -> AsyncIterator[Counter[str]]:
+async def load(router: Router, port: int, *, instead: Router | None = None) -> AsyncIterator[Counter[str]]:
     """Callers that ask without a pause, on kept connections and without retries: how often which answer came.
 
-    By the revision that answered, or by what failed.
+    By the revision that answered, or by what failed. Who is told to close its connection ("closed") goes to `instead`,
+    as it would by a Service that lists a stopping router no more.
     """
     seen: Counter[str] = Counter()
     done = asyncio.Event()
 
-    async def caller(http: aiohttp.ClientSession) -> None:
-        while not done.is_set():
-            try:
-                async with http.post(f"{router.url(port)}/v2/models/m/infer", data=b"{}") as answer:
-                    said = await answer.json()
-                    same = answer.headers.get("x-podium-revision") == said.get("revision")
-                    seen[said["revision"] if answer.status == 200 and same else f"failed: {answer.status} {said}"] += 1
-            except aiohttp.ClientError as error:
-                seen[f"failed: {error!r}"] += 1
+    async def caller() -> None:
+        url = router.url(port)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as http:
+            while not done.is_set():
+                try:
+                    async with http.post(f"{url}/v2/models/m/infer", data=b"{}") as answer:
+                        seen[await _told(answer)] += 1
+                    if instead is not None and answer.headers.get("connection") == "close":
+                        seen["closed"] += 1
+                        url = instead.url(port)
+                except aiohttp.ClientError as error:
+                    seen[f"failed: {error!r}"] += 1
 
-    async with aiohttp.ClientSession() as http:
-        callers_ = [asyncio.create_task(caller(http)) for _ in range(callers)]
-        try:
-            yield seen
-        finally:
-            done.set()
-            await asyncio.gather(*callers_)
+    callers = [asyncio.create_task(caller()) for _ in range(CALLERS)]
+    try:
+        yield seen
+    finally:
+        done.set()
+        await asyncio.gather(*callers)
+
+
+async def _told(answer: aiohttp.ClientResponse) -> str:
+    said = await answer.json()
+    if answer.status == 200 and answer.headers.get("x-podium-revision") == said["revision"]:
+        return str(said["revision"])
+    return f"failed: {answer.status} {said}"
 
 
 def failed(seen: Counter[str]) -> dict[str, int]:

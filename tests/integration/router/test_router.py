@@ -1,10 +1,9 @@
 """The router: weights are exact, nothing it is told or deprived of costs a request, nobody gets more than a weight."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -28,11 +27,9 @@ async def pods() -> AsyncIterator[dict[str, Pod]]:
 
 
 @pytest.fixture
-def bare(plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Router]:
+def bare(make_router: Callable[[], Router]) -> Router:
     """Not started."""
-    router = Router(plane, namespace, tmp_path)
-    yield router
-    router.close()
+    return make_router()
 
 
 @pytest.fixture
@@ -184,3 +181,25 @@ async def test_bodies_up_to_the_limit_and_answers_up_to_the_time_out(router: Rou
         async with http.post(router.url(PORT), data=b"x") as answer:
             assert answer.status == 504
             assert json.loads(await answer.text())["error"].startswith("podium-router: ")
+
+
+async def test_a_router_that_stops_or_is_replaced_loses_no_request(
+    router: Router, make_router: Callable[[], Router], pods: dict[str, Pod]
+) -> None:
+    """Its Service lists it no more; who is connected is told to go, and its answers under way are given."""
+    pods["old"].delay = 0.2
+    other = make_router()
+    other.prepare()
+    other.start("envoy")
+    other.start("agent")
+    await other.until(other.ready)
+
+    async with load(router, PORT, instead=other) as seen:
+        await enough(seen, 40)
+        router.terminate("agent")
+        await router.until(router.left)
+        router.terminate("envoy")  # after its preStop sleep
+        await enough(seen, 40)
+
+    assert failed(seen) == {}
+    assert seen["closed"] >= 4

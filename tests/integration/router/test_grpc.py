@@ -1,0 +1,101 @@
+"""gRPC through the router, by a real client and real servers: the weights, the revision's name, streams that last."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import grpc
+import grpc.aio
+import pytest
+
+from podium.router.routing import Routing, Share
+from tests.cluster.controlplane import ControlPlane
+from tests.integration.router.routing_rig import HERE, Router
+
+PORT = 20_000
+ASK, STREAM = "/inference.GRPCInferenceService/ModelInfer", "/inference.GRPCInferenceService/ModelStreamInfer"
+
+
+class Servicer(grpc.GenericRpcHandler):
+    """Answers both methods with the name of its revision; a stream has one answer for each request."""
+
+    def __init__(self, revision: str) -> None:
+        self._said = revision.encode()
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        if details.method == ASK:
+            return grpc.unary_unary_rpc_method_handler(self._one)
+        return grpc.stream_stream_rpc_method_handler(self._many)
+
+    async def _one(self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        if request == b"no":
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no")
+        return self._said
+
+    async def _many(
+        self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> AsyncIterator[bytes]:
+        async for _ in requests:
+            yield self._said
+
+
+@asynccontextmanager
+async def serving(revision: str) -> AsyncIterator[str]:
+    """The address of one server."""
+    server = grpc.aio.server(handlers=[Servicer(revision)])
+    port = server.add_insecure_port(f"{HERE}:0")
+    await server.start()
+    try:
+        yield f"{HERE}:{port}"
+    finally:
+        await server.stop(0)
+
+
+@pytest.fixture
+async def router(plane: ControlPlane, namespace: str, make_router: Callable[[], Router]) -> AsyncIterator[Router]:
+    """Half and half, with a time-out that no stream keeps."""
+    async with AsyncExitStack() as stack:
+        found = make_router()
+        for revision in ("old", "new"):
+            found.pods(revision, await stack.enter_async_context(serving(revision)), port="grpc")
+        found.ask_for(Routing("fraud", PORT, (Share("new", 5_000), Share("old", 5_000)), timeout=0.3))
+        found.prepare()
+        found.start("envoy")
+        found.start("agent")
+        await found.until(found.ready)
+        yield found
+
+
+async def test_calls_are_split_by_weight_and_say_which_revision_answered(router: Router) -> None:
+    seen: Counter[bytes] = Counter()
+    async with grpc.aio.insecure_channel(f"{router.address}:{PORT}") as channel:
+        ask = channel.unary_unary(ASK)
+        for _ in range(400):
+            call = ask(b"x")
+            answer = await call
+            assert ("x-podium-revision", answer.decode()) in tuple(await call.initial_metadata())
+            seen[answer] += 1
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await ask(b"no")
+    assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "no")
+    # 200 are expected of one connection; 5 standard deviations are 50
+    assert abs(seen[b"new"] - 200) < 50, seen
+
+
+async def test_a_stream_outlasts_the_time_out_and_stays_with_its_revision(router: Router) -> None:
+    async with grpc.aio.insecure_channel(f"{router.address}:{PORT}") as channel:
+        call = channel.stream_stream(STREAM)()
+        await call.write(b"first")
+        revision = await call.read()
+        other = "old" if revision == b"new" else "new"
+        routing = Routing("fraud", PORT, (Share("new", 0), Share("old", 10_000)) if other == "old"
+                          else (Share("new", 10_000), Share("old", 0)), timeout=0.3)  # fmt: skip
+        router.ask_for(routing)
+        await router.until_applied(routing)
+
+        for _ in range(20):
+            await call.write(b"next")
+            assert await call.read() == revision
+        await call.done_writing()
+        assert await call.code() == grpc.StatusCode.OK
+        assert await channel.unary_unary(ASK)(b"x") == other.encode()
