@@ -22,6 +22,7 @@ from podium.kube.resources import (
     SERVICES,
     Resource,
 )
+from podium.manifests.errors import MalformedRevision
 from podium.manifests.fetch import Fetcher
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, revision_of
@@ -120,7 +121,10 @@ class _Memory:
 
     def revision(self, record: Object) -> tuple[Revision, str]:
         """What a ControllerRevision holds, and its template's digest; MalformedRevision."""
-        return self.once(record["metadata"]["name"], record["metadata"]["uid"], lambda: _read(record))
+        found = self.once(record["metadata"]["name"], record["metadata"]["uid"], lambda: _read(record))
+        if isinstance(found, MalformedRevision):
+            raise found
+        return found
 
     def keep(self, what: set[str]) -> None:
         """Drop everything parsed that is not of these."""
@@ -228,7 +232,7 @@ class Observer:
         if candidate and _kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
         memory.sightings = sightings
-        memory.keep({"proposal", *revisions})
+        memory.keep({"proposal", *revisions, *seen.aside.names})
         before, memory.replicas = memory.replicas, spec.replicas
         return replace(
             seen, situation=situation, revisions=revisions, runtime=runtime, resolved=resolved, replicas_before=before
@@ -272,6 +276,12 @@ def _acted_on(status: Mapping[str, Any]) -> str:
     return "" if last.get("result") == PENDING else str(last.get("value", ""))
 
 
-def _read(obj: Object) -> tuple[Revision, str]:
-    revision = revision_of(obj)
-    return revision, readings.template_digest(revision)
+def _read(obj: Object) -> tuple[Revision, str] | MalformedRevision:
+    """Or why there is none: what cannot be read is not read again at each pass, for it may be large."""
+    try:
+        revision = revision_of(obj)
+        return revision, readings.template_digest(revision)
+    except MalformedRevision as error:
+        return MalformedRevision(str(error))  # without the traceback, which holds what was read
+    except (AttributeError, TypeError):
+        return MalformedRevision(f"ControllerRevision {obj['metadata']['name']}: data.template is no pod template")
