@@ -170,8 +170,7 @@ class Observer:
         annotations = obj["metadata"].get("annotations") or {}
         command = annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH]
         aside = set_aside(children, memory.revision)
-        if aside.holds:
-            return Observed(obj, owner, children, invalid=aside.holds, reason=Reason.RECORD_UNREADABLE)
+        unread = Observed(obj, owner, children, invalid=aside.holds, reason=Reason.RECORD_UNREADABLE)
         children = {place: child for place, child in children.items() if place not in aside.places}
         missing = readings.unrecorded(children.values(), command, owner)
         if missing:
@@ -182,8 +181,9 @@ class Observer:
             # Quick to read (20 us), and as a typed object large to keep (8 KB).
             spec = ModelDeploymentSpec.parse(obj.get("spec") or {})
         except ValueError as error:
-            return replace(seen, invalid=str(error))
-        return self._with_situation(key, seen, spec, memory, moment, command, missing)
+            return unread if aside.holds else replace(seen, invalid=str(error))
+        seen = self._with_situation(key, seen, spec, memory, moment, command, missing)
+        return unread if aside.holds and not _serves_surely(seen) else seen
 
     def _with_situation(
         self,
@@ -224,6 +224,7 @@ class Observer:
             timings=self._timings,
             operator=self._identity,
             looking_since=sightings.first_look,
+            unread=seen.aside.holds,
         )
         champion = situation.champion
         if champion and champion.replicas and _down(champion, sightings):
@@ -253,6 +254,17 @@ class Observer:
             has_hpa = seen.child(HPAS, name) is not None
             states.append(readings.read_revision(child, revision, digest, deployment, own, has_hpa, sightings))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
+
+
+def _serves_surely(seen: Observed) -> bool:
+    """Whether requests go to the champion of the records that can be read, whatever one that cannot be read may say.
+
+    The stable Service knows, and where that is lost, status. Then the champion can be repaired, and given no less.
+    """
+    champion = seen.situation.champion if seen.situation else None
+    service = seen.child(SERVICES, seen.owner.name)
+    told = readings.revision_of(service) if service else (seen.status.get("champion") or {}).get("revision")
+    return champion is not None and champion.name == told
 
 
 def _down(champion: RevisionState, sightings: Sightings) -> bool:

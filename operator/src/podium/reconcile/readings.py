@@ -85,7 +85,7 @@ def unrecorded(children: Collection[Object], command: str, owner: Owner) -> dict
     orphans = [child for child in children if controller_of(child) is None and not given_over(child, owner)]
     if not orphans or any(controller_of(record) == owner.uid for record in records):
         return {}
-    spoken = {_revision_of(orphan): f"{orphan['kind']} {orphan['metadata']['name']}" for orphan in orphans}
+    spoken = {revision_of(orphan): f"{orphan['kind']} {orphan['metadata']['name']}" for orphan in orphans}
     words = command.split()
     if len(words) == 3:
         spoken.setdefault(words[1], f"{names.ANNOTATION_COMMAND} of this ModelDeployment")
@@ -104,7 +104,7 @@ def missing(revisions: Mapping[str, str], owner: Owner) -> str:
     )
 
 
-def _revision_of(child: Object) -> str:
+def revision_of(child: Object) -> str:
     """The revision that a child is of, or that a Service selects; empty for what belongs to all."""
     labels = child["metadata"].get("labels") or {}
     if child["kind"] == SERVICES.kind:

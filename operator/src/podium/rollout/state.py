@@ -63,6 +63,8 @@ class Situation:
     """When this process looked at the ModelDeployment for the first time."""
     last_command_at: datetime | None = None
     """The time in status.lastCommand."""
+    unread: str = ""
+    """The sentence on a record of which nothing can be read, and which may be the champion's; empty without one."""
 
     @cached_property
     def champion(self) -> RevisionState | None:
@@ -82,7 +84,7 @@ class Situation:
     @cached_property
     def unreadable(self) -> tuple[str, ...]:
         """What about the records must be mended before anything is decided; drift repair and failover go on."""
-        found: list[str] = []
+        found = [self.unread] if self.unread else []
         for revision in self.revisions:
             blocks = revision is self.candidate and "rollout" in revision.broken
             asked_for = revision.inputs == self.proposal.inputs
