@@ -254,6 +254,25 @@ def test_a_revision_that_gave_way_to_a_restored_champion_says_why_and_can_be_ret
     assert world.status["champion"]["revision"] == before.status["champion"]["revision"]
 
 
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
+def test_a_restore_that_is_paused_begins_nothing_until_all_is_there(life: Callable[[], World]) -> None:
+    before = life()
+    backup, decided, champion = Backup.of(before), decisions(before), before.status["champion"]["revision"]
+    for obj in backup.objects:
+        if obj["kind"] == MODEL_DEPLOYMENTS.kind:
+            obj["spec"]["paused"] = True
+            obj["metadata"].pop("annotations", None)
+    for order in begun_alone():
+        world = another_cluster(before)
+        backup.restore(world, order, pause=8)
+        world.advance(60)
+        world.edit(paused=None)
+        world.advance(1800)
+        told = f"restored as {[kind.kind for kind in order]}:\n{world.describe()}"
+        assert world.status["champion"]["revision"] == champion, told
+        assert decisions(world) == decided, told
+
+
 def test_a_restored_Deployment_without_a_record_is_kept_and_told_of() -> None:
     before = waiting_for_a_person()
     champion = before.status["champion"]["revision"]
