@@ -113,7 +113,7 @@ class Situation:
         """The revision that spec asks for, where it began before the records of earlier ones were restored.
 
         A new revision's number is above all others', and decisions follow each other. So one of no lower number that
-        was decided earlier was not known when this one began.
+        was decided earlier, but was created later, was not known when this one began.
         """
         champion = self.champion
         first = champion if champion and champion.decided_by.kind is Kind.FIRST else None
@@ -124,7 +124,9 @@ class Situation:
         return None
 
     def _came_later(self, record: RevisionState, begun: RevisionState) -> bool:
-        if record is begun or record.outcome is None or record.decided_at is None or record.number < begun.number:
+        if record is begun or record.outcome is None or record.decided_at is None:
+            return False
+        if record.number < begun.number or record.created < begun.created:
             return False
         return begun.decided_at is None or record.decided_at < begun.decided_at
 
