@@ -111,6 +111,20 @@ class Cluster:
         with self._alone(), step("Stopping the cluster", "3 s"):
             self._clean()
 
+    def reboot(self) -> None:
+        """Everything of it dies at once, as in a loss of power, and starts again from what is on its disk.
+
+        What a reboot leaves nothing of is gone: processes, containers, mounts, network devices and /run.
+        """
+        with self._alone(), step("Restarting the whole cluster", "15 s"):
+            (self.folder / "started").unlink(missing_ok=True)
+            self._kill(self.slot)
+            shutil.rmtree(self.folder / "state" / "run")
+            slot.disconnect(self.slot)
+            slot.connect(self.slot)
+            self._run()
+            (self.folder / "started").touch()
+
     def load(self, archives: Sequence[images.Archive]) -> None:
         """Brings images to the node, if they changed since they were brought there."""
         known = self.folder / "state" / "images"
@@ -147,6 +161,10 @@ class Cluster:
     def _start(self, pause: Sequence[images.Archive]) -> None:
         slot.connect(slot.take(self.folder))
         slot.make_cgroups(self.slot)
+        self._run(pause)
+
+    def _run(self, pause: Sequence[images.Archive] = ()) -> None:
+        """Starts all parts in the network that is there, and waits until they are ready."""
         layout, processes = self.layout, self.processes
         store = Store.of(self.folder, layout.store_url)
         (self.folder / "store" / BUCKET).mkdir(parents=True, exist_ok=True)
@@ -198,8 +216,25 @@ class Cluster:
 
         Everything is killed, since nothing of it is kept; so the same way serves for a whole cluster and half a one.
         """
-        processes, taken = self.processes, slot.find(self.folder)
+        taken = slot.find(self.folder)
         (self.folder / "started").unlink(missing_ok=True)
+        self._kill(taken)
+        if taken is not None:
+            slot.remove_cgroups(taken)
+            slot.disconnect(taken)
+            self._remove_outer_traces(taken)
+        for name in ("state", "pid", "users", "store", "demo", "log.before"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        if (self.folder / "log").exists():
+            (self.folder / "log").rename(self.folder / "log.before")
+        for name in ("kubeconfig", "store.json", "values.json", "audit-policy.yaml"):
+            (self.folder / name).unlink(missing_ok=True)
+        if taken is not None:
+            slot.give_back(taken)
+
+    def _kill(self, taken: Slot | None) -> None:
+        """Ends all its processes and containers, and unmounts what they had."""
+        processes = self.processes
         for part in (KUBELET, node.PROXY, "kube-scheduler", "kube-controller-manager"):
             processes.kill(part)
         if taken is not None:
@@ -214,18 +249,6 @@ class Cluster:
         slot.unmount_below(self.folder)
         for socket in sockets:
             socket.unlink(missing_ok=True)
-        if taken is not None:
-            slot.remove_cgroups(taken)
-            slot.disconnect(taken)
-            self._remove_outer_traces(taken)
-        for name in ("state", "pid", "users", "store", "demo", "log.before"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-        if (self.folder / "log").exists():
-            (self.folder / "log").rename(self.folder / "log.before")
-        for name in ("kubeconfig", "store.json", "values.json", "audit-policy.yaml"):
-            (self.folder / name).unlink(missing_ok=True)
-        if taken is not None:
-            slot.give_back(taken)
 
     def shim_sockets(self) -> list[Path]:
         """The sockets of its containers' minders: they are not below its folder."""

@@ -26,8 +26,8 @@ VELERO = (
 """Velero's own order: these four by its list of priorities, then all others by their names."""
 ORDERS = {
     "as Velero does": VELERO,
-    "the ModelDeployment before the records": (
-        "Secret", "Pod", "ReplicaSet", "Deployment", "ModelDeployment", "PodDisruptionBudget", "EndpointSlice",
+    "the ModelDeployment before everything else": (
+        "Secret", "ModelDeployment", "Pod", "ReplicaSet", "Deployment", "PodDisruptionBudget", "EndpointSlice",
         "ControllerRevision", "Service",
     ),
     "the ModelDeployment after the Service, Deployments and pods last": (

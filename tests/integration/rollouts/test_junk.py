@@ -36,7 +36,7 @@ async def test_twenty_are_rolled_out_among_junk_of_every_kind_and_the_process_go
         # Given twenty that are well, and three whose own records are to be spoilt,
         await asyncio.gather(*(apply(cluster, namespace, name, "v1") for name in (*HEALTHY, *VICTIMS)))
         await until_ready(cluster, namespace, operator, (*HEALTHY, *VICTIMS), "v1")
-        pid = operator.pid
+        pid, claim = operator.pid, await leadership(cluster, namespace)
         uids = {name: str(found(cluster, namespace, name)["metadata"]["uid"]) for name in VICTIMS}
         # when they are rolled while the junk is written,
         rolling = asyncio.create_task(roll(cluster, namespace, operator, "v2"))
@@ -51,6 +51,7 @@ async def test_twenty_are_rolled_out_among_junk_of_every_kind_and_the_process_go
         assert all(taken[kind] >= ROUNDS / 4 for kind in KINDS), (taken, refused)
         # by the process that began, no part of which has failed;
         assert (operator.alive, operator.pid) == (True, pid)
+        assert await leadership(cluster, namespace) == claim, "it has led all the time"
         unexpected = [line["message"] for line in operator.lines() if any(words in str(line) for words in FAILED)]
         ours = [one for one in unexpected if "the pass failed" not in one]
         assert not ours, ours
@@ -63,6 +64,13 @@ async def test_twenty_are_rolled_out_among_junk_of_every_kind_and_the_process_go
         assert operator.alive
         assert operator.metric("podium_part_failures_total") == 0
         assert operator.metric("podium_unreadable_objects_total", kind="ControllerRevision") > 0
+
+
+async def leadership(cluster: Cluster, namespace: str) -> Object:
+    """Who holds the Lease since when, and how often it has changed hands."""
+    lease = await cluster.api.get("Lease", namespace, "podium")
+    assert lease is not None
+    return {key: lease["spec"].get(key, 0) for key in ("holderIdentity", "acquireTime", "leaseTransitions")}
 
 
 async def roll(cluster: Cluster, namespace: str, operator: Operator, version: str) -> None:

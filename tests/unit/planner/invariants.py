@@ -71,6 +71,9 @@ class Invariants:
         for revision, outcome in zip(revisions, outcomes, strict=True):
             rule = _annotation(revision, names.ANNOTATION_RULE)
             assert outcome != "Promoted" or rule in RULES, f"{call}: promoted only by a known rule, not {rule!r}"
+            assert rule != "restored", (
+                f"{call}: nothing was restored here, and every record was known from its beginning"
+            )
         self.two_revisions_have_pods(call)
         floor = self.before["floor"]
         if floor is not None:

@@ -7,9 +7,17 @@ import pytest
 from podium.api import names
 from podium.kube.client import Object
 from podium.kube.reading import UNREADABLE
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, PODS
+from podium.kube.resources import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    MODEL_DEPLOYMENTS,
+    PDBS,
+    PODS,
+    SERVICES,
+    Resource,
+)
 from podium.manifests.owner import Owner, owner_reference
-from tests.unit.planner.given import serving
+from tests.unit.planner.given import MANUAL, serving, updating
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 INPUTS = {names.ANNOTATION_INPUTS: "0" * 64}
@@ -64,6 +72,56 @@ def test_what_may_be_what_serves_holds_everything_until_it_is_mended(annotations
     world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, found["metadata"]["name"])
     world.rest()
     assert world.status["champion"]["version"] == "2"
+
+
+@pytest.mark.parametrize("lost", [DEPLOYMENTS, SERVICES, PDBS])
+def test_what_surely_serves_is_repaired_and_scaled_though_the_champions_record_may_be_another(lost: Resource) -> None:
+    world = serving(replicas=2)
+    one = world.revision("1")
+    junk(world, {"template": "of a later Podium"}, LATER)
+    world.edit(model=model("2"))
+    world.advance(30)
+    for child in world.api.all(lost):
+        world.api.delete(lost, NAMESPACE, child["metadata"]["name"])
+    world.edit(replicas=3)
+    world.advance(120)
+    assert len(world.ready_pods(one)) == 3
+    assert world.backends() == {one}
+    assert len(world.api.all(PDBS)) == 1
+    assert len(world.api.all(DEPLOYMENTS)) == 1, "version 2 is not begun"
+    assert world.condition("Ready") == ("False", "RecordUnreadable")
+    assert world.condition("Stalled") == ("True", "RecordUnreadable")
+
+
+def test_a_candidate_takes_over_from_a_champion_that_is_down_though_a_record_cannot_be_read() -> None:
+    world = updating(replicas=2, rollout=MANUAL)
+    one, two = world.revision("1"), world.revision("2")
+    world.until(lambda: world.phase == "Paused")
+    junk(world, {"template": "of a later Podium"}, LATER)
+    world.advance(5)
+    for name in ("1", *(pod["metadata"]["name"] for pod in world.pods(one))):
+        world.behave(name, ready_after=None)
+    world.advance(120)
+    assert (world.outcome(two), world.rule(two)) == ("Promoted", "champion-down")
+    assert world.backends() == {two}
+
+
+def test_nothing_is_touched_where_the_Service_selects_what_no_record_tells_of() -> None:
+    world = serving(replicas=2)
+    junk(world, {"template": "of a later Podium"}, LATER)
+    selected = f"{NAME}-junk"
+    world.advance(5)
+
+    def move(obj: Object) -> None:
+        obj["spec"]["selector"][names.LABEL_REVISION] = selected
+
+    before = len(world.client.calls)
+    world.change(SERVICES, NAME, move)
+    world.edit(replicas=3)
+    world.advance(120)
+    written = {call.resource for call in world.client.calls[before:]}
+    assert written <= {MODEL_DEPLOYMENTS}
+    assert world.need(SERVICES)["spec"]["selector"][names.LABEL_REVISION] == selected
 
 
 def test_the_sentence_is_that_of_the_reader_where_not_even_json_could_be_read() -> None:

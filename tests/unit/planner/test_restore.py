@@ -1,11 +1,12 @@
 """A backup is restored, here or in another cluster: new uids, no owners, no status. The champion is the same one.
 
-The orders of kinds are all of those in which something that tells of the records (a Service, a Deployment), or the
-records themselves, come before the ModelDeployment. With nothing there but a ModelDeployment nobody can know that it is
-an old one, and it starts as a new one does: docs/backup.md says so.
+In most orders something that tells of the records (a Service, a Deployment), or the records themselves, come before the
+ModelDeployment. A ModelDeployment that comes alone, with no command of a person's to tell either, starts as a new one
+does; the records that come later decide then, as far as they say (docs/backup.md).
 """
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
@@ -16,6 +17,7 @@ from podium.kube.resources import (
     DEPLOYMENTS,
     HPAS,
     MODEL_DEPLOYMENTS,
+    MODEL_RUNTIMES,
     PDBS,
     PODS,
     SERVICES,
@@ -23,7 +25,7 @@ from podium.kube.resources import (
 )
 from tests.unit.planner.backup import KINDS, Backup
 from tests.unit.planner.given import AUTOSCALING, MANUAL, serving, switched
-from tests.unit.planner.world import World, model
+from tests.unit.planner.world import NAME, World, model
 
 
 def two_promoted() -> World:
@@ -101,9 +103,10 @@ def _outcomes(decided: dict[str, tuple[str, str, int]]) -> dict[str, str]:
     return {revision: outcome for revision, (outcome, _, _) in decided.items()}
 
 
-def another_cluster(world: World) -> World:
+def another_cluster(before: World) -> World:
     new = World()
-    new.cluster.behaviours = dict(world.cluster.behaviours)
+    new.now = before.now + timedelta(hours=1)
+    new.cluster.behaviours = dict(before.cluster.behaviours)
     return new
 
 
@@ -145,6 +148,161 @@ def test_a_restore_in_any_order_changes_nothing_that_was_decided(life: Callable[
             for reference in child["metadata"].get("ownerReferences") or [{"uid": f"orphan {child['kind']}"}]
         }
         assert owners == {world.md["metadata"]["uid"]}, told
+
+
+def begun_alone() -> list[tuple[Resource, ...]]:
+    """Every order that begins with the ModelDeployment."""
+    rest = permutations((SERVICES, CONTROLLER_REVISIONS, DEPLOYMENTS))
+    return [order for one in rest for order in ((MODEL_DEPLOYMENTS, *one, HPAS, PDBS, PODS),)]
+
+
+@pytest.mark.parametrize("pause", [0.0, 8.0, 60.0], ids=["at once", "slowly", "very slowly"])
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
+def test_records_that_come_after_the_ModelDeployment_still_say_who_is_champion(
+    life: Callable[[], World], pause: float
+) -> None:
+    before = life()
+    backup, decided, champion = Backup.of(before), decisions(before), before.status["champion"]["revision"]
+    for order in begun_alone():
+        world = another_cluster(before)
+        never_without_an_endpoint(world)
+        backup.restore(world, order, pause=pause)
+        world.advance(1800)
+        told = f"restored as {[kind.kind for kind in order]}:\n{world.describe()}"
+        assert world.status["champion"]["revision"] == champion, told
+        assert world.backends() == {champion}, told
+        assert len(world.pods(champion)) == len(before.pods(champion)), told
+        if before.md["metadata"].get("annotations"):  # a command of a person's names a revision
+            assert decisions(world) == decided, told
+            assert world.events("RolloutStarted") == [], told
+
+
+@pytest.mark.parametrize("pause", [0.0, 8.0, 60.0], ids=["at once", "slowly", "very slowly"])
+@pytest.mark.parametrize("keep", ["command", "no command"])
+def test_what_a_person_aborted_is_not_promoted_by_a_restore(keep: str, pause: float) -> None:
+    before = aborted_by_a_person()
+    if keep == "no command":  # the ModelDeployment comes from a repository
+        before.change(MODEL_DEPLOYMENTS, NAME, lambda obj: obj["metadata"].pop("annotations"))
+    backup, champion = Backup.of(before), before.status["champion"]["revision"]
+    for order in begun_alone():
+        world = another_cluster(before)
+        backup.restore(world, order, pause=pause)
+        world.advance(1800)
+        told = f"restored as {[kind.kind for kind in order]}:\n{world.describe()}"
+        assert world.status["champion"]["revision"] == champion, told
+        assert world.backends() == {champion}, told
+        assert world.condition("Ready") == ("False", "RolledBack"), told
+        assert world.outcome(before.revision("2")) == "RolledBack", told
+
+
+def with_another_runtime(before: World) -> World:
+    """A cluster in which the same spec makes a revision of another name: nothing that is restored is in its way."""
+    world = another_cluster(before)
+    name = before.spec.get("runtime", {}).get("name", "onnxruntime")
+    world.api.update(MODEL_RUNTIMES, "", name, lambda o: o["spec"].update(image="example.com/newer:1"), "kubectl")
+    return world
+
+
+@pytest.mark.parametrize("pause", [0.0, 8.0, 60.0], ids=["at once", "slowly", "very slowly"])
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
+def test_all_records_that_can_come_back_count_as_if_they_had_come_first(
+    life: Callable[[], World], pause: float
+) -> None:
+    before = life()
+    backup, decided, champion = Backup.of(before), decisions(before), before.status["champion"]["revision"]
+    for order in begun_alone():
+        world = with_another_runtime(before)
+        never_without_an_endpoint(world)
+        backup.restore(world, order, pause=pause)
+        world.advance(1800)
+        told = f"restored as {[kind.kind for kind in order]}:\n{world.describe()}"
+        assert world.status["champion"]["revision"] == champion, told
+        assert world.backends() == {champion}, told
+        assert {name: decisions(world)[name] for name in decided} == decided, told
+        assert {one["metadata"]["name"] for one in world.api.all(DEPLOYMENTS)} <= {*decided}, told
+
+
+def test_a_rolled_back_record_holds_the_promotion_until_its_champions_record_comes() -> None:
+    before = rolled_back()
+    backup = Backup.of(before)
+    world = with_another_runtime(before)
+    world.behave("3")
+    records = [obj for obj in backup.objects if obj["kind"] == CONTROLLER_REVISIONS.kind]
+    first = [r for r in records if r["metadata"]["name"] == before.revision("3")]
+    Backup(tuple(obj for obj in backup.objects if obj["kind"] == MODEL_DEPLOYMENTS.kind)).restore(world, KINDS, pause=5)
+    Backup(tuple(first)).restore(world, KINDS, pause=5)
+    world.advance(1200)
+    assert world.condition("Ready") == ("False", "RecordMissing")
+    assert world.status.get("champion") is None
+    Backup(tuple(records)).restore(world, KINDS, pause=5)
+    world.advance(120)
+    assert world.status["champion"]["revision"] == before.status["champion"]["revision"]
+    assert world.condition("Ready") == ("False", "RolledBack")
+
+
+def test_a_revision_that_gave_way_to_a_restored_champion_says_why_and_can_be_retried() -> None:
+    before = waiting_for_a_person()
+    world = another_cluster(before)
+    Backup.of(before).restore(world, (MODEL_DEPLOYMENTS, CONTROLLER_REVISIONS, DEPLOYMENTS), pause=0)
+    world.advance(60)
+    begun = before.revision("2")
+    assert world.condition("Ready") == ("False", "RolledBack")
+    assert "before the records of this ModelDeployment were restored" in world.message()
+    assert f"retry {begun}" in world.message()
+    world.command("retry", begun)
+    world.until(lambda: world.condition("Ready") == ("False", "WaitingForPromotion"))
+    assert world.status["champion"]["revision"] == before.status["champion"]["revision"]
+
+
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
+def test_a_restore_that_is_paused_begins_nothing_until_all_is_there(life: Callable[[], World]) -> None:
+    before = life()
+    backup, decided, champion = Backup.of(before), decisions(before), before.status["champion"]["revision"]
+    for obj in backup.objects:
+        if obj["kind"] == MODEL_DEPLOYMENTS.kind:
+            obj["spec"]["paused"] = True
+            obj["metadata"].pop("annotations", None)
+    for order in begun_alone():
+        world = another_cluster(before)
+        backup.restore(world, order, pause=8)
+        world.advance(60)
+        world.edit(paused=None)
+        world.advance(1800)
+        told = f"restored as {[kind.kind for kind in order]}:\n{world.describe()}"
+        assert world.status["champion"]["revision"] == champion, told
+        assert decisions(world) == decided, told
+
+
+def test_a_restored_Deployment_without_a_record_is_kept_and_told_of() -> None:
+    before = waiting_for_a_person()
+    champion = before.status["champion"]["revision"]
+    world = another_cluster(before)
+    Backup.of(before).restore(world, (MODEL_DEPLOYMENTS, DEPLOYMENTS), pause=30)
+    world.advance(600)
+    assert world.condition("RecordMissing") == ("True", "RecordMissing")
+    assert f"kubectl delete deployment {champion}" in world.message("RecordMissing")
+    assert world.live(DEPLOYMENTS, champion) is not None
+
+
+def test_a_copy_under_another_name_is_held_by_no_command_of_its_original() -> None:
+    before = promoted_by_a_person()
+    world = another_cluster(before)
+    world.create()
+    world.command("promote", "other-bcdfghjklm")
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+def test_a_command_whose_revision_is_lost_is_taken_away_and_spec_is_rolled_out() -> None:
+    before = promoted_by_a_person()
+    world = another_cluster(before)
+    Backup.of(before).restore(world, (MODEL_DEPLOYMENTS,), pause=5)
+    world.advance(60)
+    assert world.condition("Stalled") == ("True", "RecordMissing")
+    assert f"take the annotation {names.ANNOTATION_COMMAND}" in world.message()
+    world.change(MODEL_DEPLOYMENTS, NAME, lambda obj: obj["metadata"].pop("annotations"))
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
 
 
 def test_pods_of_a_restore_are_not_made_a_second_time() -> None:
@@ -202,7 +360,7 @@ def test_children_whose_record_is_lost_are_given_over_and_spec_is_rolled_out_wit
     adopt = {names.ANNOTATION_ADOPT: world.md["metadata"]["uid"]}
     for kind in (SERVICES, DEPLOYMENTS):
         for child in world.api.all(kind):
-            world.change(kind, child["metadata"]["name"], lambda o: o["metadata"].update(annotations=adopt))
+            world.change(kind, child["metadata"]["name"], lambda o: o["metadata"]["annotations"].update(adopt))
     world.rest()
     assert world.condition("Ready") == ("True", "Serving")
     assert world.status["champion"]["version"] == "2"

@@ -12,10 +12,16 @@ from podium.manifests.errors import INVALID_RUNTIME, UNSUPPORTED_FORMAT, Malform
 from podium.manifests.fetch import Fetcher
 from podium.manifests.owner import Owner, child_metadata
 from podium.manifests.pod import pod_template
-from podium.packed import Packed, pack
+from podium.packed import Packed, pack, unpacked
 
 PLACEHOLDER: Final = "{{revision}}"
 """Stands for the revision's name in the template that the name is a hash of."""
+
+
+FIELDS: Final = ("hash", "inputs", "version", "runtime", "protocol", "ports", "template")
+"""Of a ControllerRevision's data."""
+WORD: Final = 1024
+"""Characters of the longest name or version: each is shorter in every spec that the API server takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class Revision:
     """Counts a ModelDeployment's revisions, from 1."""
     inputs: str
     """SHA-256 of what `source` says, 64 hex digits: equal inputs are the same model, whatever the runtime is by now."""
-    source: dict[str, Any]
+    source: Packed
     """The user's model, runtime and podTemplate, without fields equal to a default that was known when it was made."""
     version: str
     """For people; empty when neither spec.model.version nor the URI gives one."""
@@ -87,16 +93,17 @@ def resolve(
     del unnamed["metadata"]["labels"][names.LABEL_REVISION]
     short = short_hash([inputs, unnamed, token, collisions])
     name = f"{owner.name}-{short}"
+    packed = pack(template(name))  # before `source`: the first text is what others are told apart from (packed.py)
     return Revision(
         name=name,
         hash=short,
         number=number,
         inputs=inputs_digest(inputs),
-        source=inputs,
+        source=pack(inputs),
         version=version,
         runtime=spec.runtime.name,
         protocol=runtime.protocol,
-        packed_template=pack(template(name)),
+        packed_template=packed,
         ports=container_ports(runtime),
     )
 
@@ -130,22 +137,29 @@ def revision_of(obj: dict[str, Any]) -> Revision:
     name = obj["metadata"]["name"]
     try:
         data = obj["data"]
+        template = pack(data["template"])
+        words = {key: _word(data[key]) for key in ("hash", "version", "runtime", "protocol")}
         return Revision(
             name=name,
-            hash=data["hash"],
             number=int(obj["revision"]),
-            inputs=inputs_digest(data["inputs"]),
-            source=data["inputs"],
-            version=data["version"],
-            runtime=data["runtime"],
-            protocol=data["protocol"],
-            packed_template=pack(data["template"]),
-            ports=dict(data["ports"]),
+            inputs=inputs_digest(unpacked(data["inputs"])),
+            source=pack(data["inputs"]),
+            packed_template=template,
+            ports={_word(port): int(number) for port, number in dict(unpacked(data["ports"])).items()},
+            **words,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedRevision(
             f"ControllerRevision {obj['metadata'].get('namespace', '')}/{name} is not one that Podium wrote: {error!r}"
         ) from error
+
+
+def _word(value: Any) -> str:
+    """A name or a version as it was written, packed or not; ValueError for what Podium writes nowhere."""
+    text = unpacked(value)
+    if not isinstance(text, str) or len(text) > WORD:
+        raise ValueError(f"a word of at most {WORD} letters is expected")
+    return text
 
 
 def _check_format(spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> None:

@@ -11,7 +11,7 @@ from podium.manifests.revision import Revision
 from podium.manifests.scaling import hpa, pdb
 from podium.manifests.workload import deployment
 from podium.reconcile.observe import Observed
-from podium.reconcile.readings import controller_of
+from podium.reconcile.readings import controller_of, unowned
 from podium.reconcile.routers import ROUTERS
 from podium.reconcile.writes import Apply, Claim, Place, Remove, Seek, Stage, Told, Write
 from podium.rollout.revision import RevisionState
@@ -145,8 +145,10 @@ def _removals(wanted: Wanted) -> Iterator[Write]:
     preview = f"{wanted.owner.name}{names.PREVIEW_SUFFIX}"
     if move.split.preview is None and (SERVICES, preview) in live:
         yield Write(Stage.REMOVE, SERVICES, preview, Remove(), Told.MESSAGE)
+    restored = unowned(live.values(), wanted.owner)
     for resource, name in live:
-        if resource is DEPLOYMENTS and (name in move.removals or _unknown(situation, name)):
+        gone = name in move.removals or (_unknown(situation, name) and name not in restored)
+        if resource is DEPLOYMENTS and gone:
             needs = wanted.serving - {(DEPLOYMENTS, name)}
             yield Write(Stage.REMOVE, DEPLOYMENTS, name, Remove(_emptied(wanted, name)), Told.MESSAGE, needs)
     if not _wants_pdb(situation) and (PDBS, wanted.owner.name) in live:

@@ -22,6 +22,7 @@ from podium.kube.resources import (
     SERVICES,
     Resource,
 )
+from podium.manifests.errors import MalformedRevision
 from podium.manifests.fetch import Fetcher
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, revision_of
@@ -120,7 +121,10 @@ class _Memory:
 
     def revision(self, record: Object) -> tuple[Revision, str]:
         """What a ControllerRevision holds, and its template's digest; MalformedRevision."""
-        return self.once(record["metadata"]["name"], record["metadata"]["uid"], lambda: _read(record))
+        found = self.once(record["metadata"]["name"], record["metadata"]["uid"], lambda: _read(record))
+        if isinstance(found, MalformedRevision):
+            raise found
+        return found
 
     def keep(self, what: set[str]) -> None:
         """Drop everything parsed that is not of these."""
@@ -166,8 +170,7 @@ class Observer:
         annotations = obj["metadata"].get("annotations") or {}
         command = annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH]
         aside = set_aside(children, memory.revision)
-        if aside.holds:
-            return Observed(obj, owner, children, invalid=aside.holds, reason=Reason.RECORD_UNREADABLE)
+        unread = Observed(obj, owner, children, invalid=aside.holds, reason=Reason.RECORD_UNREADABLE)
         children = {place: child for place, child in children.items() if place not in aside.places}
         missing = readings.unrecorded(children.values(), command, owner)
         if missing:
@@ -178,8 +181,9 @@ class Observer:
             # Quick to read (20 us), and as a typed object large to keep (8 KB).
             spec = ModelDeploymentSpec.parse(obj.get("spec") or {})
         except ValueError as error:
-            return replace(seen, invalid=str(error))
-        return self._with_situation(key, seen, spec, memory, moment, command, missing)
+            return unread if aside.holds else replace(seen, invalid=str(error))
+        seen = self._with_situation(key, seen, spec, memory, moment, command, missing)
+        return unread if aside.holds and not _serves_surely(seen) else seen
 
     def _with_situation(
         self,
@@ -220,6 +224,7 @@ class Observer:
             timings=self._timings,
             operator=self._identity,
             looking_since=sightings.first_look,
+            unread=seen.aside.holds,
         )
         champion = situation.champion
         if champion and champion.replicas and _down(champion, sightings):
@@ -228,7 +233,7 @@ class Observer:
         if candidate and _kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
         memory.sightings = sightings
-        memory.keep({"proposal", *revisions})
+        memory.keep({"proposal", *revisions, *seen.aside.names})
         before, memory.replicas = memory.replicas, spec.replicas
         return replace(
             seen, situation=situation, revisions=revisions, runtime=runtime, resolved=resolved, replicas_before=before
@@ -249,6 +254,17 @@ class Observer:
             has_hpa = seen.child(HPAS, name) is not None
             states.append(readings.read_revision(child, revision, digest, deployment, own, has_hpa, sightings))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
+
+
+def _serves_surely(seen: Observed) -> bool:
+    """Whether requests go to the champion of the records that can be read, whatever one that cannot be read may say.
+
+    The stable Service knows, and where that is lost, status. Then the champion can be repaired, and given no less.
+    """
+    champion = seen.situation.champion if seen.situation else None
+    service = seen.child(SERVICES, seen.owner.name)
+    told = readings.revision_of(service) if service else (seen.status.get("champion") or {}).get("revision")
+    return champion is not None and champion.name == told
 
 
 def _down(champion: RevisionState, sightings: Sightings) -> bool:
@@ -272,6 +288,12 @@ def _acted_on(status: Mapping[str, Any]) -> str:
     return "" if last.get("result") == PENDING else str(last.get("value", ""))
 
 
-def _read(obj: Object) -> tuple[Revision, str]:
-    revision = revision_of(obj)
-    return revision, readings.template_digest(revision)
+def _read(obj: Object) -> tuple[Revision, str] | MalformedRevision:
+    """Or why there is none: what cannot be read is not read again at each pass, for it may be large."""
+    try:
+        revision = revision_of(obj)
+        return revision, readings.template_digest(revision)
+    except MalformedRevision as error:
+        return MalformedRevision(str(error))  # without the traceback, which holds what was read
+    except (AttributeError, TypeError):
+        return MalformedRevision(f"ControllerRevision {obj['metadata']['name']}: data.template is no pod template")

@@ -10,7 +10,7 @@ from podium.api.reasons import Reason
 from podium.api.uris import shown_version
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, SERVICES
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, SERVICES
 from podium.manifests.canonical import canonical, digest
 from podium.manifests.errors import Unresolvable
 from podium.manifests.fetch import Fetcher
@@ -77,34 +77,56 @@ def is_child(obj: Object, owner: Owner) -> bool:
 def unrecorded(children: Collection[Object], command: str, owner: Owner) -> dict[str, str]:
     """Revisions that orphans of ours speak of and of which there is no ControllerRevision: name -> who speaks of it.
 
-    So it is while a backup is restored whose ModelDeployment came before its records. Empty as soon as the
+    So it is while a backup is restored whose ModelDeployment came before its records. Where it came before everything
+    else, the command that was given last may tell: nobody names a revision before there is one. Empty as soon as the
     ModelDeployment controls one record: from then on a Deployment without one is somebody's deletion. An orphan that
     was given over by podium.dev/adopt is waited for no longer.
     """
     records = [child for child in children if child["kind"] == CONTROLLER_REVISIONS.kind]
-    orphans = [child for child in children if controller_of(child) is None and not given_over(child, owner)]
-    if not orphans or any(controller_of(record) == owner.uid for record in records):
+    if any(controller_of(record) == owner.uid for record in records):
         return {}
-    spoken = {_revision_of(orphan): f"{orphan['kind']} {orphan['metadata']['name']}" for orphan in orphans}
+    orphans = [child for child in children if controller_of(child) is None and not given_over(child, owner)]
+    spoken = {revision_of(orphan): f"{orphan['kind']} {orphan['metadata']['name']}" for orphan in orphans}
     words = command.split()
-    if len(words) == 3:
-        spoken.setdefault(words[1], f"{names.ANNOTATION_COMMAND} of this ModelDeployment")
+    if len(words) == 3 and words[1].startswith(f"{owner.name}-") and (orphans or not children):
+        spoken.setdefault(words[1], COMMAND)
     known = {"", *(record["metadata"]["name"] for record in records)}
     return {revision: who for revision, who in spoken.items() if revision not in known}
+
+
+COMMAND = f"the annotation {names.ANNOTATION_COMMAND} of this ModelDeployment"
 
 
 def missing(revisions: Mapping[str, str], owner: Owner) -> str:
     """The sentence for what `unrecorded` found."""
     revision, who = next(iter(sorted(revisions.items())))
     more = f" (and {len(revisions) - 1} more)" if len(revisions) > 1 else ""
+    speakers = set(revisions.values())
+    ways = [f"annotate the children {names.ANNOTATION_ADOPT}={owner.uid}"] if speakers - {COMMAND} else []
+    ways += [f"take {COMMAND} away"] if COMMAND in speakers else []
     return (
         f"{who} is of revision {revision}, of which there is no ControllerRevision{more}: nothing is changed until it "
-        f"is restored; if it is lost, annotate the children {names.ANNOTATION_ADOPT}={owner.uid}, and spec is rolled "
-        "out as for the first time"
+        f"is restored; if it is lost, {' and '.join(ways)}, and spec is rolled out as for the first time"
     )
 
 
-def _revision_of(child: Object) -> str:
+def unowned(children: Collection[Object], owner: Owner) -> list[str]:
+    """Names of Deployments of ours that nobody controls and of which there is no ControllerRevision.
+
+    After `unrecorded` is empty: a restore brought them although the ModelDeployment has begun without its records.
+    """
+    records = {child["metadata"]["name"] for child in children if child["kind"] == CONTROLLER_REVISIONS.kind}
+    return [
+        child["metadata"]["name"]
+        for child in children
+        if child["kind"] == DEPLOYMENTS.kind
+        and child["metadata"]["name"] not in records
+        and controller_of(child) is None
+        and not given_over(child, owner)
+    ]
+
+
+def revision_of(child: Object) -> str:
     """The revision that a child is of, or that a Service selects; empty for what belongs to all."""
     labels = child["metadata"].get("labels") or {}
     if child["kind"] == SERVICES.kind:

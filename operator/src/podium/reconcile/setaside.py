@@ -24,7 +24,8 @@ class SetAside:
     """They, and the Deployments and HPAs that go with them: nobody knows what these should be."""
     sentences: tuple[str, ...] = ()
     holds: str = ""
-    """The sentence on one that may be the champion's: then nothing may be touched. Empty if none may be."""
+    """The sentence on one that may be the champion's: then nothing is decided, and nothing touched but what surely
+    serves. Empty if none may be."""
 
 
 def set_aside(children: Mapping[Place, Object], read: Callable[[Object], object]) -> SetAside:

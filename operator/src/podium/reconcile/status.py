@@ -14,6 +14,7 @@ from podium.reconcile.fetched import bytes_differ, digest_of
 from podium.reconcile.observe import PENDING, Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
+from podium.reconcile.readings import unowned
 from podium.reconcile.writes import Told
 from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
@@ -169,6 +170,14 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
     unreadable += observed.aside.sentences
     if unreadable:
         conditions["RecordUnreadable"] = ("True", Reason.RECORD_UNREADABLE, "; ".join(unreadable))
+    restored = unowned(observed.children.values(), observed.owner)
+    if restored:
+        message = (
+            f"Deployment {restored[0]} has no owner, and there is no ControllerRevision of its name: it is kept until "
+            "that is restored, which may decide who is champion; if it is lost for good: "
+            f"kubectl delete deployment {restored[0]} -n {observed.owner.namespace}"
+        )
+        conditions["RecordMissing"] = ("True", Reason.RECORD_MISSING, message)
     if report.contested:
         conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, "; ".join(report.contested))
     for (resource, name), hpa in observed.children.items():

@@ -20,6 +20,31 @@ from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Hold, Mark, Start, Verdict
 
 Gate = Callable[[Situation, Moment], Verdict | None]
+RESTORED = Rule(Kind.RESTORED)
+
+
+def restored(situation: Situation, moment: Moment) -> Verdict | None:
+    """A rollout that began before the records of earlier ones were restored gives way to what these say.
+
+    What they do not say is told by whether their champion was restored with pods: then it served, and this one did not.
+    """
+    begun, champion = situation.unaware, situation.recorded
+    if begun is None or champion is None:
+        return None
+    since = "it began before the records of this ModelDeployment were restored"
+    if situation.unaware_of_rejection:
+        return Mark(begun.name, f"{since}: what it serves had been rolled back", Outcome.SUPERSEDED, RESTORED)
+    if champion.inputs == begun.inputs:
+        return Mark(begun.name, f"{since}: {champion.name} is the champion", Outcome.SUPERSEDED, RESTORED)
+    if begun.number > 1:
+        return None  # it began beside a champion, and goes on as a rollout from the one that came
+    if champion.workload is not None and champion.workload.spec > 0:
+        message = f"{since}: whether it had been rolled back is not known, and {champion.name} was restored with pods"
+        return Mark(begun.name, message, Outcome.ROLLED_BACK, RESTORED)
+    if begun is situation.candidate:
+        message = f"{since}: none of the others was restored with pods"
+        return Mark(begun.name, message, Outcome.PROMOTED, Rule(Kind.FIRST))
+    return None
 
 
 def champion_down(situation: Situation, moment: Moment) -> Verdict | None:
@@ -216,6 +241,13 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
     if candidate is None:
         return None
     certain = candidate.available >= situation.target
+    if champion is None and situation.unaware_of_rejection:
+        return Hold(
+            Reason.RECORD_MISSING,
+            f"what {candidate.name} serves was rolled back, but there is no ControllerRevision of what it was rolled "
+            "back to: nothing is promoted until it is restored; if it is lost, change spec.model, or delete the "
+            "ControllerRevision that was rolled back",
+        )
     if situation.target == 0:
         rule = Rule(Kind.NO_REPLICAS)
     elif candidate.perhaps_available < situation.target:
@@ -242,6 +274,7 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
 
 
 GATES: tuple[Gate, ...] = (
+    restored,
     champion_down,
     crashed,
     environment,

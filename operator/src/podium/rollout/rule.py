@@ -20,6 +20,8 @@ class Kind(StrEnum):
     """`about`: the name of the check that failed."""
     DEADLINE = "deadline"
     SPEC_CHANGED = "spec-changed"
+    RESTORED = "restored"
+    """Records that a restore brought later say otherwise, or may have said so."""
     UNKNOWN = ""
     """`about` is the whole text: another version wrote it, or nobody did."""
 

@@ -31,9 +31,14 @@ def next_move(situation: Situation, moment: Moment) -> Move:
     down = situation.champion_down_since is not None or champion.replicas == 0
     clear = down or not any(r.has_pods for r in situation.losers)
     step = STRATEGIES[candidate.record.strategy].move(situation, champion, candidate, clear=clear)
-    last = _last_to_serve(situation, candidate)
+    last = _last_to_serve(situation, champion, candidate)
+    split = step.split
+    if last and split.preview is None:
+        split = _joined(situation, split, [*step.targets, *last])
+    elif last:
+        split = Split.to(next(iter(last)), preview=split.preview)  # the candidate is not to take any yet
     return Move(
-        _joined(situation, step.split, [*step.targets, *last]) if last else step.split,
+        split,
         {**step.targets, **last},
         removals=frozenset(r.name for r in situation.losers if r.name not in last),
     )
@@ -61,9 +66,9 @@ def _unmoved(situation: Situation, champion: RevisionState, moment: Moment) -> M
     return Move(split, {champion.name: steady, **{r.name: Target(r.replicas) for r in others}})
 
 
-def _last_to_serve(situation: Situation, candidate: RevisionState) -> dict[str, Target]:
+def _last_to_serve(situation: Situation, champion: RevisionState, candidate: RevisionState) -> dict[str, Target]:
     """Losers that stay although a rollout has begun: neither champion nor candidate has a pod to serve instead."""
-    if situation.champion_down_since is None or candidate.perhaps_available:
+    if champion.reported or (candidate.perhaps_available and candidate.facts.shares_traffic):
         return {}
     return {r.name: Target(r.replicas) for r in situation.losers if r.workload and serves(situation, r)}
 
@@ -92,6 +97,7 @@ def _settling(situation: Situation, champion: RevisionState, moment: Moment) -> 
         elif loser.outcome is Outcome.PROMOTED:
             if serves(situation, loser):
                 targets[loser.name] = Target(loser.replicas)
+                sharing |= _instead(champion, loser)
             else:
                 removals.add(loser.name)
         else:
@@ -101,10 +107,15 @@ def _settling(situation: Situation, champion: RevisionState, moment: Moment) -> 
                 removals.add(loser.name)
                 continue
             targets = {**back.targets, **{name: t for name, t in targets.items() if name not in back.targets}}
-            sharing |= set(back.split.weights)
+            sharing |= set(back.split.weights) | (_instead(champion, loser) if serves(situation, loser) else set())
     whole = Split.to(champion.name)
     split = _joined(situation, whole, targets) if len(sharing) > 1 else whole
     return Move(split, targets, removals=frozenset(removals))
+
+
+def _instead(champion: RevisionState, loser: RevisionState) -> set[str]:
+    """Who goes on taking requests until the champion has a pod for them: it was restored, or scaled to zero."""
+    return set() if champion.reported else {loser.name}
 
 
 def _still_warm(situation: Situation, moment: Moment) -> bool:

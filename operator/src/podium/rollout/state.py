@@ -8,6 +8,7 @@ from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.rollout.record import EARLIEST, CommandRecord, Outcome
 from podium.rollout.revision import RevisionState
+from podium.rollout.rule import Kind
 from podium.rollout.traffic import Applied, Endpoints, Split, Traffic
 
 
@@ -63,6 +64,8 @@ class Situation:
     """When this process looked at the ModelDeployment for the first time."""
     last_command_at: datetime | None = None
     """The time in status.lastCommand."""
+    unread: str = ""
+    """The sentence on a record of which nothing can be read, and which may be the champion's; empty without one."""
 
     @cached_property
     def champion(self) -> RevisionState | None:
@@ -82,7 +85,7 @@ class Situation:
     @cached_property
     def unreadable(self) -> tuple[str, ...]:
         """What about the records must be mended before anything is decided; drift repair and failover go on."""
-        found: list[str] = []
+        found = [self.unread] if self.unread else []
         for revision in self.revisions:
             blocks = revision is self.candidate and "rollout" in revision.broken
             asked_for = revision.inputs == self.proposal.inputs
@@ -104,6 +107,43 @@ class Situation:
         settled = champion.number if champion and champion.inputs == inputs else 0
         found = (r for r in self.revisions if r.outcome is Outcome.ROLLED_BACK and r.inputs == inputs)
         return max((r for r in found if r.number > settled), key=lambda r: r.number, default=None)
+
+    @cached_property
+    def unaware(self) -> RevisionState | None:
+        """The revision that spec asks for, where it began before the records of earlier ones were restored.
+
+        A new revision's number is above all others', and decisions follow each other. So one of no lower number that
+        was decided earlier, but was created later, was not known when this one began.
+        """
+        champion = self.champion
+        first = champion if champion and champion.decided_by.kind is Kind.FIRST else None
+        for begun in (self.candidate, first):
+            asked_for = begun is not None and begun.inputs == self.proposal.inputs
+            if begun is not None and asked_for and any(self._came_later(r, begun) for r in self.revisions):
+                return begun
+        return None
+
+    def _came_later(self, record: RevisionState, begun: RevisionState) -> bool:
+        if record is begun or record.outcome is None or record.decided_at is None:
+            return False
+        if record.number < begun.number or record.created < begun.created:
+            return False
+        return begun.decided_at is None or record.decided_at < begun.decided_at
+
+    @cached_property
+    def recorded(self) -> RevisionState | None:
+        """The champion by all records but that of the unaware revision."""
+        promoted = [r for r in self.revisions if r is not self.unaware and r.promoted and r.decided_at]
+        return max(promoted, key=lambda r: (r.decided_at, r.number), default=None)
+
+    @cached_property
+    def unaware_of_rejection(self) -> bool:
+        """Whether a record that came later says that what the unaware revision serves was rolled back."""
+        begun = self.unaware
+        if begun is None:
+            return False
+        others = (r for r in self.revisions if r is not begun and r.number >= begun.number)
+        return any(r.outcome is Outcome.ROLLED_BACK and r.inputs == begun.inputs for r in others)
 
     @cached_property
     def paused_by(self) -> RevisionState | None:

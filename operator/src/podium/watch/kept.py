@@ -7,6 +7,7 @@ from podium.api import names
 from podium.kube.client import Object
 from podium.kube.reading import UNREADABLE
 from podium.kube.resources import MODEL_DEPLOYMENTS
+from podium.manifests.revision import FIELDS as REVISION_FIELDS
 from podium.packed import pack, to_json
 
 DEFAULT_RUNTIME: Final = "onnxruntime"
@@ -16,6 +17,10 @@ _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _ENDPOINT_FIELDS: Final = ("conditions", "targetRef")
 _CONTAINER_FIELDS: Final = ("name", "image", "restartPolicy")
 _DEPLOYMENT_COUNTS: Final = ("observedGeneration", "replicas", "readyReplicas", "availableReplicas")
+_WORD: Final = 128
+"""Characters of a text beyond which it is packed."""
+_FEW: Final = 8
+"""Numbers by name beyond which they are packed."""
 _BARE: Final[dict[str, type]] = {
     "name": str,
     "namespace": str,
@@ -105,10 +110,23 @@ def deployment(pruned: Object) -> None:
 
 
 def controller_revision(pruned: Object) -> None:
-    """The pod template packed. Raises where the data cannot be written as JSON: then it cannot be compared either."""
-    if isinstance(pruned.get("data"), dict):
-        _pack_template(pruned, "data")
-        to_json({**pruned["data"], "template": None})
+    """Of the data what a revision is read from, packed unless it is small.
+
+    Anybody may fill it with 100,000 values, which take 50 times their text as dicts. Raises where it cannot be written
+    as JSON.
+    """
+    _pack_template(pruned, "data")  # before all else: the first text is what others are told apart from (packed.py)
+    data = pruned.get("data")
+    if isinstance(data, dict):
+        pruned["data"] = {key: _small(data[key]) for key in REVISION_FIELDS if key in data}
+        to_json({key: value for key, value in data.items() if key not in REVISION_FIELDS})
+
+
+def _small(value: Any) -> Any:
+    """The value if it is a word, or a few by name; else packed."""
+    few = value.items() if isinstance(value, dict) and len(value) <= _FEW else ((value, None),)
+    small = all(isinstance(key, str) and len(key) <= _WORD and isinstance(one, int | None) for key, one in few)
+    return value if small else pack(value)
 
 
 def endpoint_slice(pruned: Object) -> None:
