@@ -70,6 +70,7 @@ async def leadership(cluster: Cluster, namespace: str) -> Object:
     """Who holds the Lease since when, and how often it has changed hands."""
     lease = await cluster.api.get("Lease", namespace, "podium")
     assert lease is not None
+    assert lease["spec"]["holderIdentity"]
     return {key: lease["spec"].get(key, 0) for key in ("holderIdentity", "acquireTime", "leaseTransitions")}
 
 
