@@ -79,7 +79,8 @@ class Watcher:
                 if not version:
                     version = self._list(kind, last)
                     listed.set()
-                version = last = self._watch(kind, version) or last
+                version = self._watch(kind, version)
+                last = version or last
             except (requests.RequestException, Refused, ValueError):
                 # The API server is away for a while, or the kinds are not there yet: tests do such things.
                 version = ""

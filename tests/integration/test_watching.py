@@ -30,7 +30,7 @@ class Stage:
         obj = self._object(
             "apps/v1", "ControllerRevision", REVISION, revision=1, data={"inputs": inputs, "template": {}}
         )
-        obj["metadata"]["annotations"] = annotations
+        obj["metadata"] |= {"annotations": annotations, "labels": {names.LABEL_MODEL: NAME}}
         self.client.apply(obj)
 
     def endpoint(self, ready: bool) -> None:
@@ -82,7 +82,9 @@ def test_a_true_ready_is_no_violation(stage: Stage) -> None:
     assert watcher.violations() == []
 
 
-def test_what_does_not_say_ready_is_not_judged(stage: Stage) -> None:
+def test_what_does_not_say_ready_needs_no_endpoint(stage: Stage) -> None:
+    stage.record()
+
     watcher = watched(stage, ready="False")
 
     assert watcher.judged == 0
