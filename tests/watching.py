@@ -117,7 +117,7 @@ class Watcher:
         if not (model_of(kind, obj) or before):
             return  # what is nobody's is not kept
         version = Version(
-            int(obj["metadata"]["resourceVersion"]), time.monotonic(), event, kind, obj, author(kind, obj)
+            int(obj["metadata"]["resourceVersion"]), time.monotonic(), event, kind, obj, author(event, kind, obj)
         )
         self._history.append(version)
         if version.gone:

@@ -50,8 +50,13 @@ _TELLING: Final = {
 """By kind the field whose manager has made of the object what the rules judge."""
 
 
-def author(kind: str, obj: Object) -> bool | None:
-    """Whether an object is as Podium wrote it, by the managers of its fields; None where they do not tell."""
+def author(event: str, kind: str, obj: Object) -> bool | None:
+    """Whether an object is as Podium wrote it, by the managers of its fields; None where they do not tell.
+
+    Who deleted an object no object tells.
+    """
+    if event in ("DELETED", LOST):
+        return None
     owners = [one["manager"] for one in obj["metadata"].get("managedFields") or [] if _owns(one, _TELLING.get(kind))]
     return any(one in (names.FIELD_MANAGER, names.HANDOVER_MANAGER) for one in owners) if owners else None
 
@@ -125,7 +130,7 @@ class Blame(Enum):
     """Whose change a rule judges."""
 
     PODIUM = auto()
-    """Every one, unless it is known that somebody else made it."""
+    """Every one, unless somebody else made it, or may have: a deletion where others delete, too."""
     CERTAIN = auto()
     """Only if it is known that Podium made it, or that nobody else takes anything away."""
 

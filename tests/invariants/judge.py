@@ -36,11 +36,9 @@ class Judge:
         return found
 
     def _judged(self, rule: Rule, version: Version) -> bool:
-        match rule.blame:
-            case Blame.PODIUM:
-                return version.ours is not False
-            case Blame.CERTAIN:
-                return bool(version.ours) or (version.ours is None and self._alone)
+        if version.ours is not None or self._alone:
+            return version.ours is not False
+        return rule.blame is Blame.PODIUM and not version.gone
 
 
 def remembered(change: Change) -> State:

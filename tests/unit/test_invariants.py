@@ -334,6 +334,10 @@ def test_what_a_watcher_finds_when_it_begins_is_known_and_not_judged() -> None:
 def test_where_others_take_pods_away_Podium_is_not_blamed_for_it() -> None:
     assert violations(nobody_serves().history, alone=False) == []
     assert violations(capacity_before_traffic().history, alone=False) == []
+    story = serving()
+    story.delete("Service", NAME)
+    assert violations(story.history)
+    assert violations(story.history, alone=False) == []
 
 
 def test_a_view_that_is_late_is_no_lie() -> None:
@@ -380,5 +384,6 @@ def test_whose_an_object_is_is_told_by_the_managers_of_what_is_judged(
 ) -> None:
     other = {"manager": "another", "fieldsV1": {"f:spec": {"f:paused": {}}, "f:metadata": {"f:labels": {}}}}
     fields = [other, *({"manager": one, "fieldsV1": FIELDS[kind]} for one in managers)]
-    assert author(kind, {"metadata": {"managedFields": fields}}) is ours
-    assert author("Pod", {"metadata": {"managedFields": fields}}) is None
+    assert author("MODIFIED", kind, {"metadata": {"managedFields": fields}}) is ours
+    assert author("DELETED", kind, {"metadata": {"managedFields": fields}}) is None
+    assert author("MODIFIED", "Pod", {"metadata": {"managedFields": fields}}) is None

@@ -157,7 +157,7 @@ class World:
     def _take(self, event: str, kind: str, obj: Object) -> None:
         meta = obj["metadata"]
         namespace, name = meta.get("namespace", ""), meta["name"]
-        seen = Version(int(meta["resourceVersion"]), time.monotonic(), event, kind, obj, author(kind, obj))
+        seen = Version(int(meta["resourceVersion"]), time.monotonic(), event, kind, obj, author(event, kind, obj))
         self.history[namespace].append(seen)
         if event == "DELETED":
             self._objects[namespace][kind].pop(name, None)
