@@ -16,6 +16,7 @@ from typing import Self
 
 import requests
 
+from podium.watch.kinds import NamespacedName
 from tests.client import Client, Object, Refused, condition
 from tests.invariants import LISTED, LOST, Version, author, model_of, violations
 
@@ -24,7 +25,6 @@ GRACE = 2.0
 WATCH = 3
 """Seconds of one watch request, and so what a watcher takes to end."""
 KINDS = ("EndpointSlice", "ControllerRevision", "Deployment", "Service", "Pod", "ModelDeployment")
-Place = tuple[str, str]
 
 
 class Watcher:
@@ -39,7 +39,7 @@ class Watcher:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._history: list[Version] = []
-        self._there: dict[str, dict[Place, Object]] = {kind: {} for kind in KINDS}
+        self._there: dict[str, dict[NamespacedName, Object]] = {kind: {} for kind in KINDS}
         self._gaps: list[tuple[int, int]] = []
         self.judged = 0
         self.seen = 0
@@ -94,7 +94,7 @@ class Watcher:
             gone = dict(self._there[kind])
             for obj in found["items"]:
                 self._take(LISTED, kind, obj)
-                gone.pop(_place(obj), None)
+                gone.pop(_name(obj), None)
             for obj in gone.values():
                 self._take(LOST, kind, {**obj, "metadata": {**obj["metadata"], "resourceVersion": now}})
             if last:
@@ -113,7 +113,7 @@ class Watcher:
         return version
 
     def _take(self, event: str, kind: str, obj: Object) -> None:
-        before = self._there[kind].get(_place(obj))
+        before = self._there[kind].get(_name(obj))
         if not (model_of(kind, obj) or before):
             return  # what is nobody's is not kept
         version = Version(
@@ -121,14 +121,14 @@ class Watcher:
         )
         self._history.append(version)
         if version.gone:
-            self._there[kind].pop(_place(obj), None)
+            self._there[kind].pop(_name(obj), None)
             return
-        self._there[kind][_place(obj)] = obj
+        self._there[kind][_name(obj)] = obj
         new = obj.get("status") != (before or {}).get("status")
         if kind == "ModelDeployment" and event != LISTED and new:
             self.seen += 1
             self.judged += condition(obj, "Ready").get("status") == "True"
 
 
-def _place(obj: Object) -> Place:
+def _name(obj: Object) -> NamespacedName:
     return obj["metadata"]["namespace"], obj["metadata"]["name"]

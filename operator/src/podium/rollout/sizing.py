@@ -186,12 +186,12 @@ def _sized(revision: RevisionState, target: Target | None) -> RevisionState:
     workload = revision.workload
     if target is None:
         return revision
-    spec = workload.asked if workload is not None and target.autoscaled else target.replicas
-    if workload is not None and workload.spec == workload.asked == spec:
+    size = workload.asked if workload is not None and target.autoscaled else target.replicas
+    if workload is not None and workload.live == workload.asked == size:
         return revision
     if workload is None:
-        return replace(revision, workload=Workload(spec, spec, ready=0, available=0, pods=0, settled=False))
-    ready, available = min(workload.ready, spec), min(workload.available, spec)
+        return replace(revision, workload=Workload(size, size, ready=0, available=0, pods=0, settled=False))
+    ready, available = min(workload.ready, size), min(workload.available, size)
     return replace(
-        revision, workload=replace(workload, spec=spec, asked=spec, ready=ready, available=available, settled=False)
+        revision, workload=replace(workload, live=size, asked=size, ready=ready, available=available, settled=False)
     )

@@ -47,7 +47,7 @@ class Situation:
     command: str = ""
     """The annotation `podium.dev/command` as it stands."""
     last_command: str = ""
-    """The value in status.lastCommand: refusals that no revision could record."""
+    """The value in status.lastCommand: commands declined that no revision could record."""
     champion_down_since: datetime | None = None
     """Since when the champion has had no available pod, as far as this operator has seen."""
     candidate_refused: str = ""
