@@ -1,47 +1,36 @@
-"""A watcher that holds every status that is written to the rule on Ready=True.
-
-The rule: no status write sets Ready=True unless observedGeneration is the generation that it was computed from, spec's
-revision is the champion, and a ready endpoint is behind the stable Service (replicas 0 aside). Endpoints are judged as
-of any moment in the 2 s before the write, since the operator's own view lags the cluster's by a little.
+"""A watcher that records the history of all ModelDeployments, and holds it to the rules of all worlds.
 
     with Watcher(Client(kubeconfig)) as watcher:
         ...
-    assert not watcher.violations
+    assert not watcher.violations()
 
-Only versions whose `.status` changed are judged: between a spec write and the next status write, the old status stands.
-What changed while the API server could not be watched is not judged, as its moment is not known.
+Others than Podium may take pods away, and Services. What changed while the API server could not be watched is known,
+and not judged: nobody knows when.
 """
 
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 import requests
 
-from podium.api import names
-from podium.api.v1alpha1 import InvalidSpec, ModelDeploymentSpec
-from podium.manifests.revision import inputs_digest
+from podium.watch.kinds import NamespacedName
 from tests.client import Client, Object, Refused, condition
+from tests.invariants import LISTED, LOST, Version, author, model_of, violations
 
 GRACE = 2.0
-"""Seconds before a write in which a ready endpoint must have been there."""
-SETTLE = 1.0
-"""Seconds that a status waits for the other watches, whose events may come a little later, before it is judged."""
+"""Seconds before a write of Ready=True in which a ready endpoint must have been there: the operator's view is late."""
 WATCH = 3
 """Seconds of one watch request, and so what a watcher takes to end."""
-SKEW = 0.5
-"""Seconds by which one watch's events may come later than another's."""
-Key = tuple[str, str]
+KINDS = ("EndpointSlice", "ControllerRevision", "Deployment", "Service", "Pod", "ModelDeployment")
 
 
 class Watcher:
-    """Watches ModelDeployments, EndpointSlices and ControllerRevisions. A context manager.
+    """A context manager. `namespace` None means all of them.
 
-    `namespace` None means all of them. `violations` are sentences; `judged` counts the statuses that said Ready=True.
+    `seen` counts the statuses that were written, `judged` those of them that said Ready=True.
     """
 
     def __init__(self, client: Client, namespace: str | None = None) -> None:
@@ -49,33 +38,20 @@ class Watcher:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._slices: dict[Key, dict[str, bool]] = defaultdict(dict)
-        self._ready: dict[Key, list[tuple[float, bool]]] = defaultdict(list)
-        self._revisions: dict[Key, dict[str, str]] = {}
-        self._statuses: dict[str, Object] = {}
-        self._pending: list[tuple[float, Object]] = []
-        self.violations: list[str] = []
+        self._history: list[Version] = []
+        self._there: dict[str, dict[NamespacedName, Object]] = {kind: {} for kind in KINDS}
+        self._gaps: list[tuple[int, int]] = []
         self.judged = 0
         self.seen = 0
 
     def __enter__(self) -> Self:
-        kinds: Sequence[tuple[str, Callable[[str, Object], None]]] = (
-            ("EndpointSlice", self._endpoint_slice),
-            ("ControllerRevision", self._controller_revision),
-            ("ModelDeployment", self._model_deployment),
-        )
-        for kind, handle in kinds:
+        for kind in KINDS:
             listed = threading.Event()
-            thread = threading.Thread(
-                target=self._follow, args=(kind, handle, listed), daemon=True, name=f"watch {kind}"
-            )
+            thread = threading.Thread(target=self._follow, args=(kind, listed), daemon=True, name=f"watch {kind}")
             thread.start()
             self._threads.append(thread)
             if not listed.wait(30):
                 raise TimeoutError(f"{kind} could not be listed within 30 s")
-        judge = threading.Thread(target=self._judge_all, daemon=True, name="watch judge")
-        judge.start()
-        self._threads.append(judge)
         return self
 
     def __exit__(
@@ -85,106 +61,74 @@ class Watcher:
         for thread in self._threads:
             thread.join()
 
-    def _follow(self, kind: str, handle: Callable[[str, Object], None], listed: threading.Event) -> None:
-        version = ""
+    def violations(self) -> list[str]:
+        """How what was seen so far breaks the rules, a sentence each."""
+        with self._lock:
+            history, gaps = list(self._history), list(self._gaps)
+
+        def told(version: Version) -> Version:
+            unknown = any(begin < version.revision <= end for begin, end in gaps)
+            return replace(version, event=LOST if version.gone else LISTED) if unknown else version
+
+        return violations((told(version) for version in history), alone=False, slack=GRACE)
+
+    def _follow(self, kind: str, listed: threading.Event) -> None:
+        version = last = ""
         while not self._stop.is_set():
             try:
                 if not version:
-                    version = self._list(kind, handle)
+                    version = self._list(kind, last)
                     listed.set()
-                version = self._watch(kind, handle, version)
+                version = self._watch(kind, version)
+                last = version or last
             except (requests.RequestException, Refused, ValueError):
                 # The API server is away for a while, or the kinds are not there yet: tests do such things.
                 version = ""
                 self._stop.wait(0.5)
 
-    def _list(self, kind: str, handle: Callable[[str, Object], None]) -> str:
+    def _list(self, kind: str, last: str) -> str:
+        """All there is, as known; where a watch came before, what happened since `last` is not."""
         found = self._client.listed(kind, self._namespace)
+        now = str(found["metadata"]["resourceVersion"])
         with self._lock:
+            gone = dict(self._there[kind])
             for obj in found["items"]:
-                handle("LISTED", obj)
-        return str(found["metadata"]["resourceVersion"])
+                self._take(LISTED, kind, obj)
+                gone.pop(_name(obj), None)
+            for obj in gone.values():
+                self._take(LOST, kind, {**obj, "metadata": {**obj["metadata"], "resourceVersion": now}})
+            if last:
+                self._gaps.append((int(last), int(now)))
+        return now
 
-    def _watch(self, kind: str, handle: Callable[[str, Object], None], version: str) -> str:
-        """Handles the events of some seconds; returns the version to go on from, empty for a new list."""
+    def _watch(self, kind: str, version: str) -> str:
+        """Takes in the events of some seconds; returns the version to go on from, empty for a new list."""
         for event in self._client.watch(kind, self._namespace, version, WATCH):
             if event["type"] == "ERROR":
                 return ""
             version = event["object"]["metadata"]["resourceVersion"]
             if event["type"] != "BOOKMARK":
                 with self._lock:
-                    handle(event["type"], event["object"])
+                    self._take(event["type"], kind, event["object"])
         return version
 
-    def _endpoint_slice(self, event: str, obj: Object) -> None:
-        meta = obj["metadata"]
-        service = (meta.get("labels") or {}).get("kubernetes.io/service-name")
-        if service is None:
+    def _take(self, event: str, kind: str, obj: Object) -> None:
+        before = self._there[kind].get(_name(obj))
+        if not (model_of(kind, obj) or before):
+            return  # what is nobody's is not kept
+        version = Version(
+            int(obj["metadata"]["resourceVersion"]), time.monotonic(), event, kind, obj, author(event, kind, obj)
+        )
+        self._history.append(version)
+        if version.gone:
+            self._there[kind].pop(_name(obj), None)
             return
-        key = (meta["namespace"], service)
-        if event == "DELETED":
-            self._slices[key].pop(meta["name"], None)
-        else:
-            endpoints = obj.get("endpoints") or []
-            self._slices[key][meta["name"]] = any((e.get("conditions") or {}).get("ready") for e in endpoints)
-        self._ready[key].append((time.monotonic(), any(self._slices[key].values())))
+        self._there[kind][_name(obj)] = obj
+        new = obj.get("status") != (before or {}).get("status")
+        if kind == "ModelDeployment" and event != LISTED and new:
+            self.seen += 1
+            self.judged += condition(obj, "Ready").get("status") == "True"
 
-    def _controller_revision(self, event: str, obj: Object) -> None:
-        meta = obj["metadata"]
-        if event != "DELETED":
-            self._revisions[meta["namespace"], meta["name"]] = meta.get("annotations") or {}
 
-    def _model_deployment(self, event: str, obj: Object) -> None:
-        uid, status = obj["metadata"]["uid"], obj.get("status") or {}
-        if event == "DELETED":
-            self._statuses.pop(uid, None)
-        elif self._statuses.get(uid) != status:
-            self._statuses[uid] = status
-            if event != "LISTED":
-                self._pending.append((time.monotonic(), obj))
-
-    def _judge_all(self) -> None:
-        while True:
-            stopping = self._stop.wait(0.2)
-            with self._lock:
-                limit = time.monotonic() - SETTLE
-                due = [entry for entry in self._pending if stopping or entry[0] <= limit]
-                self._pending = self._pending[len(due) :]
-                for at, obj in due:
-                    self.seen += 1
-                    if condition(obj, "Ready").get("status") == "True":
-                        self.judged += 1
-                        self._judge(at, obj)
-            if stopping:
-                return
-
-    def _judge(self, at: float, obj: Object) -> None:
-        meta, status = obj["metadata"], obj["status"]
-        who = f"{meta['namespace']}/{meta['name']} at resourceVersion {meta['resourceVersion']}"
-        observed = {status.get("observedGeneration"), condition(obj, "Ready").get("observedGeneration")}
-        if observed != {meta["generation"]}:
-            self.violations.append(f"{who}: Ready for generation {observed}, but spec's is {meta['generation']}")
-        champion = (status.get("champion") or {}).get("revision", "")
-        record = self._revisions.get((meta["namespace"], champion), {})
-        with suppress(InvalidSpec):
-            digest = inputs_digest(ModelDeploymentSpec.parse(obj["spec"]).inputs())
-            if record.get(names.ANNOTATION_INPUTS) != digest:
-                self.violations.append(f"{who}: Ready, but the champion {champion} is not of spec's inputs {digest}")
-        if record.get(names.ANNOTATION_OUTCOME) != "Promoted":
-            self.violations.append(f"{who}: Ready, but the outcome of {champion} is {record or 'unknown'}")
-        wanted = (status.get("champion") or {}).get("desired", 0)
-        if wanted and not self._was_ready((meta["namespace"], meta["name"]), at):
-            self.violations.append(f"{who}: Ready, but no ready endpoint in the {GRACE:g} s before")
-
-    def _was_ready(self, key: Key, at: float) -> bool:
-        """Whether an endpoint was ready at any moment from GRACE before `at` until the events on their way then."""
-        ready = False
-        for moment, state in self._ready[key]:
-            if moment > at + SKEW:
-                break
-            if ready and moment >= at - GRACE:
-                return True
-            ready = state
-            if ready and moment >= at - GRACE:
-                return True
-        return ready
+def _name(obj: Object) -> NamespacedName:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]

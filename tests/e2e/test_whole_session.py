@@ -3,8 +3,8 @@
 from tests.e2e.world import Performance, World
 
 
-def test_no_status_said_ready_before_it_was_true(world: World, performance: Performance) -> None:
+def test_no_rule_was_broken_by_any_ModelDeployment(world: World, performance: Performance) -> None:
     performance.finish()
 
-    assert world.watcher.violations == []
+    assert world.watcher.violations() == []
     assert world.watcher.judged > 10

@@ -1,4 +1,4 @@
-"""The watcher of the rule on Ready=True sees what breaks it: statuses written by hand, one lie at a time."""
+"""The watcher sees on a real API server what breaks a rule: statuses written by hand, one lie at a time."""
 
 from collections.abc import Iterator
 
@@ -21,14 +21,16 @@ class Stage:
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self.client, self.namespace = Client(plane.kubeconfig()), namespace
 
-    def model(self) -> None:
-        self.client.apply(self._object("podium.dev/v1alpha1", "ModelDeployment", NAME, spec=SPEC))
+    def model(self, **spec: int) -> None:
+        self.client.apply(self._object("podium.dev/v1alpha1", "ModelDeployment", NAME, spec=SPEC | spec))
 
     def record(self, outcome: str = "Promoted", spec: Object = SPEC) -> None:
-        digest = inputs_digest(ModelDeploymentSpec.parse(spec).inputs())
-        annotations = {names.ANNOTATION_INPUTS: digest, names.ANNOTATION_OUTCOME: outcome}
-        obj = self._object("apps/v1", "ControllerRevision", REVISION, revision=1, data={})
-        obj["metadata"]["annotations"] = annotations
+        inputs = ModelDeploymentSpec.parse(spec).inputs()
+        annotations = {names.ANNOTATION_INPUTS: inputs_digest(inputs), names.ANNOTATION_OUTCOME: outcome}
+        obj = self._object(
+            "apps/v1", "ControllerRevision", REVISION, revision=1, data={"inputs": inputs, "template": {}}
+        )
+        obj["metadata"] |= {"annotations": annotations, "labels": {names.LABEL_MODEL: NAME}}
         self.client.apply(obj)
 
     def endpoint(self, ready: bool) -> None:
@@ -36,7 +38,7 @@ class Stage:
         obj["metadata"]["labels"] = {"kubernetes.io/service-name": NAME}
         self.client.apply(obj | {"endpoints": [{"addresses": ["10.1.1.1"], "conditions": {"ready": ready}}]})
 
-    def status(self, *, generation: int = 1, desired: int = 1, ready: str = "True") -> None:
+    def status(self, *, generation: int = 1, ready: str = "True") -> None:
         condition = {
             "type": "Ready",
             "status": ready,
@@ -45,7 +47,7 @@ class Stage:
             "lastTransitionTime": "2026-01-01T00:00:00Z",
             "observedGeneration": generation,
         }
-        champion = {"revision": REVISION, "version": "1", "desired": desired, "ready": desired, "available": desired}
+        champion = {"revision": REVISION, "version": "1", "desired": 1, "ready": 1, "available": 1}
         status = {"observedGeneration": generation, "champion": champion, "conditions": [condition]}
         self.client.patch("ModelDeployment", self.namespace, NAME, {"status": status}, "status")
 
@@ -77,56 +79,60 @@ def test_a_true_ready_is_no_violation(stage: Stage) -> None:
     watcher = watched(stage)
 
     assert watcher.judged == 1
-    assert watcher.violations == []
+    assert watcher.violations() == []
 
 
-def test_what_does_not_say_ready_is_not_judged(stage: Stage) -> None:
+def test_what_does_not_say_ready_needs_no_endpoint(stage: Stage) -> None:
+    stage.record()
+
     watcher = watched(stage, ready="False")
 
     assert watcher.judged == 0
-    assert watcher.violations == []
+    assert watcher.violations() == []
 
 
 def test_ready_for_another_generation_is_one(stage: Stage) -> None:
     stage.record()
     stage.endpoint(ready=True)
 
-    (violation,) = watched(stage, generation=7).violations
+    (violation,) = watched(stage, generation=7).violations()
 
-    assert "Ready for generation {7}, but spec's is 1" in violation
+    assert "it speaks of generation 7, spec is at 1" in violation
 
 
 def test_ready_with_a_champion_of_other_inputs_is_one(stage: Stage) -> None:
     stage.record(spec={"model": {"uri": "s3://models/digits/2", "format": "onnx"}})
     stage.endpoint(ready=True)
 
-    (violation,) = watched(stage).violations
+    (violation,) = watched(stage).violations()
 
-    assert "is not of spec's inputs" in violation
+    assert "is not what spec asks for" in violation
 
 
 def test_ready_with_a_champion_that_was_not_promoted_is_one(stage: Stage) -> None:
     stage.record(outcome="RolledBack")
     stage.endpoint(ready=True)
 
-    (violation,) = watched(stage).violations
+    untrue, nobody = watched(stage).violations()
 
-    assert "the outcome of" in violation
+    assert f"it says Promoted of {REVISION}, whose record says RolledBack" in untrue
+    assert "there is no champion" in nobody
 
 
 def test_ready_without_a_ready_endpoint_is_one(stage: Stage) -> None:
     stage.record()
     stage.endpoint(ready=False)
 
-    (violation,) = watched(stage).violations
+    (violation,) = watched(stage).violations()
 
-    assert f"no ready endpoint in the {GRACE:g} s before" in violation
+    assert f"the stable Service had none in the {GRACE:g} s before" in violation
 
 
 def test_ready_without_endpoints_at_replicas_0_is_none(stage: Stage) -> None:
     stage.record()
+    stage.model(replicas=0)
 
-    assert watched(stage, desired=0).violations == []
+    assert watched(stage, generation=2).violations() == []
 
 
 def test_an_endpoint_that_was_ready_a_moment_before_is_enough(stage: Stage) -> None:
@@ -137,4 +143,4 @@ def test_an_endpoint_that_was_ready_a_moment_before_is_enough(stage: Stage) -> N
         stage.status()
         wait("the status to be judged", lambda: watcher.seen, 10)
 
-    assert watcher.violations == []
+    assert watcher.violations() == []

@@ -21,7 +21,7 @@ _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 class Packed:
     """A JSON value; equal values are equal. `to_json` writes it as the value that it is."""
 
-    digest: bytes
+    key: bytes
     """SHA-256 of its text with sorted keys."""
     compressed: bytes
 
@@ -46,12 +46,12 @@ def pack(value: Any) -> Packed:
     if isinstance(value, Packed):
         return value
     text = to_json(value)
-    digest = hashlib.sha256(text).digest()
-    found = _kept.get(digest)
+    key = hashlib.sha256(text).digest()
+    found = _kept.get(key)
     if found is None:
         _like = _like or text
         compressor = zlib.compressobj(level=1, zdict=_like)
-        found = _kept[digest] = Packed(digest, compressor.compress(text) + compressor.flush())
+        found = _kept[key] = Packed(key, compressor.compress(text) + compressor.flush())
     return found
 
 

@@ -16,7 +16,6 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.progress import run
 from tests.integration.operator import Operator
 from tests.integration.rollouts.api import Api
-from tests.integration.rollouts.invariants import violations
 from tests.integration.rollouts.kubelet import Kubelet
 from tests.integration.rollouts.nursery import Nursery
 from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
@@ -135,7 +134,5 @@ async def stage(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterat
         stage = Stage(cluster, namespace, operator)
         yield stage
         await cluster.world.caught_up(namespace)
-    broken = violations(cluster.world.history[namespace])
-    if stage.cut_off_by_others:
-        broken = [one for one in broken if "the stable Service" not in one]
+    broken = cluster.world.violations(namespace, alone=not stage.cut_off_by_others)
     assert not broken, "\n".join(broken)

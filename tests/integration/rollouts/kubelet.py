@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from tests.integration.rollouts.api import Api, Object, Refusal
-from tests.integration.rollouts.world import Version, World
+from tests.integration.rollouts.world import World
+from tests.invariants import Version
 
 NODE: Final = "node"
 FETCHED: Final = f"sha256:{'0' * 64}"

@@ -8,7 +8,6 @@ from typing import Any, Final
 from tests.integration.proxy import Proxy
 from tests.integration.rollouts.api import Object
 from tests.integration.rollouts.dump import differences, dump
-from tests.integration.rollouts.invariants import violations
 from tests.integration.rollouts.nursery import Nursery, Nursling
 from tests.integration.rollouts.scenarios import Scenario, run
 from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
@@ -85,7 +84,7 @@ class Played:
     async def broken(self) -> list[str]:
         """Rules that were broken at some moment."""
         await self._cluster.world.caught_up(self.stage.namespace)
-        return violations(self._cluster.world.history[self.stage.namespace])
+        return self._cluster.world.violations(self.stage.namespace)
 
 
 async def until_same(stage: Stage, expected: Object) -> None:

@@ -5,12 +5,10 @@ for each would cost more than what is tested.
 """
 
 import asyncio
-import json
 import os
 import random
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -18,10 +16,8 @@ from podium.api import names
 from tests.integration.operator import ROOT
 from tests.integration.proxy import Call, Fault, Match, Proxy, writes
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object, path_of
-from tests.integration.rollouts.invariants import violations
 from tests.integration.rollouts.nursery import Nursery, Nursling
 from tests.integration.rollouts.stage import MODEL, SHORT, Cluster, Stage
-from tests.integration.rollouts.world import Version
 
 LABEL: Final = "podium-test/refused"
 APART: Final = 3
@@ -254,44 +250,3 @@ def _at_rest(stage: Stage) -> bool:
 def _leaving(stage: Stage) -> bool:
     found = stage.get(MODEL_DEPLOYMENT, MODEL)
     return found is None or "deletionTimestamp" in found["metadata"]
-
-
-def broken(history: list[Version], deleted: set[str]) -> list[str]:
-    """Rules that were broken; what a test itself has deleted is taken as if it had been there throughout."""
-    kept = [one for one in history if not (one.event == "DELETED" and one.obj["metadata"]["uid"] in deleted)]
-    found = violations(kept)
-    if deleted:
-        found = [one for one in found if "the stable Service" not in one]
-    return [*found, *_told_too_much(history)]
-
-
-def _told_too_much(history: list[Version]) -> Iterator[str]:
-    """Statuses that name a champion, a candidate, an outcome or a command of which no record tells."""
-    records: dict[str, dict[str, str]] = {}
-    before: Object = {}
-    for version in sorted(history, key=lambda one: one.revision):
-        if version.kind == "ControllerRevision":
-            if version.event == "DELETED":
-                records.pop(version.name, None)
-            else:
-                records[version.name] = version.obj["metadata"].get("annotations") or {}
-        elif version.kind == MODEL_DEPLOYMENT and version.event != "DELETED":
-            status = version.obj.get("status") or {}
-            if status != before:
-                yield from (f"at {version.revision}: {one}" for one in _untrue(status, records))
-            before = status
-
-
-def _untrue(status: Object, records: dict[str, dict[str, str]]) -> Iterator[str]:
-    roles = (("champion", "Promoted"), ("candidate", None))
-    told = [(status[role]["revision"], mark) for role, mark in roles if role in status]
-    told += [(entry["revision"], entry["outcome"]) for entry in status.get("history") or []]
-    for revision, outcome in told:
-        written = records.get(revision, {}).get(names.ANNOTATION_OUTCOME)
-        if revision not in records or written != outcome:
-            yield f"status says {outcome} of {revision}, its record {written}"
-    last = status.get("lastCommand") or {}
-    if last.get("result") in ("Done", "Accepted"):
-        commands = [json.loads(one.get(names.ANNOTATION_COMMAND, "{}")) for one in records.values()]
-        if (last["value"], last["result"]) not in {(one.get("value"), one.get("result")) for one in commands}:
-            yield f"status says {last['result']} of {last['value']!r}, no record does"

@@ -11,7 +11,7 @@ from tests.integration.rollouts.kubelet import SERVES, CannotPull, Misconfigured
 from tests.integration.rollouts.nursery import Nursery
 from tests.integration.rollouts.played import Played
 from tests.integration.rollouts.stage import MODEL, Cluster, Stage, spec
-from tests.integration.rollouts.world import Version
+from tests.invariants import Version
 
 ADOPT = "podium.dev/adopt"
 STRANGER = "somebody-else"

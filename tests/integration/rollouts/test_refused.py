@@ -23,7 +23,6 @@ from tests.integration.rollouts.refusing import (
     Chosen,
     Refusing,
     Shared,
-    broken,
     chosen,
     look_again,
     seed,
@@ -108,7 +107,7 @@ async def refused(shared: Shared, one: Chosen, end: tuple[int, Object], hits: di
         meddling.cancel()
     hits[one] = len(refusing.refused)
     await stage.world.caught_up(stage.namespace)
-    wrong += broken(stage.world.history[stage.namespace], deleted)
+    wrong += stage.world.violations(stage.namespace, alone=not deleted, deleted=deleted)
     assert not wrong, "\n".join(wrong)
 
 

@@ -8,7 +8,7 @@ from tests.integration.rollouts.nursery import Nursery
 from tests.integration.rollouts.played import Played, all_well, undisturbed
 from tests.integration.rollouts.scenarios import BY_NAME, Scenario, run
 from tests.integration.rollouts.stage import MODEL, Cluster, Stage
-from tests.integration.rollouts.world import Version
+from tests.invariants import Version
 
 PLAYED = (
     "first-rollout",

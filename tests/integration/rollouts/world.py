@@ -4,11 +4,11 @@ import asyncio
 import copy
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from typing import Final
 
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Api, Object, Refusal
+from tests.invariants import Version, author, violations
 
 WATCHED: Final = (
     "Namespace",
@@ -22,26 +22,10 @@ WATCHED: Final = (
     "Pod",
     "ReplicaSet",
 )
+LATE: Final = 2.0
+"""Seconds by which what the operator sees, and what is seen of it, may be late."""
 PATIENCE: Final = 60.0
 """Seconds that a condition may take: plenty on a busy machine. What is awaited normally comes within one or two."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of one object, as the API server's watch told it."""
-
-    revision: int
-    """resourceVersion: one order over all kinds."""
-    at: float
-    """time.monotonic() of its arrival here."""
-    event: str
-    kind: str
-    obj: Object
-
-    @property
-    def name(self) -> str:
-        """The object's name."""
-        return str(self.obj["metadata"]["name"])
 
 
 Listener = Callable[[Version], None]
@@ -59,6 +43,16 @@ class World:
         self._changed: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._listed: set[str] = set()
         self.ready = asyncio.Event()
+
+    def violations(self, namespace: str, *, alone: bool = True, deleted: Collection[str] = ()) -> list[str]:
+        """Rules that were broken in a namespace.
+
+        `alone`: nobody but Podium has taken anything away. Objects with the uids `deleted` are taken as if they had
+        been there throughout.
+        """
+        history = self.history[namespace]
+        kept = [one for one in history if not (one.gone and one.obj["metadata"]["uid"] in deleted)]
+        return violations(kept, alone=alone, slack=LATE)
 
     def listen(self, kind: str, listener: Listener) -> None:
         """Have `listener` called with every version of a kind from now on."""
@@ -163,7 +157,7 @@ class World:
     def _take(self, event: str, kind: str, obj: Object) -> None:
         meta = obj["metadata"]
         namespace, name = meta.get("namespace", ""), meta["name"]
-        seen = Version(int(meta["resourceVersion"]), time.monotonic(), event, kind, obj)
+        seen = Version(int(meta["resourceVersion"]), time.monotonic(), event, kind, obj, author(event, kind, obj))
         self.history[namespace].append(seen)
         if event == "DELETED":
             self._objects[namespace][kind].pop(name, None)

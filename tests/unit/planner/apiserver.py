@@ -3,7 +3,8 @@
 It stands for Kubernetes, not for any part of Podium: resourceVersions and generations count up, stale writes get 409,
 taken names AlreadyExists, two controllers or another selector 422. Server-side apply keeps the fields of each manager:
 a field that its only owner no longer applies goes, and takes its default again. Lists are applied as a whole, but for
-ownerReferences; that is coarser than the real thing, which the integration tests use.
+ownerReferences; that is coarser than the real thing. What it claims is held against a real one by
+tests/integration/test_fake_apiserver.py, which plays the same calls on both.
 """
 
 import json
@@ -31,8 +32,8 @@ from podium.watch.kinds import KINDS
 Place = tuple[Resource, str, str]
 Path = tuple[str, ...]
 OWNERS: Path = ("metadata", "ownerReferences")
-ATOMIC: Path = ("spec", "selector")
-"""Taken as a whole, in Services, Deployments and PodDisruptionBudgets alike."""
+ATOMIC: tuple[Path, ...] = (("spec", "selector"), ("data",))
+"""Taken as a whole: selectors of Services, Deployments and PodDisruptionBudgets, and a ControllerRevision's data."""
 GENERATED = (DEPLOYMENTS, PDBS, MODEL_DEPLOYMENTS, MODEL_RUNTIMES)
 """Kinds that have a metadata.generation."""
 UPDATES = "podium (Update)"
@@ -97,8 +98,15 @@ class ApiServer:
     # --- writing
 
     def create(self, obj: Object, manager: str) -> Object:
+        """A POST: what is filled in belongs to its manager, too."""
+        whole = clone(obj)
+        _default(resource_of(obj), whole)
+        return self._create(obj, manager, set(leaves(whole)))
+
+    def _create(self, obj: Object, manager: str, owned: set[Path]) -> Object:
         place = _place(obj)
         if place in self.objects:
+            _validate(place[0], None, clone(obj))
             raise ApiError(409, "AlreadyExists", f'{place[0].plural} "{place[2]}" already exists')
         if self.terminating and place[0].namespaced:
             cause = {"reason": "NamespaceTerminating", "message": f"namespace {place[1]} is being terminated"}
@@ -110,14 +118,14 @@ class ApiServer:
             new["metadata"]["generation"] = 1
         if place[0] is MODEL_DEPLOYMENTS:
             new["status"] = pending()
-        return self._store(place, None, new, {manager: set(leaves(obj))})
+        return self._store(place, None, new, {manager: owned})
 
     def apply(self, obj: Object, manager: str) -> Object:
         """Server-side apply with force."""
         place = _place(obj)
         live = self.objects.get(place)
         if live is None:
-            return self.create(obj, manager)
+            return self._create(obj, manager, set(leaves(obj)))
         new, wanted = clone(live), leaves(obj)
         owners = {name: set(paths) for name, paths in self.owners[place].items()}
         for path, value in wanted.items():
@@ -142,10 +150,13 @@ class ApiServer:
             raise ApiError(404, "NotFound", f'{resource.plural} "{name}" not found')
         new = clone(live)
         change(new)
+        _tidy(new)
         before, after = leaves(live), leaves(new)
         touched = {p for p in before.keys() | after.keys() if before.get(p) != after.get(p) and p[0] != "status"}
         owners = {who: paths - touched for who, paths in self.owners[place].items()}
-        owners[manager] = owners.get(manager, set()) | (touched & after.keys())
+        mine = owners.get(manager, set()) | (touched & after.keys())
+        if mine:
+            owners[manager] = mine
         return self._store(place, live, new, owners)
 
     def delete(self, resource: Resource, namespace: str, name: str, propagation: str = "Background") -> None:
@@ -186,12 +197,13 @@ class ApiServer:
         resource = place[0]
         for hook in self.admit:
             hook(resource, new)
+        _tidy(new)
         _default(resource, new)
         _validate(resource, live, new)
         if live is not None:
             if new == live and owners == self.owners[place]:
                 return live
-            if resource in GENERATED and new.get("spec") != live.get("spec"):
+            if resource in GENERATED and _counts(resource, live, new):
                 new["metadata"]["generation"] = live["metadata"]["generation"] + 1
         self._version += 1
         new["metadata"]["resourceVersion"] = str(self._version)
@@ -207,7 +219,7 @@ def leaves(obj: Object) -> dict[Path, Any]:
     def walk(value: Any, path: Path) -> None:
         if path == OWNERS:
             found.update({(*path, reference["uid"]): reference for reference in value})
-        elif isinstance(value, dict) and value and path != ATOMIC:
+        elif isinstance(value, dict) and value and path not in ATOMIC:
             for key, inner in value.items():
                 walk(inner, (*path, key))
         else:
@@ -251,12 +263,20 @@ def remove(obj: Object, path: Path) -> None:
             remove(obj, path[:-1])
 
 
+def _tidy(obj: Object) -> None:
+    """Empty maps and lists of metadata are not written."""
+    for key in ("labels", "annotations", "ownerReferences"):
+        if not obj["metadata"].get(key, True):
+            del obj["metadata"][key]
+
+
 def _default(resource: Resource, obj: Object) -> None:
     """Some of what the API server fills in, so that the live object is never quite the applied one."""
     spec = obj.get("spec")
     if resource is DEPLOYMENTS:
         spec.setdefault("replicas", 1)
-        spec["template"]["spec"].setdefault("schedulerName", "default-scheduler")
+        if "template" in spec:
+            spec["template"]["spec"].setdefault("schedulerName", "default-scheduler")
     elif resource is SERVICES:
         spec.setdefault("clusterIP", "10.0.0.1")
         spec.setdefault("sessionAffinity", "None")
@@ -267,18 +287,27 @@ def _default(resource: Resource, obj: Object) -> None:
             spec["behavior"]["scaleDown"].setdefault("selectPolicy", "Max")
 
 
+def _counts(resource: Resource, live: Object, new: Object) -> bool:
+    """Whether a change counts the generation: of spec, of a Deployment's annotations, or the mark of a deletion."""
+    noted = resource is DEPLOYMENTS and live["metadata"].get("annotations") != new["metadata"].get("annotations")
+    marked = "deletionTimestamp" in new["metadata"] and "deletionTimestamp" not in live["metadata"]
+    return bool(new.get("spec") != live.get("spec")) or noted or marked
+
+
 def _validate(resource: Resource, live: Object | None, new: Object) -> None:
     controllers = [r for r in new["metadata"].get("ownerReferences") or [] if r.get("controller")]
     if len(controllers) > 1:
         raise ApiError(422, "Invalid", "Only one reference can have Controller set to true")
+    if resource is DEPLOYMENTS and not {"selector", "template"} <= new["spec"].keys():
+        raise ApiError(422, "Invalid", "spec.selector, spec.template: Required value")
+    if resource is HPAS and new["spec"].get("minReplicas", 1) > new["spec"]["maxReplicas"]:
+        raise ApiError(422, "Invalid", "spec.maxReplicas: must be greater than or equal to minReplicas")
     if live is None:
         return
     if resource is DEPLOYMENTS and live["spec"]["selector"] != new["spec"]["selector"]:
         raise ApiError(422, "Invalid", "spec.selector: field is immutable")
     if resource is CONTROLLER_REVISIONS and live["data"] != new["data"]:
         raise ApiError(422, "Invalid", "data: field is immutable")
-    if resource is HPAS and new["spec"].get("minReplicas", 1) > new["spec"]["maxReplicas"]:
-        raise ApiError(422, "Invalid", "spec.maxReplicas: must be greater than or equal to minReplicas")
 
 
 def _place(obj: Object) -> Place:

@@ -1,28 +1,28 @@
-"""What must hold whatever happens (api.md, "Invariants for property tests"): checked at every write of the operator."""
+"""What must hold whatever happens in the planner's world.
 
-import json
+The rules over its history are those of all worlds (tests/invariants), judged at every write of the operator; others
+are about the planner itself: it is pure, it comes to rest, and it asks to be woken in time.
+"""
+
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
 from podium.api import names
-from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, ENDPOINT_SLICES, MODEL_DEPLOYMENTS, SERVICES
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, ENDPOINT_SLICES, MODEL_DEPLOYMENTS, PODS, SERVICES
 from podium.manifests.fetch import Fetcher
-from podium.manifests.revision import inputs_digest
 from podium.packed import to_json
 from podium.reconcile.observe import Observer
 from podium.reconcile.plan import Plan, plan
 from podium.reconcile.writes import Enter
 from podium.rollout.moment import Moment
-from podium.rollout.strategies import STRATEGIES
+from tests.invariants import Judge, Version, reading
 from tests.unit.planner.apiserver import Call
-from tests.unit.planner.controllers import ranked
 from tests.unit.planner.world import KEY, NAME, NAMESPACE, World
 
-RULES = {"person", "champion-down", "no-replicas", "first", "rolling-complete", "blue-green-available"}
-"""All that may promote, of what this version can do."""
+JUDGED = (MODEL_DEPLOYMENTS, CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, ENDPOINT_SLICES, PODS)
+"""Kinds that the rules are about."""
 
 
 class Invariants:
@@ -30,11 +30,9 @@ class Invariants:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.uid = ""
-        self.had_champion = False
-        self.excused = False
+        self.judge = Judge(alone=False)
+        self.seen = dict.fromkeys(JUDGED, 0)
         self.random = Random(0)
-        self.before: dict[str, Any] = {}
         self.cache, self.observer = (
             world.cache,
             Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image)),
@@ -48,86 +46,40 @@ class Invariants:
     # --- at each write
 
     def take(self, call: Call) -> None:
-        # An edit of minReadySeconds changes what counts as available, and takes nothing away.
-        known = {d["metadata"]["uid"]: d["spec"].get("minReadySeconds", 0) for d in self.world.api.all(DEPLOYMENTS)}
-        self.before = {"min_ready": known, "serving": self.serving(known), "floor": self.floor()}
-        if call.resource is MODEL_DEPLOYMENTS:
-            self.ready_is_true(call)
-        if call.verb == "delete":
-            champion = self.champion()
-            name = champion["metadata"]["name"] if champion else ""
-            assert (call.resource, call.name) not in ((DEPLOYMENTS, name), (CONTROLLER_REVISIONS, name)), (
-                f"{call}: the champion exists once there was one"
-            )
+        """What others have written since is theirs."""
+        self.judge.late = max([self.judge.late, *self.world.lag.values()])
+        for version in self.versions(ours=False):
+            self.judge.take(version)
 
     def check(self, call: Call) -> None:
-        revisions = self.revisions()
-        outcomes = [_annotation(r, names.ANNOTATION_OUTCOME) for r in revisions]
-        assert outcomes.count("") <= 1, f"{call}: at most one candidate"
-        if self.uid != self.world.md["metadata"]["uid"]:
-            self.uid, self.had_champion = self.world.md["metadata"]["uid"], False  # it was deleted, and made anew
-        self.had_champion = self.had_champion or "Promoted" in outcomes
-        assert not self.had_champion or "Promoted" in outcomes, f"{call}: the champion exists once there was one"
-        for revision, outcome in zip(revisions, outcomes, strict=True):
-            rule = _annotation(revision, names.ANNOTATION_RULE)
-            assert outcome != "Promoted" or rule in RULES, f"{call}: promoted only by a known rule, not {rule!r}"
+        """What has come since then is what the call wrote."""
+        written = self.versions(ours=True)
+        broken = [one for version in written for one in self.judge.take(version)]
+        assert not broken, "\n".join([f"{call}:", *broken, self.world.describe()])
+        for version in written:
+            rule = reading.annotations(version.obj).get(names.ANNOTATION_RULE)
             assert rule != "restored", (
                 f"{call}: nothing was restored here, and every record was known from its beginning"
             )
-        self.two_revisions_have_pods(call)
-        floor = self.before["floor"]
-        if floor is not None:
-            least, now = min(floor, self.before["serving"]), self.serving(self.before["min_ready"])
-            assert now >= least, (
-                f"{call}: no write of a RollingUpdate takes available below min(T - U, what it was before the write): "
-                f"{now} of at least {least} will be left\n{self.world.describe()}"
-            )
 
-    def two_revisions_have_pods(self, call: Call) -> None:
-        world = self.world
-        wanted = {
-            d["metadata"]["name"]
-            for d in world.api.all(DEPLOYMENTS)
-            if d["spec"]["replicas"] > 0 and "deletionTimestamp" not in d["metadata"]
-        }
-        present = {p["metadata"]["labels"][names.LABEL_REVISION] for p in world.pods()}
-        champion = self.champion()
-        name = champion["metadata"]["name"] if champion else ""
-        down = not any(world.cluster.has_been_ready(pod, 0) for pod in world.pods(name, terminating=False))
-        # With the champion down nothing is waited for, and what that left behind may still be terminating.
-        # Nor is what has pods known any more once somebody has deleted its record.
-        known = {revision["metadata"]["name"] for revision in self.revisions()}
-        crowded = len((wanted | present) & known) > 3
-        self.excused = crowded and (self.excused or down)
-        assert self.excused or not crowded, (
-            f"{call}: at most two revisions have pods, three while one terminates: {sorted(wanted | present)}\n"
-            f"{world.describe()}"
-        )
+    def versions(self, *, ours: bool) -> list[Version]:
+        """Those that are new, in the API server's order."""
+        found = []
+        for resource in JUDGED:
+            stream = self.world.api.streams[resource]
+            for event in stream[self.seen[resource] :]:
+                meta = event.obj["metadata"]
+                if meta.get("namespace") == NAMESPACE:
+                    revision = int(meta["resourceVersion"])
+                    found.append(Version(revision, event.at.timestamp(), event.type, resource.kind, event.obj, ours))
+            self.seen[resource] = len(stream)
+        return sorted(found, key=lambda one: one.revision)
 
-    def ready_is_true(self, call: Call) -> None:
-        conditions = {c["type"]: c["status"] for c in call.body.get("conditions", [])}
-        if conditions.get("Ready") != "True":
-            return
-        md, champion = self.world.md, self.champion()
-        seen = self.world.cache.get(MODEL_DEPLOYMENTS, NAMESPACE, NAME)
-        assert seen is not None
-        if seen["metadata"]["resourceVersion"] != md["metadata"]["resourceVersion"]:
-            return  # refused with 409
-        assert call.body["observedGeneration"] == md["metadata"]["generation"], f"{call}: Ready=True of another spec"
-        spec = ModelDeploymentSpec.parse(md["spec"])
-        assert champion is not None, f"{call}: Ready=True without a champion"
-        inputs = inputs_digest(champion["data"]["inputs"])
-        assert inputs == inputs_digest(spec.inputs()), f"{call}: Ready=True, but spec's revision is not the champion"
-        slices = self.world.cache.owned(ENDPOINT_SLICES, NAMESPACE, NAME)
-        listed = [
-            e
-            for s in slices
-            if s["metadata"]["labels"]["kubernetes.io/service-name"] == NAME
-            for e in s["endpoints"]
-            if e["conditions"]["ready"]
-        ]
-        zero = spec.replicas == 0 and spec.autoscaling is None
-        assert listed or zero, f"{call}: Ready=True without a ready endpoint behind the stable Service"
+    def champion(self) -> Object | None:
+        """The Promoted revision with the latest decision."""
+        for version in self.versions(ours=False):
+            self.judge.take(version)
+        return reading.champion(self.judge.state)
 
     # --- after each pass
 
@@ -217,78 +169,3 @@ class Invariants:
             (d.get("status") or {}).get("observedGeneration", 0) < d["metadata"]["generation"]
             for d in self.world.cache.owned(DEPLOYMENTS, NAMESPACE, NAME)
         )
-
-    def revisions(self) -> list[Object]:
-        """The ModelDeployment's, not a predecessor's of the same name nor a person's own that only has the label."""
-        world = self.world
-        uid = world.md["metadata"]["uid"]
-        return [
-            revision
-            for revision in world.api.all(CONTROLLER_REVISIONS)
-            if _annotation(revision, names.ANNOTATION_INPUTS)
-            if isinstance(revision["data"], dict) and {"inputs", "template"} <= revision["data"].keys()
-            if all(r["uid"] == uid for r in revision["metadata"].get("ownerReferences") or [])
-        ]
-
-    def champion(self) -> Object | None:
-        """The Promoted revision with the latest decided-at."""
-        promoted = [r for r in self.revisions() if _annotation(r, names.ANNOTATION_OUTCOME) == "Promoted"]
-        stamps = [_annotation(r, names.ANNOTATION_DECIDED_AT) for r in promoted]
-        if not all(stamp.startswith("203") and stamp.endswith("Z") for stamp in stamps):
-            return max(promoted, key=lambda r: r["revision"])  # somebody made one unreadable
-        return max(promoted, key=lambda r: _annotation(r, names.ANNOTATION_DECIDED_AT), default=None)
-
-    def floor(self) -> int | None:
-        """T - U of the RollingUpdate under way, forwards or backwards; None without one, or when no pods are wanted."""
-        spec = self.world.spec
-        if self.champion() is None or (spec.get("replicas", 1) == 0 and "autoscaling" not in spec):
-            return None
-        for revision in sorted(self.revisions(), key=lambda r: -r["revision"]):
-            if _annotation(revision, names.ANNOTATION_OUTCOME) == "Promoted":
-                continue
-            if self.world.live(DEPLOYMENTS, revision["metadata"]["name"]) is None:
-                continue
-            record = _record(revision)
-            if not record:
-                return None  # somebody took it away, or made it unreadable
-            if record["strategy"] != "RollingUpdate":
-                return None
-            least = int(record["size"] - record["unavailable"])
-            # The last write of a rollback goes on to what spec asks for by then, which may be less than T.
-            over = bool(_annotation(revision, names.ANNOTATION_OUTCOME)) and "autoscaling" not in spec
-            return min(least, spec.get("replicas", 1)) if over else least
-        return None
-
-    def serving(self, min_ready: dict[str, float]) -> int:
-        """Available pods behind the stable Service once every Deployment has been brought to its size."""
-        world = self.world
-        service = world.live(SERVICES, NAME)
-        if service is None:
-            return 0
-        selector = service["spec"]["selector"]
-        found = 0
-        for deployment in world.api.all(DEPLOYMENTS):
-            if "deletionTimestamp" in deployment["metadata"]:
-                continue
-            pods = ranked(world.cluster.active_pods(deployment))
-            left = pods[max(0, len(pods) - deployment["spec"]["replicas"]) :]
-            found += sum(
-                1
-                for pod in left
-                if selector.items() <= pod["metadata"]["labels"].items()
-                and world.cluster.has_been_ready(pod, min_ready.get(deployment["metadata"]["uid"], 0))
-            )
-        return found
-
-
-def _record(revision: Object) -> Object:
-    """Of its rollout; empty where it cannot be read, or names what this version does not know."""
-    try:
-        found = json.loads(_annotation(revision, names.ANNOTATION_ROLLOUT))
-        return found if isinstance(found["size"], int) and found["strategy"] in STRATEGIES else {}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
-
-
-def _annotation(obj: Object, name: str) -> str:
-    return str((obj["metadata"].get("annotations") or {}).get(name, ""))

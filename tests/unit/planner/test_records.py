@@ -154,6 +154,26 @@ def test_a_candidate_is_neither_promoted_nor_shrunk_nor_rolled_back_until_its_re
     assert world.status["champion"]["version"] == "2"
 
 
+@pytest.mark.parametrize(
+    ("frozen", "spec", "previews"), [(MANUAL, {}, True), ({}, BLUE_GREEN, False)], ids=["BlueGreen", "RollingUpdate"]
+)
+def test_until_a_record_is_mended_a_rollout_keeps_the_preview_of_its_own_strategy_whatever_spec_says_by_then(
+    frozen: Object, spec: Object, previews: bool
+) -> None:
+    world = updating(replicas=4)
+    world.rest()
+    world.edit(model=model("3"), rollout=frozen)
+    world.advance(3)
+    annotate(world, world.revision("1"), names.ANNOTATION_OUTCOME, "?")
+    world.edit(model=model("1"), rollout=spec)
+    world.advance(10)
+    assert world.condition("RecordUnreadable") == ("True", "RecordUnreadable")
+    three = world.revision("3")
+    assert world.outcome(three) == ""
+    selector = world.selector(f"{NAME}-preview")
+    assert (selector or {}).get(names.LABEL_REVISION) == (three if previews else None)
+
+
 def test_a_champion_that_is_down_gives_way_to_a_candidate_of_which_the_record_cannot_be_read() -> None:
     world = updating(replicas=2, rollout=MANUAL)
     one, two = world.revision("1"), world.revision("2")

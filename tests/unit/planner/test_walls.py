@@ -23,6 +23,19 @@ def test_no_other_module_has_the_name_of_a_strategy_or_a_rule(module: Path) -> N
     assert [f"line {n.lineno}: {n.value!r}" for n in found] == []
 
 
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_no_other_module_asks_which_rule_it_was(module: Path) -> None:
+    """What follows from a rule is a property of it."""
+    asked = [n for n in ast.walk(ast.parse(module.read_text())) if isinstance(n, ast.Compare | ast.MatchValue)]
+    kinds = [
+        n
+        for compared in asked
+        for n in ast.walk(compared)
+        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "Kind"
+    ]
+    assert [f"line {n.lineno}: Kind.{n.attr}" for n in kinds] == []
+
+
 @pytest.mark.parametrize("module", sorted(SOURCE.glob("**/*.py")), ids=str)
 def test_the_text_of_a_command_is_written_in_one_place(module: Path) -> None:
     assert module == SOURCE / "rollout/command.py" or "date +%s" not in module.read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from podium.reconcile.symptoms import fetched_digest
+from podium.reconcile.symptoms import model_digest
 from tests.unit.serving.harness import SOURCE, UNPRIVILEGED, fetch, start_fetch
 
 DIGEST_COMMAND = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
@@ -209,7 +209,7 @@ def test_the_operator_reads_the_digest_from_its_last_words(claim: Path) -> None:
         ended = {"exitCode": result.code, "message": json.dumps(result.message)}
         status = {"initContainerStatuses": [{"name": "fetch", "state": {"terminated": ended}}]}
 
-        assert fetched_digest({"status": status}) == result.message["digest"]
+        assert model_digest({"status": status}) == result.message["digest"]
 
 
 def test_a_full_disk_is_a_passing_failure(claim: Path) -> None:

@@ -94,14 +94,14 @@ def _bounded(name: str) -> JsonSchema:
 def _walk(schema: JsonSchema, owner: str, field: str) -> JsonSchema:
     if "$ref" in schema:
         return _bounded(schema["$ref"])
-    place = f"{owner}.{field}"
+    path = f"{owner}.{field}"
     match schema.get("type"):
         case "string":
-            schema["maxLength"] = TEXT_BOUNDS.get(place, MAX_TEXT)
-        case "integer" if place in MINIMA:
-            schema["minimum"] = MINIMA[place]
+            schema["maxLength"] = TEXT_BOUNDS.get(path, MAX_TEXT)
+        case "integer" if path in MINIMA:
+            schema["minimum"] = MINIMA[path]
         case "array":
-            schema["maxItems"] = LIST_BOUNDS.get(place, MAX_LIST)
+            schema["maxItems"] = LIST_BOUNDS.get(path, MAX_LIST)
             schema["items"] = _walk(schema["items"], owner, field)
         case "object" if "additionalProperties" in schema:
             schema["maxProperties"] = MAX_MAP

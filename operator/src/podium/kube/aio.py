@@ -62,13 +62,13 @@ class _FencedBody(aiohttp.BytesPayload):
     def __init__(self, value: bytes, content_type: str, fence: Callable[[], None]) -> None:
         super().__init__(value, content_type=content_type)
         self._fence = fence
-        self.refused: NotLeader | None = None
+        self.closed: NotLeader | None = None
 
     async def write_with_length(self, writer: Any, content_length: int | None) -> None:
         try:
             self._fence()
-        except NotLeader as refusal:
-            self.refused = refusal
+        except NotLeader as closed:
+            self.closed = closed
             raise
         await super().write_with_length(writer, content_length)
 
@@ -244,8 +244,8 @@ class AioClient:
                 method, path, within=within, verb=verb, kind=resource.plural, query=query, body=body
             )
         except ApiError:
-            if body.refused is not None:
-                raise body.refused from None
+            if body.closed is not None:
+                raise body.closed from None
             raise
         # To a DELETE the API server may answer by a Status.
         return answer if method == "DELETE" else self._object(method, path, answer)

@@ -270,9 +270,9 @@ class Lease:
         said, when = self._complaint
         if str(error) != said or self._clock() - when >= COMPLAIN_EVERY:
             self._complaint = (str(error), self._clock())
-            place = f"{self._settings.lease_namespace}/{self._settings.lease_name}"
+            name = f"{self._settings.lease_namespace}/{self._settings.lease_name}"
             trace = None if isinstance(error, ApiError) else error
-            log.warning("the Lease %s can neither be read nor renewed: %s", place, error, exc_info=trace)
+            log.warning("the Lease %s can neither be read nor renewed: %s", name, error, exc_info=trace)
 
 
 def _version(lease: Object) -> str:

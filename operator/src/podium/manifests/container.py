@@ -35,7 +35,7 @@ def model_container(
     spec: ModelDeploymentSpec,
     runtime: ModelRuntimeSpec,
     values: dict[str, str],
-    place: Placement | None,
+    placement: Placement | None,
     *,
     resources: dict[str, Any],
     grace: int,
@@ -46,7 +46,7 @@ def model_container(
         "name": names.MODEL_CONTAINER,
         "image": image,
         "imagePullPolicy": spec.runtime.image_pull_policy or pull_policy(image),
-        "env": _env(spec, runtime, values, place, grace),
+        "env": _env(spec, runtime, values, placement, grace),
         "ports": _ports(container_ports(runtime)),
         "resources": resources,
         "securityContext": security_context(spec, runtime),
@@ -68,8 +68,8 @@ def pull_policy(image: str) -> str:
 
     It is written out, so that what was meant is in the stored template, and another writer's value is told from it.
     """
-    name, _, digest = image.partition("@")
-    tag = name.rpartition("/")[2].partition(":")[2] or ("" if digest else "latest")
+    name, _, image_digest = image.partition("@")
+    tag = name.rpartition("/")[2].partition(":")[2] or ("" if image_digest else "latest")
     return "Always" if tag == "latest" else "IfNotPresent"
 
 
@@ -98,7 +98,11 @@ def security_context(spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> di
 
 
 def _env(
-    spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec, values: dict[str, str], place: Placement | None, grace: int
+    spec: ModelDeploymentSpec,
+    runtime: ModelRuntimeSpec,
+    values: dict[str, str],
+    placement: Placement | None,
+    grace: int,
 ) -> list[dict[str, Any]]:
     """Podium's variables, the runtime's, the user's; by name, a later one replaces an earlier one where it stands.
 
@@ -110,7 +114,7 @@ def _env(
         ("PODIUM_MODEL", values["model"]),
         ("PODIUM_REVISION", values["revision"]),
         ("PODIUM_MODEL_VERSION", values["version"]),
-        ("PODIUM_MODEL_PATH", place.path if place else ""),
+        ("PODIUM_MODEL_PATH", placement.path if placement else ""),
         ("PODIUM_HTTP_PORT", values["httpPort"]),
         ("PODIUM_GRACE_SECONDS", str(stop)),
     ):

@@ -58,15 +58,15 @@ class Fetcher:
 
 
 def fetch_container(
-    spec: ModelDeploymentSpec, fetcher: Fetcher, place: Placement, model_resources: dict[str, Any]
+    spec: ModelDeploymentSpec, fetcher: Fetcher, placement: Placement, model_resources: dict[str, Any]
 ) -> dict[str, Any]:
     """The init container `fetch`. `model_resources` are the model container's as spec and runtime give them."""
     model = spec.model
     assert model.uri is not None
     env = dict.fromkeys(SWITCHES, "") | {
         "PODIUM_MODEL_URI": model.uri,
-        "PODIUM_MODEL_PATH": place.fetched,
-        "PODIUM_MODEL_LAYOUT": place.kind,
+        "PODIUM_MODEL_PATH": placement.fetched,
+        "PODIUM_MODEL_LAYOUT": placement.kind,
         "PODIUM_MODEL_MAX_BYTES": str(whole(model.storage.size_limit)),
         "PODIUM_ALLOW_ADDRESSES": ",".join(fetcher.allowed),
         "HTTPS_PROXY": fetcher.proxy,

@@ -49,18 +49,18 @@ def pod_template(
     `token` is that of a `restart`, empty for none; `version` is for people and becomes an annotation. Raises
     Unresolvable where spec and runtime do not fit.
     """
-    place = _placement(owner, spec, runtime)
+    placement = _placement(owner, spec, runtime)
     resources = merged_resources(spec, runtime)
-    values = _values(owner, spec, runtime, place, resources) | {"revision": revision, "version": version}
+    values = _values(owner, spec, runtime, placement, resources) | {"revision": revision, "version": version}
     grace = _grace(spec, runtime)
-    share = model_share(spec, runtime.layout, resources) if place else resources
+    share = model_share(spec, runtime.layout, resources) if placement else resources
     try:
-        container = model_container(spec, runtime, values, place, resources=share, grace=grace)
+        container = model_container(spec, runtime, values, placement, resources=share, grace=grace)
         files = {item.path: fill_all(item.template, values) for item in runtime.files}
     except InvalidTemplate as error:
         raise Unresolvable(INVALID_RUNTIME, _template_message(spec, error)) from error
-    _check_files(spec, files, fetched=place is not None)
-    container["volumeMounts"] = _mounts(spec, files, fetched=place is not None)
+    _check_files(spec, files, fetched=placement is not None)
+    container["volumeMounts"] = _mounts(spec, files, fetched=placement is not None)
     pod: dict[str, Any] = {
         key: value for key, name in _PASSED_THROUGH.items() if (value := getattr(spec.pod_template, name))
     }
@@ -72,8 +72,8 @@ def pod_template(
         "containers": [container],
         "volumes": _volumes(spec, files),
     }
-    if place is not None:
-        pod["initContainers"] = [_fetch(spec, fetcher, place, resources, pod["securityContext"])]
+    if placement is not None:
+        pod["initContainers"] = [_fetch(spec, fetcher, placement, resources, pod["securityContext"])]
     return {"metadata": _metadata(owner, spec, files, revision=revision, token=token, version=version), "spec": pod}
 
 
@@ -85,7 +85,7 @@ def _values(
     owner: Owner,
     spec: ModelDeploymentSpec,
     runtime: ModelRuntimeSpec,
-    place: Placement | None,
+    placement: Placement | None,
     resources: dict[str, Any],
 ) -> dict[str, str]:
     """Template variables but revision and version; one without a value is missing, so that its use is an error.
@@ -95,8 +95,8 @@ def _values(
     limits = resources.get("limits", {})
     values = {"model": owner.name, "namespace": owner.namespace}
     values |= {f"{name}Port": str(port) for name, port in container_ports(runtime).items()}
-    if place is not None:
-        values |= {"path": place.path, "uri": spec.model.uri or ""}
+    if placement is not None:
+        values |= {"path": placement.path, "uri": spec.model.uri or ""}
     if spec.model.format or len(runtime.formats) == 1:
         values["format"] = spec.model.format or runtime.formats[0]
     for variable, resource in (("cpuLimit", "cpu"), ("memoryLimit", "memory")):
@@ -218,11 +218,11 @@ def _volumes(spec: ModelDeploymentSpec, files: dict[str, str]) -> list[dict[str,
 def _fetch(
     spec: ModelDeploymentSpec,
     fetcher: Fetcher,
-    place: Placement,
+    placement: Placement,
     resources: dict[str, Any],
     pod_security: dict[str, Any],
 ) -> dict[str, Any]:
-    container = fetch_container(spec, fetcher, place, resources)
+    container = fetch_container(spec, fetcher, placement, resources)
     container["securityContext"] = restricted()
     if pod_security.get("runAsUser") == 0:  # a runtime that must be root, which the fetcher must not
         container["securityContext"]["runAsUser"] = FETCHER_USER

@@ -158,7 +158,7 @@ class Children:
                 self.memories[place] = Memory(stamp, None, sighting(live))
                 return None
             return stamped
-        if memory.digest != stamp:
+        if memory.applied != stamp:
             return stamped
         if memory.unchanged(live):
             return None

@@ -106,11 +106,11 @@ def _workload(wanted: Wanted, state: RevisionState, target: Target, stage: Stage
 
 
 def _shrinks(state: RevisionState, target: Target) -> bool:
-    return state.workload is not None and not target.autoscaled and target.replicas < state.workload.spec
+    return state.workload is not None and not target.autoscaled and target.replicas < state.workload.live
 
 
 def _grows(state: RevisionState, target: Target) -> bool:
-    return not target.autoscaled and target.replicas > (state.workload.spec if state.workload else 0)
+    return not target.autoscaled and target.replicas > (state.workload.live if state.workload else 0)
 
 
 def _deployment(wanted: Wanted, state: RevisionState, replicas: int | None) -> Object:

@@ -69,7 +69,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Summary:
     """A row's answer. `ready` and `available` are True, False or None for Unknown."""
 
     phase: str
@@ -82,19 +82,19 @@ class Verdict:
     available_reason: Reason | None = None
 
 
-Row = Callable[[Facts], Verdict | None]
+Row = Callable[[Facts], Summary | None]
 
 
-def unresolvable(facts: Facts) -> Verdict | None:
+def unresolvable(facts: Facts) -> Summary | None:
     """A spec that cannot be rolled out: an unknown runtime, a format that it does not serve."""
     hold = facts.hold
     if hold is None or hold.reason in PENDING_REASONS:
         return None
     phase = "Healthy" if facts.situation.champion else "Failed"
-    return Verdict(phase, hold.reason, hold.message, facts.champion_available > 0, False, stalled=True)
+    return Summary(phase, hold.reason, hold.message, facts.champion_available > 0, False, stalled=True)
 
 
-def first(facts: Facts) -> Verdict | None:
+def first(facts: Facts) -> Summary | None:
     """No champion yet: coming up, held, or failed for now (its pods keep trying)."""
     s, candidate = facts.situation, facts.situation.candidate
     if s.champion is not None:
@@ -102,26 +102,26 @@ def first(facts: Facts) -> Verdict | None:
     if candidate is None:
         message = facts.hold.message if facts.hold else "waits for its first revision"
         if facts.hold and facts.hold.reason == Reason.PAUSED:
-            return Verdict("Paused", Reason.PAUSED, message, False, False)
-        return Verdict("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
+            return Summary("Paused", Reason.PAUSED, message, False, False)
+        return Summary("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
     counts = f"{candidate.name}: {candidate.reported} of {s.size} pods available"
     failure = evidence(candidate, facts.moment, s.timings)
     if failure is not None:
         message = f"{counts}; {failure.message}; its pods keep trying: mend the cause, or change spec"
-        return Verdict("Failed", failure.reason, message, False, False, stalled=True)
+        return Summary("Failed", failure.reason, message, False, False, stalled=True)
     due = s.deadline or candidate.record.started_at
     if candidate.reported < s.size and facts.moment.reached(s.judged_at):
         cause = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
         message = f"{counts} after {_seconds(s.progress_deadline.total_seconds())}{'; ' + cause if cause else ''}"
-        return Verdict("Failed", Reason.DEADLINE_EXCEEDED, message, False, False, stalled=True)
+        return Summary("Failed", Reason.DEADLINE_EXCEEDED, message, False, False, stalled=True)
     if facts.hold and facts.hold.reason == Reason.PAUSED:
-        return Verdict("Paused", Reason.PAUSED, facts.hold.message, False, False)
+        return Summary("Paused", Reason.PAUSED, facts.hold.message, False, False)
     ailing = _ailing(candidate.failures)
     message = f"{counts}, until {_clock(due)}{'; ' + ailing if ailing else ''}"
-    return Verdict("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
+    return Summary("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
 
 
-def waiting_for_a_person(facts: Facts) -> Verdict | None:
+def waiting_for_a_person(facts: Facts) -> Summary | None:
     """A pause that holds something back, or a promotion that a person has to give."""
     s = facts.situation
     held = facts.hold is not None and facts.hold.reason in (Reason.PAUSED, Reason.WAITING_FOR_PROMOTION)
@@ -131,10 +131,10 @@ def waiting_for_a_person(facts: Facts) -> Verdict | None:
     reason = facts.hold.reason if facts.hold and held else Reason.PAUSED
     if s.champion and s.candidate and _plan_pending(s, s.candidate.record):
         message += PLAN_PENDING
-    return Verdict("Paused", reason, message, facts.champion_available > 0, False)
+    return Summary("Paused", reason, message, facts.champion_available > 0, False)
 
 
-def rolling(facts: Facts) -> Verdict | None:
+def rolling(facts: Facts) -> Summary | None:
     """A candidate on its way."""
     s, candidate, champion = facts.situation, facts.situation.candidate, facts.situation.champion
     if candidate is None or champion is None:
@@ -154,7 +154,7 @@ def rolling(facts: Facts) -> Verdict | None:
         if _plan_pending(s, candidate.record):
             reason = Reason.PLAN_PENDING
             message += PLAN_PENDING
-    return Verdict("Progressing", reason, message, available, False, reconciling=True)
+    return Summary("Progressing", reason, message, available, False, reconciling=True)
 
 
 def _plan_pending(situation: Situation, record: RolloutRecord) -> bool:
@@ -167,7 +167,7 @@ def _plan_pending(situation: Situation, record: RolloutRecord) -> bool:
     return wanted != (record.strategy, frozen, record.min_ready_seconds)
 
 
-def draining(facts: Facts) -> Verdict | None:
+def draining(facts: Facts) -> Summary | None:
     """A retired candidate that still has pods behind the stable Service, or traffic that has not moved yet."""
     s, champion = facts.situation, facts.situation.champion
     if champion is None:
@@ -180,19 +180,19 @@ def draining(facts: Facts) -> Verdict | None:
             f"going back: {loser.replicas} pods of {_named(loser)} left, {champion.reported} of "
             f"{_named(champion)} available"
         )
-        return Verdict(
+        return Summary(
             "RollingBack", Reason(loser.outcome or Outcome.SUPERSEDED), message, available, False, reconciling=True
         )
     others = s.traffic.others(champion.name)
     if others and champion.reported:
         message = f"traffic moves to {_named(champion)}: {others} endpoints of other revisions are still listed"
-        return Verdict("Promoting", Reason.TRAFFIC_MOVING, message, available, False, reconciling=True)
+        return Summary("Promoting", Reason.TRAFFIC_MOVING, message, available, False, reconciling=True)
     if facts.hold is not None and facts.hold.reason == Reason.DRAINING:
-        return Verdict("Progressing", Reason.DRAINING, facts.hold.message, available, False, reconciling=True)
+        return Summary("Progressing", Reason.DRAINING, facts.hold.message, available, False, reconciling=True)
     return None
 
 
-def rolled_back(facts: Facts) -> Verdict | None:
+def rolled_back(facts: Facts) -> Summary | None:
     """The spec asks for a revision that was rolled back; the champion serves."""
     rejected, champion = facts.situation.rejected, facts.situation.champion
     if rejected is None or champion is None:
@@ -202,19 +202,19 @@ def rolled_back(facts: Facts) -> Verdict | None:
         way = f"put spec back, or {way}"  # a restart that failed asks for what the champion is made of
     cause = f": {rejected.cause}" if rejected.cause else ""
     message = f"{_named(rejected)} was rolled back ({rejected.rule}{cause}); {_named(champion)} serves; {way}"
-    return Verdict("RolledBack", Reason.ROLLED_BACK, message, facts.champion_available > 0, False, stalled=True)
+    return Summary("RolledBack", Reason.ROLLED_BACK, message, facts.champion_available > 0, False, stalled=True)
 
 
-def scaled_to_zero(facts: Facts) -> Verdict | None:
+def scaled_to_zero(facts: Facts) -> Summary | None:
     """Nobody wants any pods."""
     champion = facts.situation.champion
     if champion is None or facts.wanted:
         return None
     message = f"{_named(champion)} is scaled to zero"
-    return Verdict("Healthy", Reason.SCALED_TO_ZERO, message, True, True, available_reason=Reason.SCALED_TO_ZERO)
+    return Summary("Healthy", Reason.SCALED_TO_ZERO, message, True, True, available_reason=Reason.SCALED_TO_ZERO)
 
 
-def degraded(facts: Facts) -> Verdict | None:
+def degraded(facts: Facts) -> Summary | None:
     """Pods are missing, or none of them is behind the stable Service yet."""
     champion = facts.situation.champion
     if champion is None:
@@ -223,20 +223,20 @@ def degraded(facts: Facts) -> Verdict | None:
     ailing = _ailing(champion.failures) or (champion.workload.failure if champion.workload else "")
     if champion.reported < facts.wanted:
         message = f"{counts}{'; ' + ailing if ailing else ''}"
-        return Verdict("Healthy", Reason.DEGRADED, message, facts.champion_available > 0, False, reconciling=True)
+        return Summary("Healthy", Reason.DEGRADED, message, facts.champion_available > 0, False, reconciling=True)
     if not facts.situation.traffic_moved:
         message = f"{counts}; waits until the Service {facts.situation.name} lists them"
-        return Verdict("Promoting", Reason.TRAFFIC_MOVING, message, True, False, reconciling=True)
+        return Summary("Promoting", Reason.TRAFFIC_MOVING, message, True, False, reconciling=True)
     return None
 
 
-def healthy(facts: Facts) -> Verdict:
+def healthy(facts: Facts) -> Summary:
     """The spec's revision serves, in full."""
     s, champion = facts.situation, facts.situation.champion
     message = f"{_named(champion)} serves with {champion.reported if champion else 0} pods"
     if s.warm is not None and s.warm_until is not None:
         message += f"; {_named(s.warm)} is kept warm until {_clock(s.warm_until)}"
-    return Verdict("Healthy", Reason.SERVING, message, True, True)
+    return Summary("Healthy", Reason.SERVING, message, True, True)
 
 
 ROWS: tuple[Row, ...] = (
@@ -252,17 +252,17 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def judge(facts: Facts) -> Verdict:
+def judge(facts: Facts) -> Summary:
     """The first row that applies, with what was refused laid over it."""
-    verdict = next(found for row in ROWS if (found := row(facts)) is not None)
-    return verdict if facts.refused is None else refused(verdict, facts.refused)
+    summary = next(found for row in ROWS if (found := row(facts)) is not None)
+    return summary if facts.refused is None else overlaid(summary, facts.refused)
 
 
-def refused(verdict: Verdict, refusal: Refusal) -> Verdict:
+def overlaid(summary: Summary, refusal: Refusal) -> Summary:
     """What is the case although something was refused; Stalled if only a person can end it."""
     clears = refusal.fault.clears
     return replace(
-        verdict,
+        summary,
         reason=refusal.reason,
         message=refusal.message,
         ready=False,

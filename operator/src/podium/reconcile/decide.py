@@ -14,7 +14,7 @@ from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
 from podium.rollout.revision import RevisionState
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
-from podium.rollout.verdict import Hold, Mark, Refuse, Start
+from podium.rollout.verdict import Decline, Hold, Mark, Start
 
 CAUSE_LENGTH = 700
 """Characters of the cause of a rollback that are kept on its revision."""
@@ -33,16 +33,16 @@ class Decisions:
     """All that are observed, and those that the entries create, by name."""
     entries: list[Entry] = field(default_factory=list)
     hold: Hold | None = None
-    refusal: Refuse | None = None
-    """A command that names no revision which could record the refusal: status alone does."""
+    declined: Decline | None = None
+    """A command that names no revision which could record that it is declined: status alone does."""
 
     @property
     def situation(self) -> Situation:
         """The last one: once all entries are written."""
         found = self.entries[-1].after if self.entries else self.before
-        if self.refusal is None:
+        if self.declined is None:
             return found
-        return replace(found, last_command=self.refusal.command, last_command_at=self.refusal.at)
+        return replace(found, last_command=self.declined.command, last_command_at=self.declined.at)
 
     def annotate(self, revision: str, annotations: dict[str, str], after: Situation, note: Note | None) -> None:
         """Decisions on one revision in a row are one write; what lies between two of them stays between them."""
@@ -71,8 +71,8 @@ def decide(observed: Observed, situation: Situation, moment: Moment, fetcher: Fe
             case Hold():
                 decisions.hold = verdict
                 return decisions
-            case Refuse():
-                decisions.refusal = verdict
+            case Decline():
+                decisions.declined = verdict
             case Mark():
                 _mark(decisions, verdict, moment)
             case Start():
@@ -103,15 +103,15 @@ def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
 def _note(mark: Mark, before: RevisionState) -> Note:
     if mark.outcome is None:
         command = mark.command
-        refused = command is not None and command.result.value == "Refused"
+        declined = command is not None and command.result.value == "Refused"
         verb = command.verb.capitalize() if command else "Command"
-        reason = "CommandRefused" if refused else f"{verb}Accepted"
+        reason = "CommandRefused" if declined else f"{verb}Accepted"
         return Note(
             reason,
-            f"{before.name}: {mark.message}" if not refused else mark.message,
+            f"{before.name}: {mark.message}" if not declined else mark.message,
             "Command",
             before.name,
-            warning=refused,
+            warning=declined,
         )
     rule = f" by rule {mark.rule}" if mark.rule else ""
     text = f"{before.name} ({before.version or 'no version'}) {mark.outcome.value}{rule}: {mark.message}"

@@ -116,7 +116,7 @@ def sighting(live: dict[str, Any]) -> tuple[str, str]:
 class Memory:
     """What was last applied to one child, and how often each of its fields had to be repaired."""
 
-    digest: str
+    applied: str
     """Of what was applied."""
     made: Any
     """The API server's values of our own fields, as it answered; None where they are what was applied."""

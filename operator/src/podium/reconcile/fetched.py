@@ -9,27 +9,27 @@ PODS_NAMED = 5
 """Of each digest; the message says how many more there are."""
 
 
-def digest_of(revision: RevisionState) -> dict[str, str]:
+def model_digest_of(revision: RevisionState) -> dict[str, str]:
     """`digest` of a revision in status: of the bytes that its oldest pod fetched; nothing while no pod has said."""
-    told = [pod for pod in revision.pods if pod.digest and not pod.stray]
+    told = [pod for pod in revision.pods if pod.model_digest and not pod.stray]
     oldest = min(told, key=lambda pod: (pod.terminating, pod.created, pod.name), default=None)
-    return {"digest": oldest.digest} if oldest else {}
+    return {"digest": oldest.model_digest} if oldest else {}
 
 
 def bytes_differ(situation: Situation) -> dict[str, tuple[str, str, str]]:
     """The condition ModelBytesDiffer, (status, reason, message) by its type; nothing where the pods agree."""
-    said = [_difference(r, found) for r in situation.revisions if len(found := _by_digest(r)) > 1]
+    said = [_difference(r, found) for r in situation.revisions if len(found := _by_model_digest(r)) > 1]
     if not said:
         return {}
     return {"ModelBytesDiffer": ("True", Reason.MODEL_BYTES_DIFFER, "; ".join(said))}
 
 
-def _by_digest(revision: RevisionState) -> dict[str, list[str]]:
+def _by_model_digest(revision: RevisionState) -> dict[str, list[str]]:
     """Names of the pods that are to stay, by what they fetched, the oldest first."""
     found: dict[str, list[str]] = {}
     for pod in sorted(revision.pods, key=lambda pod: (pod.created, pod.name)):
-        if pod.digest and not pod.terminating and not pod.stray:
-            found.setdefault(pod.digest, []).append(pod.name)
+        if pod.model_digest and not pod.terminating and not pod.stray:
+            found.setdefault(pod.model_digest, []).append(pod.name)
     return found
 
 

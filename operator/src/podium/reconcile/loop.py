@@ -19,7 +19,7 @@ from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store
 from podium.reconcile.observe import Observed, Observer, View
 from podium.reconcile.outcome import PassRefused, Report, may_be_the_champions, with_refusals
-from podium.reconcile.plan import Plan, plan, plan_as_recorded, refused_command
+from podium.reconcile.plan import Plan, declined_command, plan, plan_as_recorded
 from podium.reconcile.transitions import transitions
 from podium.reconcile.writes import Note, Told
 from podium.rollout.moment import Moment
@@ -145,8 +145,8 @@ class Reconciler:
             # Not raised as it is: what the plan waits for comes all the same.
             wait = self._wait(report, moment)
             raise PassRefused(str(error), retry_after=error.retry_after or 0.0, wake_in=wait) from error
-        if planned.refusal is not None:
-            self._emit(observed.obj, refused_command(planned.refusal))
+        if planned.declined is not None:
+            self._emit(observed.obj, declined_command(planned.declined))
 
     async def _carry_out(self, planned: Plan, observed: Observed, moment: Moment) -> tuple[Plan, Report]:
         """Walk the plan; where a record is refused, go on with what the records as they stand ask for."""

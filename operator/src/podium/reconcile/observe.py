@@ -36,7 +36,6 @@ from podium.rollout.state import Proposal, Situation, Timings
 from podium.settings import Settings
 
 T = TypeVar("T")
-Place = tuple[Resource, str]
 COMMAND_LENGTH = 1024
 """Characters of the command annotation that are read: status, which repeats it, is bounded."""
 NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline exceeded", "timed out")
@@ -247,12 +246,12 @@ class Observer:
         for (resource, name), child in seen.children.items():
             if resource is not CONTROLLER_REVISIONS or "deletionTimestamp" in child["metadata"]:
                 continue
-            revision, digest = memory.revision(child)
+            revision, template_digest = memory.revision(child)
             revisions[name] = revision
             own = [p for p in pods if p["metadata"]["labels"].get(names.LABEL_REVISION) == name]
             deployment = seen.child(DEPLOYMENTS, name)
             has_hpa = seen.child(HPAS, name) is not None
-            states.append(readings.read_revision(child, revision, digest, deployment, own, has_hpa, sightings))
+            states.append(readings.read_revision(child, revision, template_digest, deployment, own, has_hpa, sightings))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
 
 

@@ -18,7 +18,7 @@ from podium.rollout.record import CommandRecord
 from podium.rollout.sizing import next_move
 from podium.rollout.state import Situation
 from podium.rollout.strategies import Move
-from podium.rollout.verdict import Hold, Refuse
+from podium.rollout.verdict import Decline, Hold
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Plan:
     notes: tuple[Note, ...] = ()
     """Events that no durable record stands behind."""
     hold: Hold | None = None
-    refusal: Refuse | None = None
+    declined: Decline | None = None
     wake_at: datetime | None = None
 
 
@@ -51,7 +51,7 @@ def plan_as_recorded(observed: Observed, entered: int, moment: Moment, fetcher: 
     """
     assert observed.situation is not None
     decisions = decide(observed, observed.situation, moment, fetcher)
-    kept = Decisions(decisions.before, decisions.revisions, decisions.entries[:entered], refusal=decisions.refusal)
+    kept = Decisions(decisions.before, decisions.revisions, decisions.entries[:entered], declined=decisions.declined)
     found = _follow(observed, kept, moment)
     return replace(found, writes=tuple(filter(None, (_repair(write, found.situation) for write in found.writes))))
 
@@ -79,7 +79,7 @@ def _follow(observed: Observed, decisions: Decisions, moment: Moment) -> Plan:
         writes=tuple(sorted([*of_children, *entries], key=_order)),
         notes=_replicas_ignored(observed, situation),
         hold=decisions.hold,
-        refusal=decisions.refusal,
+        declined=decisions.declined,
         wake_at=moment.wake_at,
     )
 
@@ -89,9 +89,9 @@ def _order(write: Write) -> tuple[int, bool]:
     return write.stage, isinstance(write.action, Enter)
 
 
-def refused_command(refusal: Refuse) -> Note:
-    """The Event of a refusal that status alone records: to emit once status is written."""
-    return Note("CommandRefused", refusal.message, "Command", warning=True)
+def declined_command(declined: Decline) -> Note:
+    """The Event of a command declined that status alone records: to emit once status is written."""
+    return Note("CommandRefused", declined.message, "Command", warning=True)
 
 
 def _replicas_ignored(observed: Observed, situation: Situation) -> tuple[Note, ...]:

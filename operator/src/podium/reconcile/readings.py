@@ -17,7 +17,7 @@ from podium.manifests.fetch import Fetcher
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, inputs_digest, resolve
 from podium.reconcile.sightings import FORGOTTEN, Sightings
-from podium.reconcile.symptoms import eviction, fetched_digest, symptom, with_way_out
+from podium.reconcile.symptoms import eviction, model_digest, symptom, with_way_out
 from podium.rollout.record import Outcome, Record, annotation_of, others_time
 from podium.rollout.revision import Failure, Pod, RevisionState, Seasoned, Workload
 from podium.rollout.state import Proposal
@@ -173,7 +173,7 @@ def read_pod(pod: Object, sightings: Sightings, min_ready: timedelta, predecesso
         failure=failure,
         stray=not _of_deployment(pod),
         overdue=terminating and _overdue(meta, sightings),
-        digest=fetched_digest(pod),
+        model_digest=model_digest(pod),
     )
 
 
@@ -233,7 +233,7 @@ def read_workload(deployment: Object, pods: Sequence[Pod], *, has_hpa: bool = Fa
     sure = count[Seasoned.BEYOND_DOUBT]
     available = min(ready, max(sure, min(sure + count[Seasoned.YES], status.get("availableReplicas", 0))))
     return Workload(
-        spec=spec.get("replicas", 1),
+        live=spec.get("replicas", 1),
         asked=asked,
         ready=ready,
         available=available,

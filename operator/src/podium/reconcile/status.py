@@ -9,8 +9,8 @@ from podium.api.reasons import Reason
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, SERVICES
 from podium.manifests.owner import Owner
-from podium.reconcile.conditions import Facts, Verdict, judge
-from podium.reconcile.fetched import bytes_differ, digest_of
+from podium.reconcile.conditions import Facts, Summary, judge
+from podium.reconcile.fetched import bytes_differ, model_digest_of
 from podium.reconcile.observe import PENDING, Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
@@ -55,13 +55,13 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
     situation = once_written(plan.situation, replace(plan.move, targets=stands))
     split = _split_as_it_is(observed, plan.move, report)
     facts = Facts(situation, plan.move, split, plan.hold, report.told(Told.READY), moment)
-    verdict = judge(facts)
-    conditions = _kstatus(verdict, situation) | _informational(observed, situation, report) | bytes_differ(situation)
+    summary = judge(facts)
+    conditions = _kstatus(summary, situation) | _informational(observed, situation, report) | bytes_differ(situation)
     owner = observed.owner
-    message = _with_leftovers(verdict.message, report)
+    message = _with_leftovers(summary.message, report)
     status: Object = {
         "observedGeneration": observed.generation,
-        "phase": verdict.phase,
+        "phase": summary.phase,
         "message": message[:MESSAGE_LENGTH],
         "url": f"http://{owner.name}.{owner.namespace}.svc",
         **_scale(facts, owner),
@@ -71,10 +71,10 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
     champion, candidate = situation.champion, situation.candidate
     if champion is not None:
         status["runtime"] = champion.runtime
-        status["champion"] = _revision(champion, plan, champion.decided_at) | digest_of(champion)
+        status["champion"] = _revision(champion, plan, champion.decided_at) | model_digest_of(champion)
     if candidate is not None:
         status.setdefault("runtime", candidate.runtime)
-        status["candidate"] = _revision(candidate, plan, candidate.record.started_at) | digest_of(candidate)
+        status["candidate"] = _revision(candidate, plan, candidate.record.started_at) | model_digest_of(candidate)
     warm, until = situation.warm, situation.warm_until
     if warm is not None and until is not None and warm.name in plan.move.targets:
         status["previous"] = {"revision": warm.name, "version": warm.version, "until": format_time(until)}
@@ -120,24 +120,24 @@ def _with_leftovers(message: str, report: Report) -> str:
     return f"{message}; not deleted yet: {left.message}" if left else message
 
 
-def _kstatus(verdict: Verdict, situation: Situation) -> Conditions:
-    said = (verdict.reason, verdict.message)
-    available_reason = verdict.available_reason or (Reason.AVAILABLE if verdict.available else Reason.NO_AVAILABLE_POD)
+def _kstatus(summary: Summary, situation: Situation) -> Conditions:
+    said = (summary.reason, summary.message)
+    available_reason = summary.available_reason or (Reason.AVAILABLE if summary.available else Reason.NO_AVAILABLE_POD)
     conditions: Conditions = {
-        "Available": (_word(verdict.available), available_reason, verdict.message),
-        "Ready": (_word(verdict.ready), *said),
+        "Available": (_word(summary.available), available_reason, summary.message),
+        "Ready": (_word(summary.ready), *said),
     }
-    if verdict.reconciling:
+    if summary.reconciling:
         conditions["Reconciling"] = ("True", *said)
-    if verdict.stalled:
+    if summary.stalled:
         conditions["Stalled"] = ("True", *said)
-    if situation.paused or verdict.phase == "Paused":
+    if situation.paused or summary.phase == "Paused":
         if situation.spec.paused:
             conditions["Paused"] = ("True", Reason.SPEC_PAUSED, "spec.paused is true")
         elif situation.paused_by:
             conditions["Paused"] = ("True", Reason.PAUSED_BY_COMMAND, _way_on(situation.paused_by))
         else:
-            conditions["Paused"] = ("True", verdict.reason, verdict.message)
+            conditions["Paused"] = ("True", summary.reason, summary.message)
     return conditions
 
 
@@ -275,12 +275,12 @@ def _last_command(observed: Observed, plan: Plan, report: Report, now: datetime)
     pending = _pending_command(observed, plan, report, now)
     if pending:
         return pending
-    if plan.refusal is not None:
+    if plan.declined is not None:
         return {
-            "value": plan.refusal.command,
-            "at": format_time(plan.refusal.at),
+            "value": plan.declined.command,
+            "at": format_time(plan.declined.at),
             "result": "Refused",
-            "message": plan.refusal.message,
+            "message": plan.declined.message,
         }
     before: dict[str, Any] = observed.status.get("lastCommand") or {}
     if before.get("result") == PENDING:

@@ -50,7 +50,7 @@ def _unprepared_since(pod: Object) -> datetime | None:
     return None
 
 
-def fetched_digest(pod: Object) -> str:
+def model_digest(pod: Object) -> str:
     """Digest of the model's bytes by the fetcher's last words (`sha256:...`); empty without any, or if they are odd."""
     for container in (pod.get("status") or {}).get("initContainerStatuses") or []:
         ended = _last_end(container) if container["name"] == names.FETCH_CONTAINER else None

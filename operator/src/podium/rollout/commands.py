@@ -8,10 +8,10 @@ from podium.rollout.record import CommandRecord, CommandResult, Outcome
 from podium.rollout.revision import RevisionState
 from podium.rollout.rule import Kind, Rule
 from podium.rollout.state import Situation
-from podium.rollout.verdict import Mark, Refuse, Verdict
+from podium.rollout.verdict import Decline, Mark, Verdict
 
 
-class _Refused(Exception):
+class _Declined(Exception):
     """Carries the sentence that the person reads."""
 
 
@@ -20,7 +20,7 @@ class _Later(Exception):
 
 
 def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
-    """Act on a command that has not been acted on; refuse what does not fit, with the reason and the way out."""
+    """Act on a command that has not been acted on; decline what does not fit, with the reason and the way out."""
     value = situation.command
     seen = {r.command.value for r in situation.revisions if r.command} | {situation.last_command}
     seen |= {r.record.request for r in situation.revisions}
@@ -30,13 +30,13 @@ def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
     asked = Command.parse(value)
     if asked is None or asked.verb not in VERBS:
         known = ", ".join(sorted(VERBS))
-        return Refuse(value, f'"{value}" is not a command: it takes {FORM}, the verb one of {known}', at)
+        return Decline(value, f'"{value}" is not a command: it takes {FORM}, the verb one of {known}', at)
     verb, name = asked.verb, asked.revision
     revision = next((r for r in situation.revisions if r.name == name), None)
     if revision is None:
-        return Refuse(value, f'there is no revision "{name}": {_present(situation)}', at)
+        return Decline(value, f'there is no revision "{name}": {_present(situation)}', at)
     if "command" in revision.broken:
-        return Refuse(
+        return Decline(
             value, f"{verb} {name} refused: whether it was acted on before is not known: {_mend(revision)}", at
         )
     held = bool(revision.command and revision.command.paused)
@@ -44,10 +44,10 @@ def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
         return VERBS[verb](situation, revision, CommandRecord(value, at, CommandResult.DONE, paused=held))
     except _Later:
         return None
-    except _Refused as refusal:
-        sentence = f"{verb} {name} refused: {refusal}"
+    except _Declined as why:
+        sentence = f"{verb} {name} refused: {why}"
         if revision.command and revision.command.request:
-            return Refuse(value, sentence, at)  # its record must not be lost: an effect is still owed to it
+            return Decline(value, sentence, at)  # its record must not be lost: an effect is still owed to it
         return Mark(
             revision.name,
             message=sentence,
@@ -67,31 +67,31 @@ def _present(situation: Situation) -> str:
 
 def _promote(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
     if revision is not situation.candidate:
-        raise _Refused(f"only a candidate can be promoted, and {_present(situation)}")
+        raise _Declined(f"only a candidate can be promoted, and {_present(situation)}")
     if situation.champion is None:
-        raise _Refused("the first revision becomes champion by itself once it is available")
+        raise _Declined("the first revision becomes champion by itself once it is available")
     if not revision.facts.promotable:
-        raise _Refused(f"a {revision.record.strategy} promotes itself when all of its pods are available")
+        raise _Declined(f"a {revision.record.strategy} promotes itself when all of its pods are available")
     if situation.paused:
-        raise _Refused("it is paused: set spec.paused to false or send resume first")
+        raise _Declined("it is paused: set spec.paused to false or send resume first")
     if _available(revision) < situation.target:
-        raise _Refused(f"{revision.available} of {situation.target} pods are available: it must hold all traffic")
+        raise _Declined(f"{revision.available} of {situation.target} pods are available: it must hold all traffic")
     return Mark(revision.name, "promoted by a person", Outcome.PROMOTED, Rule(Kind.PERSON), command)
 
 
 def _abort(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
     if revision is situation.candidate:
         if situation.champion is None:
-            raise _Refused("there is no champion to go back to: change spec.model or delete the ModelDeployment")
+            raise _Declined("there is no champion to go back to: change spec.model or delete the ModelDeployment")
         if situation.champion_down_since is not None:
-            raise _Refused(f"the champion {situation.champion.name} has no available pod to take the traffic")
+            raise _Declined(f"the champion {situation.champion.name} has no available pod to take the traffic")
         return Mark(revision.name, "aborted by a person", Outcome.ROLLED_BACK, Rule(Kind.PERSON), _held(command, False))
     if revision is situation.champion and situation.warm is not None:
         if _available(situation.warm) == 0:
-            raise _Refused(f"{situation.warm.name} has no available pod to go back to")
+            raise _Declined(f"{situation.warm.name} has no available pod to go back to")
         message = f"undone by a person: traffic goes back to {situation.warm.name}"
         return Mark(revision.name, message, Outcome.ROLLED_BACK, Rule(Kind.PERSON), _held(command, False))
-    raise _Refused(
+    raise _Declined(
         "abort works on a candidate, and on a promoted revision while its predecessor is kept warm; "
         + _present(situation)
     )
@@ -100,39 +100,39 @@ def _abort(situation: Situation, revision: RevisionState, command: CommandRecord
 def _retry(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
     failed_first = situation.champion is None and revision is situation.candidate
     if revision is not situation.rejected and not failed_first:
-        raise _Refused(f"only the rolled-back revision that spec asks for can be retried; {_present(situation)}")
+        raise _Declined(f"only the rolled-back revision that spec asks for can be retried; {_present(situation)}")
     if not failed_first:
-        _refuse_a_second_rollout(situation, revision)
+        _decline_a_second_rollout(situation, revision)
     return Mark(revision.name, "retried by a person", Outcome.SUPERSEDED, None, _accepted(command))
 
 
 def _restart(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
     if revision is not situation.champion:
-        raise _Refused(f"restart names the champion; {_present(situation)}")
-    _refuse_a_second_rollout(situation, revision)
+        raise _Declined(f"restart names the champion; {_present(situation)}")
+    _decline_a_second_rollout(situation, revision)
     if revision.inputs != situation.proposal.inputs:
-        raise _Refused("spec asks for another revision than the champion: retry that one, or put spec back first")
+        raise _Declined("spec asks for another revision than the champion: retry that one, or put spec back first")
     return Mark(revision.name, "restart asked for by a person", command=_accepted(command))
 
 
-def _refuse_a_second_rollout(situation: Situation, revision: RevisionState) -> None:
+def _decline_a_second_rollout(situation: Situation, revision: RevisionState) -> None:
     """What a retry or restart asks for would start as soon as the one under way, or the one owed already, is over."""
     if situation.candidate is not None:
-        raise _Refused(f"a rollout of {situation.candidate.name} is under way: wait for it or abort it")
+        raise _Declined(f"a rollout of {situation.candidate.name} is under way: wait for it or abort it")
     if situation.request is not None and (revision.command is None or situation.request != revision.command.request):
-        raise _Refused(f'"{situation.request.value}" was accepted before it, and waits to start')
+        raise _Declined(f'"{situation.request.value}" was accepted before it, and waits to start')
 
 
 def _pause(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
     if revision is not (situation.candidate or situation.champion):
-        raise _Refused(f"pause names the candidate or, without one, the champion; {_present(situation)}")
+        raise _Declined(f"pause names the candidate or, without one, the champion; {_present(situation)}")
     return Mark(revision.name, "paused by a person", command=_held(command, True, revision))
 
 
 def _resume(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
     if not command.paused:
         way = "set spec.paused to false" if situation.spec.paused else _present(situation)
-        raise _Refused(f"no pause command holds it: {way}")
+        raise _Declined(f"no pause command holds it: {way}")
     return Mark(revision.name, "resumed by a person", command=_held(command, False, revision))
 
 

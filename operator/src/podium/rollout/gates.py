@@ -38,7 +38,7 @@ def restored(situation: Situation, moment: Moment) -> Verdict | None:
         return Mark(begun.name, f"{since}: {champion.name} is the champion", Outcome.SUPERSEDED, RESTORED)
     if begun.number > 1:
         return None  # it began beside a champion, and goes on as a rollout from the one that came
-    if champion.workload is not None and champion.workload.spec > 0:
+    if champion.workload is not None and champion.workload.live > 0:
         message = f"{since}: whether it had been rolled back is not known, and {champion.name} was restored with pods"
         return Mark(begun.name, message, Outcome.ROLLED_BACK, RESTORED)
     if begun is situation.candidate:
@@ -184,10 +184,10 @@ def request_outlived(situation: Situation, moment: Moment) -> Verdict | None:
             if command.result is not CommandResult.ACCEPTED:
                 return Mark(revision.name, command=command.done())  # a pause or a resume has come after it
             message = f"{command.verb} {revision.name} dropped before it could start: spec no longer asks for it"
-            refused = replace(
+            declined = replace(
                 command, at=situation.next_decision(moment.now), result=CommandResult.REFUSED, message=message
             )
-            return Mark(revision.name, message, command=refused)
+            return Mark(revision.name, message, command=declined)
     return None
 
 

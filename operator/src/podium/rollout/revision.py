@@ -46,7 +46,7 @@ class Pod:
     """It has the labels but is none of the Deployment's: it says nothing about the revision, but gets its traffic."""
     overdue: bool = False
     """A terminating one that should have gone long ago: its node does not answer any more."""
-    digest: str = ""
+    model_digest: str = ""
     """Of the model's bytes, `sha256:` and 64 hex digits, as its fetcher says; empty as long as it has not said."""
 
 
@@ -54,8 +54,8 @@ class Pod:
 class Workload:
     """A revision's Deployment. Counts are pods."""
 
-    spec: int
-    """What the Deployment says."""
+    live: int
+    """Pods that the Deployment asks for, by whoever wrote it last."""
     asked: int
     """What Podium said; the same while no other hand has changed it, and where an HPA decides."""
     ready: int
@@ -154,7 +154,7 @@ class RevisionState:
     @property
     def reported(self) -> int:
         """Available pods as last reported, settled or not, and those that may be: for people, never for a decision."""
-        return min(self.workload.available + self.workload.ripening, self.workload.spec) if self.workload else 0
+        return min(self.workload.available + self.workload.ripening, self.workload.live) if self.workload else 0
 
     @property
     def perhaps_available(self) -> int:
@@ -175,17 +175,17 @@ class RevisionState:
     def scalable(self) -> bool:
         """Whether an HPA can be left to decide: it does nothing for 0 pods, and a live count has to be handed over."""
         workload = self.workload
-        return workload is not None and workload.spec > 0 and (self.has_hpa or workload.settled)
+        return workload is not None and workload.live > 0 and (self.has_hpa or workload.settled)
 
     @property
     def has_pods(self) -> bool:
         """Whether any pod exists or is asked for, terminating ones included."""
-        return bool(self.pods) or (self.workload is not None and (self.workload.spec > 0 or self.workload.pods > 0))
+        return bool(self.pods) or (self.workload is not None and (self.workload.live > 0 or self.workload.pods > 0))
 
     @property
     def going(self) -> bool:
         """Whether all the pods that it still has are terminating, and no more are asked for."""
-        idle = self.workload is None or (self.workload.spec == 0 and self.workload.pods == 0)
+        idle = self.workload is None or (self.workload.live == 0 and self.workload.pods == 0)
         return idle and all(pod.terminating for pod in self.pods)
 
     @property

@@ -65,3 +65,13 @@ class Rule:
     def at_once(self) -> bool:
         """Whether a promotion by it moves all traffic at once from a champion that was well, and can be taken back."""
         return self.kind in (Kind.BLUE_GREEN_AVAILABLE, Kind.PERSON)
+
+    @property
+    def first(self) -> bool:
+        """Whether a promotion by it took no traffic from anybody: there was no champion before."""
+        return self.kind is Kind.FIRST
+
+    @property
+    def undoes(self) -> bool:
+        """Whether a rollback by it may take a promotion back, which moves all traffic at once."""
+        return self.kind is Kind.PERSON

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
 from podium.rollout.revision import RevisionState, Workload
-from podium.rollout.rule import Kind
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Move, Target
 from podium.rollout.traffic import Split
@@ -56,14 +55,25 @@ def _unmoved(situation: Situation, champion: RevisionState, moment: Moment) -> M
     As long as others carry a part of the traffic the champion gives nothing up either.
     """
     others = [r for r in situation.revisions if r is not champion and r.workload]
-    candidate = situation.candidate
-    apart = candidate is not None and STRATEGIES[situation.spec.rollout.strategy].preview
     steady = _steady(situation, champion, moment)
-    split = Split.to(champion.name, preview=candidate.name if candidate and apart else None)
+    split = Split.to(champion.name, preview=_previewed(situation))
     if any(serves(situation, r) for r in others) and champion.available < situation.size:
         steady = replace(steady, replicas=max(steady.replicas, champion.replicas), scale_down=False)
         split = _joined(situation, split, [champion.name, *(r.name for r in others)])
     return Move(split, {champion.name: steady, **{r.name: Target(r.replicas) for r in others}})
+
+
+def _previewed(situation: Situation) -> str | None:
+    """The candidate, if its rollout's strategy gives it a Service of its own.
+
+    The frozen strategy counts; spec's only where the record cannot be read.
+    """
+    candidate = situation.candidate
+    if candidate is None:
+        return None
+    unknown = "rollout" in candidate.broken
+    facts = STRATEGIES[situation.spec.rollout.strategy] if unknown else candidate.facts
+    return candidate.name if facts.preview else None
 
 
 def _last_to_serve(situation: Situation, champion: RevisionState, candidate: RevisionState) -> dict[str, Target]:
@@ -141,7 +151,7 @@ def _steady(situation: Situation, champion: RevisionState, moment: Moment) -> Ta
     if switched and not champion.has_hpa and not situation.traffic_moved:
         return Target(champion.replicas)  # an HPA that sees no load yet would take away what is about to be needed
     at, undone = _moved_at(situation, champion)
-    gradual = not undone and (champion.facts.shares_traffic or champion.decided_by.kind is Kind.FIRST)
+    gradual = not undone and (champion.facts.shares_traffic or champion.decided_by.first)
     free = gradual or at is None or moment.reached(settled_at(situation, at))
     return Target(champion.replicas, autoscaled=True, min_replicas=autoscaling.min_replicas, scale_down=free)
 
@@ -158,7 +168,7 @@ def _moved_at(situation: Situation, champion: RevisionState) -> tuple[datetime |
     undone = [
         r.decided_at
         for r in situation.revisions
-        if r.outcome is Outcome.ROLLED_BACK and r.facts.undoable and r.decided_by.kind is Kind.PERSON and r.decided_at
+        if r.outcome is Outcome.ROLLED_BACK and r.facts.undoable and r.decided_by.undoes and r.decided_at
     ]
     latest = max(undone, default=None)
     if latest is not None and (champion.decided_at is None or latest > champion.decided_at):
@@ -176,12 +186,12 @@ def _sized(revision: RevisionState, target: Target | None) -> RevisionState:
     workload = revision.workload
     if target is None:
         return revision
-    spec = workload.asked if workload is not None and target.autoscaled else target.replicas
-    if workload is not None and workload.spec == workload.asked == spec:
+    size = workload.asked if workload is not None and target.autoscaled else target.replicas
+    if workload is not None and workload.live == workload.asked == size:
         return revision
     if workload is None:
-        return replace(revision, workload=Workload(spec, spec, ready=0, available=0, pods=0, settled=False))
-    ready, available = min(workload.ready, spec), min(workload.available, spec)
+        return replace(revision, workload=Workload(size, size, ready=0, available=0, pods=0, settled=False))
+    ready, available = min(workload.ready, size), min(workload.available, size)
     return replace(
-        revision, workload=replace(workload, spec=spec, asked=spec, ready=ready, available=available, settled=False)
+        revision, workload=replace(workload, live=size, asked=size, ready=ready, available=available, settled=False)
     )

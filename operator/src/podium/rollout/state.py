@@ -8,7 +8,6 @@ from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.rollout.record import EARLIEST, CommandRecord, Outcome
 from podium.rollout.revision import RevisionState
-from podium.rollout.rule import Kind
 from podium.rollout.traffic import Applied, Endpoints, Split, Traffic
 
 
@@ -48,7 +47,7 @@ class Situation:
     command: str = ""
     """The annotation `podium.dev/command` as it stands."""
     last_command: str = ""
-    """The value in status.lastCommand: refusals that no revision could record."""
+    """The value in status.lastCommand: commands declined that no revision could record."""
     champion_down_since: datetime | None = None
     """Since when the champion has had no available pod, as far as this operator has seen."""
     candidate_refused: str = ""
@@ -116,7 +115,7 @@ class Situation:
         was decided earlier, but was created later, was not known when this one began.
         """
         champion = self.champion
-        first = champion if champion and champion.decided_by.kind is Kind.FIRST else None
+        first = champion if champion and champion.decided_by.first else None
         for begun in (self.candidate, first):
             asked_for = begun is not None and begun.inputs == self.proposal.inputs
             if begun is not None and asked_for and any(self._came_later(r, begun) for r in self.revisions):

@@ -30,8 +30,8 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Refuse:
-    """A command that names no revision which could record the refusal."""
+class Decline:
+    """A command that names no revision which could record that it is declined."""
 
     command: str
     message: str
@@ -47,4 +47,4 @@ class Hold:
     message: str
 
 
-Verdict = Mark | Start | Refuse | Hold
+Verdict = Mark | Start | Decline | Hold

@@ -13,7 +13,7 @@ from podium.kube.client import Object
 from podium.kube.reading import number, unreadable
 from podium.kube.resources import MODEL_DEPLOYMENTS, Resource
 from podium.watch.kept import bare, is_foreign, prune
-from podium.watch.kinds import KINDS, Kind, Place
+from podium.watch.kinds import KINDS, Kind, NamespacedName
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ TOMBSTONE_SECONDS: Final = 300.0
 
 
 class Cache:
-    """Every watched object by place, and by what the table of kinds says that it is found by."""
+    """Every watched object by namespace and name, and by what the table of kinds says that it is found by."""
 
     def __init__(
         self,
@@ -35,13 +35,15 @@ class Cache:
         self.kinds = kinds
         self._clock = clock
         self._on_unreadable = on_unreadable
-        self._objects: dict[Resource, dict[Place, Object]] = {resource: {} for resource in kinds}
+        self._objects: dict[Resource, dict[NamespacedName, Object]] = {resource: {} for resource in kinds}
         # By what they are found by (Kind.index), in the order in which they came to it.
-        self._found: dict[Resource, dict[Place, dict[Place, Object]]] = {resource: {} for resource in kinds}
+        self._found: dict[Resource, dict[NamespacedName, dict[NamespacedName, Object]]] = {
+            resource: {} for resource in kinds
+        }
         # uid -> (resourceVersion of the deletion, when it may be forgotten), oldest first
         self._tombstones: dict[str, tuple[int, float]] = {}
         # What is kept from before the API server went back to an older state, until it is seen again.
-        self._outdated: dict[Resource, set[Place]] = {resource: set() for resource in kinds}
+        self._outdated: dict[Resource, set[NamespacedName]] = {resource: set() for resource in kinds}
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """The object, or None if there is none as far as is known."""
@@ -55,15 +57,15 @@ class Cache:
         """Every object of a kind."""
         return list(self._objects[resource].values())
 
-    def known(self, resource: Resource) -> dict[Place, int]:
+    def known(self, resource: Resource) -> dict[NamespacedName, int]:
         """The resourceVersion of every object of a kind, but of those from before a `rewind`."""
         outdated = self._outdated[resource]
-        return {place: version_of(obj) for place, obj in self._objects[resource].items() if place not in outdated}
+        return {name: version_of(obj) for name, obj in self._objects[resource].items() if name not in outdated}
 
-    def version(self, resource: Resource, place: Place) -> int | None:
+    def version(self, resource: Resource, name: NamespacedName) -> int | None:
         """The resourceVersion of one object, as in `known`; None if it is not among them."""
-        obj = self._objects[resource].get(place)
-        return None if obj is None or place in self._outdated[resource] else version_of(obj)
+        obj = self._objects[resource].get(name)
+        return None if obj is None or name in self._outdated[resource] else version_of(obj)
 
     def rewind(self) -> None:
         """The API server has gone back to an older state: whatever is seen from now on is newer than what is kept."""
@@ -77,11 +79,11 @@ class Cache:
 
     def keys(self) -> list[Key]:
         """Every ModelDeployment."""
-        return [MODEL_DEPLOYMENTS.key(*place) for place in self._objects[MODEL_DEPLOYMENTS]]
+        return [MODEL_DEPLOYMENTS.key(*name) for name in self._objects[MODEL_DEPLOYMENTS]]
 
     def models_using(self, runtime: str) -> list[Key]:
         """The ModelDeployments whose spec names this ModelRuntime."""
-        return [MODEL_DEPLOYMENTS.key(*place) for place in self._found[MODEL_DEPLOYMENTS].get(("", runtime), ())]
+        return [MODEL_DEPLOYMENTS.key(*name) for name in self._found[MODEL_DEPLOYMENTS].get(("", runtime), ())]
 
     def put(self, resource: Resource, obj: Object) -> bool:
         """Take in an object as seen in a watch or answered to a write of ours.
@@ -93,12 +95,12 @@ class Cache:
         meta = obj["metadata"]
         if self.buried(meta.get("uid", ""), version_of(obj)):
             return False
-        place = (meta.get("namespace", ""), meta["name"])
-        old = self._objects[resource].get(place)
-        if old is not None and place not in self._outdated[resource] and not _newer(old, obj):
+        name = (meta.get("namespace", ""), meta["name"])
+        old = self._objects[resource].get(name)
+        if old is not None and name not in self._outdated[resource] and not _newer(old, obj):
             return False
-        new = self._kept(resource, place, old, obj)
-        self._store(resource, place, old, new)
+        new = self._kept(resource, name, old, obj)
+        self._store(resource, name, old, new)
         return old is None or not _same(old, new)
 
     def drop(self, resource: Resource, obj: Object, *, version: int | None = None) -> bool:
@@ -110,18 +112,18 @@ class Cache:
         """
         meta = obj["metadata"]
         self._bury(meta.get("uid", ""), version_of(obj) if version is None else version)
-        place = (meta.get("namespace", ""), meta["name"])
-        old = self._objects[resource].get(place)
+        name = (meta.get("namespace", ""), meta["name"])
+        old = self._objects[resource].get(name)
         if old is None or old["metadata"].get("uid") != meta.get("uid"):
             return False
-        del self._objects[resource][place]
-        self._outdated[resource].discard(place)
+        del self._objects[resource][name]
+        self._outdated[resource].discard(name)
         index = self.kinds[resource].index
         if index is not None and (by := index(old)) is not None:
-            self._unindex(resource, by, place)
+            self._unindex(resource, by, name)
         return True
 
-    def _kept(self, resource: Resource, place: Place, old: Object | None, obj: Object) -> Object:
+    def _kept(self, resource: Resource, name: NamespacedName, old: Object | None, obj: Object) -> Object:
         """What is kept of an object: of one that is not ours, or cannot be read, its metadata."""
         if self.kinds[resource].made and is_foreign(obj):
             new = bare(obj, unreadable(obj))
@@ -131,29 +133,29 @@ class Cache:
             try:
                 new = _pruned(self.kinds[resource], old, obj)
             except Exception as error:
-                log.debug("%s %s/%s cannot be read", resource.kind, *place, exc_info=True)
+                log.debug("%s %s/%s cannot be read", resource.kind, *name, exc_info=True)
                 new = bare(obj, f"it cannot be read: {type(error).__name__}: {error}")
         why = unreadable(new)
         if why and (old is None or _uid(old) != _uid(new) or not unreadable(old)):
             self._on_unreadable(resource.kind)
-            log.warning("of %s %s/%s the metadata alone is kept: %s", resource.kind, *place, why)
+            log.warning("of %s %s/%s the metadata alone is kept: %s", resource.kind, *name, why)
         return new
 
-    def _store(self, resource: Resource, place: Place, old: Object | None, new: Object) -> None:
-        self._objects[resource][place] = new
-        self._outdated[resource].discard(place)
+    def _store(self, resource: Resource, name: NamespacedName, old: Object | None, new: Object) -> None:
+        self._objects[resource][name] = new
+        self._outdated[resource].discard(name)
         index = self.kinds[resource].index
         if index is None:
             return
         by = index(new)
         if old is not None and (before := index(old)) != by and before is not None:
-            self._unindex(resource, before, place)
+            self._unindex(resource, before, name)
         if by is not None:
-            self._found[resource].setdefault(by, {})[place] = new
+            self._found[resource].setdefault(by, {})[name] = new
 
-    def _unindex(self, resource: Resource, by: Place, place: Place) -> None:
+    def _unindex(self, resource: Resource, by: NamespacedName, name: NamespacedName) -> None:
         siblings = self._found[resource].get(by, {})
-        siblings.pop(place, None)
+        siblings.pop(name, None)
         if not siblings:
             self._found[resource].pop(by, None)
 

@@ -132,8 +132,8 @@ def short_cut(feed: Feed) -> bool:
         if known is None or known not in KINDS or (known.group, known.plural) != (resource.group, resource.plural):
             await original(resource=resource, **given)
             return
-        place = {name: given.get(name) for name in ("namespace", "settings", "operator_paused")}
-        async for event in watching.infinite_watch(resource=resource, **cast(Any, place)):
+        scope = {name: given.get(name) for name in ("namespace", "settings", "operator_paused")}
+        async for event in watching.infinite_watch(resource=resource, **cast(Any, scope)):
             if isinstance(event, watching.Bookmark):
                 feed.listed(known)
             elif event["type"] != "BOOKMARK":

@@ -12,7 +12,7 @@ from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, Resource
 from podium.settings import Settings
 from podium.watch import kept
 
-Place = tuple[str, str]
+NamespacedName = tuple[str, str]
 """(namespace, name); the namespace of a cluster-scoped object is empty."""
 
 
@@ -28,13 +28,13 @@ class View(Protocol):
         ...
 
 
-def by_model(obj: Object) -> Place | None:
+def by_model(obj: Object) -> NamespacedName | None:
     """A child is found by its ModelDeployment."""
     model = kept.model_of(obj)
     return None if model is None else (obj["metadata"].get("namespace", ""), model)
 
 
-def by_runtime(obj: Object) -> Place:
+def by_runtime(obj: Object) -> NamespacedName:
     """A ModelDeployment is found by its ModelRuntime."""
     return "", kept.runtime_of(obj)
 
@@ -75,7 +75,7 @@ class Kind:
     """A field that never changes while its object lives; all versions share one in memory."""
     made: bool = True
     """Whether Podium makes such objects: then those of others are not looked into, though they bear our label."""
-    index: Callable[[Object], Place | None] | None = by_model
+    index: Callable[[Object], NamespacedName | None] | None = by_model
     """Which object it is found by in the cache; None: by none."""
     wakes: Callable[[Object, View], Iterable[Key]] = wake_model
     """Whose pass is due at news of it."""

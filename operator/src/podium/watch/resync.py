@@ -17,7 +17,7 @@ from podium.kube.resources import Resource
 from podium.settings import Settings
 from podium.watch.cache import Cache
 from podium.watch.feed import Feed
-from podium.watch.kinds import Place
+from podium.watch.kinds import NamespacedName
 from podium.watch.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -147,7 +147,9 @@ class Resync:
             self._purge(resource, namespace, {(seen.namespace, seen.name) for seen in listed}, version)
         await self._wait_for(resource, lagging)
 
-    def _doubt(self, resource: Resource, before: dict[Place, int], listed: list[Identity], version: int) -> None:
+    def _doubt(
+        self, resource: Resource, before: dict[NamespacedName, int], listed: list[Identity], version: int
+    ) -> None:
         """Believe the API server where it is behind what the cache held before it was asked.
 
         A list shows the newest state there is when it is asked for. One that is behind is that of an etcd which was
@@ -175,11 +177,11 @@ class Resync:
         gone = 0
         for obj in self._cache.all(resource):
             meta = obj["metadata"]
-            place = (meta.get("namespace", ""), meta["name"])
-            if namespace is not None and place[0] != namespace:
+            name = (meta.get("namespace", ""), meta["name"])
+            if namespace is not None and name[0] != namespace:
                 continue
-            known = self._cache.version(resource, place)
-            if place not in present and (known is None or known <= version):
+            known = self._cache.version(resource, name)
+            if name not in present and (known is None or known <= version):
                 obj = {**obj, "metadata": {**meta, "resourceVersion": str(version)}}
                 self._feed.seen(resource, "DELETED", obj)
                 gone += 1

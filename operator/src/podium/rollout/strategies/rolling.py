@@ -70,7 +70,7 @@ class RollingUpdate:
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
     ) -> Rule | Hold | None:
         """Over when the champion has no pods left, and the Service lists the candidate's."""
-        left = champion.workload.spec + champion.workload.pods if champion.workload else 0
+        left = champion.workload.live + champion.workload.pods if champion.workload else 0
         return None if left or not situation.traffic.serves(candidate.name) else Rule(Kind.ROLLING_COMPLETE)
 
     def move(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Move:
