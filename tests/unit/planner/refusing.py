@@ -70,6 +70,19 @@ def refuse(world: World, fault: str, which: Callable[[Call], bool]) -> Callable[
     return lambda: world.client.before.remove(judge)
 
 
+def lose_answer(world: World, which: Callable[[Call], bool]) -> list[Call]:
+    """The first such write is made, and its answer does not come; answers the list that it will be in."""
+    lost: list[Call] = []
+
+    def lose(call: Call) -> None:
+        if not lost and which(call):
+            lost.append(call)
+            raise FAULTS["time-out"]()
+
+    world.client.after.append(lose)
+    return lost
+
+
 def foreign(world: World, kind: str, api_version: str, name: str, **spec: Any) -> Object:
     """An object that somebody else made under a name of ours."""
     meta = {"name": name, "namespace": NAMESPACE}

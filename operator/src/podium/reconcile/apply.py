@@ -13,6 +13,7 @@ from podium.reconcile.drift import Memory
 from podium.reconcile.observe import Observed
 from podium.reconcile.outcome import Fault, Refusal, Refused, Report, refusal_of
 from podium.reconcile.readings import is_child
+from podium.reconcile.untold import Untold
 from podium.reconcile.writes import DECIDED, Apply, Claim, Enter, Entry, Note, Place, Remove, Seek, Write
 from podium.settings import Settings
 
@@ -29,16 +30,21 @@ class Applier:
         self._memories: dict[Key, dict[Place, Memory]] = {}
         self._refusals: dict[Key, dict[Place, Refusal]] = {}
         self._sought: dict[Key, dict[str, str]] = {}
+        self._untold: dict[Key, Untold] = {}
 
     def forget(self, key: Key) -> None:
         """The ModelDeployment is gone."""
-        for kept in (self._memories, self._refusals, self._sought):
+        for kept in (self._memories, self._refusals, self._sought, self._untold):
             kept.pop(key, None)
 
     def step_down(self) -> None:
         """Another operator may have led: what was refused before says nothing about now."""
         self._refusals.clear()
         self._sought.clear()
+
+    def untold(self, key: Key) -> Untold:
+        """Events of writes that may have been made; whoever leads meanwhile does not tell them."""
+        return self._untold.setdefault(key, Untold())
 
     def refusals(self, key: Key) -> Mapping[Place, Refusal]:
         """What was refused at the last pass."""
@@ -49,7 +55,9 @@ class Applier:
         key = MODEL_DEPLOYMENTS.key(observed.owner.namespace, observed.owner.name)
         memories = self._memories.setdefault(key, {})
         children = Children(self._client, self._cache, self._settings, observed, now, memories)
-        return Walk(children, self._refusals.get(key, {}), self._sought.setdefault(key, {}), emit)
+        walk = Walk(children, self._refusals.get(key, {}), self._sought.setdefault(key, {}), self.untold(key), emit)
+        walk.tell_of_what_stands()
+        return walk
 
     def end(self, walk: "Walk") -> Report:
         """What came of the walk; what was refused is remembered until the next one ends."""
@@ -70,13 +78,30 @@ class Walk:
     """One pass over a plan's writes, or, after a refused record, over a second plan's."""
 
     def __init__(
-        self, children: Children, refused_before: Mapping[Place, Refusal], sought: dict[str, str], emit: Emit
+        self,
+        children: Children,
+        refused_before: Mapping[Place, Refusal],
+        sought: dict[str, str],
+        untold: Untold,
+        emit: Emit,
     ) -> None:
         self.children = children
         self.report = Report(children.now)
         self._before = refused_before
         self._sought = sought
+        self._untold = untold
         self._emit = emit
+
+    def tell_of_what_stands(self) -> None:
+        """The Events of decisions whose records got no answer, and are there."""
+        for place, live in self.children.observed.children.items():
+            if place[0] is CONTROLLER_REVISIONS:
+                self._tell(self._untold.seen(place, live["metadata"].get("annotations") or {}))
+
+    def _tell(self, notes: Iterable[Note]) -> None:
+        for note in notes:
+            self.report.decided |= note.action in DECIDED
+            self._emit(note)
 
     async def go(self, writes: Iterable[Write]) -> None:
         """Make the writes in order, up to an entry of the record that is refused.
@@ -134,11 +159,9 @@ class Walk:
     async def _act(self, write: Write) -> None:
         match write.action:
             case Enter(entry):
-                await self._enter(entry)
+                await self._enter(entry, write.place)
                 self.report.entered += 1
-                for note in entry.notes:
-                    self.report.decided |= note.action in DECIDED
-                    self._emit(note)
+                self._tell(entry.notes)
             case Claim():
                 labels = names.revision_labels(self.children.observed.owner.name, write.name)
                 await self.children.claim(write.resource, self.children.live[write.place], labels)
@@ -151,23 +174,31 @@ class Walk:
             case Remove():
                 await self.children.remove(write.resource, write.name)
 
-    async def _enter(self, entry: Entry) -> None:
+    async def _enter(self, entry: Entry, place: Place) -> None:
+        try:
+            self.children.wrote(CONTROLLER_REVISIONS, await self._entered(entry))
+        except ApiError as error:
+            if error.unsure:
+                self._untold.keep(place, entry.annotations, entry.notes)
+            raise
+        self._untold.drop(place)
+
+    async def _entered(self, entry: Entry) -> Object:
         children = self.children
         if entry.obj is not None:
             answer = await self._created(entry.obj)
             # Somebody deleted the record of a Deployment: the plan knew nothing of the pods that it has.
             children.again |= (DEPLOYMENTS, answer["metadata"]["name"]) in children.live
-        else:
-            live = children.live[(CONTROLLER_REVISIONS, entry.revision)]
-            annotations: dict[str, str | None] = dict(entry.annotations)
-            answer = await children.client.annotate(
-                CONTROLLER_REVISIONS,
-                children.observed.owner.namespace,
-                entry.revision,
-                annotations,
-                resource_version=live["metadata"]["resourceVersion"],
-            )
-        children.wrote(CONTROLLER_REVISIONS, answer)
+            return answer
+        live = children.live[(CONTROLLER_REVISIONS, entry.revision)]
+        annotations: dict[str, str | None] = dict(entry.annotations)
+        return await children.client.annotate(
+            CONTROLLER_REVISIONS,
+            children.observed.owner.namespace,
+            entry.revision,
+            annotations,
+            resource_version=live["metadata"]["resourceVersion"],
+        )
 
     async def _created(self, obj: Object) -> Object:
         name = obj["metadata"]["name"]
