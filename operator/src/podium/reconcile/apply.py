@@ -121,8 +121,10 @@ class Walk:
             if self.report.terminating or self.report.outdated:
                 return
             if not done and isinstance(write.action, Enter):
-                self._halt(todo[index:])
-                return
+                if write.action.entry.relied_on:
+                    self._halt(todo[index:])
+                    return
+                self.report.unwritten += (write.action.entry,)
             if not done and isinstance(write.action, Seek):
                 self.report.unsure.add(write.name)
             if not done and isinstance(write.action, Remove) and write.action.instead is not None:
@@ -160,7 +162,7 @@ class Walk:
         match write.action:
             case Enter(entry):
                 await self._enter(entry, write.place)
-                self.report.entered += 1
+                self.report.entered += entry.relied_on
                 self._tell(entry.notes)
             case Claim():
                 labels = names.revision_labels(self.children.observed.owner.name, write.name)

@@ -19,7 +19,7 @@ from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store
 from podium.reconcile.observe import Observed, Observer, View
 from podium.reconcile.outcome import PassRefused, Report, may_be_the_champions, with_refusals
-from podium.reconcile.plan import Plan, plan, plan_as_recorded, refused_command
+from podium.reconcile.plan import Plan, plan, plan_as_recorded, plan_without, refused_command
 from podium.reconcile.transitions import transitions
 from podium.reconcile.writes import Note, Told
 from podium.rollout.moment import Moment
@@ -157,6 +157,9 @@ class Reconciler:
             planned = plan_as_recorded(observed, walk.report.entered, moment, self._fetcher)
             if not may_be_the_champions(observed, walk.report.unsure):
                 await walk.go(planned.writes)
+        elif walk.report.unwritten:
+            unmarked = [entry.revision for entry in walk.report.unwritten]
+            planned = plan_without(observed, unmarked, moment, self._fetcher)
         return planned, self._applier.end(walk)
 
     def _next(self, report: Report, moment: Moment) -> float | None:
@@ -175,7 +178,7 @@ class Reconciler:
         waits += [0.0] if report.again else []
         persons = [refusal for refusal in report.refusals.values() if not refusal.fault.clears]
         if persons:
-            relied_on = any(refusal.told in (Told.READY, Told.MESSAGE) for refusal in persons)
+            relied_on = any(refusal.told in (Told.READY, Told.MESSAGE, Told.RECORD) for refusal in persons)
             waits.append(self._settings.refused_retry * (1 if relied_on else INFORMATIONAL))
         return min(waits, default=None)
 
