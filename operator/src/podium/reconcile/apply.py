@@ -254,7 +254,13 @@ class Walk:
         return True
 
     async def _hand_over(self, obj: Object, replicas: int | None) -> None:
-        """`replicas` changes hands: to a manager that holds it while Podium lets go, until the HPA takes it."""
+        """`replicas` changes hands: to a manager that holds it while Podium lets go, until the HPA takes it.
+
+        Once: it is Podium's no more while the HPA is refused, and tried again.
+        """
+        if self.children.stands(obj):
+            await self.children.ensure(obj)
+            return
         meta = obj["metadata"]
         partial = {
             "apiVersion": obj["apiVersion"],
