@@ -9,7 +9,7 @@ from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS
 from podium.reconcile.child import Children, Store, is_record
-from podium.reconcile.drift import Memory
+from podium.reconcile.drift import Memory, sighting
 from podium.reconcile.observe import Observed
 from podium.reconcile.outcome import Fault, Refusal, Refused, Report, refusal_of
 from podium.reconcile.readings import is_child
@@ -268,6 +268,10 @@ class Walk:
             "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
             "spec": {"replicas": replicas},
         }
-        answer = await self.children.client.apply(partial, manager=names.HANDOVER_MANAGER)
-        self.children.wrote(DEPLOYMENTS, answer)
+        place = (DEPLOYMENTS, meta["name"])
+        memory = self.children.memories.get(place)
+        if memory is None or memory.handed != replicas:
+            answer = await self.children.client.apply(partial, manager=names.HANDOVER_MANAGER)
+            self.children.wrote(DEPLOYMENTS, answer)
+            self.children.memories.setdefault(place, Memory("", None, sighting(answer))).handed = replicas
         await self.children.ensure(obj, always=True)
