@@ -5,6 +5,7 @@ By default a fixed set of examples that takes under 20 s. PODIUM_EXAMPLES=2000 l
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -13,11 +14,19 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from podium.api import names
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, SERVICES, Resource
+from podium.kube.resources import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    HPAS,
+    MODEL_DEPLOYMENTS,
+    PDBS,
+    SERVICES,
+    Resource,
+)
 from tests.unit.planner.apiserver import Call
-from tests.unit.planner.refusing import FAULTS, Refusing
-from tests.unit.planner.test_machine import Operator, event
-from tests.unit.planner.world import NAME, NAMESPACE
+from tests.unit.planner.refusing import FAULTS, Refusing, refuse
+from tests.unit.planner.test_machine import VERSIONS, Operator, event
+from tests.unit.planner.world import NAME, NAMESPACE, model
 
 ANY = st.sampled_from(sorted(FAULTS))
 UNSURE = ("webhook", "time-out")
@@ -32,6 +41,7 @@ class Refused(Operator):
     def __init__(self) -> None:
         super().__init__()
         self.refusing: list[Refusing] = []
+        self.ends: list[Callable[[], None]] = []
         self.said = Said()
         self.world.client.before.append(self.status_says_only_what_was_written)
 
@@ -57,13 +67,16 @@ class Refused(Operator):
         self.refusing.append(Refusing(self.world, nth, fault, lasting=True))
         self.change_the_model(wait=15, version=version)
 
-    @precondition(lambda self: self.refusing)
+    @event(resource=st.sampled_from([CONTROLLER_REVISIONS, HPAS, PDBS]), fault=ANY)
+    def all_writes_of_a_kind_are_refused(self, resource: Resource, fault: str) -> None:
+        self.ends.append(refuse(self.world, fault, lambda call: call.resource is resource))
+
+    @precondition(lambda self: self.refusing or self.ends)
     @event()
     def nothing_is_refused_any_more(self) -> None:
-        while self.refusing:
-            self.refusing.pop().end()
+        self.end()
 
-    @precondition(lambda self: any(one.refused for one in self.refusing) and self.watching.champion())
+    @precondition(lambda self: self.watching.champion())
     @rule(resource=st.sampled_from([DEPLOYMENTS, SERVICES]))
     def what_serves_is_deleted_and_made_again_whatever_else_is_refused(self, resource: Resource) -> None:
         world = self.world
@@ -72,6 +85,13 @@ class Refused(Operator):
         refused = {one.place[1:] for one in self.refusing if one.lasting and one.refused}
         for place in ((DEPLOYMENTS, self.champion), (SERVICES, NAME)):
             assert world.live(*place) or place in refused, f"{place[0].kind} {place[1]} is gone: {world.describe()}"
+
+    @precondition(lambda self: self.watching.champion())
+    @rule(resource=st.sampled_from([DEPLOYMENTS, SERVICES]), version=VERSIONS, fault=ANY)
+    def so_it_is_while_no_decision_can_be_recorded(self, resource: Resource, version: str, fault: str) -> None:
+        self.ends.append(refuse(self.world, fault, lambda call: call.resource is CONTROLLER_REVISIONS))
+        self.world.edit(model=model(version))
+        self.what_serves_is_deleted_and_made_again_whatever_else_is_refused(resource=resource)
 
     @property
     def champion(self) -> str:
@@ -103,9 +123,15 @@ class Refused(Operator):
 
     def teardown(self) -> None:
         """Nothing is refused any more, and it comes to the same rest as if nothing had been."""
+        self.end()
+        super().teardown()
+
+    def end(self) -> None:
+        """Nothing is refused any more."""
         while self.refusing:
             self.refusing.pop().end()
-        super().teardown()
+        while self.ends:
+            self.ends.pop()()
 
 
 class Said:
