@@ -39,7 +39,7 @@ AT_ONCE: Final = 32
 """Most of the time of a run is that of its refusals."""
 FEWER: Final = 0.1
 OTHERS_FEWER: Final = 0.35
-"""Share of an undisturbed run's writes that those with refusals may do without; more where one third alone is played."""
+"""Share of an undisturbed run's writes that no run with refusals need make; more where one third alone is played."""
 OTHERS: Final = ("not-found", "conflict", "invalid", "too-many-requests", "webhook", "time-out")
 WAYS: Final = ("403", *(OTHERS if os.environ.get("PODIUM_REFUSALS") else ()))
 """`make test` plays 403 alone, `make test-refusals` all of them."""
