@@ -47,7 +47,7 @@ test-integration: venv ## The operator as a process against a real API server an
 	$(PYTEST) tests/integration
 
 .PHONY: test-refusals
-test-refusals: venv ## Every write of every scenario refused, in seven ways, by a real API server: 8 minutes
+test-refusals: venv ## Writes of every scenario refused in seven ways by a real API server; make test plays one of them, 403
 	PODIUM_REFUSALS=1 $(PYTEST) tests/integration/rollouts/test_refused.py
 
 .PHONY: test-e2e

@@ -113,7 +113,9 @@ class Fault:
     page: str = ""
     """Answer 200 with this HTML instead, as a proxy or a login page on the way would."""
     delay: float = 0.0
-    """Seconds before the request is passed on."""
+    """Seconds before the request is passed on or answered."""
+    delays: int | None = None
+    """How many requests wait for that long; None: all of them."""
     lose_answer: bool = False
     """Pass the request on, then cut the connection instead of answering."""
     retry_after: int | None = None
@@ -313,7 +315,7 @@ class Proxy:
             raise _cut(transport)
         fault = self._hit(call)
         if fault is not None:
-            await asyncio.sleep(fault.delay)
+            await asyncio.sleep(fault.delay if fault.delays is None or fault.hits <= fault.delays else 0)
             if fault.page:
                 return web.Response(text=fault.page, content_type="text/html")
             if fault.status is not None:

@@ -1,7 +1,6 @@
 """One control plane for all tests of the session, its fake kubelet, and a namespace with an operator for each test."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,9 +21,6 @@ from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
 from tests.integration.rollouts.world import World
 
 ROOT = Path(__file__).resolve().parents[3]
-# Eight minutes, nearly all of it waiting; and with writes that hang for 13 s each, runs take longer than a scenario is
-# given: `make test-refusals`. In `make test` the planner's world plays the same faults.
-collect_ignore = [] if os.environ.get("PODIUM_REFUSALS") else ["test_refused.py"]
 CONTROLLERS = (
     "deployment-controller",
     "replicaset-controller",

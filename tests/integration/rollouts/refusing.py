@@ -8,7 +8,6 @@ import asyncio
 import os
 import random
 import subprocess
-import time
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -22,8 +21,12 @@ from tests.integration.rollouts.stage import MODEL, SHORT, Cluster, Stage
 LABEL: Final = "podium-test/refused"
 APART: Final = 3
 """One run is refused every third of its writes; three runs that begin one later each are refused all."""
-LASTS: Final = 4.0
+LASTS: Final = 2.0
 """Seconds after which a lasting refusal ends although the write was not tried again."""
+WORKERS: Final = 64
+"""Of the operator: a write that hangs holds one of them for 13 s."""
+SHARED_PATIENCE: Final = 120.0
+"""Seconds that a scenario may take: 13 for a write that hangs, and many are played at once."""
 RIGHTS: Final = 'x is forbidden: User "system:serviceaccount:podium" cannot patch resource "x" in the namespace'
 POLICY: Final = 'admission webhook "policy" denied the request: not that image'
 WEBHOOK: Final = "Internal error occurred: failed calling webhook: no endpoints available"
@@ -35,9 +38,9 @@ FAULTS: Final = {
     "invalid": Fault(writes, status=422),
     "too-many-requests": Fault(writes, status=429, retry_after=1),
     "webhook": Fault(writes, status=500, message=WEBHOOK),
-    "time-out": Fault(writes, status=504, delay=30),
+    "time-out": Fault(writes, status=504, delay=30, delays=1),
 }
-"""Answers by name; the operator gives up long before the last one comes."""
+"""Answers by name. A run's first time-out is the operator's own: it gives up long before the answer comes."""
 
 
 def seed() -> str:
@@ -89,6 +92,10 @@ class Refusing:
         """How many writes were let through, repairs of what a test has deleted aside."""
         self.refused: list[Call] = []
         """What was refused, once for each lasting refusal."""
+        self.at: list[int] = []
+        """Which writes these were, counted from 1."""
+        self.meanwhile: set[int] = set()
+        """Which were let through while another was being refused."""
         self.place: tuple[str, str] | None = None
         """Method and path of what is being refused."""
         self.times = 0
@@ -109,11 +116,14 @@ class Refusing:
         if self.place is None and self._next <= min(self.passed + 1, self._last):
             self._next += APART
             self.refused.append(call)
+            self.at.append(self.passed + 1)
             if self._lasting:
                 self.place, self.times = place, 1
                 self._loop.call_soon_threadsafe(self.changed.set)
             return True
         self.passed += call.path not in self.not_counted
+        if self.place is not None:
+            self.meanwhile.add(self.passed)
         return False
 
     def end(self) -> None:
@@ -159,6 +169,7 @@ class Shared:
             self.proxy.kubeconfig(folder),
             lease_namespace=namespace,
             selector=f"{LABEL}={self._name}",
+            workers=WORKERS,
             **SHORT,
         )
         self.operator.start()
@@ -171,7 +182,7 @@ class Shared:
     async def stage(self, name: str) -> Stage:
         """A namespace whose ModelDeployment the operator looks after."""
         stage = Stage(self._cluster, await self._cluster.namespace(name), self.operator, self.proxy)
-        stage.labels = {LABEL: self._name}
+        stage.labels, stage.patience = {LABEL: self._name}, SHARED_PATIENCE
         return stage
 
 
@@ -221,16 +232,6 @@ async def what_serves_is_made_again(stage: Stage, refusing: Refusing) -> set[str
             if not _owned(one):
                 await stage.api.delete("ReplicaSet", stage.namespace, one["metadata"]["name"])
     return set(gone.values())
-
-
-async def look_again(stage: Stage) -> None:
-    """Have the operator look at the ModelDeployment, as any change of it does.
-
-    Each event during a refusal doubles the wait for the next try, so that after some seconds it may be a minute.
-    """
-    if not _leaving(stage):
-        mark = {"metadata": {"annotations": {"podium-test/look": str(time.time_ns())}}}
-        await stage.api.merge(MODEL_DEPLOYMENT, stage.namespace, MODEL, mark)
 
 
 def _replica_sets(stage: Stage, revision: str) -> list[Object]:

@@ -81,6 +81,8 @@ class Stage:
         self.operator = operator
         self.proxy = proxy
         self.uid = ""
+        self.patience = PATIENCE
+        """Seconds that a condition may take."""
         self.labels: dict[str, str] = {}
         """Labels of the ModelDeployment."""
         self.cut_off_by_others = False
@@ -201,10 +203,11 @@ class Stage:
         condition: Callable[[], object],
         what: str,
         *,
-        seconds: float = PATIENCE,
+        seconds: float | None = None,
         explain: Callable[[], str] | None = None,
     ) -> None:
         """Wait for a condition; see World.until."""
+        seconds = self.patience if seconds is None else seconds
         await self.world.until(self.namespace, condition, what, seconds=seconds, explain=explain or self.explain)
 
     async def stays(self, condition: Callable[[], object], what: str, *, seconds: float = 1.0) -> None:

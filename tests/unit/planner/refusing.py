@@ -7,7 +7,7 @@ from typing import Any
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, Resource
 from tests.unit.planner.apiserver import Call
-from tests.unit.planner.world import NAMESPACE, World
+from tests.unit.planner.world import CHILDREN, NAMESPACE, World
 
 FAULTS: dict[str, Callable[[], ApiError]] = {
     "no right": lambda: ApiError(
@@ -27,17 +27,41 @@ FAULTS: dict[str, Callable[[], ApiError]] = {
 
 @dataclass
 class Refusing:
-    """Refuses the n-th write of children from now on; with `lasting` all later ones of its verb and object, too."""
+    """Refuses the n-th write of children from now on; with `lasting` all later ones of its verb and object, too.
+
+    With `made` it is carried out all the same: what fails is its answer.
+    """
 
     world: World
     nth: int
     fault: str
     lasting: bool
+    made: bool = False
     refused: list[Call] = field(default_factory=list)
     count: int = 0
+    idle: list[Call] = field(default_factory=list)
+    """Writes of children that changed nothing."""
+    before: int = 0
+    """Changes before the write that is being made."""
 
     def __post_init__(self) -> None:
-        self.world.client.before.insert(0, self.judge)
+        self.world.client.before.append(self.note)
+        self.world.client.after.append(self.compare)
+        self.hooks = self.world.client.after if self.made else self.world.client.before
+        # What is refused is seen by no other hook; what is made is seen by all before its answer is lost.
+        self.hooks.insert(len(self.hooks) if self.made else 0, self.judge)
+
+    def note(self, call: Call) -> None:
+        self.before = self.changes
+
+    def compare(self, call: Call) -> None:
+        if call.resource is not MODEL_DEPLOYMENTS and self.before == self.changes:
+            self.idle.append(call)
+
+    @property
+    def changes(self) -> int:
+        """How many there have been of children."""
+        return sum(len(stream) for resource, stream in self.world.api.streams.items() if resource in CHILDREN)
 
     def judge(self, call: Call) -> None:
         if call.resource is MODEL_DEPLOYMENTS:
@@ -56,7 +80,9 @@ class Refusing:
 
     def end(self) -> None:
         """It refuses no more."""
-        self.world.client.before.remove(self.judge)
+        self.hooks.remove(self.judge)
+        self.world.client.before.remove(self.note)
+        self.world.client.after.remove(self.compare)
 
 
 def refuse(world: World, fault: str, which: Callable[[Call], bool]) -> Callable[[], None]:
@@ -68,6 +94,19 @@ def refuse(world: World, fault: str, which: Callable[[Call], bool]) -> Callable[
 
     world.client.before.insert(0, judge)
     return lambda: world.client.before.remove(judge)
+
+
+def lose_answer(world: World, which: Callable[[Call], bool]) -> list[Call]:
+    """The first such write is made, and its answer does not come; answers the list that it will be in."""
+    lost: list[Call] = []
+
+    def lose(call: Call) -> None:
+        if not lost and which(call):
+            lost.append(call)
+            raise FAULTS["time-out"]()
+
+    world.client.after.append(lose)
+    return lost
 
 
 def foreign(world: World, kind: str, api_version: str, name: str, **spec: Any) -> Object:

@@ -272,6 +272,10 @@ class Operator(RuleBasedStateMachine):
         """Pods, Deployments, HPAs and Services are those of champion and candidate, and traffic is the champion's."""
         world, status = self.world, self.world.status
         roles = {status[role]["revision"] for role in ("champion", "candidate") if role in status}
+        if "candidate" in status:
+            # A Deployment whose record was deleted goes once the champion serves without a candidate.
+            known = {revision["metadata"]["name"] for revision in world.api.all(CONTROLLER_REVISIONS)}
+            roles |= {d["metadata"]["name"] for d in world.api.all(DEPLOYMENTS)} - known
         for resource in (DEPLOYMENTS, HPAS):
             assert {o["metadata"]["name"] for o in world.api.all(resource)} <= roles, world.describe()
         assert {p["metadata"]["labels"][names.LABEL_REVISION] for p in world.api.all(PODS)} <= roles, world.describe()

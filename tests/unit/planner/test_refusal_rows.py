@@ -201,6 +201,42 @@ def test_an_HPA_that_is_refused_leaves_the_live_count_and_is_a_condition() -> No
     assert world.condition("ScalingActive") is None
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_HPA_that_is_refused_is_tried_again_alone(restarted: bool) -> None:
+    world = serving(replicas=3)
+    end = refuse(world, "webhook", lambda call: call.resource is HPAS)
+    world.edit(autoscaling=AUTOSCALING)
+    world.advance(20)
+    assert world.managers(world.revision("1")) == {names.HANDOVER_MANAGER}
+    if restarted:
+        world.restart_operator()
+    calls = len(world.client.calls)
+    world.advance(60)
+    tried = {(call.verb, call.resource) for call in world.client.calls[calls:] if call.verb not in ("get", "status")}
+    assert tried == {("apply", HPAS)}
+    end()
+    world.rest()
+    assert world.replicas(world.revision("1")) == 3
+
+
+def test_and_takes_over_what_was_made_of_the_count_meanwhile() -> None:
+    world = serving(replicas=3)
+    one = world.revision("1")
+    end = refuse(world, "webhook", lambda call: call.resource is HPAS)
+    world.edit(autoscaling=AUTOSCALING)
+    world.advance(20)
+    world.change(DEPLOYMENTS, one, lambda obj: obj["spec"].update(replicas=5))
+    world.advance(20)
+    world.edit(autoscaling=None)
+    world.advance(20)
+    assert world.replicas(one) == 3
+    world.edit(autoscaling=AUTOSCALING)
+    world.advance(20)
+    end()
+    world.rest()
+    assert (world.replicas(one), world.hpas()) == (3, [one])
+
+
 # --- a deletion
 
 

@@ -19,6 +19,9 @@ from tests.unit.planner.world import NAME, NAMESPACE, World, model
 LASTS = 90
 """Seconds for which a lasting fault refuses; less than any deadline."""
 
+DECISIONS = {"RolloutStarted", "Promoted", "AbortAccepted", "RetryAccepted"}
+"""Events that tell of a decision alone; that of a rollback shares its reason with a condition."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -75,6 +78,7 @@ def end_of(world: World) -> dict[str, Any]:
         "others": sorted((o["kind"], o["metadata"]["name"]) for r in (SERVICES, HPAS, PDBS) for o in world.api.all(r)),
         "selector": world.selector(),
         "command": {key: status.get("lastCommand", {}).get(key) for key in ("value", "result")},
+        "told": sorted((said.reason, said.note.split()[0]) for said in world.heard.said if said.reason in DECISIONS),
     }
 
 
@@ -123,18 +127,24 @@ def test_whichever_write_is_refused_for_a_while_the_rest_goes_on_and_the_end_is_
     _all_writes(scenario, fault, lasting=True)
 
 
-def _all_writes(scenario: str, fault: str, *, lasting: bool) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_whichever_write_is_made_without_an_answer_the_end_is_the_same_and_as_much_is_told(scenario: str) -> None:
+    _all_writes(scenario, "time-out", lasting=False, made=True)
+
+
+def _all_writes(scenario: str, fault: str, *, lasting: bool, made: bool = False) -> None:
     undisturbed, writes = _undisturbed(scenario)
     for nth in range(1, writes + 1):
         world = SCENARIOS[scenario].given()
         SCENARIOS[scenario].act(world)
-        refusing = Refusing(world, nth, fault, lasting)
+        refusing = Refusing(world, nth, fault, lasting, made)
         world.after_pass.append(lambda world=world: says_only_what_was_written(world))
         world.advance(LASTS if lasting else 5)
         if lasting and refusing.refused:
             what_serves_is_made_again(world, refusing)
         refusing.end()
         world.rest()
+        assert made or not refusing.idle, f"{fault} at write {nth}: {refusing.idle[0]} changed nothing"
         assert end_of(world) == undisturbed, f"{fault} at write {nth}: {refusing.refused[:1]}\n{world.describe()}"
 
 

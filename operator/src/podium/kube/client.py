@@ -41,6 +41,11 @@ class ApiError(Exception):
         """Whether the same request may succeed later without anybody changing it."""
         return self.status in (0, 409, 429) or self.status >= 500
 
+    @property
+    def unsure(self) -> bool:
+        """Whether the request may have been carried out all the same: what failed may be its answer alone."""
+        return self.status == 0 or self.status >= 500
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

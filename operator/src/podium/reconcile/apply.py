@@ -9,10 +9,11 @@ from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS
 from podium.reconcile.child import Children, Store, is_record
-from podium.reconcile.drift import Memory
+from podium.reconcile.drift import Memory, sighting
 from podium.reconcile.observe import Observed
 from podium.reconcile.outcome import Fault, Refusal, Refused, Report, refusal_of
 from podium.reconcile.readings import is_child
+from podium.reconcile.untold import Untold
 from podium.reconcile.writes import DECIDED, Apply, Claim, Enter, Entry, Note, Place, Remove, Seek, Write
 from podium.settings import Settings
 
@@ -29,16 +30,21 @@ class Applier:
         self._memories: dict[Key, dict[Place, Memory]] = {}
         self._refusals: dict[Key, dict[Place, Refusal]] = {}
         self._sought: dict[Key, dict[str, str]] = {}
+        self._untold: dict[Key, Untold] = {}
 
     def forget(self, key: Key) -> None:
         """The ModelDeployment is gone."""
-        for kept in (self._memories, self._refusals, self._sought):
+        for kept in (self._memories, self._refusals, self._sought, self._untold):
             kept.pop(key, None)
 
     def step_down(self) -> None:
         """Another operator may have led: what was refused before says nothing about now."""
         self._refusals.clear()
         self._sought.clear()
+
+    def untold(self, key: Key) -> Untold:
+        """Events of writes that may have been made; whoever leads meanwhile does not tell them."""
+        return self._untold.setdefault(key, Untold())
 
     def refusals(self, key: Key) -> Mapping[Place, Refusal]:
         """What was refused at the last pass."""
@@ -49,7 +55,9 @@ class Applier:
         key = MODEL_DEPLOYMENTS.key(observed.owner.namespace, observed.owner.name)
         memories = self._memories.setdefault(key, {})
         children = Children(self._client, self._cache, self._settings, observed, now, memories)
-        return Walk(children, self._refusals.get(key, {}), self._sought.setdefault(key, {}), emit)
+        walk = Walk(children, self._refusals.get(key, {}), self._sought.setdefault(key, {}), self.untold(key), emit)
+        walk.tell_of_what_stands()
+        return walk
 
     def end(self, walk: "Walk") -> Report:
         """What came of the walk; what was refused is remembered until the next one ends."""
@@ -70,13 +78,30 @@ class Walk:
     """One pass over a plan's writes, or, after a refused record, over a second plan's."""
 
     def __init__(
-        self, children: Children, refused_before: Mapping[Place, Refusal], sought: dict[str, str], emit: Emit
+        self,
+        children: Children,
+        refused_before: Mapping[Place, Refusal],
+        sought: dict[str, str],
+        untold: Untold,
+        emit: Emit,
     ) -> None:
         self.children = children
         self.report = Report(children.now)
         self._before = refused_before
         self._sought = sought
+        self._untold = untold
         self._emit = emit
+
+    def tell_of_what_stands(self) -> None:
+        """The Events of decisions whose records got no answer, and are there."""
+        for place, live in self.children.observed.children.items():
+            if place[0] is CONTROLLER_REVISIONS:
+                self._tell(self._untold.seen(place, live["metadata"].get("annotations") or {}))
+
+    def _tell(self, notes: Iterable[Note]) -> None:
+        for note in notes:
+            self.report.decided |= note.action in DECIDED
+            self._emit(note)
 
     async def go(self, writes: Iterable[Write]) -> None:
         """Make the writes in order, up to an entry of the record that is refused.
@@ -96,8 +121,10 @@ class Walk:
             if self.report.terminating or self.report.outdated:
                 return
             if not done and isinstance(write.action, Enter):
-                self._halt(todo[index:])
-                return
+                if write.action.entry.relied_on:
+                    self._halt(todo[index:])
+                    return
+                self.report.unwritten += (write.action.entry,)
             if not done and isinstance(write.action, Seek):
                 self.report.unsure.add(write.name)
             if not done and isinstance(write.action, Remove) and write.action.instead is not None:
@@ -134,11 +161,9 @@ class Walk:
     async def _act(self, write: Write) -> None:
         match write.action:
             case Enter(entry):
-                await self._enter(entry)
-                self.report.entered += 1
-                for note in entry.notes:
-                    self.report.decided |= note.action in DECIDED
-                    self._emit(note)
+                await self._enter(entry, write.place)
+                self.report.entered += entry.relied_on
+                self._tell(entry.notes)
             case Claim():
                 labels = names.revision_labels(self.children.observed.owner.name, write.name)
                 await self.children.claim(write.resource, self.children.live[write.place], labels)
@@ -151,23 +176,31 @@ class Walk:
             case Remove():
                 await self.children.remove(write.resource, write.name)
 
-    async def _enter(self, entry: Entry) -> None:
+    async def _enter(self, entry: Entry, place: Place) -> None:
+        try:
+            self.children.wrote(CONTROLLER_REVISIONS, await self._entered(entry))
+        except ApiError as error:
+            if error.unsure:
+                self._untold.keep(place, entry.annotations, entry.notes)
+            raise
+        self._untold.drop(place)
+
+    async def _entered(self, entry: Entry) -> Object:
         children = self.children
         if entry.obj is not None:
             answer = await self._created(entry.obj)
             # Somebody deleted the record of a Deployment: the plan knew nothing of the pods that it has.
             children.again |= (DEPLOYMENTS, answer["metadata"]["name"]) in children.live
-        else:
-            live = children.live[(CONTROLLER_REVISIONS, entry.revision)]
-            annotations: dict[str, str | None] = dict(entry.annotations)
-            answer = await children.client.annotate(
-                CONTROLLER_REVISIONS,
-                children.observed.owner.namespace,
-                entry.revision,
-                annotations,
-                resource_version=live["metadata"]["resourceVersion"],
-            )
-        children.wrote(CONTROLLER_REVISIONS, answer)
+            return answer
+        live = children.live[(CONTROLLER_REVISIONS, entry.revision)]
+        annotations: dict[str, str | None] = dict(entry.annotations)
+        return await children.client.annotate(
+            CONTROLLER_REVISIONS,
+            children.observed.owner.namespace,
+            entry.revision,
+            annotations,
+            resource_version=live["metadata"]["resourceVersion"],
+        )
 
     async def _created(self, obj: Object) -> Object:
         name = obj["metadata"]["name"]
@@ -221,7 +254,13 @@ class Walk:
         return True
 
     async def _hand_over(self, obj: Object, replicas: int | None) -> None:
-        """`replicas` changes hands: to a manager that holds it while Podium lets go, until the HPA takes it."""
+        """`replicas` changes hands: to a manager that holds it while Podium lets go, until the HPA takes it.
+
+        Once: it is Podium's no more while the HPA is refused, and tried again.
+        """
+        if self.children.stands(obj):
+            await self.children.ensure(obj)
+            return
         meta = obj["metadata"]
         partial = {
             "apiVersion": obj["apiVersion"],
@@ -229,6 +268,10 @@ class Walk:
             "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
             "spec": {"replicas": replicas},
         }
-        answer = await self.children.client.apply(partial, manager=names.HANDOVER_MANAGER)
-        self.children.wrote(DEPLOYMENTS, answer)
+        place = (DEPLOYMENTS, meta["name"])
+        memory = self.children.memories.get(place)
+        if memory is None or memory.handed != replicas:
+            answer = await self.children.client.apply(partial, manager=names.HANDOVER_MANAGER)
+            self.children.wrote(DEPLOYMENTS, answer)
+            self.children.memories.setdefault(place, Memory("", None, sighting(answer))).handed = replicas
         await self.children.ensure(obj, always=True)

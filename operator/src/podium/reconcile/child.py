@@ -88,6 +88,12 @@ class Children:
         news = self.wrote(resource, answer)
         self.again |= found and news
 
+    def stands(self, desired: Object) -> bool:
+        """Whether it is what was applied last, by this process or one before; others may have changed it since."""
+        live = self.live.get((resource_of(desired), desired["metadata"]["name"])) or {"metadata": {}}
+        applied = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_APPLIED)
+        return bool(applied == digest(desired))
+
     async def remove(self, resource: Resource, name: str) -> None:
         """Delete the child if it is there and not going already."""
         live = self.live.get((resource, name))

@@ -1,5 +1,6 @@
 """Decides: asks the gates until none has anything to say, and turns what they say into durable records. Pure."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from podium.api.v1alpha1 import ModelRuntimeSpec
@@ -25,7 +26,7 @@ MAX_DECISIONS = 12
 
 @dataclass
 class Decisions:
-    """What the gates say now. Each entry relies on all that come before it."""
+    """What the gates say now. Each entry relies on all before it that are relied on."""
 
     before: Situation
     """What the records say before any entry is written."""
@@ -38,26 +39,44 @@ class Decisions:
 
     @property
     def situation(self) -> Situation:
-        """The last one: once all entries are written."""
-        found = self.entries[-1].after if self.entries else self.before
+        """Once all entries are written."""
+        found = self.before
+        for entry in self.entries:
+            found = found.changed(entry.state)
         if self.declined is None:
             return found
         return replace(found, last_command=self.declined.command, last_command_at=self.declined.at)
 
-    def annotate(self, revision: str, annotations: dict[str, str], after: Situation, note: Note | None) -> None:
-        """Decisions on one revision in a row are one write; what lies between two of them stays between them."""
-        last = self.entries[-1] if self.entries else None
-        notes = (note,) if note else ()
-        if last is None or last.revision != revision:
-            self.entries.append(Entry(revision, annotations, None, after, notes))
+    def annotate(self, entry: Entry) -> None:
+        """Decisions on one revision in a row are one write; what lies between two of them stays between them.
+
+        What nothing relies on lies between nothing.
+        """
+        apart = next((e for e in self.entries if e.revision == entry.revision and not e.relied_on), None)
+        if apart is not None:
+            self.entries.remove(apart)
+            entry = replace(entry, annotations=apart.annotations | entry.annotations, notes=apart.notes + entry.notes)
+        last = next((e for e in reversed(self.entries) if e.relied_on), None)
+        if last is None or last.revision != entry.revision:
+            self.entries.append(entry)
             return
         told = last.notes
         if last.obj is not None:
-            last.obj["metadata"]["annotations"].update(annotations)
-            if any(r.name == revision and r.outcome for r in after.revisions):
+            last.obj["metadata"]["annotations"].update(entry.annotations)
+            if entry.state.outcome is not None:
                 told = ()  # what begins and ends in one write is told by its end
-        merged = Entry(revision, last.annotations | annotations, last.obj, after, told + notes)
-        self.entries[-1] = merged
+        annotations, notes = last.annotations | entry.annotations, told + entry.notes
+        self.entries[self.entries.index(last)] = Entry(last.revision, annotations, last.obj, entry.state, notes)
+
+    def without(self, revisions: Collection[str]) -> "Decisions":
+        """The same, less what could not be written of these revisions and nothing relies on."""
+        kept = [e for e in self.entries if e.relied_on or e.revision not in revisions]
+        return replace(self, entries=kept)
+
+    def first(self, entered: int) -> "Decisions":
+        """As many of those that are relied on, and nothing that was decided after them."""
+        kept = [e for e in self.entries if e.relied_on][:entered]
+        return replace(self, entries=kept, hold=None)
 
 
 def decide(observed: Observed, situation: Situation, moment: Moment, fetcher: Fetcher) -> Decisions:
@@ -95,9 +114,9 @@ def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
             record = replace(record, decided_at=situation.next_decision(moment.now))
     record = replace(record, command=mark.command or record.command, rollout=mark.record or record.rollout)
     after = replace(before, durable=record)
-    annotations = record.changes(before.durable)
-    note = _note(mark, before) if mark.message else None
-    decisions.annotate(mark.revision, annotations, situation.changed(after), note)
+    notes = (_note(mark, before),) if mark.message else ()
+    changes = record.changes(before.durable)
+    decisions.annotate(Entry(mark.revision, changes, None, after, notes, relied_on=mark.relied_on))
 
 
 def _note(mark: Mark, before: RevisionState) -> Note:
@@ -153,7 +172,7 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Mom
     annotations = durable.to_annotations()
     obj = controller_revision(owner, revision, annotations)
     decisions.revisions[revision.name] = revision
-    decisions.entries.append(Entry(revision.name, annotations, obj, situation.changed(state), (note,)))
+    decisions.entries.append(Entry(revision.name, annotations, obj, state, (note,)))
 
 
 def _next_revision(

@@ -125,6 +125,8 @@ class Memory:
     repairs: dict[str, deque[float]] = field(default_factory=dict)
     rivals: str = ""
     """Who changes it back, once that has been looked up."""
+    handed: int | None = None
+    """Pods whose number another manager was given to hold since; None when it was given none."""
 
     def unchanged(self, live: dict[str, Any]) -> bool:
         """Whether nothing but status can have changed since `seen`: generation counts every change of spec."""

@@ -19,7 +19,7 @@ from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store
 from podium.reconcile.observe import Observed, Observer, View
 from podium.reconcile.outcome import PassRefused, Report, may_be_the_champions, with_refusals
-from podium.reconcile.plan import Plan, declined_command, plan, plan_as_recorded
+from podium.reconcile.plan import Plan, declined_command, plan, plan_as_recorded, plan_without
 from podium.reconcile.transitions import transitions
 from podium.reconcile.writes import Note, Told
 from podium.rollout.moment import Moment
@@ -115,6 +115,8 @@ class Reconciler:
             return None
         if self._ending.get(key) == observed.owner.uid:
             return None
+        for note in self._applier.untold(key).seen((MODEL_DEPLOYMENTS, key.name), observed.status):
+            self._emit(observed.obj, note)
         observed = with_refusals(observed, self._applier.refusals(key))
         planned = plan(observed, moment, self._fetcher)
         if planned is None:
@@ -139,14 +141,13 @@ class Reconciler:
         """Status, and the Events that follow from it. PassRefused when it cannot be written."""
         status = statuses.compose(observed, planned, report, self._settings.installation, moment)
         decided = report.decided and report.told(Told.READY) is None
+        notes = (declined_command(planned.declined),) if planned.declined is not None else ()
         try:
-            await self._write_status(observed.obj, status, decided=decided)
+            await self._write_status(observed.obj, status, notes, decided=decided)
         except ApiError as error:
             # Not raised as it is: what the plan waits for comes all the same.
             wait = self._wait(report, moment)
             raise PassRefused(str(error), retry_after=error.retry_after or 0.0, wake_in=wait) from error
-        if planned.declined is not None:
-            self._emit(observed.obj, declined_command(planned.declined))
 
     async def _carry_out(self, planned: Plan, observed: Observed, moment: Moment) -> tuple[Plan, Report]:
         """Walk the plan; where a record is refused, go on with what the records as they stand ask for."""
@@ -156,6 +157,9 @@ class Reconciler:
             planned = plan_as_recorded(observed, walk.report.entered, moment, self._fetcher)
             if not may_be_the_champions(observed, walk.report.unsure):
                 await walk.go(planned.writes)
+        elif walk.report.unwritten:
+            unmarked = [entry.revision for entry in walk.report.unwritten]
+            planned = plan_without(observed, unmarked, moment, self._fetcher)
         return planned, self._applier.end(walk)
 
     def _next(self, report: Report, moment: Moment) -> float | None:
@@ -174,7 +178,7 @@ class Reconciler:
         waits += [0.0] if report.again else []
         persons = [refusal for refusal in report.refusals.values() if not refusal.fault.clears]
         if persons:
-            relied_on = any(refusal.told in (Told.READY, Told.MESSAGE) for refusal in persons)
+            relied_on = any(refusal.told in (Told.READY, Told.MESSAGE, Told.RECORD) for refusal in persons)
             waits.append(self._settings.refused_retry * (1 if relied_on else INFORMATIONAL))
         return min(waits, default=None)
 
@@ -193,13 +197,25 @@ class Reconciler:
     def _unplanned(self, obj: Object, reason: Reason, message: str, now: datetime) -> Object:
         return statuses.unplanned(obj, reason, message, self._settings.installation, now)
 
-    async def _write_status(self, obj: Object, status: Object, *, decided: bool = False) -> None:
-        before = obj.get("status") or {}
+    async def _write_status(
+        self, obj: Object, status: Object, notes: tuple[Note, ...] = (), *, decided: bool = False
+    ) -> None:
+        """Write it if it is another one; `notes` are told with what follows from the change, once it stands."""
+        before, meta = obj.get("status") or {}, obj["metadata"]
         if status == before:
             return
-        answer = await self._client.write_status(MODEL_DEPLOYMENTS, obj, status)
+        notes += transitions(before, status, decided=decided)
+        untold = self._applier.untold(MODEL_DEPLOYMENTS.key(meta["namespace"], meta["name"]))
+        place = (MODEL_DEPLOYMENTS, meta["name"])
+        try:
+            answer = await self._client.write_status(MODEL_DEPLOYMENTS, obj, status)
+        except ApiError as error:
+            if error.unsure:
+                untold.keep(place, status, notes)
+            raise
+        untold.drop(place)
         self._cache.put(MODEL_DEPLOYMENTS, answer)
-        for note in transitions(before, status, decided=decided):
+        for note in notes:
             self._emit(obj, note)
 
     def _emit(self, obj: Object, note: Note) -> None:

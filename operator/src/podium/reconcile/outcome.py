@@ -84,13 +84,13 @@ class Report:
     left_out: set[Place] = field(default_factory=set)
     """Writes that waited for what was refused."""
     entered: int = 0
-    """Entries of the record that were written, counted from the first."""
+    """Entries of the record that were written and are relied on, counted from the first."""
     unsure: set[str] = field(default_factory=set)
     """Revisions of which nobody could tell whether there is a record."""
     halted: bool = False
     """Whether the record could not be written or looked for: what follows from it must not be done."""
     unwritten: tuple[Entry, ...] = ()
-    """Entries that were not, because one of them was refused."""
+    """Entries that were not: they were refused, or rely on one that was."""
     decided: bool = False
     """Whether any of the entries written is an outcome or a start, of which its Event has told."""
     contested: list[str] = field(default_factory=list)

@@ -4,6 +4,7 @@ A plan is one list of writes in the order of their stages (writes.py). A pass wa
 relies on it, and where that is a record, the rest is planned anew from the records as they stand.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from podium.manifests.fetch import Fetcher
 from podium.reconcile import children
 from podium.reconcile.decide import Decisions, decide
 from podium.reconcile.observe import Observed
-from podium.reconcile.writes import Apply, Enter, Note, Stage, Write
+from podium.reconcile.writes import Apply, Enter, Entry, Note, Stage, Told, Write
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord
 from podium.rollout.sizing import next_move
@@ -50,10 +51,14 @@ def plan_as_recorded(observed: Observed, entered: int, moment: Moment, fetcher: 
     champion's scaling goes on.
     """
     assert observed.situation is not None
-    decisions = decide(observed, observed.situation, moment, fetcher)
-    kept = Decisions(decisions.before, decisions.revisions, decisions.entries[:entered], declined=decisions.declined)
-    found = _follow(observed, kept, moment)
+    found = _follow(observed, decide(observed, observed.situation, moment, fetcher).first(entered), moment)
     return replace(found, writes=tuple(filter(None, (_repair(write, found.situation) for write in found.writes))))
+
+
+def plan_without(observed: Observed, unmarked: Collection[str], moment: Moment, fetcher: Fetcher) -> Plan:
+    """What was written when of these revisions a mark was refused on which nothing relies. Not to be carried out."""
+    assert observed.situation is not None
+    return _follow(observed, decide(observed, observed.situation, moment, fetcher).without(unmarked), moment)
 
 
 def _repair(write: Write, situation: Situation) -> Write | None:
@@ -71,7 +76,7 @@ def _follow(observed: Observed, decisions: Decisions, moment: Moment) -> Plan:
     """The plan that follows from decisions."""
     situation = decisions.situation
     wanted = children.Wanted(observed, situation, next_move(situation, moment), decisions.revisions)
-    entries = [Write(Stage.RECORD, CONTROLLER_REVISIONS, e.revision, Enter(e)) for e in decisions.entries]
+    entries = [_entering(entry) for entry in decisions.entries]
     of_children = children.writes(wanted)
     return Plan(
         situation=situation,
@@ -84,9 +89,15 @@ def _follow(observed: Observed, decisions: Decisions, moment: Moment) -> Plan:
     )
 
 
-def _order(write: Write) -> tuple[int, bool]:
+def _entering(entry: Entry) -> Write:
+    told = Told.READY if entry.relied_on else Told.RECORD
+    return Write(Stage.RECORD, CONTROLLER_REVISIONS, entry.revision, Enter(entry), told)
+
+
+def _order(write: Write) -> tuple[int, bool, bool]:
     """By stage; entries come last of the records: what was orphaned or lost is brought back before them."""
-    return write.stage, isinstance(write.action, Enter)
+    action = write.action
+    return write.stage, isinstance(action, Enter), isinstance(action, Enter) and not action.entry.relied_on
 
 
 def declined_command(declined: Decline) -> Note:

@@ -115,9 +115,11 @@ def _scale(facts: Facts, owner: Owner) -> Object:
 
 
 def _with_leftovers(message: str, report: Report) -> str:
-    """The message, and what could not be deleted: nothing waits for it."""
-    left = report.told(Told.MESSAGE)
-    return f"{message}; not deleted yet: {left.message}" if left else message
+    """The message, and what could not be deleted or recorded though nothing waits for it."""
+    for where, what in ((Told.MESSAGE, "deleted"), (Told.RECORD, "recorded")):
+        left = report.told(where)
+        message += f"; not {what} yet: {left.message}" if left else ""
+    return message
 
 
 def _kstatus(summary: Summary, situation: Situation) -> Conditions:
@@ -303,7 +305,7 @@ def _last_command(observed: Observed, plan: Plan, report: Report, now: datetime)
 def _pending_command(observed: Observed, plan: Plan, report: Report, now: datetime) -> dict[str, Any]:
     """A command that was taken but whose record was refused: neither done nor refused, and tried again."""
     value = plan.situation.command
-    taken = any(r.command and r.command.value == value for entry in report.unwritten for r in entry.after.revisions)
+    taken = any(entry.answers(value) for entry in report.unwritten)
     if not taken or any(r.command and r.command.value == value for r in plan.situation.revisions):
         return {}
     before: dict[str, Any] = observed.status.get("lastCommand") or {}

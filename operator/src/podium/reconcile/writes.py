@@ -5,7 +5,7 @@ from enum import Enum, IntEnum, auto
 
 from podium.kube.client import Object
 from podium.kube.resources import Resource
-from podium.rollout.state import Situation
+from podium.rollout.revision import RevisionState
 
 Place = tuple[Resource, str]
 """Kind and name of an object in the ModelDeployment's namespace."""
@@ -38,7 +38,9 @@ class Told(Enum):
     DISRUPTION = "Disruption"
     SCALING = "ScalingActive"
     MESSAGE = "message"
-    """In status.message alone: nothing waits for it."""
+    """In status.message alone, as what is not deleted yet: nothing waits for it."""
+    RECORD = "record"
+    """In status.message alone, as what is not recorded yet: nothing relies on it."""
 
 
 DECIDED = frozenset({"Decide", "Rollout"})
@@ -59,7 +61,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Entry:
-    """One write of the durable record, and what is the case once it stands."""
+    """One write of the durable record of one revision."""
 
     revision: str
     """Name of the ControllerRevision."""
@@ -67,14 +69,21 @@ class Entry:
     """What it says; for a new ControllerRevision they are part of `obj` already."""
     obj: Object | None
     """The whole ControllerRevision where a rollout starts with it; None where it exists."""
-    after: Situation
+    state: RevisionState
+    """The revision once it stands."""
     notes: tuple[Note, ...] = ()
     """Events to emit once it is written, and not before."""
+    relied_on: bool = True
+    """Whether what comes after it follows from it; the others stand for themselves, and come last."""
+
+    def answers(self, command: str) -> bool:
+        """Whether it records what became of a person's command."""
+        return self.state.command is not None and self.state.command.value == command
 
 
 @dataclass(frozen=True)
 class Enter:
-    """Write an entry of the durable record. What it decides, and all that follows, waits for it."""
+    """Write an entry of the durable record. If it is relied on, what it decides and all that follows waits for it."""
 
     entry: Entry
 

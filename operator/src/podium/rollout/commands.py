@@ -52,6 +52,7 @@ def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
             revision.name,
             message=sentence,
             command=CommandRecord(value, at, CommandResult.REFUSED, sentence, paused=held),
+            relied_on=False,
         )
 
 

@@ -143,7 +143,7 @@ def spec_left_rejected(situation: Situation, moment: Moment) -> Verdict | None:
     """Once the spec asks for something else, a rolled-back revision no longer stands in the way of its inputs."""
     for revision in situation.revisions:
         if revision.outcome is Outcome.ROLLED_BACK and revision.inputs != situation.proposal.inputs:
-            return Mark(revision.name, outcome=Outcome.SUPERSEDED)
+            return Mark(revision.name, outcome=Outcome.SUPERSEDED, relied_on=False)
     return None
 
 
@@ -169,7 +169,7 @@ def request_fulfilled(situation: Situation, moment: Moment) -> Verdict | None:
     for revision in situation.revisions:
         command = revision.command
         if command and command.request and command.request.value in started:
-            return Mark(revision.name, command=command.done())
+            return Mark(revision.name, command=command.done(), relied_on=False)
     return None
 
 
