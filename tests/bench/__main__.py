@@ -8,7 +8,15 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 
-from tests.bench import bench_cluster, bench_idle, bench_images, bench_operator, bench_rollouts, bench_serving
+from tests.bench import (
+    bench_cluster,
+    bench_idle,
+    bench_images,
+    bench_loop,
+    bench_operator,
+    bench_rollouts,
+    bench_serving,
+)
 from tests.bench.rig import rig
 from tests.bench.table import Row, show
 from tests.cluster.progress import say, step
@@ -26,6 +34,7 @@ PARTS: dict[str, Callable[[], Iterable[Row]]] = {
     "ModelDeployments without pods": settled_and_idle,
     "rollouts": bench_rollouts.figures,
     "server": bench_serving.figures,
+    "event loop": bench_loop.figures,
     "images": bench_images.figures,
     "starts on a cluster": bench_cluster.figures,
 }

@@ -9,6 +9,7 @@ count them ("non_finite"); in floating-point inputs null is read as NaN.
 """
 
 import math
+import mmap
 import struct
 from itertools import chain
 from typing import Any, NoReturn
@@ -21,8 +22,8 @@ from podium_serving.datatypes import Datatype
 from podium_serving.inference import InferRequest, InferResult, RequestedOutput
 from podium_serving.signature import BadRequest, Signature, TensorSpec, shown
 
-LARGE = 2**20
-"""Bytes of JSON that are read or written in some 10 ms."""
+LARGE = 2**18
+"""Bytes of JSON, or of a result, that are read or written at once, in up to 10 ms."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_BINARY = "the binary tensor extension, which this server does not offer yet"
 
@@ -41,13 +42,13 @@ class JsonCodec:
     def decode(self, given: memoryview) -> InferRequest:
         """Raises BadRequest, naming the input, for whatever the model cannot take."""
         body = _whole(given)
-        if body.startswith(_BYTE_ORDER_MARK):
+        if body[: len(_BYTE_ORDER_MARK)] == _BYTE_ORDER_MARK:
             body = body[len(_BYTE_ORDER_MARK) :]
         arrays: dict[str, json_pieces.Array] = {}
         if len(body) > self.large:
             body, arrays = json_pieces.cut(body)
         try:
-            request = orjson.loads(body)
+            request = orjson.loads(bytes(body) if isinstance(body, mmap.mmap) else body)
         except orjson.JSONDecodeError as problem:
             raise BadRequest(f"the body is not valid JSON: {problem}") from None
         if not isinstance(request, dict):
@@ -146,10 +147,10 @@ class JsonCodec:
         return selected
 
 
-def _whole(view: memoryview) -> bytes | bytearray:
+def _whole(view: memoryview) -> json_pieces.Buffer:
     """What the view shows, uncopied where it shows all of its object: bytes can be searched and views cannot."""
     behind = view.obj
-    return behind if isinstance(behind, (bytes, bytearray)) and len(behind) == view.nbytes else bytes(view)
+    return behind if isinstance(behind, (bytes, bytearray, mmap.mmap)) and len(behind) == view.nbytes else bytes(view)
 
 
 def _objects(request: dict[str, Any], field: str) -> list[dict[str, Any]]:

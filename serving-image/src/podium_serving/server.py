@@ -1,6 +1,7 @@
 """The server process: listen, answer, drain on SIGTERM, exit."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -70,6 +71,9 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
         extra_headers=f"x-podium-revision: {settings.revision}\r\n".encode() if settings.revision else b"",
     )
     context.tick()
+    # What is there now stays, and need not be looked through again: 20 ms, in the middle of some request.
+    gc.collect()
+    gc.freeze()
     ticker = loop.create_task(_tick(context))
     server = await loop.create_server(lambda: Connection(context), sock=listener, backlog=_BACKLOG)
     log(logging.INFO, "ready", port=listener.getsockname()[1], seconds_since_start=_age())
