@@ -10,7 +10,6 @@ is the process; FD is its end of a pair of sockets.
 """
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from podium_serving.memory_files import BODY, OBJECT, Buffer, receive, send_body
 from podium_serving.signature import BadRequest, Signature
 
 IDLE_SECONDS = 60.0
-_NICE = 5  # who sends little comes first
 _FIRST_TO_END = "1000"  # of a container without memory the system ends this process before the server
 
 
@@ -113,7 +111,6 @@ def main(number: int) -> int:
     """Answers until there is nothing to do for too long, or nobody to do it for."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_END)
-    os.nice(_NICE)
     connection = socket.socket(fileno=number)
     begin = receive(connection)
     if begin is None:
