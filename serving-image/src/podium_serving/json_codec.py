@@ -9,7 +9,6 @@ count them ("non_finite"); in floating-point inputs null is read as NaN.
 """
 
 import math
-import mmap
 import struct
 from itertools import chain
 from typing import Any, NoReturn
@@ -42,13 +41,13 @@ class JsonCodec:
     def decode(self, given: memoryview) -> InferRequest:
         """Raises BadRequest, naming the input, for whatever the model cannot take."""
         body = _whole(given)
-        if body[: len(_BYTE_ORDER_MARK)] == _BYTE_ORDER_MARK:
+        if body.startswith(_BYTE_ORDER_MARK):
             body = body[len(_BYTE_ORDER_MARK) :]
         arrays: dict[str, json_pieces.Array] = {}
         if len(body) > self.large:
             body, arrays = json_pieces.cut(body)
         try:
-            request = orjson.loads(bytes(body) if isinstance(body, mmap.mmap) else body)
+            request = orjson.loads(body)
         except orjson.JSONDecodeError as problem:
             raise BadRequest(f"the body is not valid JSON: {problem}") from None
         if not isinstance(request, dict):
@@ -151,7 +150,7 @@ class JsonCodec:
 def _whole(view: memoryview) -> json_pieces.Buffer:
     """What the view shows, uncopied where it shows all of its object: bytes can be searched and views cannot."""
     behind = view.obj
-    return behind if isinstance(behind, (bytes, bytearray, mmap.mmap)) and len(behind) == view.nbytes else bytes(view)
+    return behind if isinstance(behind, (bytes, bytearray)) and len(behind) == view.nbytes else bytes(view)
 
 
 def _objects(request: dict[str, Any], field: str) -> list[dict[str, Any]]:

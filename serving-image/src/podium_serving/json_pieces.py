@@ -6,7 +6,6 @@ if brackets and commas alone read as the shape says, and if no number stands whe
 """
 
 import math
-import mmap
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import orjson
 
 from podium_serving.signature import BadRequest, TensorSpec, TooLarge, shown
 
-Buffer = bytes | bytearray | mmap.mmap
+Buffer = bytes | bytearray
 PackPiece = Callable[[TensorSpec, list[Any], int], bytes]
 
 PIECE = 128 * 1024

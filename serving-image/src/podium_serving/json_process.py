@@ -46,10 +46,11 @@ class JsonProcess:
         assert isinstance(value, InferRequest)
         return value
 
-    def encode(self, request: InferRequest, result: InferResult) -> memoryview:
+    def encode(self, request: InferRequest, result: InferResult) -> bytearray:
         """As JsonCodec.encode. Raises as decode does."""
         value = self._ask(OBJECT, (InferRequest(request.id, {}, request.outputs), result))
-        return memoryview(value)
+        assert isinstance(value, bytearray)
+        return value
 
     def close(self) -> None:
         """Ends the process."""

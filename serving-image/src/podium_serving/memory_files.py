@@ -1,6 +1,6 @@
-"""Messages between this process and one of its own, in files without a name that both map into memory.
+"""Messages between this process and one of its own, in files without a name that are in memory alone.
 
-A tensor or a body is written once, and read where it lies: nobody holds the interpreter's lock for its bytes.
+Bodies and tensors are written and read without the interpreter's lock; tensors are used where they lie.
 """
 
 import mmap
@@ -33,7 +33,7 @@ def send_object(connection: socket.socket, value: object) -> None:
 
 
 def receive(connection: socket.socket) -> tuple[bytes, Any] | None:
-    """The kind of the next message, and a map of its body or its object; None if the other side has ended.
+    """The kind of the next message, and its body or its object; None if the other side has ended.
 
     Raises OSError, TimeoutError among them. Only a process of our own may be at the other end: pickle trusts it.
     """
@@ -41,10 +41,9 @@ def receive(connection: socket.socket) -> tuple[bytes, Any] | None:
     if not files:
         return None
     try:
-        mapped = mmap.mmap(files[0], 0)
+        return kind, _read(files[0]) if kind == BODY else _object(memoryview(mmap.mmap(files[0], 0)))
     finally:
         os.close(files[0])
-    return kind, mapped if kind == BODY else _object(memoryview(mapped))
 
 
 def _send(connection: socket.socket, kind: bytes, parts: Sequence[Buffer]) -> None:
@@ -60,6 +59,14 @@ def _send(connection: socket.socket, kind: bytes, parts: Sequence[Buffer]) -> No
         socket.send_fds(connection, [kind], [file])
     finally:
         os.close(file)
+
+
+def _read(file: int) -> bytearray:
+    body = bytearray(os.fstat(file).st_size)
+    rest = memoryview(body)
+    while rest.nbytes:
+        rest = rest[os.preadv(file, [rest], len(body) - rest.nbytes) :]
+    return body
 
 
 def _object(view: memoryview) -> Any:

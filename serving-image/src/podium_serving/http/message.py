@@ -21,13 +21,11 @@ NOTHING = memoryview(b"")
 
 
 class Response:
-    """Status, body (a view only of bytes) and content type; `headers` are complete header lines, with their CR LF."""
+    """Status, body and content type; `headers` are further complete header lines, each ending in CR LF."""
 
     __slots__ = ("body", "content_type", "headers", "status")
 
-    def __init__(
-        self, status: int, body: bytes | bytearray | memoryview, content_type: bytes = JSON, headers: bytes = b""
-    ) -> None:
+    def __init__(self, status: int, body: bytes | bytearray, content_type: bytes = JSON, headers: bytes = b"") -> None:
         self.status = status
         self.body = body
         self.content_type = content_type
