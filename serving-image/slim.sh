@@ -20,7 +20,7 @@ rm -f "$venv"/bin/f2py "$venv"/bin/numpy-config "$venv"/bin/onnxruntime_test
 
 cd /
 PYTHONPYCACHEPREFIX=$pycache "$venv/bin/python" -c '
-import podium_serving.__main__, podium_serving.model, podium_serving.server
+import podium_serving.__main__, podium_serving.json_process, podium_serving.model, podium_serving.server
 import podium_serving.fetch.__main__, podium_serving.fetch.s3, podium_serving.fetch.https, podium_serving.fetch.pvc
 import uvloop
 '

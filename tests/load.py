@@ -19,6 +19,7 @@ too: the client is told what each version answers, not which revision serves whi
 import asyncio
 import json
 import math
+import random
 import subprocess
 import sys
 import threading
@@ -130,11 +131,14 @@ class Load:
         pick: Sequence[str | int] = (),
         rate: float = 200,
         kept: float = 0.5,
+        lanes: int = LANES,
+        pauses: tuple[float, float] | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
         """`pick` is the way to the answer in the JSON of a response; `rate` counts requests per second.
 
-        `kept` is the share of requests over connections that are kept alive.
+        `kept` is the share of requests over connections that are kept alive, of which there are `lanes`. With `pauses`
+        there are those alone, and each asks again after between so many seconds, whatever the rate.
         """
         self._task = {
             "url": url,
@@ -142,6 +146,8 @@ class Load:
             "pick": list(pick),
             "timeout": timeout,
             "kept": kept,
+            "lanes": lanes,
+            "pauses": pauses,
             "questions": [{"body": q.body, "answers": dict(q.answers)} for q in questions],
         }
         self._counts = Counts()
@@ -297,6 +303,9 @@ class _Client:
         self.host, self.port = where.hostname or "", where.port or 80
         self.pick, self.timeout = task["pick"], float(task["timeout"])
         self.kept_rate, self.new_rate = task["rate"] * task["kept"], task["rate"] * (1 - task["kept"])
+        self.lanes, self.pauses = int(task["lanes"]), task["pauses"]
+        if self.pauses:
+            self.new_rate = 0
         self.questions = [(q["body"].encode(), q["answers"]) for q in task["questions"]]
         lines = {
             "Host": where.netloc,
@@ -326,7 +335,7 @@ class _Client:
             loop.call_soon_threadsafe(ended.set)
 
         threading.Thread(target=wait_for_the_end, daemon=True).start()
-        workers = [asyncio.create_task(self._lane(n, ended)) for n in range(LANES)]
+        workers = [asyncio.create_task(self._lane(n, ended)) for n in range(self.lanes)]
         workers += [asyncio.create_task(self._newcomers(ended)), asyncio.create_task(self._reports(ended))]
         await ended.wait()
         await asyncio.gather(*workers, *self._tasks)
@@ -353,9 +362,22 @@ class _Client:
 
     async def _lane(self, number: int, ended: asyncio.Event) -> None:
         connection = _Connection()
-        async for _ in self._beats(self.kept_rate / LANES, number / LANES, ended):
+        share = number / self.lanes
+        beats = self._rests(share, ended) if self.pauses else self._beats(self.kept_rate / self.lanes, share, ended)
+        async for _ in beats:
             connection = await self._request(connection)
         connection.close()
+
+    async def _rests(self, phase: float, ended: asyncio.Event) -> AsyncIterator[None]:
+        """Yields after pauses of random length, the first of which are spread over the longest."""
+        low, high = self.pauses
+        pause = phase * high
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), pause)
+                return
+            yield
+            pause = random.uniform(low, high)
 
     async def _newcomers(self, ended: asyncio.Event) -> None:
         async for _ in self._beats(self.new_rate, 0, ended):

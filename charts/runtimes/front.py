@@ -1,10 +1,10 @@
 """Passes HTTP/1 on to a server on loopback, one connection for one, so that it can be ended without a lost request.
 
-While it drains it answers with `Connection: close` until nothing comes any more. Every answer says which revision gave
-it. GET /podium/ready and /podium/metrics are answered here; what is counted is what callers saw, probes aside.
+While it drains it answers with `Connection: close` until nothing comes any more. Answers say which revision gave them.
+GET /podium/ready and /podium/metrics are answered here; counted is what callers saw, without probes.
 """
 
-# ruff: noqa: D102 (the methods without a docstring are asyncio's callbacks, described there)
+# ruff: noqa: D102 (methods without a docstring are asyncio's callbacks)
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ class Body:
     def _chunks(self, data):
         at = 0
         while at < len(data) and not self.done:
-            if self.left:  # of a chunk's bytes and the line end behind them
+            if self.left:  # of a chunk and its line end
                 step = min(self.left, len(data) - at)
                 self.left -= step
                 at += step
@@ -143,7 +143,7 @@ class Counts:
 
 
 class Side(asyncio.Protocol):
-    """One end of a passed-on connection: it makes the other end wait when it cannot write fast enough."""
+    """One end of a passed-on connection: it makes the other wait when it cannot write fast enough."""
 
     def __init__(self):
         self.transport = None
@@ -162,17 +162,18 @@ class Side(asyncio.Protocol):
 
 
 class Client(Side):
-    """A client's connection. One request is passed on at a time; what a client sends ahead waits in `ahead`."""
+    """A client's connection. One request is passed on at a time; the next ones wait in `ahead`."""
 
     def __init__(self, front):
         super().__init__()
         self.front = front
+        front.clients.add(self)
         self.ahead = b""
-        self.request = None  # Body of the request that is passed on, as long as its answer is not complete
+        self.request = None  # Body of the one passed on, until its answer is complete
         self.last = False  # close after the answer
         self.method = b""
         self.ends = time.monotonic() + front.life * random.uniform(0.8, 1.2) if front.life else float("inf")
-        self.counted = False  # the request's answer is to be counted
+        self.counted = False  # its answer is to be counted
         self.received = None  # when the request was complete
 
     def forget(self):
@@ -188,6 +189,7 @@ class Client(Side):
             self.front.counts.answered(code, time.monotonic() - self.received if self.received else 0.0)
 
     def connection_lost(self, exc):
+        self.front.clients.discard(self)
         self.front.counts.abandoned += self.counted
         self.counted = False
         self.forget()
@@ -314,7 +316,7 @@ class Upstream(Side):
 
     def data_received(self, data):
         if not self.expecting or self.peer.request is None:
-            self.transport.abort()  # an answer that nobody asked for, or waits for any more
+            self.transport.abort()  # an answer nobody waits for
             return
         if self.body is None:
             self.head += data
@@ -389,6 +391,7 @@ class Front:
         self.in_flight = 0
         self.latest = 0.0
         self.draining = False
+        self.clients = set()
 
     async def listen(self, port):
         """Accept connections from everywhere."""
@@ -408,11 +411,14 @@ class Front:
         client.answer(b"503 Service Unavailable" if reason else b"200 OK", ready=not reason, reason=reason)
 
     async def drain(self, within):
-        """Wait until nobody asks any more, for at most `within` seconds."""
+        """Wait until nobody asks any more, for at most `within` seconds, and end idle connections."""
         self.draining = True
         self.latest = time.monotonic()
         deadline = self.latest + within
         while (now := time.monotonic()) < deadline:
             if not self.in_flight and now - self.latest >= QUIET:
-                return
+                break
             await asyncio.sleep(0.05)
+        for client in self.clients:
+            if client.transport and not client.request:
+                client.transport.close()

@@ -16,6 +16,7 @@ from tests.bench import (
     bench_cluster,
     bench_idle,
     bench_images,
+    bench_loop,
     bench_operator,
     bench_rollouts,
     bench_scale,
@@ -44,6 +45,7 @@ PARTS: dict[str, Callable[[], Iterable[Row]]] = {
     "argo-rollouts": bench_argo_rollouts.figures,
     "rollouts": bench_rollouts.figures,
     "server": bench_serving.figures,
+    "event-loop": bench_loop.figures,
     "images": bench_images.figures,
     "cluster": bench_cluster.figures,
 }

@@ -33,6 +33,15 @@ from tests.unit.serving.harness import Server, serving
 STARTS = 9
 SECONDS = float(os.environ.get("PODIUM_BENCH_LOAD", "5"))
 INFER = "/v2/models/model/infer"
+COUNTERS = (
+    "requests_total",
+    "requests_started_total",
+    "requests_abandoned_total",
+    "requests_shed_total",
+    "inference_failures_total",
+    "request_duration_seconds",
+)
+SCRAPES = 3000
 
 
 @dataclass(frozen=True)
@@ -155,7 +164,8 @@ class _Client(asyncio.Protocol):
 async def load(port: int, body: bytes, connections: int, seconds: float) -> list[float]:
     """Latencies in seconds of closed-loop clients on that many connections."""
     loop = asyncio.get_running_loop()
-    request = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    request = head.encode() + body
     until = time.perf_counter() + seconds
     clients = []
     waiting = []
@@ -185,8 +195,25 @@ def measure(case: Case, connections: int) -> Row:
     )
 
 
+def scrape(case: Case) -> Row:
+    """The counters that a rollout needs, of a server that has answered something."""
+    with serving(case.model) as server, server.connect() as connection:
+        server.infer(case.body)
+        query = "&".join(f"name[]=podium_serving_{name}" for name in COUNTERS)
+        size = 0
+        before = cpu_seconds(server.process.pid)
+        for _ in range(SCRAPES):
+            connection.request("GET", f"/metrics?{query}")
+            response = connection.getresponse()
+            assert response.status == 200
+            size = len(response.read())
+        used = (cpu_seconds(server.process.pid) - before) / SCRAPES
+    figure = f"{used * 1e3:.2f} ms CPU each, {size:,} bytes"
+    return Row(f"scrape of the {len(COUNTERS)} counters of a rollout", figure, "under 0.3 ms")
+
+
 def figures() -> list[Row]:
-    """Starts, then load."""
+    """Starts, then load, then scrapes."""
     with tempfile.TemporaryDirectory() as folder:
         found = cases(Path(folder))
         starts = [
@@ -197,7 +224,8 @@ def figures() -> list[Row]:
             )
             for case in found
         ]
-        return [*starts, *(measure(case, connections) for case in found for connections in (1, 32))]
+        loads = [measure(case, connections) for case in found for connections in (1, 32)]
+        return [*starts, *loads, scrape(found[0])]
 
 
 if __name__ == "__main__":

@@ -89,10 +89,70 @@ class Api(litserve.LitAPI):
     def predict(self, inputs):
         return infer(inputs)
     def encode_response(self, tensors):
-    XX
+        return {"outputs": [
+            {"name": n, "shape": list(t.shape), "datatype": "FP32", "data": t.ravel().tolist()}
+            for n, t in zip(names, tensors)
+        ]}
+
 if __name__ == "__main__":
     server = litserve.LitServer(Api(api_path="/v2/models/model/infer"), accelerator="cpu")
     server.run(port=int(sys.argv[2]), log_level="error", generate_client_file=False)
+"""
+)
+
+MLSERVER = (
+    _SESSION
+    + """
+import asyncio, socket
+from mlserver import MLModel, MLServer, ModelSettings, Settings
+from mlserver.codecs import NumpyCodec
+from mlserver.types import InferenceResponse
+
+class Onnx(MLModel):
+    async def load(self):
+        return True
+    async def predict(self, payload):
+        tensors = session.run(None, {each.name: NumpyCodec.decode_input(each) for each in payload.inputs})
+        outputs = [NumpyCodec.encode_output(n, t) for n, t in zip(names, tensors)]
+        return InferenceResponse(model_name=self.name, outputs=outputs)
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+async def main():
+    # No workers: they would cost a hop between processes for each request.
+    ports = {"http_port": int(sys.argv[2]), "grpc_port": free_port(), "metrics_port": free_port()}
+    server = MLServer(Settings(host="127.0.0.1", parallel_workers=0, debug=False, **ports))
+    await server.start([ModelSettings(name="model", implementation=Onnx)])
+
+asyncio.run(main())
+"""
+)
+
+KSERVE = (
+    _SESSION
+    + """
+import logging
+import kserve
+
+class Onnx(kserve.Model):
+    def __init__(self):
+        super().__init__("model")
+        self.ready = True
+    def predict(self, payload, headers=None):
+        tensors = session.run(None, {each.name: each.as_numpy() for each in payload.inputs})
+        outputs = []
+        for name, tensor in zip(names, tensors):
+            output = kserve.InferOutput(name, list(tensor.shape), "FP32" if tensor.dtype == "float32" else "INT64")
+            output.set_data_from_numpy(tensor, binary_data=False)
+            outputs.append(output)
+        return kserve.InferResponse(payload.id or "none", "model", outputs)
+
+# A line for each request is not what is measured.
+logging.disable(logging.WARNING)
+server = kserve.ModelServer(http_port=int(sys.argv[2]), enable_grpc=False, workers=1, enable_latency_logging=False)
+server.start([Onnx()])
 """
 )
 
@@ -110,5 +170,7 @@ class Peer:
 PEERS = (
     Peer("floor: a bare answer", "", FLOOR, ()),
     Peer("FastAPI with pydantic", "fastapi", FASTAPI, ("fastapi", "uvicorn[standard]", "onnxruntime", "numpy")),
+    Peer("MLServer without workers", "mlserver", MLSERVER, ("mlserver==1.7.1", "uvloop<0.22", "onnxruntime", "numpy")),
+    Peer("KServe's model server", "kserve", KSERVE, ("kserve", "onnxruntime", "numpy")),
     Peer("LitServe", "litserve", LITSERVE, ("litserve", "onnxruntime", "numpy")),
 )

@@ -162,3 +162,21 @@ def test_a_server_that_is_gone_is_a_failure() -> None:
     counts = load.close()
 
     assert "connect" in counts.failures
+
+
+def test_with_pauses_all_requests_go_over_as_many_connections_as_there_are_lanes() -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def note(number: int, writer: asyncio.StreamWriter) -> None:
+        asked.append(writer.get_extra_info("peername"))
+        writer.write(reply(7))
+
+    with serving(note) as url:
+        load = Load(url, [Question("{}", RIGHT)], pick=("digit",), rate=1000, lanes=5, pauses=(0.02, 0.05))
+        with load:
+            load.await_answers(50, seconds=10)
+        counts = load.close()
+
+    assert not counts.failed, str(counts)
+    assert len(set(asked)) == 5
+    assert min(asked.count(connection) for connection in asked) > 1

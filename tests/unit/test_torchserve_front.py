@@ -409,6 +409,16 @@ async def test_no_request_is_lost_while_clients_that_obey_the_header_go_on_throu
         assert answers[1] >= 8  # each connection was told to close, by an answer
 
 
+async def test_a_drain_ends_with_the_connections_that_idle() -> None:
+    """Their callers would else ask a server that is told to stop, or be reset."""
+    async with standing(echo) as stand:
+        reader, writer = await stand.connect()
+        writer.write(post(b"x"))
+        assert (await answer_of(reader))[1]["connection"] == "keep-alive"
+        await asyncio.wait_for(stand.front.drain(20), 25)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
 async def test_a_drain_does_not_outlast_its_time() -> None:
     asked = asyncio.Event()
 

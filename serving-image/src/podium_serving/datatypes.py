@@ -21,12 +21,12 @@ class Datatype:
     @property
     def is_float(self) -> bool:
         """A floating-point type, in which null stands for NaN."""
-        return self.name in ("FP32", "FP64")
+        return self.name in ("FP16", "FP32", "FP64")
 
     @property
     def in_json(self) -> bool:
-        """Whether tensors of the type can be written in JSON (the protocol leaves the 16-bit floats out)."""
-        return self.name not in ("FP16", "BF16")
+        """Whether tensors of the type can be written in JSON: numpy has no BF16, and onnxruntime hands none over."""
+        return self.name != "BF16"
 
 
 DATATYPES = (
@@ -39,7 +39,7 @@ DATATYPES = (
     Datatype("UINT16", "tensor(uint16)", np.dtype(np.uint16), "H"),
     Datatype("UINT32", "tensor(uint32)", np.dtype(np.uint32), "I"),
     Datatype("UINT64", "tensor(uint64)", np.dtype(np.uint64), "Q"),
-    Datatype("FP16", "tensor(float16)", np.dtype(np.float16), ""),
+    Datatype("FP16", "tensor(float16)", np.dtype(np.float16), "e"),
     Datatype("BF16", "tensor(bfloat16)", None, ""),
     Datatype("FP32", "tensor(float)", np.dtype(np.float32), "f"),
     Datatype("FP64", "tensor(double)", np.dtype(np.float64), "d"),

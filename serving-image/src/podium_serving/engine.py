@@ -11,10 +11,9 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -47,12 +46,7 @@ class Limits:
     queue_seconds: float
 
 
-class _Run(NamedTuple):
-    """What came of a run, the time it took, and the time for which it would hold up others."""
-
-    outcome: InferResult | Exception
-    seconds: float
-    holding: float
+Outcome = InferResult | Exception
 
 
 class _Queued:
@@ -96,11 +90,12 @@ class Engine:
         """
         size = _size_of(request.feeds)
         if self._durations.expect(size) < self._inline:
-            run = self._attempt(request, time.perf_counter)
-            self._count(run, size, 0.0)
-            if isinstance(run.outcome, InferResult):
-                return run.outcome
-            raise run.outcome
+            outcome, seconds = self._attempt(request)
+            # The time that passed, which interruptions by others add to: asking for CPU time costs as much as it tells.
+            self._count(outcome, seconds, seconds, size, 0.0)
+            if isinstance(outcome, InferResult):
+                return outcome
+            raise outcome
         if len(self._queued) >= self._limits.queue_length:
             self._metrics.shed("queue_length")
             raise Overloaded(
@@ -148,45 +143,43 @@ class Engine:
             if started - entry.since >= self._limits.queue_seconds:
                 report = partial(self._expire, entry)
             else:
-                report = partial(
-                    self._ran, entry, started - entry.since, self._attempt(entry.request, time.thread_time)
-                )
+                # CPU time: on a busy node every run is interrupted now and then, and would be sent here for good.
+                held = time.thread_time()
+                outcome, seconds = self._attempt(entry.request)
+                held = time.thread_time() - held
+                report = partial(self._ran, entry, outcome, seconds, held, started - entry.since)
             with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
                 loop.call_soon_threadsafe(report)
 
-    def _attempt(self, request: InferRequest, clock: Callable[[], float]) -> _Run:
-        """In a worker or on the event loop; counts nothing, for counts are the event loop's.
-
-        A worker's clock is its CPU time: on a busy node every run is interrupted now and then, and would be sent to the
-        workers for good. On the event loop asking for that time costs more than it tells.
-        """
-        started, held = time.perf_counter(), clock()
+    def _attempt(self, request: InferRequest) -> tuple[Outcome, float]:
+        """What comes of a run, and seconds. In a worker or on the event loop; counts nothing: counts are the loop's."""
         place = self._words.begin(request)
+        started = time.perf_counter()
         try:
-            outcome: InferResult | Exception = InferResult(
-                self._model.run(request.feeds, [each.spec for each in request.outputs])
-            )
+            outcome: Outcome = InferResult(self._model.run(request.feeds, [each.spec for each in request.outputs]))
         except Exception as problem:
             outcome = problem
+        seconds = time.perf_counter() - started
         self._words.end(place)
-        return _Run(outcome, time.perf_counter() - started, clock() - held)
+        return outcome, seconds
 
-    def _count(self, run: _Run, size: int, waited: float) -> None:
+    def _count(self, outcome: Outcome, seconds: float, holding: float, size: int, waited: float) -> None:
+        """Counts a run that took `seconds`, and would hold up others for `holding`."""
         self._metrics.queued(waited)
-        if isinstance(run.outcome, InferResult):
-            self._durations.observe(size, run.holding)
-            self._metrics.inferred(run.seconds)
-        elif not isinstance(run.outcome, Misfit):
+        if isinstance(outcome, InferResult):
+            self._durations.observe(size, holding)
+            self._metrics.inferred(seconds)
+        elif not isinstance(outcome, Misfit):
             self._metrics.inference_failed()
 
-    def _ran(self, entry: _Queued, waited: float, run: _Run) -> None:
-        self._count(run, entry.size, waited)
+    def _ran(self, entry: _Queued, outcome: Outcome, seconds: float, holding: float, waited: float) -> None:
+        self._count(outcome, seconds, holding, entry.size, waited)
         if entry.future.done():
             return
-        if isinstance(run.outcome, Exception):
-            entry.future.set_exception(run.outcome)
+        if isinstance(outcome, Exception):
+            entry.future.set_exception(outcome)
         else:
-            entry.future.set_result(run.outcome)
+            entry.future.set_result(outcome)
 
     def _expire(self, entry: _Queued) -> None:
         if entry.future.done():

@@ -34,7 +34,10 @@ class InferResult:
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors; of strings 64 each, for counting them would cost more than the answer."""
-        return sum(each.size * 64 if each.dtype.hasobject else each.nbytes for each in self.tensors)
+        size = 0
+        for each in self.tensors:
+            size += each.size * 64 if each.dtype.hasobject else each.nbytes
+        return size
 
 
 class RunError(Exception):

@@ -21,8 +21,8 @@ from podium_serving.datatypes import Datatype
 from podium_serving.inference import InferRequest, InferResult, RequestedOutput
 from podium_serving.signature import BadRequest, Signature, TensorSpec, shown
 
-LARGE = 2**20
-"""Bytes of JSON that are read or written in some 10 ms."""
+LARGE = 2**18
+"""Bytes of JSON, or of a result, that are read or written at once, in up to 10 ms."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_BINARY = "the binary tensor extension, which this server does not offer yet"
 
@@ -57,7 +57,8 @@ class JsonCodec:
             raise BadRequest(f"id must be a string, given {_kind(identifier)}")
         _check_parameters("the request", request, ("binary_data_output",))
         # struct.pack takes true for 1. A body without these words need not be searched for booleans.
-        strict = b"true" in body or b"false" in body
+        # Of numbers a single letter is found a hundred times as fast as a word, and hardly any body has these two.
+        strict = (b"r" in body and b"true" in body) or (b"l" in body and b"false" in body)
         inputs = _objects(request, "inputs")
         self._signature.check_names([each["name"] for each in inputs])
         feeds = {each["name"]: self._tensor(each, strict, arrays) for each in inputs}
@@ -123,7 +124,7 @@ class JsonCodec:
             return _strings(spec, flat).reshape(shape)
         if strict or spec.datatype.name == "BOOL":
             _check_booleans(spec, flat)
-        return np.frombuffer(_pack(spec, flat), dtype=spec.datatype.dtype).reshape(shape)
+        return np.ndarray(shape, spec.datatype.dtype, _pack(spec, flat))
 
     @staticmethod
     def _tensor_of_pieces(spec: TensorSpec, shape: tuple[int, ...], array: json_pieces.Array) -> "np.ndarray[Any, Any]":
@@ -146,7 +147,7 @@ class JsonCodec:
         return selected
 
 
-def _whole(view: memoryview) -> bytes | bytearray:
+def _whole(view: memoryview) -> json_pieces.Buffer:
     """What the view shows, uncopied where it shows all of its object: bytes can be searched and views cannot."""
     behind = view.obj
     return behind if isinstance(behind, (bytes, bytearray)) and len(behind) == view.nbytes else bytes(view)
@@ -261,7 +262,7 @@ def _takes(datatype: Datatype) -> str:
 
 
 def _data(tensor: "np.ndarray[Any, Any]") -> object:
-    return tensor.ravel().tolist() if tensor.dtype == object else np.ascontiguousarray(tensor).ravel()
+    return tensor.ravel().tolist() if tensor.dtype.hasobject else tensor.ravel()
 
 
 def _count_non_finite(outputs: list[dict[str, object]], tensors: "list[np.ndarray[Any, Any]]") -> bool:

@@ -13,6 +13,7 @@ from podium_serving.engine import Engine
 from podium_serving.http.message import NOTHING, Request, Response, error, json_response
 from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded, RunError
 from podium_serving.json_codec import LARGE, JsonCodec
+from podium_serving.json_process import JsonProcess
 from podium_serving.logs import LOG, log
 from podium_serving.metrics import CONTENT_TYPE, Metrics
 from podium_serving.routes import Resource, Routes
@@ -31,13 +32,14 @@ class Service:
     def __init__(
         self, settings: Settings, signature: Signature, engine: Engine, metrics: Metrics, helper: Executor
     ) -> None:
-        """`helper` is where large bodies are read and written."""
+        """`helper` is a thread that waits for the process by which large bodies are read and written."""
         self._settings = settings
         self._signature = signature
         self._engine = engine
         self._metrics = metrics
         self._helper = helper
         self._codec = JsonCodec(signature, settings.model, settings.version)
+        self.json_process = JsonProcess(signature, settings.model, settings.version)
         self.draining = False
         # Monotonic time of the latest inference request.
         self.last_request = time.monotonic()
@@ -153,7 +155,7 @@ class Service:
 
     async def _infer_large(self, request: Request) -> Response:
         try:
-            call = await self._aside(lambda: self._codec.decode(request.body))
+            call = await self._aside(lambda: self.json_process.decode(request.body))
             request.body = NOTHING
             result = self._engine.submit(call)
         except Exception as problem:
@@ -167,7 +169,10 @@ class Service:
             if result.nbytes <= LARGE:
                 return Response(200, self._codec.encode(call, result))
             made = result
-            return Response(200, await self._aside(lambda: self._codec.encode(call, made)))
+            # Strings would hold up this process on their way to the other as much as they do here.
+            strings = any(tensor.dtype.hasobject for tensor in made.tensors)
+            encode = self._codec.encode if strings else self.json_process.encode
+            return Response(200, await self._aside(lambda: encode(call, made)))
         except Exception as problem:
             return _failed(problem)
 

@@ -4,6 +4,7 @@ import math
 import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from podium_serving.datatypes import Datatype
 
@@ -67,12 +68,9 @@ class TensorSpec:
         """Returns the given shape, if it and the given datatype are what this input takes; else raises BadRequest."""
         if datatype != self.datatype.name:
             raise BadRequest(f"input {self.name!r}: expected datatype {self.datatype.name}, given {shown(datatype)}")
-        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        if not isinstance(shape, list) or not _all_sizes(shape):
             raise BadRequest(f"input {self.name!r}: shape must be a list of whole numbers >= 0, given {shown(shape)}")
-        if self.shape is not None and (
-            len(shape) != len(self.shape)
-            or any(expected not in (-1, given) for expected, given in zip(self.shape, shape, strict=True))
-        ):
+        if self.shape is not None and not _fits(shape, self.shape):
             raise BadRequest(
                 f"input {self.name!r}: expected shape {list(self.shape)} (-1 is any size), given {shown(shape)}"
             )
@@ -83,6 +81,25 @@ class TensorSpec:
         if 0 in shape and math.prod(size or 1 for size in shape) * _LARGEST_ELEMENT > _MAX_BYTES:
             raise BadRequest(f"input {self.name!r}: no tensor can have the shape {shown(shape)}, not even an empty one")
         return tuple(shape)
+
+
+# Loops, since generators in all() take twice as long, and each request is checked.
+
+
+def _all_sizes(shape: list[Any]) -> bool:
+    for size in shape:  # noqa: SIM110
+        if type(size) is not int or size < 0:
+            return False
+    return True
+
+
+def _fits(shape: list[int], expected: tuple[int, ...]) -> bool:
+    if len(shape) != len(expected):
+        return False
+    for given, size in zip(shape, expected, strict=True):  # noqa: SIM110
+        if size not in (-1, given):
+            return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,12 @@ CRASH_PERIOD = 10.0
 INJECTED = "injected"
 """Name of an init container that an admission webhook adds to pods; whether it is a sidecar its spec says."""
 
+DIED = (
+    '{"result": "failed", "reason": "Died", "permanent": false, "message": "ended while it ran the requests", '
+    '"running": [null, {"id": "a", "inputs": {"x": [1, 0, 3]}}]}'
+)
+"""Last words of a server that a request ended."""
+
 MOST_RESTARTS = 6
 """No more are counted, so that a world with a crashing pod comes to rest."""
 
@@ -32,10 +38,12 @@ class Behaviour:
     ready_after: float | None = 3.0
     """None: never."""
     failure: str = ""
-    """Not ready: crash, between-crashes, image, invalid-image, fetch-permanent, fetch-passing, config, unschedulable,
-    volumes, and init of an injected container of that kind."""
+    """Not ready: crash, died, between-crashes, image, invalid-image, fetch-permanent, fetch-passing, config,
+    unschedulable, volumes, and init of an injected container of that kind."""
     until: float | None = None
     """When the failure ends by itself."""
+    died: tuple[float, str] | None = None
+    """When, and with what last words, a signal ended the server of a pod that is ready again."""
     fetched: str = ""
     """What the fetcher's last words are, once the pod runs."""
 
@@ -254,6 +262,9 @@ class Controllers:
         else:
             ready = how.ready_after is not None and age >= max(how.ready_after, how.until or 0.0)
             status = _running(pod, ready) | _fetched(how.fetched)
+            if how.died and age >= how.died[0]:
+                at = others_time(pod["metadata"]["creationTimestamp"]) + timedelta(seconds=how.died[0]) + self._ahead
+                status["containerStatuses"][0] |= {"restartCount": 1, "lastState": _by_signal(at, how.died[1])}
         was, is_now = ready_since(pod), is_ready({"status": status})
         for condition in status.get("conditions", []):
             if condition["type"] == "Ready":
@@ -369,6 +380,7 @@ class Controllers:
             if "deletionTimestamp" in meta or is_over(pod):
                 continue
             at += [born + timedelta(seconds=s) for s in (how.ready_after, how.until) if s is not None]
+            at += [born + timedelta(seconds=how.died[0])] if how.died else []
             if how.failure:
                 at += [born + timedelta(seconds=CRASH_PERIOD * n) for n in range(1, MOST_RESTARTS + 1)]
             since = ready_since(pod)
@@ -436,6 +448,11 @@ def _running(pod: Object, ready: bool) -> Object:
     }
 
 
+def _by_signal(at: datetime, said: str) -> Object:
+    ended = {"exitCode": 134, "reason": "Error", "finishedAt": wire_time(at), "message": said}
+    return {"terminated": ended}
+
+
 def _fetched(said: str) -> Object:
     if not said:
         return {}
@@ -461,6 +478,13 @@ def _failing(pod: Object, failure: str, age: float, ahead: timedelta) -> Object:
             state = waiting("CrashLoopBackOff", "back-off") if restarts else {"state": {"terminated": ended}}
             status["containerStatuses"] = [
                 model | state | {"restartCount": restarts, "lastState": {"terminated": ended}}
+            ]
+        case "died":
+            status["phase"] = "Running"
+            born = others_time(pod["metadata"]["creationTimestamp"]) + ahead
+            last = _by_signal(born + timedelta(seconds=restarts * CRASH_PERIOD), DIED)
+            status["containerStatuses"] = [
+                model | waiting("CrashLoopBackOff", "back-off") | {"restartCount": restarts, "lastState": last}
             ]
         case "init":
             injected = {"name": INJECTED, "image": "injected", "ready": False, "restartCount": restarts}

@@ -11,7 +11,7 @@ from podium.manifests.fetch import Fetcher
 from podium.reconcile.observe import Observer
 from podium.rollout.gates import deadline
 from podium.rollout.moment import Moment
-from tests.unit.planner.controllers import INJECTED
+from tests.unit.planner.controllers import DIED, INJECTED
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, rolled_back, serving, switched, updating
 from tests.unit.planner.world import KEY, NAME, NAMESPACE, World, model
 
@@ -220,6 +220,48 @@ def test_3_champion_pods_made_earlier_do_not_excuse_the_candidate() -> None:
     world.edit(model=model("2"))
     world.behave("2", failure="crash")
     world.behave(world.pods(world.revision("1"))[0]["metadata"]["name"], failure="crash")
+    world.rest()
+    assert _outcome(world) == ("RolledBack", "crash: CrashLoopBackOff")
+
+
+def _deadly_requests(champions_words: str, champion_died_after: float = 600) -> World:
+    """The candidate's pods die of requests, again and again; of the champion's, which are ten minutes old, one did."""
+    world = serving(replicas=2, rollout=BLUE_GREEN)
+    victim = world.pods(world.revision("1"))[0]["metadata"]["name"]
+    world.behave(victim, died=(champion_died_after, champions_words))
+    world.advance(600)
+    world.behave("2", failure="died")
+    world.edit(model=model("2"))
+    world.advance(120)
+    return world
+
+
+def test_3_not_when_requests_end_the_champion_s_servers_too() -> None:
+    """A champion's pod that is ready again counts, whenever it was made."""
+    world = _deadly_requests(DIED)
+    assert _outcome(world) == ("", "")
+    assert world.condition("Reconciling") == ("True", "Environment")
+    assert "requests end servers of the champion, too" in world.message("Reconciling")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "null", DIED.replace("Died", "Other"), DIED.replace('{"id": "a", "inputs": {"x": [1, 0, 3]}}', "null")],
+    ids=["none", "no object", "another reason", "no request was running"],
+)
+def test_3_a_champion_that_survives_such_requests_does_not_excuse_the_candidate(words: str) -> None:
+    assert _outcome(_deadly_requests(words)) == ("RolledBack", "crash: CrashLoopBackOff")
+
+
+def test_3_a_champion_that_died_of_requests_long_before_does_not_excuse_the_candidate() -> None:
+    assert _outcome(_deadly_requests(DIED, champion_died_after=60)) == ("RolledBack", "crash: CrashLoopBackOff")
+
+
+def test_3_a_champion_that_died_of_requests_does_not_excuse_a_candidate_that_fails_otherwise() -> None:
+    world = serving(replicas=2, rollout=BLUE_GREEN)
+    world.behave("2", failure="crash")
+    world.edit(model=model("2"))
+    world.behave(world.pods(world.revision("1"))[0]["metadata"]["name"], died=(0, DIED))
     world.rest()
     assert _outcome(world) == ("RolledBack", "crash: CrashLoopBackOff")
 

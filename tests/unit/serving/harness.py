@@ -25,6 +25,7 @@ JSON_TYPES = {
     "UINT16": TensorProto.UINT16,
     "UINT32": TensorProto.UINT32,
     "UINT64": TensorProto.UINT64,
+    "FP16": TensorProto.FLOAT16,
     "FP32": TensorProto.FLOAT,
     "FP64": TensorProto.DOUBLE,
     "BYTES": TensorProto.STRING,

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+import uvloop
 
 from podium_serving.http.context import Budget, Context
 from podium_serving.http.message import Request, Response
@@ -211,6 +213,39 @@ async def test_a_body_has_a_total_time_however_steadily_it_trickles(stand: Stand
         assert seen == 1
     status, _, body = await answer(reader)
     assert (status, b"not complete after 300 s (PODIUM_BODY_SECONDS)" in body) == (408, True)
+
+
+# Turns
+
+
+def test_a_fast_client_is_read_in_turn_with_others() -> None:
+    """Under the server's own event loop, which takes all that a socket has unless it is stopped."""
+    length = 64 * MIB
+    context = Context(lambda _: Response(200, b""), 2 * length, 620.0, 60.0, Clock())
+
+    async def read_in_one_turn() -> list[int]:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Connection(context), "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()) as client:
+            client.setblocking(False)
+            await until(lambda: bool(context.connections), 10)
+            sent = client.send(head(length))
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sent += client.send(bytes(MIB))
+            assert sent > 2 * MIB, "the sockets' buffers do not hold enough for this test"
+            (connection,) = context.connections
+            seen, turns = 0, []
+            while seen < sent - len(head(length)):
+                await asyncio.sleep(0)
+                now = len(connection._reader._body)  # type: ignore[attr-defined]
+                turns.append(now - seen)
+                seen = now
+        server.close()
+        return turns
+
+    turns = uvloop.run(read_in_one_turn())
+    assert max(turns) <= 1.25 * MIB
 
 
 # Connections

@@ -67,6 +67,7 @@ def tensors(draw: st.DrawFn) -> tuple[list[int], str]:
     return shape, data
 
 
+@settings(deadline=None)
 @given(tensors())
 def test_numbers_read_in_pieces_are_those_read_as_a_whole(given: tuple[list[int], str]) -> None:
     shape, data = given
@@ -74,7 +75,7 @@ def test_numbers_read_in_pieces_are_those_read_as_a_whole(given: tuple[list[int]
     assert decoded(request(shape, data), 0) is not None
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(tensors(), st.data())
 def test_what_is_wrong_is_refused_in_pieces_as_it_is_as_a_whole(
     given: tuple[list[int], str], data: st.DataObject
@@ -182,6 +183,7 @@ def encoded(tensor: "np.ndarray[Any, Any]", large: int) -> Any:
     return json.loads(JsonCodec(Signature((X,), (spec, X)), "model", "1", large).encode(call, result))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32) | st.just(float("nan"))))
 @example([float("inf")])
 @example([])
@@ -191,6 +193,7 @@ def test_answers_written_in_pieces_are_those_written_as_a_whole(values: list[flo
     assert encoded(tensor.reshape(-1, 1).T, 2**30) == encoded(tensor.reshape(-1, 1).T, -1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)))))
 def test_texts_written_in_pieces_are_those_written_as_a_whole(values: list[str]) -> None:
     tensor = np.empty(len(values), dtype=object)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
@@ -190,11 +191,9 @@ def test_no_onnx_model_is_taken_for_something_else(tmp_path: Path) -> None:
     assert kinds.of(b"\x08\x07\x12\x07pytorch") is None
 
 
-@pytest.mark.parametrize(("name", "onnx_type"), [("FP16", TensorProto.FLOAT16), ("BF16", TensorProto.BFLOAT16)])
 @pytest.mark.parametrize("where", ["input", "output"])
-def test_a_model_that_json_cannot_ask_for_anything_is_refused_at_load(
-    tmp_path: Path, name: str, onnx_type: int, where: str
-) -> None:
+def test_a_model_that_json_cannot_ask_for_anything_is_refused_at_load(tmp_path: Path, where: str) -> None:
+    onnx_type = TensorProto.BFLOAT16
     x, y = tensor("x", onnx_type, [1]), tensor("y", TensorProto.FLOAT, [1])
     node: Any = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
     if where == "output":
@@ -207,9 +206,37 @@ def test_a_model_that_json_cannot_ask_for_anything_is_refused_at_load(
     server.close()
     assert message["reason"] == "ModelUnsupported"
     assert (
-        f"{where} '{'x' if where == 'input' else 'y'}' is of datatype {name}, which has no form in JSON"
+        f"{where} '{'x' if where == 'input' else 'y'}' is of datatype BF16, which has no form in JSON"
         in (message["message"])
     )
+
+
+def test_a_model_of_half_precision_gives_what_onnxruntime_gives(tmp_path: Path) -> None:
+    """Small and large, halfway between two numbers, below the least: each as numpy rounds what JSON says."""
+    random = np.random.default_rng(1)
+    weights = numpy_helper.from_array(random.standard_normal((40, 7)).astype(np.float16), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["z"]), helper.make_node("Tanh", ["z"], ["y"])]
+    half = TensorProto.FLOAT16
+    outputs = [tensor("z", half, ["n", 7]), tensor("y", half, ["n", 7])]
+    path = tmp_path / "half.onnx"
+    path.write_bytes(model_bytes(nodes, [tensor("x", half, ["n", 40])], outputs, (weights,)))
+    numbers = [*random.uniform(-90, 90, 3990), 65504, 65519.9, 1 + 2**-11, 1 + 3 * 2**-11, 6e-8, 2.9e-8, 1e-300]
+    numbers += [-0.0, 0, 1 + 2**-11 + 2**-40]  # which in two steps, by way of FP32, would become 1
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    expected = session.run(None, {"x": np.array(numbers, dtype=np.float16).reshape(-1, 40)})
+    with serving(path) as server:
+        assert server.get("/v2/models/model").json["inputs"][0]["datatype"] == "FP16"
+        asked = {"inputs": [{"name": "x", "shape": [100, 40], "datatype": "FP16", "data": numbers}]}
+        answer = server.infer(asked).json["outputs"]
+        beyond = {"inputs": [{"name": "x", "shape": [1, 40], "datatype": "FP16", "data": [0] * 39 + [65520]}]}
+        refused = server.infer(beyond)
+    for output, right in zip(answer, expected, strict=True):
+        finite = np.isfinite(right.ravel())
+        assert output["datatype"] == "FP16"
+        assert [value is not None for value in output["data"]] == finite.tolist()
+        given = np.array([value or 0 for value in output["data"]], dtype=np.float16)
+        assert given[finite].tobytes() == (right.ravel()[finite] + np.float16(0)).tobytes()
+    assert "element 39 is 65520 (a whole number); FP16 takes numbers within its range" in refused.json["error"]
 
 
 def test_text_models_find_the_locale_that_they_ask_for(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """Bad requests, rude clients and too many of them: the server answers or closes, and serves the next one."""
 
 import json
+import os
 import re
+import resource
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +14,20 @@ import pytest
 from tests.unit.serving.bad_requests import BODY, corpus
 from tests.unit.serving.harness import JSON_TYPES, Server, identity, serving
 
+IDLE = 10_000
 REQUEST = b"POST /v2/models/model/infer HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
+def model(folder: Path) -> Path:
     path = folder / "overload.onnx"
     path.write_bytes(identity({"x": JSON_TYPES["FP32"]}, ["rows", 2]))
-    with serving(path, PODIUM_READ_SECONDS=1) as running:
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[Server]:
+    with serving(model, PODIUM_READ_SECONDS=1) as running:
         yield running
 
 
@@ -38,6 +47,11 @@ def exchange(server: Server, data: bytes) -> bytes:
 
 def statuses(received: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
+
+
+def cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def served(server: Server) -> bool:
@@ -60,8 +74,20 @@ def test_every_bad_request_is_refused_or_cut_off_and_the_next_one_is_served(serv
     assert not [line for line in server.lines if "exception" in json.loads(line)]
 
 
-def test_thousands_of_idle_connections_hold_up_nobody(server: Server) -> None:
-    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(400)]
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may have as many connections as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < IDLE + 1000:
+        pytest.skip(f"a process may have {hard} files here (ulimit -Hn), too few for {IDLE} connections")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_ten_thousand_idle_connections_hold_up_nobody(server: Server) -> None:
+    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(IDLE)]
     half = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(400)]
     try:
         for connection in half:
@@ -70,9 +96,51 @@ def test_thousands_of_idle_connections_hold_up_nobody(server: Server) -> None:
         for connection in half:
             connection.sendall(REQUEST[-5:])
             assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        idle[-1].sendall(REQUEST)
+        assert idle[-1].recv(15) == b"HTTP/1.1 200 OK"
     finally:
         for connection in (*idle, *half):
             connection.close()
+    assert served(server)
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be(model: Path) -> None:
+    running = Server(model, prefix=("prlimit", "--nofile=100:400")).wait_until_ready()
+    try:
+        limits = Path(f"/proc/{running.process.pid}/limits").read_text()
+        assert re.search(r"Max open files +400 +400 ", limits)
+    finally:
+        running.close()
+
+
+def test_beyond_the_limit_of_open_files_connections_are_cut_off_and_the_others_served(model: Path) -> None:
+    running = Server(model, prefix=("prlimit", "--nofile=200:200")).wait_until_ready()
+    connections = [socket.create_connection(("127.0.0.1", running.port), timeout=20) for _ in range(400)]
+    try:
+        began, used = time.monotonic(), cpu_seconds(running.process.pid)
+        # Beyond the limit: whoever is accepted last is let go of at once.
+        assert connections[-1].recv(1) == b""
+        for connection in connections[:50]:
+            connection.sendall(REQUEST)
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+            time.sleep(0.02)
+        # It does not go round and round over what it cannot accept.
+        assert cpu_seconds(running.process.pid) - used < (time.monotonic() - began) / 2
+        for connection in connections:
+            connection.close()
+        assert any(served(running) for _ in range(100))
+        assert not [line for line in running.lines if "exception" in json.loads(line)]
+    finally:
+        for connection in connections:
+            connection.close()
+        running.close()
+
+
+def test_a_thousand_pipelined_requests_are_answered_in_their_order(server: Server) -> None:
+    bodies = [BODY.replace(b"{", b'{"id":"%d",' % number, 1) for number in range(1000)]
+    head = b"POST /v2/models/model/infer HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
+    received = exchange(server, b"".join(head % len(body) + body for body in bodies))
+    assert re.findall(rb'"id":"(\d+)"', received) == [b"%d" % number for number in range(1000)]
     assert served(server)
 
 

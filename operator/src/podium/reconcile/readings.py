@@ -17,7 +17,7 @@ from podium.manifests.fetch import Fetcher
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, inputs_digest, resolve
 from podium.reconcile.sightings import FORGOTTEN, Sightings
-from podium.reconcile.symptoms import eviction, model_digest, symptom, with_way_out
+from podium.reconcile.symptoms import died_of_requests, eviction, model_digest, symptom, with_way_out
 from podium.rollout.record import Outcome, Record, annotation_of, others_time
 from podium.rollout.revision import Failure, Pod, RevisionState, Seasoned, Workload
 from podium.rollout.state import Proposal
@@ -173,8 +173,14 @@ def read_pod(pod: Object, sightings: Sightings, min_ready: timedelta, predecesso
         failure=failure,
         stray=not _of_deployment(pod),
         overdue=terminating and _overdue(meta, sightings),
+        died=_died(pod, sightings),
         model_digest=model_digest(pod),
     )
+
+
+def _died(pod: Object, sightings: Sightings) -> datetime | None:
+    said = died_of_requests(pod)
+    return sightings.first(pod["metadata"]["name"], f"Died {said}", said=others_time(said)) if said else None
 
 
 def _seasoned(pod: Object, sightings: Sightings, min_ready: timedelta) -> Seasoned:

@@ -22,6 +22,8 @@ MESSAGE_LENGTH = 400
 """Characters of a container's own last words that are passed on."""
 EVICTION_TOLD = timedelta(minutes=10)
 """A pod made within so much of an eviction is the evicted one's successor; longer than clocks differ."""
+SIGNALLED = 128
+"""Exit codes above it are of containers that a signal ended."""
 PREPARATION = timedelta(seconds=20)
 """How long a pod may wait for its volumes and its network: 1 to 3 s are usual, and causes are told within 30 s."""
 
@@ -58,6 +60,22 @@ def model_digest(pod: Object) -> str:
             said = _said(ended)
             digest = said.get("digest")
             return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else ""
+    return ""
+
+
+def died_of_requests(pod: Object) -> str:
+    """When a signal last ended the model's server while that ran requests, in its kubelet's words; "" if never.
+
+    The server's last words say so, and name them.
+    """
+    for container in (pod.get("status") or {}).get("containerStatuses") or []:
+        ended = _last_end(container) if container["name"] == names.MODEL_CONTAINER else None
+        if ended is None or ended.get("exitCode", 0) <= SIGNALLED or not ended.get("finishedAt"):
+            continue
+        said = _said(ended)
+        running = said.get("running")
+        if said.get("reason") == "Died" and isinstance(running, list) and any(running):
+            return str(ended["finishedAt"])
     return ""
 
 

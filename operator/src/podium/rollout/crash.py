@@ -47,5 +47,22 @@ def environment_fails_likewise(
     )
 
 
+def requests_end_it_likewise(
+    failure: Failure, candidate: RevisionState, champion: RevisionState, window: timedelta
+) -> bool:
+    """Whether requests end the champion's servers, too, within the window: then it is not the candidate alone.
+
+    Both get the same requests, so it does not matter when their pods were made.
+    """
+    if _fault(failure) is not Reason.CRASH_LOOP:
+        return False
+    deaths = [pod.died for pod in candidate.pods if pod.failure == failure and pod.died]
+    return any(
+        pod.died is not None and not pod.stray and abs(pod.died - at) <= window
+        for pod in champion.pods
+        for at in deaths
+    )
+
+
 def _fault(failure: Failure) -> Reason:
     return ONE_FAULT.get(failure.reason, failure.reason)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from podium.api import names
 from podium.api.reasons import Reason
 from podium.rollout.commands import command_gate
-from podium.rollout.crash import environment_fails_likewise, evidence
+from podium.rollout.crash import environment_fails_likewise, evidence, requests_end_it_likewise
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandResult, Outcome
 from podium.rollout.revision import RevisionState
@@ -70,9 +70,15 @@ def crashed(situation: Situation, moment: Moment) -> Verdict | None:
     sentence = f"{failure.reason}: {failure.message}"
     if champion is None:
         return None  # nothing to go back to: its pods keep trying, and status says why it failed
-    if environment_fails_likewise(failure, candidate, champion, situation.timings.environment_window):
+    window = situation.timings.environment_window
+    if environment_fails_likewise(failure, candidate, champion, window):
         return Hold(
             Reason.ENVIRONMENT, f"new pods of the champion fail in the same way, so it is not the model: {sentence}"
+        )
+    if requests_end_it_likewise(failure, candidate, champion, window):
+        return Hold(
+            Reason.ENVIRONMENT,
+            f"requests end servers of the champion, too, so it is not the candidate alone: {sentence}",
         )
     if situation.champion_down_since is not None:
         return Hold(Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {sentence}")

@@ -46,6 +46,8 @@ class Pod:
     """It has the labels but is none of the Deployment's: it says nothing about the revision, but gets its traffic."""
     overdue: bool = False
     """A terminating one that should have gone long ago: its node does not answer any more."""
+    died: datetime | None = None
+    """When this operator saw that a signal had ended its server while that ran requests."""
     model_digest: str = ""
     """Of the model's bytes, `sha256:` and 64 hex digits, as its fetcher says; empty as long as it has not said."""
 

@@ -21,6 +21,8 @@ _MAX_PIPELINED_BYTES = 256 * 1024
 # connection, and the peer would lose the answer that says why.
 _LINGER_SECONDS = 2.0
 _LARGEST_COPY = 64 * 1024
+# Bytes of one body that are read before others have their turn: the loop alone would take 8 MiB from a fast client.
+_MOST_AT_ONCE = 2**20
 _PROBE_SECONDS = 0.1
 _TCP_CLOSE = 7
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -40,6 +42,7 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self._write_paused = False
         self._read_paused = False
+        self._read_at_once = 0  # bytes since others last had their turn
         self._unsent = 0  # bytes that the peer had still to read when it was last looked at
         self._promised = 0  # bytes of the budget for the body that is being received
         self._wanted = 0  # further ones for it that are waited for
@@ -75,6 +78,10 @@ class Connection(asyncio.Protocol):
         reader.feed(data)
         if reader.request is not None:
             self._ask_for_room()
+            self._read_at_once += len(data)
+            if self._read_at_once >= _MOST_AT_ONCE:
+                self._throttle()
+                asyncio.get_running_loop().call_soon(self._let_others)
 
     def eof_received(self) -> bool:
         """The client sends nothing more; it still gets the answers to what it has sent."""
@@ -199,10 +206,16 @@ class Connection(asyncio.Protocol):
         self._send(request, done.result())
         self._work()
 
+    def _let_others(self) -> None:
+        """Others have had their turn."""
+        self._read_at_once = 0
+        self._throttle()
+
     def _throttle(self) -> None:
         """Stops and resumes reading by how much waits."""
         full = (
             self._write_paused
+            or self._read_at_once >= _MOST_AT_ONCE
             or self._wanted > 0
             or len(self._queue) >= _MAX_PIPELINED
             or (bool(self._queue) and self._held >= _MAX_PIPELINED_BYTES)

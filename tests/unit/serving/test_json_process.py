@@ -1,0 +1,133 @@
+"""Large JSON goes to a process of its own: it means the same there, holds up nobody, and may end at any time."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from podium_serving.datatypes import BY_NAME
+from podium_serving.inference import InferRequest, InferResult, NoMemory, RequestedOutput
+from podium_serving.json_codec import LARGE, JsonCodec
+from podium_serving.json_process import JsonProcess
+from podium_serving.signature import BadRequest, Signature, TensorSpec, TooLarge
+from tests.unit.serving.harness import JSON_TYPES, Server, identity, serving
+from tests.until import until
+
+SIGNATURE = Signature(tuple(TensorSpec(name, BY_NAME[name], None) for name in ("FP32", "INT64", "BYTES")), ())
+COUNT = 100_000
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[JsonProcess]:
+    made = JsonProcess(SIGNATURE, "model", "1")
+    yield made
+    made.close()
+
+
+def request(floats: str | None = None, texts: str = '"a"') -> memoryview:
+    """One large input and two small ones."""
+    data = floats or json.dumps([round(0.1 * number, 3) for number in range(COUNT)])
+    inputs = ",".join(
+        f'{{"name":"{name}","datatype":"{name}","shape":[{count}],"data":{values}}}'
+        for name, count, values in (("FP32", COUNT, data), ("INT64", 3, "[1,2,3]"), ("BYTES", 1, f"[{texts}]"))
+    )
+    return memoryview(f'{{"id":"the id","inputs":[{inputs}]}}'.encode())
+
+
+def test_what_is_read_there_is_what_is_read_here(process: JsonProcess) -> None:
+    there, here = process.decode(request()), JsonCodec(SIGNATURE, "model", "1").decode(request())
+    assert (there.id, there.outputs, there.feeds.keys()) == (here.id, here.outputs, here.feeds.keys())
+    for name, tensor in there.feeds.items():
+        assert (tensor.dtype, tensor.shape) == (here.feeds[name].dtype, here.feeds[name].shape)
+        assert np.array_equal(tensor, here.feeds[name])
+        assert tensor.flags.aligned
+
+
+def test_what_is_written_there_is_what_is_written_here(process: JsonProcess) -> None:
+    outputs = tuple(RequestedOutput(TensorSpec(name, BY_NAME[name], None)) for name in ("FP32", "INT64"))
+    call = InferRequest("the id", {"FP32": np.zeros(9)}, outputs)
+    tensors: list[np.ndarray[Any, Any]] = [
+        np.linspace(0, 1, 2 * LARGE, dtype=np.float32).reshape(-1, 2).T,
+        np.arange(3),
+    ]
+    tensors[0][0, 1] = np.nan
+    here = JsonCodec(SIGNATURE, "model", "1").encode(call, InferResult(tensors))
+    assert bytes(process.encode(call, InferResult(tensors))) == here
+
+
+def test_what_is_wrong_is_told_in_the_same_words(process: JsonProcess) -> None:
+    wrong = request(json.dumps([1.0] * (COUNT - 1) + [True]))
+    with pytest.raises(BadRequest, match=r"element 99999 is true \(a boolean\)"):
+        process.decode(wrong)
+    with pytest.raises(TooLarge, match="send fewer rows at once"):
+        process.decode(request(texts='"' + "a" * 2**22 + '"'))
+
+
+def test_a_process_that_is_ended_from_outside_fails_its_request_and_the_next_one_has_another(
+    process: JsonProcess,
+) -> None:
+    process.decode(request())
+    pid = process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    # The request is under way, and nobody can answer it.
+    threading.Timer(0.2, lambda: os.kill(pid, signal.SIGKILL)).start()
+    with pytest.raises(NoMemory, match="was ended"):
+        process.decode(request())
+    assert process.decode(request()).id == "the id"
+    assert process.pid != pid
+
+
+async def test_a_process_that_has_ended_for_want_of_work_is_started_again() -> None:
+    process = JsonProcess(SIGNATURE, "model", "1", idle=0.01)
+    try:
+        process.decode(request())
+        first = process.pid
+        assert first is not None
+        await until(lambda: has_ended(first), 20)
+        assert process.decode(request()).id == "the id"
+        assert process.pid != first
+    finally:
+        process.close()
+
+
+def has_ended(pid: int) -> bool:
+    """Also one whose end nobody has asked for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def children(server: Server) -> list[int]:
+    tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+async def test_others_are_answered_for_as_long_as_large_json_is_read(folder: Path) -> None:
+    path = folder / "large.onnx"
+    path.write_bytes(identity({"x": JSON_TYPES["FP32"]}, ["n"]))
+    data = [0.25] * (LARGE // 4)
+    body = {"inputs": [{"name": "x", "shape": [len(data)], "datatype": "FP32", "data": data}]}
+    with serving(path) as server:
+        assert server.infer(body).json["outputs"][0]["data"] == data
+        (reader,) = children(server)
+        os.kill(reader, signal.SIGSTOP)
+        answers: list[list[float]] = []
+        large = threading.Thread(target=lambda: answers.append(server.infer(body).json["outputs"][0]["data"]))
+        large.start()
+        small = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}
+        for _ in range(200):
+            assert server.infer(small).status == server.get("/v2/health/ready").status == 200
+        assert not answers
+        os.kill(reader, signal.SIGCONT)
+        large.join()
+        assert answers == [data]
+        assert server.stop() == 0
+        await until(lambda: has_ended(reader), 20)
