@@ -136,20 +136,24 @@ class Engine:
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
-            entry = self._inbox.get()
-            if not self._take(entry):
-                continue
-            started = time.monotonic()
-            if started - entry.since >= self._limits.queue_seconds:
-                report = partial(self._expire, entry)
-            else:
-                # CPU time: on a busy node every run is interrupted now and then, and would be sent here for good.
-                held = time.thread_time()
-                outcome, seconds = self._attempt(entry.request)
-                held = time.thread_time() - held
-                report = partial(self._ran, entry, outcome, seconds, held, started - entry.since)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
-                loop.call_soon_threadsafe(report)
+            self._work_once(loop)
+
+    def _work_once(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Waits for one request and runs it. A function, so that a worker that waits holds nothing of the last one."""
+        entry = self._inbox.get()
+        if not self._take(entry):
+            return
+        started = time.monotonic()
+        if started - entry.since >= self._limits.queue_seconds:
+            report = partial(self._expire, entry)
+        else:
+            # CPU time: on a busy node every run is interrupted now and then, and would be sent here for good.
+            held = time.thread_time()
+            outcome, seconds = self._attempt(entry.request)
+            held = time.thread_time() - held
+            report = partial(self._ran, entry, outcome, seconds, held, started - entry.since)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+            loop.call_soon_threadsafe(report)
 
     def _attempt(self, request: InferRequest) -> tuple[Outcome, float]:
         """What comes of a run, and seconds. In a worker or on the event loop; counts nothing: counts are the loop's."""

@@ -105,6 +105,23 @@ def has_ended(pid: int) -> bool:
         return True
 
 
+def mapped(pid: int) -> int:
+    """Files in memory that a process still uses."""
+    return sum("/memfd:podium" in line for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
+
+
+async def test_nothing_of_a_large_request_stays_in_memory(folder: Path) -> None:
+    path = folder / "large-gone.onnx"
+    path.write_bytes(identity({"x": JSON_TYPES["FP32"]}, ["n"]))
+    data = [0.25] * (4 * LARGE)
+    with serving(path) as server:
+        for _ in range(2):
+            body = {"inputs": [{"name": "x", "shape": [len(data)], "datatype": "FP32", "data": data}]}
+            assert server.infer(body).status == 200
+        (reader,) = children(server)
+        await until(lambda: not mapped(server.process.pid) and not mapped(reader), 10)
+
+
 def children(server: Server) -> list[int]:
     tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")
     return [int(child) for task in tasks for child in task.read_text().split()]
