@@ -56,7 +56,7 @@ def size(value: Any) -> int:
         return found + sum(size(key) + size(one) for key, one in value.items())
     if isinstance(value, list):
         return found + sum(map(size, value))
-    return found + (size(value.digest) + size(value.compressed) if isinstance(value, Packed) else 0)
+    return found + (size(value.key) + size(value.compressed) if isinstance(value, Packed) else 0)
 
 
 def kept(text: bytes) -> Object:

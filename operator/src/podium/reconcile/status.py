@@ -15,7 +15,7 @@ from podium.reconcile.observe import PENDING, Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
 from podium.reconcile.readings import unowned
-from podium.reconcile.writes import Told
+from podium.reconcile.writes import Remove, Told
 from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
 from podium.rollout.record import format_time
@@ -81,7 +81,7 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
     rollout = _rollout(situation)
     if rollout:
         status["rollout"] = rollout
-    history = _history(situation)
+    history = _history(situation, forgotten=_deleted_records(plan, report))
     if history:
         status["history"] = history
     last = _last_command(observed, plan, report, now)
@@ -258,8 +258,15 @@ def _rollout(situation: Situation) -> dict[str, Any]:
     return found
 
 
-def _history(situation: Situation) -> list[dict[str, Any]]:
-    decided = [(r.decided_at, r) for r in situation.revisions if r.decided_at and r.outcome]
+def _deleted_records(plan: Plan, report: Report) -> set[str]:
+    """Revisions beyond the history limit whose records went with this pass: no record tells of them any more."""
+    removals = [w for w in plan.writes if w.resource is CONTROLLER_REVISIONS and isinstance(w.action, Remove)]
+    return {write.name for write in removals if not report.kept_back(frozenset({write.place}))}
+
+
+def _history(situation: Situation, forgotten: set[str]) -> list[dict[str, Any]]:
+    known = [r for r in situation.revisions if r.name not in forgotten]
+    decided = [(r.decided_at, r) for r in known if r.decided_at and r.outcome]
     decided.sort(key=lambda pair: (pair[0], pair[1].number), reverse=True)
     return [
         {
