@@ -174,7 +174,12 @@ class Invariants:
         )
 
     def recounted(self) -> bool:
-        """Whether minReadySeconds was another one before the last pass."""
+        """Whether other pods may count as available than at the last pass, by another minReadySeconds.
+
+        While a Deployment's controller has not seen our last write, its minReadySeconds is not counted with.
+        """
+        if self.unsettled() and any(self.min_ready().values()):
+            return True
         return any(self.counted_by.get(uid, seconds) != seconds for uid, seconds in self.min_ready().items())
 
     def note_min_ready(self) -> None:
