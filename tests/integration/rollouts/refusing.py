@@ -194,10 +194,10 @@ def champion(stage: Stage) -> str:
     return max(promoted, key=lambda name: marks[name][names.ANNOTATION_DECIDED_AT], default="")
 
 
-async def what_serves_is_made_again(stage: Stage, refusing: Refusing) -> set[str]:
-    """Delete the champion's Deployment and its Service and see both come back; answers the uids of what was deleted.
+async def what_serves_is_made_again(stage: Stage, refusing: Refusing, deleted: set[str]) -> None:
+    """Delete the champion's Deployment and its Service and see both come back.
 
-    Pods stay, as with `kubectl delete --cascade=orphan`: what is asked is whether the objects are made again.
+    The uids of what is deleted go to `deleted` at once: the scenario may end before they are back. Pods stay, as with `kubectl delete --cascade=orphan`: what is asked is whether the objects are made again.
     """
     place = await refusing.begun()
     gone: dict[tuple[str, str], str] = {}
@@ -212,6 +212,7 @@ async def what_serves_is_made_again(stage: Stage, refusing: Refusing) -> set[str
             continue
         refusing.not_counted.add(path_of(kind, stage.namespace, name))
         gone[kind, name] = there["metadata"]["uid"]
+        deleted.add(gone[kind, name])
         await stage.api.delete(kind, stage.namespace, name, propagation="Orphan")
 
     def back(kind: str, name: str) -> bool:
@@ -231,7 +232,6 @@ async def what_serves_is_made_again(stage: Stage, refusing: Refusing) -> set[str
         for one in _replica_sets(stage, name) if stage.get("Deployment", name) is None else []:
             if not _owned(one):
                 await stage.api.delete("ReplicaSet", stage.namespace, one["metadata"]["name"])
-    return set(gone.values())
 
 
 def _replica_sets(stage: Stage, revision: str) -> list[Object]:

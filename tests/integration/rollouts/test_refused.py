@@ -121,7 +121,7 @@ async def refused(shared: Shared, one: Chosen, end: tuple[int, Object], runs: di
             await refusing.tried_again()
             try:
                 if not deleted:  # once a run: each deletion takes writes of its own
-                    deleted.update(await what_serves_is_made_again(stage, refusing))
+                    await what_serves_is_made_again(stage, refusing, deleted)
             except AssertionError as error:
                 wrong.append(str(error))
             refusing.end()
