@@ -197,8 +197,8 @@ def champion(stage: Stage) -> str:
 async def what_serves_is_made_again(stage: Stage, refusing: Refusing, deleted: set[str]) -> None:
     """Delete the champion's Deployment and its Service and see both come back.
 
-    Pods stay, as with `kubectl delete --cascade=orphan`: what is asked is whether the objects are made again. The uids of
-    what is deleted go to `deleted` at once: the scenario may end before it is back.
+    Pods stay, as with `kubectl delete --cascade=orphan`: what is asked is whether the objects are made again. The
+    uids of what is deleted go to `deleted` at once: the scenario may end before it is back.
     """
     place = await refusing.begun()
     gone: dict[tuple[str, str], str] = {}
