@@ -53,9 +53,9 @@ _TELLING: Final = {
 def author(event: str, kind: str, obj: Object) -> bool | None:
     """Whether an object is as Podium wrote it, by the managers of its fields; None where they do not tell.
 
-    Who deleted an object no object tells.
+    Who deleted an object no object tells, nor who marked it for deletion.
     """
-    if event in ("DELETED", LOST):
+    if event in ("DELETED", LOST) or "deletionTimestamp" in obj["metadata"]:
         return None
     owners = [one["manager"] for one in obj["metadata"].get("managedFields") or [] if _owns(one, _TELLING.get(kind))]
     return any(one in (names.FIELD_MANAGER, names.HANDOVER_MANAGER) for one in owners) if owners else None
