@@ -114,7 +114,8 @@ class Invariants:
         )
         assert len(world.heard.said) == said, f"a second pass without events says {world.heard.said[said:]}"
         again = world.wakes.at
-        told = any(world.lag.values())  # by the answer to a write: the late watch will wake it for that
+        # By the answer to a write: the late watch, or the Deployment's controller once it has seen it, will wake it.
+        told = any(world.lag.values()) or self.unsettled()
         late = again is not None and (due is None or again < due) and not told
         assert not late, f"a second pass wants to be woken at {again}, the first at {due}"
         world.wakes.at = due
@@ -174,12 +175,7 @@ class Invariants:
         )
 
     def recounted(self) -> bool:
-        """Whether other pods may count as available than at the last pass, by another minReadySeconds.
-
-        While a Deployment's controller has not seen our last write, its minReadySeconds is not counted with.
-        """
-        if self.unsettled() and any(self.min_ready().values()):
-            return True
+        """Whether other pods may count as available than at the last pass, by another minReadySeconds."""
         return any(self.counted_by.get(uid, seconds) != seconds for uid, seconds in self.min_ready().items())
 
     def note_min_ready(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from podium.api import names
-from podium.kube.resources import MODEL_RUNTIMES, SERVICES
+from podium.kube.resources import DEPLOYMENTS, MODEL_RUNTIMES, SERVICES
 from tests.unit.planner.apiserver import clone
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, empty, rolled_back, serving, switched, updating
 from tests.unit.planner.kstatus import kstatus
@@ -262,3 +262,17 @@ def test_a_Service_that_is_lost_is_made_again_before_Ready_is_said() -> None:
     world.rest()
     assert world.condition("Ready") == ("True", "Serving")
     assert world.backends() == {world.revision("1")}
+
+
+def test_a_pod_that_has_just_become_ready_is_not_available_while_a_write_of_ours_is_on_its_way() -> None:
+    world = serving(replicas=1, rollout={"minReadySeconds": 10})
+    one = world.revision("1")
+    world.api.delete(DEPLOYMENTS, NAMESPACE, one)  # the one that is made again has pods that are seconds old
+    world.until(lambda: (world.live(DEPLOYMENTS, one) or {"status": {}})["status"].get("readyReplicas"))
+    world.change(DEPLOYMENTS, one, lambda o: o["spec"].update(replicas=2))
+    world.deliver()
+
+    world.reconcile()  # writes 1, which the Deployment's controller has not seen yet
+
+    assert world.replicas(one) == 1
+    assert world.condition("Ready") == ("False", "Degraded")

@@ -257,9 +257,8 @@ def _settled(deployment: Object) -> bool:
 
 
 def _min_ready(deployment: Object | None) -> timedelta:
-    """minReadySeconds once its controller knows of it: nothing is decided by counts that are not settled."""
-    settled = deployment is not None and _settled(deployment)
-    return timedelta(seconds=deployment["spec"].get("minReadySeconds", 0) if deployment and settled else 0)
+    """minReadySeconds as Podium wrote it: a pod that has just become Ready is not told to be available."""
+    return timedelta(seconds=deployment["spec"].get("minReadySeconds", 0) if deployment else 0)
 
 
 def _asked(deployment: Object) -> int:
