@@ -21,7 +21,7 @@ from tests.client import Client, Object, Refused, condition
 from tests.invariants import LISTED, LOST, Version, author, model_of, violations
 
 GRACE = 2.0
-"""Seconds before a write of Ready=True in which a ready endpoint must have been there: the operator's view is late."""
+"""Seconds by which the operator may be late to see ready endpoints, or a record that somebody else takes away."""
 WATCH = 3
 """Seconds of one watch request, and so what a watcher takes to end."""
 KINDS = ("EndpointSlice", "ControllerRevision", "Deployment", "Service", "Pod", "ModelDeployment")
@@ -70,7 +70,7 @@ class Watcher:
             unknown = any(begin < version.revision <= end for begin, end in gaps)
             return replace(version, event=LOST if version.gone else LISTED) if unknown else version
 
-        return violations((told(version) for version in history), alone=False, slack=GRACE)
+        return violations((told(version) for version in history), alone=False, late=GRACE)
 
     def _follow(self, kind: str, listed: threading.Event) -> None:
         version = last = ""

@@ -83,5 +83,5 @@ def violations(history: Iterable[Version], *, alone: bool = True, late: float = 
         model = models.setdefault(place, model_of(version.kind, version.obj)) or model_of(version.kind, version.obj)
         if model:
             models[place] = model
-            found += judges[place[1], model].take(version)
+            found += [f"{one} (of {place[1]}/{model})" for one in judges[place[1], model].take(version)]
     return found
