@@ -115,6 +115,13 @@ class Router:
         """The init container."""
         subprocess.run(self._agent("--once"), env=self._environment(), check=True, timeout=SECONDS, capture_output=True)
 
+    async def run(self) -> None:
+        """All of it, until it is Ready."""
+        self.prepare()
+        self.start("envoy")
+        self.start("agent")
+        await self.until(self.ready)
+
     def start(self, part: str) -> None:
         """`agent` or `envoy`."""
         envoy = [str(binaries.envoy()), "-c", str(self._shared / "bootstrap.json"), "--concurrency", "1",

@@ -59,10 +59,7 @@ async def router(plane: ControlPlane, namespace: str, make_router: Callable[[], 
         for revision in ("old", "new"):
             found.pods(revision, await stack.enter_async_context(serving(revision)), port="grpc")
         found.ask_for(Routing("fraud", PORT, (Share("new", 5_000), Share("old", 5_000)), timeout=0.3))
-        found.prepare()
-        found.start("envoy")
-        found.start("agent")
-        await found.until(found.ready)
+        await found.run()
         yield found
 
 

@@ -41,10 +41,7 @@ async def router(bare: Router, pods: dict[str, Pod]) -> Router:
     for name, pod in pods.items():
         bare.pods(name, pod.address)
     bare.ask_for(split(("old", 10_000)))
-    bare.prepare()
-    bare.start("envoy")
-    bare.start("agent")
-    await bare.until(bare.ready)
+    await bare.run()
     return bare
 
 
@@ -198,10 +195,7 @@ async def test_a_router_that_stops_or_is_replaced_loses_no_request(
     """Its Service lists it no more; who is connected is told to go, and its answers under way are given."""
     pods["old"].delay = 0.2
     other = make_router()
-    other.prepare()
-    other.start("envoy")
-    other.start("agent")
-    await other.until(other.ready)
+    await other.run()
 
     async with load(router, PORT, instead=other) as seen:
         await enough(seen, 40)
