@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from podium.api import names
+from podium.manifests.routing import read_routing, told_in
 from podium.rollout.record import Outcome
 from tests.invariants.history import MODEL_DEPLOYMENT, SERVICE_OF_SLICE, Object, State
 
@@ -142,6 +143,16 @@ def selected(service: Object | None, pod: Object) -> bool:
     """Whether a Service selects a pod; one without a selector selects none."""
     selector = ((service or {}).get("spec") or {}).get("selector") or {}
     return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
+
+
+def asked(state: State, service: Object | None, pod: Object) -> bool:
+    """Whether requests to a Service may reach a pod: by its selector, or by weights where that is the routers'."""
+    selector = ((service or {}).get("spec") or {}).get("selector") or {}
+    if not service or selector != names.router_selector():
+        return selected(service, pod)
+    told = state.get("ConfigMap", names.routing_name(service["metadata"]["name"]))
+    known = read_routing(told_in(told))
+    return known is not None and any(one.weight and one.revision == revision_of(pod) for one in known.split)
 
 
 def stable(state: State) -> Object | None:

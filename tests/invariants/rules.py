@@ -145,7 +145,7 @@ def two_revisions_have_pods(change: Change) -> Iterator[str]:
 
 def a_rolling_update_keeps_its_floor(change: Change) -> Iterator[str]:
     """No write takes available pods below min(T - U, what it was before the write)."""
-    if change.version.kind not in ("Deployment", "Service") or change.now.model is None:
+    if change.version.kind not in ("Deployment", "Service", "ConfigMap") or change.now.model is None:
         return
     least = _floor(change.was)
     if least is None:
@@ -158,11 +158,11 @@ def a_rolling_update_keeps_its_floor(change: Change) -> Iterator[str]:
 
 
 def a_service_selects_somebody(change: Change) -> Iterator[str]:
-    """A write never turns a Service from ready pods to none."""
+    """A write never turns the stable Service from ready pods to none."""
     if change.version.kind != "Service" or change.now.model is None or reading.wanted(change.now.model) == 0:
         return
-    if change.version.name.endswith(names.PREVIEW_SUFFIX):
-        return  # its candidate's pods may come and go
+    if change.version.name != _name(change.now.model):
+        return  # the candidate's pods, and those that a router is to know, may come and go
     ready = [one for one in change.now.of("Pod") if reading.is_ready(one)]
     had = [_name(one) for one in ready if reading.selected(change.before, one)]
     after = None if change.version.gone else change.version.obj
@@ -228,7 +228,7 @@ def _serving(state: State, seconds: Mapping[str, float], change: Change) -> int:
         available = sum(
             1
             for one in reading.pods(state, _name(deployment))
-            if reading.selected(service, one) and reading.is_ready(one)
+            if reading.asked(state, service, one) and reading.is_ready(one)
             if change.version.at - floor(change.was.ready_since.get(one["metadata"]["uid"], change.version.at)) >= least
         )
         found += min(available, int(deployment["spec"].get("replicas", 1)))
@@ -248,6 +248,6 @@ RULES: Final = (
     Rule("the stable Service always has a ready endpoint", served_throughout, Blame.CERTAIN),
     Rule("at most two revisions have pods, three while one terminates", two_revisions_have_pods),
     Rule("a RollingUpdate keeps T - U pods available", a_rolling_update_keeps_its_floor),
-    Rule("a Service selects somebody", a_service_selects_somebody),
+    Rule("the stable Service selects somebody", a_service_selects_somebody),
     Rule("traffic leaves before capacity does", traffic_leaves_first, Blame.CERTAIN),
 )

@@ -291,7 +291,7 @@ BREAKS: dict[str, tuple[Callable[[], Story], ...]] = {
     "the stable Service always has a ready endpoint": (nobody_serves,),
     "at most two revisions have pods, three while one terminates": (four_revisions_with_pods, a_third_that_is_to_stay),
     "a RollingUpdate keeps T - U pods available": (below_the_floor,),
-    "a Service selects somebody": (a_service_without_pods,),
+    "the stable Service selects somebody": (a_service_without_pods,),
     "traffic leaves before capacity does": (capacity_before_traffic,),
 }
 CASES = [(sentence, story) for sentence, stories in BREAKS.items() for story in stories]

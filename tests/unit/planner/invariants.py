@@ -10,7 +10,15 @@ from typing import Any
 
 from podium.api import names
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, ENDPOINT_SLICES, MODEL_DEPLOYMENTS, PODS, SERVICES
+from podium.kube.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    MODEL_DEPLOYMENTS,
+    PODS,
+    SERVICES,
+)
 from podium.manifests.fetch import Fetcher
 from podium.packed import to_json
 from podium.reconcile.observe import Observer
@@ -21,7 +29,7 @@ from tests.invariants import Judge, Version, reading
 from tests.unit.planner.apiserver import Call
 from tests.unit.planner.world import KEY, NAME, NAMESPACE, World
 
-JUDGED = (MODEL_DEPLOYMENTS, CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, ENDPOINT_SLICES, PODS)
+JUDGED = (MODEL_DEPLOYMENTS, CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, CONFIG_MAPS, ENDPOINT_SLICES, PODS)
 """Kinds that the rules are about."""
 
 
@@ -36,7 +44,7 @@ class Invariants:
         self.counted_by: dict[str, float] = {}
         self.cache, self.observer = (
             world.cache,
-            Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image)),
+            Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image), world.routers),
         )
         world.client.before.append(self.take)
         world.client.after.append(self.check)
@@ -63,6 +71,22 @@ class Invariants:
             assert rule != "restored", (
                 f"{call}: nothing was restored here, and every record was known from its beginning"
             )
+        if call.resource is DEPLOYMENTS:
+            self.no_router_asks_who_is_gone()
+
+    def no_router_asks_who_is_gone(self) -> None:
+        """Traffic leaves a revision, as every router has it, before its last pod is taken away."""
+        world = self.world
+        service = world.live(SERVICES)
+        if (
+            service is None
+            or service["spec"]["selector"] != names.router_selector()
+            or not world.spec.get("replicas", 1)
+        ):
+            return
+        for name in {name for weights in world.routers.weights(NAME) for name, weight in weights.items() if weight}:
+            if world.pods(name, terminating=False):
+                assert world.replicas(name), f"routers still give requests to {name}, whose Deployment has none left"
 
     def versions(self, *, ours: bool) -> list[Version]:
         """Those that are new, in the API server's order."""
@@ -125,7 +149,7 @@ class Invariants:
         if self.cache is not world.cache:
             self.cache, self.observer = (
                 world.cache,
-                Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image)),
+                Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image), world.routers),
             )
         observed = self.observer.observe(KEY, Moment(world.operators_time))
         if observed is None:

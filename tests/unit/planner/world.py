@@ -36,6 +36,7 @@ from podium.watch.kept import model_of
 from podium.watch.kinds import KINDS, by_model
 from tests.unit.planner.apiserver import ApiServer, Client, Killed, clone
 from tests.unit.planner.controllers import Behaviour, Controllers, is_over, is_ready
+from tests.unit.planner.routers import Routers
 
 NAME, NAMESPACE = "fraud", "ml"
 KEY = MODEL_DEPLOYMENTS.key(NAMESPACE, NAME)
@@ -98,6 +99,7 @@ class World:
         self.now = START
         self.api = ApiServer(lambda: self.now)
         self.cluster = Controllers(self.api)
+        self.routers = Routers(self.api, NAMESPACE)
         self.settings = Settings(identity="podium-a", **settings)
         self.ahead = timedelta(0)
         """By how much the operator's clock is ahead of the API server's."""
@@ -174,7 +176,9 @@ class World:
             for obj in self.api.all(resource):
                 if resource not in CHILDREN or model_of(obj) is not None:
                     self.feed.seen(resource, None, obj)
-        self.reconciler = Reconciler(self.cache, self.client, self.heard, self.settings, lambda: self.operators_time)
+        self.reconciler = Reconciler(
+            self.cache, self.client, self.heard, self.settings, lambda: self.operators_time, answers=self.routers
+        )
 
     @property
     def operators_time(self) -> datetime:
@@ -235,6 +239,8 @@ class World:
         """Controllers, watches, passes that are due; answers whether anything happened."""
         before = self._changes()
         self.cluster.act()
+        if self.routers.act():
+            self.wakes.add(KEY)
         for _ in range(MAX_PASSES):
             self.deliver()
             if self.wakes.at is None or self.wakes.at > self.now:
@@ -249,7 +255,8 @@ class World:
             busy = self.step()
             following = self.now + timedelta(seconds=1)
             if not busy and not any(self.seen[r] < len(self.api.streams[r]) for r in KINDS):
-                known = [at for at in (self.wakes.at, self.cluster.next_change()) if at is not None]
+                changes = (self.wakes.at, self.cluster.next_change(), self.routers.next_change())
+                known = [at for at in changes if at is not None]
                 following = max(following, min([*known, end]))
             self.now = min(following, end)
         self.step()
@@ -267,9 +274,12 @@ class World:
         while True:
             before = self._changes()
             self.advance(60)
-            if before == self._changes() and self.wakes.at is None and self.cluster.next_change() is None:
+            if before == self._changes() and self.wakes.at is None and self._nothing_to_come():
                 return
             assert self.now < end, f"no rest within {within} s: {self.describe()}"
+
+    def _nothing_to_come(self) -> bool:
+        return self.cluster.next_change() is None and self.routers.next_change() is None
 
     def _changes(self) -> int:
         return sum(len(stream) for stream in self.api.streams.values())
@@ -340,11 +350,11 @@ class World:
         return {who for who, paths in owners.items() if ("spec", "replicas") in paths}
 
     def pods(self, revision: str | None = None, *, terminating: bool = True) -> list[Object]:
-        """Those that run, or are to run: what is left of one that is over is no pod."""
+        """Those of models that run, or are to run: what is left of one that is over is no pod."""
         return [
             pod
             for pod in self.api.all(PODS)
-            if not is_over(pod)
+            if not is_over(pod) and names.LABEL_ROUTER not in pod["metadata"]["labels"]
             if revision in (None, pod["metadata"]["labels"].get(names.LABEL_REVISION))
             if terminating or "deletionTimestamp" not in pod["metadata"]
         ]

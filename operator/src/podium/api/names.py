@@ -44,7 +44,13 @@ ANNOTATION_REPLICAS: Final = "podium.dev/replicas"
 """On a Deployment that no HPA sizes: how many pods Podium asked for last. Another hand's number is told by it."""
 ANNOTATION_ADOPT: Final = "podium.dev/adopt"
 
+ANNOTATION_UNUSED_SINCE: Final = "podium.dev/unused-since"
+"""On what routers need: since when nobody has needed it. It goes a while later."""
+ANNOTATION_PAST_ROUTER: Final = "podium.dev/past-router"
+"""On a stable Service that goes past the routers although callers may still be connected to them."""
+
 PREVIEW_SUFFIX: Final = "-preview"
+ROUTING_SUFFIX: Final = "-router"
 MODEL_CONTAINER: Final = "model"
 FETCH_CONTAINER: Final = "fetch"
 HASH_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
@@ -64,3 +70,22 @@ def revision_labels(model: str, revision: str) -> dict[str, str]:
 def revision_selector(model: str, revision: str) -> dict[str, str]:
     """What a Deployment or a Service selects one revision's pods by; never changed once written."""
     return {LABEL_MODEL: model, LABEL_REVISION: revision}
+
+
+def router_labels() -> dict[str, str]:
+    """The labels of a namespace's routers and of the objects that run them.
+
+    They have the label of a model as well, by which all that Podium makes is watched: of a name that no
+    ModelDeployment may have. None says `instance`: a tool that tracks its own objects by it might prune them.
+    """
+    return {LABEL_ROUTER: ROUTER, LABEL_MODEL: ROUTER, LABEL_MANAGED_BY: MANAGED_BY, "app.kubernetes.io/name": ROUTER}
+
+
+def router_selector() -> dict[str, str]:
+    """What a Service selects a namespace's router pods by; never changed once written."""
+    return {LABEL_ROUTER: ROUTER}
+
+
+def routing_name(model: str) -> str:
+    """The ConfigMap that tells the routers of the ModelDeployment `model`; no revision's name ends like this."""
+    return f"{model}{ROUTING_SUFFIX}"

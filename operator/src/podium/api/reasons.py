@@ -33,6 +33,7 @@ class Reason(StrEnum):
     NO_AVAILABLE_POD = "NoAvailablePod"
     CHAMPION_UNAVAILABLE = "ChampionUnavailable"
     ENVIRONMENT = "Environment"
+    ROUTER_UNREACHABLE = "RouterUnreachable"
     ROLLED_BACK = "RolledBack"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
 

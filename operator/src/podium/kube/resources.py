@@ -52,12 +52,22 @@ MODEL_RUNTIMES: Final = Resource(names.GROUP, names.VERSION, "modelruntimes", "M
 CONTROLLER_REVISIONS: Final = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 SERVICES: Final = Resource("", "v1", "services", "Service")
+CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 HPAS: Final = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 PDBS: Final = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 PODS: Final = Resource("", "v1", "pods", "Pod")
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+ROUTERS: Final = "Router"
+"""Kind of the keys of a namespace's routers, which are no one object."""
+
+
+def router_key(namespace: str) -> Key:
+    """The work queue's key of a namespace's routers."""
+    return Key(ROUTERS, namespace, names.ROUTER)
+
 
 BY_KIND: Final[Mapping[str, Resource]] = {r.kind: r for r in tuple(globals().values()) if isinstance(r, Resource)}
 """Every kind above. Which of them are watched is the table in `podium.watch.kinds`."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from podium.api import names
 from podium.api.reasons import Reason
 from podium.kube.client import KubeClient, Object
-from podium.kube.resources import CONTROLLER_REVISIONS, Resource, resource_of
+from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, Resource, resource_of
 from podium.manifests.canonical import digest
 from podium.manifests.errors import MalformedRevision
 from podium.manifests.owner import owner_reference
@@ -86,7 +86,8 @@ class Children:
             made = project(answer, stamped)
             self.memories[place] = Memory(stamp, None if made == stamped else made, sighting(answer), repairs)
         news = self.wrote(resource, answer)
-        self.again |= found and news
+        # What routers are told they have to confirm: it is looked at anew even if they stay silent.
+        self.again |= news and (found or resource is CONFIG_MAPS)
 
     def stands(self, desired: Object) -> bool:
         """Whether it is what was applied last, by this process or one before; others may have changed it since."""

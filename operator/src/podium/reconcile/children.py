@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 from podium.api import names
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
+from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision
 from podium.manifests.scaling import hpa, pdb
 from podium.manifests.workload import deployment
 from podium.reconcile.observe import Observed
 from podium.reconcile.readings import controller_of, unowned
-from podium.reconcile.routers import ROUTERS
+from podium.reconcile.routers import ROUTERS, Ask
 from podium.reconcile.writes import Apply, Claim, Place, Remove, Seek, Stage, Told, Write
+from podium.rollout.moment import Moment
+from podium.rollout.record import Outcome
 from podium.rollout.revision import RevisionState
 from podium.rollout.state import Situation
 from podium.rollout.strategies import Move, Target
@@ -27,6 +29,7 @@ class Wanted:
     situation: Situation
     move: Move
     revisions: Mapping[str, Revision]
+    moment: Moment
 
     @property
     def owner(self) -> Owner:
@@ -38,7 +41,8 @@ class Wanted:
         """What must stand before anything that serves may shrink or go: the stable Service, the champion's pods."""
         champion = self.situation.champion
         pods = {(DEPLOYMENTS, champion.name)} if champion else set()
-        return frozenset({(SERVICES, self.owner.name)} | pods)
+        told = {(CONFIG_MAPS, names.routing_name(self.owner.name))} if self.situation.exact else set()
+        return frozenset({(SERVICES, self.owner.name)} | told | pods)
 
     def state(self, name: str) -> RevisionState:
         """A revision by its name."""
@@ -65,11 +69,29 @@ def _records(observed: Observed) -> Iterator[Write]:
 
 def _traffic(wanted: Wanted) -> Iterator[Write]:
     """What the router needs."""
-    lead = wanted.situation.champion or wanted.situation.candidate
-    if lead is not None:
-        ports = {name: revision.ports for name, revision in wanted.revisions.items()}
-        router = ROUTERS[wanted.situation.spec.traffic.router]
-        yield from router.writes(wanted.owner, wanted.move.split, ports, lead.name)
+    observed, situation = wanted.observed, wanted.situation
+    lead = situation.champion or situation.candidate
+    if lead is None or observed.seen is None:
+        return
+    in_turn = sorted(situation.revisions, key=lambda r: -r.number)
+    has_pods = {r.name for r in in_turn if r.workload is not None and r.name not in wanted.move.removals}
+    ask = Ask(
+        owner=wanted.owner,
+        split=wanted.move.split,
+        ports={name: revision.ports for name, revision in wanted.revisions.items()},
+        lead=lead.name,
+        settings=situation.spec.traffic,
+        moment=wanted.moment,
+        seen=observed.seen,
+        traffic=situation.traffic,
+        known=tuple(r.name for r in in_turn if r.name in has_pods | wanted.move.targets.keys()),
+        capacity=situation.capacity,
+        rejected=frozenset(r.name for r in in_turn if r.outcome is Outcome.ROLLED_BACK),
+        port=observed.port,
+        refused=observed.refused,
+        live=observed.children,
+    )
+    yield from ROUTERS[situation.spec.traffic.router].writes(ask)
 
 
 def _released(wanted: Wanted) -> Iterator[Write]:

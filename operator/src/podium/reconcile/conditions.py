@@ -14,10 +14,10 @@ from podium.rollout.command import how_to
 from podium.rollout.crash import evidence
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
-from podium.rollout.revision import Failure
+from podium.rollout.revision import Failure, RevisionState
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Move, facts_of
-from podium.rollout.traffic import Split
+from podium.rollout.traffic import Applied, Split
 from podium.rollout.verdict import Hold
 
 PENDING_REASONS = frozenset(
@@ -224,10 +224,18 @@ def degraded(facts: Facts) -> Summary | None:
     if champion.reported < facts.wanted:
         message = f"{counts}{'; ' + ailing if ailing else ''}"
         return Summary("Healthy", Reason.DEGRADED, message, facts.champion_available > 0, False, reconciling=True)
+    if facts.situation.traffic.applied(Split.to(champion.name)) is Applied.UNKNOWN and _only(facts, champion):
+        return None  # whatever routers do not say: there is nobody else that they could ask
     if not facts.situation.traffic_moved:
         message = f"{counts}; waits until the Service {facts.situation.name} lists them"
         return Summary("Promoting", Reason.TRAFFIC_MOVING, message, True, False, reconciling=True)
     return None
+
+
+def _only(facts: Facts, champion: RevisionState) -> bool:
+    """Whether requests lead to routers that know of no other revision with pods."""
+    traffic = facts.situation.traffic
+    return facts.situation.exact and traffic.listed and not traffic.others(champion.name)
 
 
 def healthy(facts: Facts) -> Summary:

@@ -17,7 +17,7 @@ from podium.manifests.fetch import Fetcher
 from podium.reconcile import status as statuses
 from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store
-from podium.reconcile.observe import Observed, Observer, View
+from podium.reconcile.observe import Answers, Observed, Observer, View
 from podium.reconcile.outcome import PassRefused, Report, may_be_the_champions, with_refusals
 from podium.reconcile.plan import Plan, declined_command, plan, plan_as_recorded, plan_without
 from podium.reconcile.transitions import transitions
@@ -65,6 +65,7 @@ class Reconciler:
         recorder: Recorder,
         settings: Settings,
         clock: Callable[[], datetime] = utc_now,
+        answers: Answers | None = None,
     ) -> None:
         self._cache = cache
         self._client = client
@@ -77,7 +78,7 @@ class Reconciler:
             proxy=settings.fetcher_proxy,
             no_proxy=settings.fetcher_no_proxy,
         )
-        self._observer = Observer(cache, settings, fetcher)
+        self._observer = Observer(cache, settings, fetcher, answers)
         self._applier = Applier(client, cache, settings)
         self._fetcher = fetcher
         self._ending: dict[Key, str] = {}

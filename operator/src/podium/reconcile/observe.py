@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from podium.api import names
@@ -11,6 +11,7 @@ from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.resources import (
+    CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -27,12 +28,15 @@ from podium.manifests.fetch import Fetcher
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, revision_of
 from podium.reconcile import readings
-from podium.reconcile.routers import ROUTERS, Seen
+from podium.reconcile.ports import Ports
+from podium.reconcile.routers import ROUTERS, RouterPod, Seen
+from podium.reconcile.routers.reading import is_ready
 from podium.reconcile.setaside import SetAside, set_aside
 from podium.reconcile.sightings import Sightings
 from podium.rollout.moment import Moment
 from podium.rollout.revision import RevisionState
 from podium.rollout.state import Proposal, Situation, Timings
+from podium.router.said import Said
 from podium.settings import Settings
 
 T = TypeVar("T")
@@ -42,6 +46,8 @@ NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline e
 """Signs in a refusal that nobody has judged the pods: what should have cannot be called."""
 JUDGED = "denied the request"
 """Whatever else a webhook's own sentence says, it was called."""
+UNREACHABLE = timedelta(seconds=10)
+"""How long routers may be late, or silent, before status tells of it."""
 PENDING = "Pending"
 """status.lastCommand.result of a command whose record was refused: it has not been acted on."""
 
@@ -56,6 +62,22 @@ class View(Protocol):
     def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
         """All objects of a kind with the label of a ModelDeployment."""
         ...
+
+
+class Answers(Protocol):
+    """What the routers say: a second view beside the cache, filled by asking them."""
+
+    def said(self, namespace: str, pod: str) -> Said | None:
+        """What a router pod said last; None for one that has not answered."""
+        ...
+
+
+class Nobody:
+    """No router has been asked."""
+
+    def said(self, namespace: str, pod: str) -> Said | None:
+        """See Answers."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -82,6 +104,14 @@ class Observed:
     """ControllerRevisions whose data is no revision; their Deployments are none of the children either."""
     replicas_before: int | None = None
     """spec.replicas at the last pass; None at the first."""
+    seen: Seen | None = None
+    """What the situation's traffic was read from."""
+    port: int | None = None
+    """The listener at the routers; None where no router is asked for."""
+    unreachable: str = ""
+    """Why the routers cannot be led to, or what is not known of them, once that has lasted; else empty."""
+    refused: Mapping[tuple[Resource, str], datetime] = field(default_factory=dict)
+    """What was refused at the last pass, and since when."""
 
     @property
     def status(self) -> dict[str, Any]:
@@ -133,8 +163,17 @@ class _Memory:
 class Observer:
     """Observes; remembers only since when it has seen a symptom, and what it has parsed."""
 
-    def __init__(self, cache: View, settings: Settings, fetcher: Fetcher) -> None:
+    def __init__(
+        self,
+        cache: View,
+        settings: Settings,
+        fetcher: Fetcher,
+        answers: Answers | None = None,
+        ports: Ports | None = None,
+    ) -> None:
         self._cache = cache
+        self._answers = answers or Nobody()
+        self._ports = ports or Ports(cache)
         self._fetcher = fetcher
         self._timings = Timings(
             timedelta(seconds=settings.crash_grace),
@@ -147,6 +186,7 @@ class Observer:
     def forget(self, key: Key) -> None:
         """The ModelDeployment is gone."""
         self._memories.pop(key, None)
+        self._ports.free(key.namespace, key.name)
 
     def lost_sight(self) -> None:
         """Another operator may have led: what is so at the next look has not been seen to begin by this one."""
@@ -166,6 +206,9 @@ class Observer:
             for child in self._cache.owned(resource, key.namespace, key.name)
             if readings.is_child(child, owner)
         }
+        told = self._cache.get(CONFIG_MAPS, key.namespace, names.routing_name(key.name))
+        if told is not None and readings.is_child(told, owner):
+            children[CONFIG_MAPS, told["metadata"]["name"]] = told
         annotations = obj["metadata"].get("annotations") or {}
         command = annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH]
         aside = set_aside(children, memory.revision)
@@ -210,6 +253,8 @@ class Observer:
         pods = self._cache.owned(PODS, key.namespace, key.name)
         states, revisions = self._revisions(seen, pods, memory, sightings)
         router = ROUTERS[spec.traffic.router]
+        looked = self._look(seen, pods)
+        traffic = router.traffic(looked)
         situation = Situation(
             name=key.name,
             spec=spec,
@@ -218,8 +263,8 @@ class Observer:
             command=command,
             last_command=_acted_on(seen.status),
             last_command_at=readings.last_command_at(seen.status),
-            traffic=router.traffic(Seen(key.name, self._cache.owned(ENDPOINT_SLICES, key.namespace, key.name), pods)),
-            exact=router.exact,
+            traffic=traffic,
+            exact=router.exact and traffic.weighted,
             timings=self._timings,
             operator=self._identity,
             looking_since=sightings.first_look,
@@ -231,12 +276,50 @@ class Observer:
         candidate = situation.candidate
         if candidate and _kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
+        doubted = traffic.doubt and sightings.first(key.name, "Doubt") + UNREACHABLE
         memory.sightings = sightings
         memory.keep({"proposal", *revisions, *seen.aside.names})
         before, memory.replicas = memory.replicas, spec.replicas
         return replace(
-            seen, situation=situation, revisions=revisions, runtime=runtime, resolved=resolved, replicas_before=before
+            seen,
+            situation=situation,
+            revisions=revisions,
+            runtime=runtime,
+            resolved=resolved,
+            replicas_before=before,
+            seen=looked,
+            port=self._port(seen, listens=router.exact),
+            unreachable=traffic.doubt if doubted and moment.reached(doubted) else "",
         )
+
+    def _port(self, seen: Observed, *, listens: bool) -> int | None:
+        """The port stays the ModelDeployment's for as long as anything tells the routers of it."""
+        owner = seen.owner
+        told = seen.child(CONFIG_MAPS, names.routing_name(owner.name))
+        if not listens and told is None:
+            self._ports.free(owner.namespace, owner.name)
+            return None
+        return self._ports.of(owner.namespace, owner.name, owner.uid, seen.child(SERVICES, owner.name))
+
+    def _look(self, seen: Observed, pods: list[Object]) -> Seen:
+        name, namespace = seen.owner.name, seen.owner.namespace
+        return Seen(
+            name,
+            self._cache.owned(ENDPOINT_SLICES, namespace, name),
+            pods,
+            seen.child(SERVICES, name),
+            seen.child(CONFIG_MAPS, names.routing_name(name)),
+            [
+                self._router(pod)
+                for pod in self._cache.owned(PODS, namespace, names.ROUTER)
+                if not readings.is_over(pod)
+            ],
+        )
+
+    def _router(self, pod: Object) -> RouterPod:
+        meta = pod["metadata"]
+        said = self._answers.said(meta["namespace"], meta["name"])
+        return RouterPod(meta["name"], is_ready(pod), "deletionTimestamp" in meta, said)
 
     def _revisions(
         self, seen: Observed, pods: list[Object], memory: _Memory, sightings: Sightings

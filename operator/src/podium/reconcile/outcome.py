@@ -160,6 +160,7 @@ def with_refusals(observed: Observed, refusals: Mapping[Place, Refusal]) -> Obse
 
     A policy that says no to it is the candidate's own fault, at its deadline. For all else its time stands still.
     """
+    observed = replace(observed, refused={place: refusal.since for place, refusal in refusals.items()})
     situation = observed.situation
     candidate = situation.candidate if situation else None
     if situation is None or candidate is None:

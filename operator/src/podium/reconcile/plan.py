@@ -75,7 +75,7 @@ def _repair(write: Write, situation: Situation) -> Write | None:
 def _follow(observed: Observed, decisions: Decisions, moment: Moment) -> Plan:
     """The plan that follows from decisions."""
     situation = decisions.situation
-    wanted = children.Wanted(observed, situation, next_move(situation, moment), decisions.revisions)
+    wanted = children.Wanted(observed, situation, next_move(situation, moment), decisions.revisions, moment)
     entries = [_entering(entry) for entry in decisions.entries]
     of_children = children.writes(wanted)
     return Plan(

@@ -7,14 +7,16 @@ from typing import Any
 from podium.api import names
 from podium.api.reasons import Reason
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, SERVICES
+from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, SERVICES
 from podium.manifests.owner import Owner
+from podium.manifests.routing import read_routing, told_in
 from podium.reconcile.conditions import Facts, Summary, judge
 from podium.reconcile.fetched import bytes_differ, model_digest_of
 from podium.reconcile.observe import PENDING, Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
 from podium.reconcile.readings import unowned
+from podium.reconcile.routers.reading import is_routed
 from podium.reconcile.writes import Remove, Told
 from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
@@ -91,11 +93,14 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
 
 
 def _split_as_it_is(observed: Observed, move: Move, report: Report) -> Split:
-    """Where requests go: as planned or, while the stable Service cannot be written, as the live one selects."""
-    stable = (SERVICES, observed.owner.name)
+    """Where requests go: as planned or, while that cannot be written, as the live Service and ConfigMap have it."""
+    stable, told = (SERVICES, observed.owner.name), (CONFIG_MAPS, names.routing_name(observed.owner.name))
+    live = observed.child(*stable)
+    if is_routed(live):
+        known = read_routing(told_in(observed.child(*told))) if told in report.refusals else None
+        return move.split if known is None else Split({s.revision: s.weight for s in known.split if s.weight})
     if stable not in report.refusals:
         return move.split
-    live = observed.child(*stable)
     if live is None:
         return Split()
     revision = (live["spec"].get("selector") or {}).get(names.LABEL_REVISION)
@@ -180,6 +185,8 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
             f"kubectl delete deployment {restored[0]} -n {observed.owner.namespace}"
         )
         conditions["RecordMissing"] = ("True", Reason.RECORD_MISSING, message)
+    if observed.unreachable:
+        conditions["RouterUnreachable"] = ("True", Reason.ROUTER_UNREACHABLE, observed.unreachable)
     if report.contested:
         conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, "; ".join(report.contested))
     for (resource, name), hpa in observed.children.items():

@@ -9,7 +9,7 @@ from podium.rollout.record import Outcome
 from podium.rollout.revision import RevisionState, Workload
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Move, Target
-from podium.rollout.traffic import Split
+from podium.rollout.traffic import Applied, Split
 
 DEFAULT_STABILIZATION = 300
 """Seconds: autoscaling/v2's default of behavior.scaleDown.stabilizationWindowSeconds."""
@@ -17,6 +17,31 @@ DEFAULT_STABILIZATION = 300
 
 def next_move(situation: Situation, moment: Moment) -> Move:
     """The next step. Traffic is moved before capacity is taken away: see `removals` and `retreat`."""
+    move = _next_move(situation, moment)
+    return _weights_first(situation, move) if situation.exact else move
+
+
+def _weights_first(situation: Situation, move: Move) -> Move:
+    """By weights nobody gets requests without a ready pod, and nobody loses pods before the weights are known to stand.
+
+    Who gets all of them may shrink: nobody waits for what no other takes over.
+    """
+    split = move.split.within(situation.capacity)
+    applied = situation.traffic.applied(split) is Applied.YES
+    targets, removals = dict(move.targets), set(move.removals)
+    for revision in situation.revisions:
+        target = targets.get(revision.name)
+        if revision.workload is None or revision.name == split.sole:
+            continue
+        if target is None and situation.traffic.reaches(revision.name):
+            targets[revision.name] = Target(revision.replicas)
+            removals.discard(revision.name)
+        elif target is not None and not applied and not target.autoscaled and target.replicas < revision.replicas:
+            targets[revision.name] = replace(target, replicas=revision.replicas)
+    return Move(split, targets, removals=frozenset(removals))
+
+
+def _next_move(situation: Situation, moment: Moment) -> Move:
     champion, candidate = situation.champion, situation.candidate
     if champion is None:
         if candidate is None:
@@ -28,7 +53,7 @@ def next_move(situation: Situation, moment: Moment) -> Move:
         return _settling(situation, champion, moment)
     # A champion that is down, or has given all of its pods up, leaves nothing that a third revision's pods could harm.
     down = situation.champion_down_since is not None or champion.replicas == 0
-    clear = down or not any(r.has_pods for r in situation.losers)
+    clear = down or situation.exact or not any(r.has_pods for r in situation.losers)
     step = STRATEGIES[candidate.record.strategy].move(situation, champion, candidate, clear=clear)
     last = _last_to_serve(situation, champion, candidate)
     split = step.split
@@ -45,7 +70,7 @@ def next_move(situation: Situation, moment: Moment) -> Move:
 
 def _joined(situation: Situation, split: Split, names: Iterable[str]) -> Split:
     """All of these revisions take requests, by their available pods."""
-    pods = {r.name: r.available for r in situation.revisions if r.name in set(names)}
+    pods = {r.name: situation.share(r) for r in situation.revisions if r.name in set(names)}
     return Split.by_pods(pods, preview=split.preview)
 
 
@@ -135,7 +160,7 @@ def _still_warm(situation: Situation, moment: Moment) -> bool:
 
 def serves(situation: Situation, revision: RevisionState) -> bool:
     """Whether requests still reach ready pods of the revision."""
-    return situation.traffic.serves(revision.name)
+    return situation.traffic.reaches(revision.name)
 
 
 def _steady(situation: Situation, champion: RevisionState, moment: Moment) -> Target:

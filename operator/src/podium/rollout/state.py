@@ -57,7 +57,7 @@ class Situation:
     traffic: Traffic = field(default_factory=Endpoints)
     """Where requests go now."""
     exact: bool = False
-    """Whether the router keeps weights as they are; else the available pods make the shares."""
+    """Whether requests go through what keeps weights as they are; else the available pods make the shares."""
     timings: Timings = Timings()
     operator: str = ""
     """Identity of the one that plans now: its clock is its own."""
@@ -168,6 +168,15 @@ class Situation:
     def traffic_moved(self) -> bool:
         """Whether all requests go to the champion, and surely to nobody else."""
         return self.champion is not None and self.traffic.applied(Split.to(self.champion.name)) is Applied.YES
+
+    @cached_property
+    def capacity(self) -> dict[str, int]:
+        """Ready pods of each revision, those that are to stay."""
+        return {r.name: sum(1 for pod in r.pods if pod.ready and not pod.terminating) for r in self.revisions}
+
+    def share(self, revision: RevisionState) -> int:
+        """Pods by which a revision gets its share. Weights last: a count that is being made anew must not move them."""
+        return revision.reported if self.exact else revision.available
 
     @property
     def size(self) -> int:

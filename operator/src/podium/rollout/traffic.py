@@ -6,7 +6,7 @@ all, and the pods' numbers make the shares. One that knows weights (Envoy, an HT
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Protocol, Self
 
@@ -46,6 +46,16 @@ class Split:
         weights[largest] += WHOLE - sum(weights.values())
         return cls(weights, preview)
 
+    def within(self, capacity: Mapping[str, int]) -> "Split":
+        """The same, less those without a pod that could answer; itself where nobody has any.
+
+        What they give up goes to the others, in proportion.
+        """
+        left = {name: weight for name, weight in self.weights.items() if capacity.get(name, 0) > 0}
+        if not left or len(left) == len(self.weights):
+            return self
+        return replace(Split.by_pods(left), preview=self.preview, mirror=self.mirror)
+
     @property
     def sole(self) -> str | None:
         """The revision that gets all; None if several share, or nobody gets any."""
@@ -64,8 +74,22 @@ class Applied(Enum):
 class Traffic(Protocol):
     """Where requests go now, as the router tells."""
 
+    weighted: bool
+    """Whether weights are what divides the requests now; else the numbers of pods do."""
+    doubt: str
+    """Why not all is known that should be, in a sentence; empty when it is."""
+
+    @property
+    def listed(self) -> bool:
+        """Whether the stable Service lists anybody who is ready."""
+        ...
+
     def serves(self, revision: str) -> bool:
-        """Whether any request may reach a ready pod of the revision."""
+        """Whether requests surely reach a ready pod of the revision."""
+        ...
+
+    def reaches(self, revision: str) -> bool:
+        """Whether any request may still reach a pod of the revision."""
         ...
 
     def applied(self, split: Split) -> Applied:
@@ -82,10 +106,21 @@ class Endpoints:
     """Traffic without a router: the ready pods that the stable Service's EndpointSlices list, by revision."""
 
     ready: Mapping[str, int] = field(default_factory=dict)
+    weighted = False
+    doubt = ""
+
+    @property
+    def listed(self) -> bool:
+        """See Traffic."""
+        return any(self.ready.values())
 
     def serves(self, revision: str) -> bool:
         """See Traffic."""
         return self.ready.get(revision, 0) > 0
+
+    def reaches(self, revision: str) -> bool:
+        """See Traffic: the same."""
+        return self.serves(revision)
 
     def applied(self, split: Split) -> Applied:
         """See Traffic: exactly the wanted revisions are listed. Without any ready pod nothing tells."""
@@ -97,3 +132,60 @@ class Endpoints:
     def others(self, revision: str) -> int:
         """See Traffic."""
         return sum(count for name, count in self.ready.items() if name != revision)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Traffic through routers, or on its way to them, or away from them.
+
+    Callers keep connections: those of a backend that the stable Service has left go on, until its pods or listeners go.
+    """
+
+    weighted: bool
+    """Whether the stable Service selects the routers."""
+    direct: Mapping[str, int]
+    """Ready pods of models that the stable Service lists, by revision: callers that go past the routers."""
+    routers: int
+    """Ready router pods that it lists."""
+    said: tuple[Mapping[str, int] | None, ...]
+    """By router pod the weights that it keeps to; None for one that has not said so."""
+    capacity: Mapping[str, int]
+    """Ready pods by revision."""
+    doubt: str = ""
+
+    @property
+    def listed(self) -> bool:
+        """See Traffic."""
+        return self.routers > 0 or any(self.direct.values())
+
+    def serves(self, revision: str) -> bool:
+        """See Traffic."""
+        if not self.weighted:
+            return self.direct.get(revision, 0) > 0
+        known = self.routers > 0 and all(one is not None and one.get(revision, 0) > 0 for one in self.said)
+        return bool(self.said) and known and self.capacity.get(revision, 0) > 0
+
+    def reaches(self, revision: str) -> bool:
+        """See Traffic: what a router may do that does not say, it may."""
+        return self.direct.get(revision, 0) > 0 or any(one is None or one.get(revision, 0) > 0 for one in self.said)
+
+    def applied(self, split: Split) -> Applied:
+        """See Traffic: every router says so, and nobody goes another way."""
+        listed = {revision for revision, count in self.direct.items() if count}
+        if self.weighted and (None in self.said or not self.said or not self.routers):
+            return Applied.UNKNOWN
+        if not self.weighted and not listed:
+            return Applied.UNKNOWN
+        kept = all({name for name, weight in one.items() if weight} <= set(split.weights) for one in self.said if one)
+        if not self.weighted:
+            unknown = None in self.said
+            return (
+                Applied.NO if listed != set(split.weights) or not kept else Applied.UNKNOWN if unknown else Applied.YES
+            )
+        exact = all({n: w for n, w in (one or {}).items() if w} == dict(split.weights) for one in self.said)
+        return Applied.YES if exact and not listed else Applied.NO
+
+    def others(self, revision: str) -> int:
+        """See Traffic."""
+        found = self.direct.keys() | self.capacity.keys()
+        return sum(self.capacity.get(n, 0) or self.direct.get(n, 0) for n in found if n != revision and self.reaches(n))

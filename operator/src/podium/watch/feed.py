@@ -54,9 +54,12 @@ class Feed:
             news = self._cache.put(resource, obj)
             if event is None:
                 self.listed(resource)
+        kind = self._cache.kinds[resource]
+        if kind.echoes is not None:
+            for key in kind.echoes(obj, self._cache):
+                self._queue.add(key)
         if not news:
             return
-        kind = self._cache.kinds[resource]
         for key in kind.wakes(obj, self._cache):
             self._queue.add(key)
         if before is not None and kind.index is not None and kind.index(before) != kind.index(obj):

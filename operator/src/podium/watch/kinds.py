@@ -8,7 +8,7 @@ from podium.api import names
 from podium.keys import Key
 from podium.kube import resources
 from podium.kube.client import Object
-from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, Resource
+from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, Resource, router_key
 from podium.settings import Settings
 from podium.watch import kept
 
@@ -23,9 +23,17 @@ class View(Protocol):
         """One object."""
         ...
 
+    def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
+        """All objects of a kind that are found by this name."""
+        ...
+
     def models_using(self, runtime: str) -> list[Key]:
         """The ModelDeployments that name a ModelRuntime."""
         ...
+
+
+Wakes = Callable[[Object, View], Iterable[Key]]
+"""Whom an object concerns."""
 
 
 def by_model(obj: Object) -> NamespacedName | None:
@@ -58,6 +66,41 @@ def wake_users(obj: Object, view: View) -> Iterable[Key]:
     return (MODEL_RUNTIMES.key("", name), *view.models_using(name))
 
 
+def by_namespace(obj: Object) -> NamespacedName:
+    """What the routers are told is found by their namespace."""
+    return obj["metadata"].get("namespace", ""), names.ROUTER
+
+
+def wake_routers(obj: Object, _: View) -> Iterable[Key]:
+    """Whether a namespace needs routers depends on what they are told."""
+    return (router_key(obj["metadata"]["namespace"]),)
+
+
+def wake_told(obj: Object, view: View) -> Iterable[Key]:
+    """What the routers are told concerns its ModelDeployment, and them."""
+    return (*wake_model(obj, view), *wake_routers(obj, view))
+
+
+def of_routers(otherwise: Wakes) -> Wakes:
+    """For kinds that routers have, too: their objects concern the namespace's routers, and whom these serve."""
+
+    def wakes(obj: Object, view: View) -> Iterable[Key]:
+        if kept.model_of(obj) != names.ROUTER:
+            yield from otherwise(obj, view)
+            return
+        namespace = obj["metadata"]["namespace"]
+        yield router_key(namespace)
+        for told in view.owned(resources.CONFIG_MAPS, namespace, names.ROUTER):
+            yield from wake_model(told, view)
+
+    return wakes
+
+
+def by_routing(_: Settings) -> str:
+    """Of ConfigMaps those alone that tell the routers."""
+    return f"{names.LABEL_ROUTER}={names.ROUTING}"
+
+
 def by_label(_: Settings) -> str:
     """Children are selected by the API server, and so at no cost to us."""
     return names.LABEL_MODEL
@@ -77,8 +120,10 @@ class Kind:
     """Whether Podium makes such objects: then those of others are not looked into, though they bear our label."""
     index: Callable[[Object], NamespacedName | None] | None = by_model
     """Which object it is found by in the cache; None: by none."""
-    wakes: Callable[[Object, View], Iterable[Key]] = wake_model
+    wakes: Wakes = wake_model
     """Whose pass is due at news of it."""
+    echoes: Wakes | None = None
+    """Whose pass is due at our own writes of it: others' than the writer's. None: nobody's."""
     optional: bool = False
     """Whether the API server may not serve it: then there is none of it. Else the operator waits until it does."""
 
@@ -88,11 +133,12 @@ KINDS: Final[Mapping[Resource, Kind]] = {
     MODEL_DEPLOYMENTS: Kind(selector=lambda s: s.selector, made=False, index=by_runtime, wakes=wake_itself),
     MODEL_RUNTIMES: Kind(selector=lambda _: "", made=False, index=None, wakes=wake_users),
     resources.CONTROLLER_REVISIONS: Kind(keep=kept.controller_revision, constant="data"),
-    resources.DEPLOYMENTS: Kind(keep=kept.deployment),
+    resources.DEPLOYMENTS: Kind(keep=kept.deployment, wakes=of_routers(wake_model)),
     resources.SERVICES: Kind(),
+    resources.CONFIG_MAPS: Kind(selector=by_routing, index=by_namespace, wakes=wake_told, echoes=wake_routers),
     resources.ENDPOINT_SLICES: Kind(keep=kept.endpoint_slice, made=False),
-    resources.HPAS: Kind(),
-    resources.PDBS: Kind(),
-    resources.PODS: Kind(keep=kept.pod, made=False),
+    resources.HPAS: Kind(wakes=of_routers(wake_model)),
+    resources.PDBS: Kind(wakes=of_routers(wake_model)),
+    resources.PODS: Kind(keep=kept.pod, made=False, wakes=of_routers(wake_model)),
 }
 """Every kind that is listed and watched, in the order in which they are compared with the API server."""

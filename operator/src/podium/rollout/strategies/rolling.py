@@ -10,7 +10,7 @@ from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.rollout.moment import Moment
 from podium.rollout.rule import Kind, Rule
 from podium.rollout.strategies.base import Frozen, Move, Target
-from podium.rollout.traffic import Split
+from podium.rollout.traffic import Applied, Split
 from podium.rollout.verdict import Hold
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ class RollingUpdate:
         frozen, serves = _frozen(candidate), situation.traffic.serves(candidate.name)
         # Once the candidate serves it goes on serving: what it has taken over is no longer the champion's to carry.
         together = clear or serves
-        split = _shared(champion, candidate) if together else Split.to(champion.name)
         counted = candidate
         if candidate.workload is not None and not serves:
             # Whatever keeps it from the Service (the write of the selector may be refused), it makes up for nobody yet.
@@ -87,17 +86,33 @@ class RollingUpdate:
             left, taken = kept(champion, counted, frozen), candidate.replicas
         else:
             left, taken = exchange(champion, counted, frozen)
-        return Move(split, {champion.name: Target(left), candidate.name: Target(taken)})
+        if not together:
+            return Move(Split.to(champion.name), {champion.name: Target(left), candidate.name: Target(taken)})
+        return _step(situation, champion, left, candidate, taken)
 
     def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> Move:
         """The same step the other way round."""
         left, taken = exchange(loser, champion, _frozen(loser))
-        return Move(_shared(champion, loser), {loser.name: Target(left), champion.name: Target(taken)})
+        return _step(situation, loser, left, champion, taken)
 
 
-def _shared(champion: RevisionState, other: RevisionState) -> Split:
-    """The traffic follows the available pods."""
-    return Split.by_pods({champion.name: champion.available, other.name: other.available})
+def _step(situation: Situation, giver: RevisionState, left: int, taker: RevisionState, taken: int) -> Move:
+    """The sizes, and the split that goes with them. By weights nobody gives pods up before the weights stand."""
+    split = _shared(situation, (giver, left), (taker, taken))
+    waits = situation.exact and left < giver.replicas
+    if waits and situation.traffic.applied(split.within(situation.capacity)) is not Applied.YES:
+        frozen = _frozen(situation.candidate or giver)
+        left = giver.replicas
+        taken = max(taker.replicas, min(taken, frozen.size + frozen.surge - left))
+    return Move(split, {giver.name: Target(left), taker.name: Target(taken)})
+
+
+def _shared(situation: Situation, *sides: tuple[RevisionState, int]) -> Split:
+    """The traffic follows the available pods, as far as they are to stay. By weights, a pod that goes takes none."""
+    pods = {r.name: min(situation.share(r), size) if situation.exact else situation.share(r) for r, size in sides}
+    if situation.exact and situation.champion is not None:
+        pods = {name: count for name, count in pods.items() if count} or {situation.champion.name: 1}
+    return Split.by_pods(pods)
 
 
 def _frozen(revision: RevisionState) -> Frozen:

@@ -1,0 +1,49 @@
+"""Away from the routers: what they were told stays in force until their callers have gone. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from podium.api import names
+from podium.manifests.routing import read_routing, told_in
+from podium.reconcile.routers.base import Ask
+from podium.reconcile.routers.envoy import config_map_write, routing_place, services, told_for, unneeded
+from podium.reconcile.routers.reading import is_routed, lists_routers
+from podium.reconcile.writes import Remove, Stage, Told, Write
+
+LINGER: Final = timedelta(seconds=30)
+"""For nodes that are late to learn where the stable Service leads now."""
+GRACE: Final = timedelta(seconds=30)
+"""For what was under way then: a pod's usual grace."""
+
+
+def leave(ask: Ask) -> Iterator[Write]:
+    """What a ModelDeployment that has left the routers, or is about to, still tells them."""
+    live = ask.seen.config_map
+    if live is None:
+        yield from unneeded(ask, all_of_them=True)
+        return
+    since = _unused_since(ask)
+    if since is not None and ask.moment.reached(since + LINGER + GRACE):
+        yield Write(Stage.REMOVE, *routing_place(ask), Remove(), Told.MESSAGE)
+        return
+    yield from services(ask)
+    known = read_routing(told_in(live))
+    port = ask.port or (known.port if known else None)
+    if port is not None:
+        stamp = since.isoformat() if since else ""
+        yield config_map_write(ask, told_for(replace(ask, port=port)), unused_since=stamp)
+
+
+def _unused_since(ask: Ask) -> datetime | None:
+    """Since when the stable Service has led elsewhere; None while it leads to the routers, or lists one of them."""
+    if is_routed(ask.seen.service) or lists_routers(ask.seen):
+        return None
+    annotations = (ask.seen.config_map or {"metadata": {}})["metadata"].get("annotations") or {}
+    try:
+        at = datetime.fromisoformat(annotations.get(names.ANNOTATION_UNUSED_SINCE, ""))
+    except ValueError:
+        return ask.moment.now
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return min(at, ask.moment.now)

@@ -1,0 +1,130 @@
+"""Where requests go, read from EndpointSlices and from what routers say. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from podium.api import names
+from podium.kube.client import Object
+from podium.manifests.routing import read_routing, told_in
+from podium.reconcile.routers.base import RouterPod, Seen
+from podium.rollout.traffic import Endpoints, Weighted
+
+SERVICE_OF_SLICE = "kubernetes.io/service-name"
+
+
+def is_routed(service: Object | None) -> bool:
+    """Whether a stable Service leads to the routers."""
+    selector = ((service or {}).get("spec") or {}).get("selector") or {}
+    return bool(selector) and selector == names.router_selector()
+
+
+def is_past(service: Object | None) -> bool:
+    """Whether it leads past them for a while, so that callers of the routers are still there."""
+    annotations = ((service or {}).get("metadata") or {}).get("annotations") or {}
+    return bool(annotations.get(names.ANNOTATION_PAST_ROUTER))
+
+
+def lists_routers(seen: Seen) -> bool:
+    """Whether its EndpointSlices list a router that is ready."""
+    routers = {router.name for router in seen.routers}
+    return any(found & routers for found in _listed(seen).values())
+
+
+def endpoints(seen: Seen) -> Endpoints:
+    """What the EndpointSlices of the stable Service list."""
+    return Endpoints({revision: len(found) for revision, found in _listed(seen).items()})
+
+
+def weighted(seen: Seen, *, asked_for: bool) -> Weighted:
+    """The same, and what the routers say. `asked_for`: spec asks for them; else callers are on their way from them."""
+    listed = _listed(seen)
+    names_of_routers = {router.name for router in seen.routers}
+    routed, callers = is_routed(seen.service), not asked_for or is_past(seen.service)
+    by_name = {pod["metadata"]["name"]: pod for pod in seen.pods}
+    direct = {revision: len(found - names_of_routers) for revision, found in listed.items()}
+    # One that stops says what it does for as long as it can; whether it answers is no longer asked.
+    counted = [router for router in seen.routers if router.ready and not router.terminating]
+    counted += [router for router in seen.routers if router.terminating and router.said is not None]
+    said = tuple(_weights(router, names.routing_name(seen.name)) for router in counted) if routed or callers else ()
+    return Weighted(
+        weighted=routed and asked_for,
+        direct={revision: count for revision, count in direct.items() if count},
+        routers=sum(len(found & names_of_routers) for found in listed.values()),
+        said=said,
+        capacity=_capacity(by_name.values()),
+        doubt=doubt(seen) if asked_for else "",
+    )
+
+
+def doubt(seen: Seen) -> str:
+    """Why a stable Service cannot lead to the routers yet, or what is not known of it; empty when all is as told."""
+    text, place = told_in(seen.config_map), names.routing_name(seen.name)
+    told = read_routing(text)
+    if told is None:
+        return f"ConfigMap {place} does not tell the routers anything that they understand"
+    ready = [router for router in seen.routers if router.ready and not router.terminating]
+    if not ready:
+        return (
+            f"no pod of Deployment {names.ROUTER} is Ready: kubectl get pods -l {names.LABEL_ROUTER}={names.ROUTER} "
+            "shows what they wait for"
+        )
+    serving = [share.revision for share in told.split if share.weight]
+    for router in ready:
+        if router.said is None:
+            return (
+                f"router pod {router.name} does not answer the operator at port 9903: if it stays so, look for a "
+                "NetworkPolicy between them"
+            )
+        if place in router.said.refused:
+            return f"router pod {router.name}: {router.said.refused[place]}"
+        if router.said.applied.get(place) != text:
+            why = f": {router.said.problem}" if router.said.problem else ""
+            return f"router pod {router.name} has not loaded ConfigMap {place} yet{why}"
+        for revision in serving:
+            if revision not in router.said.reached:
+                why = router.said.unreached.get(revision, "it has not been tried yet")
+                return (
+                    f"router pod {router.name} does not reach any pod of {revision} ({why}): let pods labelled "
+                    f"{names.LABEL_ROUTER}={names.ROUTER} in by NetworkPolicies, and a mesh take plain text from them"
+                )
+    return ""
+
+
+def _listed(seen: Seen) -> dict[str, set[str]]:
+    """Ready pods that the stable Service lists, by revision; routers are of none."""
+    revisions = {p["metadata"]["name"]: p["metadata"]["labels"].get(names.LABEL_REVISION, "") for p in seen.pods}
+    ready: dict[str, set[str]] = {}
+    for piece in seen.slices:
+        if piece["metadata"]["labels"].get(SERVICE_OF_SLICE) != seen.name:
+            continue
+        for endpoint in piece.get("endpoints") or []:
+            pod = (endpoint.get("targetRef") or {}).get("name", "")
+            # nil means ready (discovery/v1); one pod may stand in several slices
+            if (endpoint.get("conditions") or {}).get("ready") is not False:
+                ready.setdefault(revisions.get(pod, ""), set()).add(pod)
+    return ready
+
+
+def _weights(router: RouterPod, place: str) -> Mapping[str, int] | None:
+    if router.said is None:
+        return None
+    text = router.said.applied.get(place)
+    told = read_routing(text) if text else None
+    if told is None:
+        return {} if text is None else None
+    return {share.revision: share.weight for share in told.split}
+
+
+def _capacity(pods: Any) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for pod in pods:
+        if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]:
+            revision = (pod["metadata"].get("labels") or {}).get(names.LABEL_REVISION, "")
+            found[revision] = found.get(revision, 0) + 1
+    return found
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether its Ready condition is True."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)

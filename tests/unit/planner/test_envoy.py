@@ -1,0 +1,265 @@
+"""`router: Envoy`: weights count when every router has confirmed them, and no pod goes before that."""
+
+from typing import Any
+
+import pytest
+
+from podium.api import names
+from podium.kube.resources import CONFIG_MAPS, SERVICES
+from podium.manifests.routing import read_routing, told_in
+from podium.router.routing import Routing
+from tests.unit.planner.given import created, empty
+from tests.unit.planner.world import NAME, World, model
+
+ENVOY = {"router": "Envoy"}
+TOLD = names.routing_name(NAME)
+
+
+def routed(**spec: Any) -> World:
+    """Version 1 serves through two routers."""
+    world = created(traffic=spec.pop("traffic", ENVOY), **spec)
+    world.routers.start()
+    world.until(lambda: is_routed(world) and world.condition("Ready") == ("True", "Serving"))
+    world.until(lambda: listed(world) == set(world.routers.loaded))
+    return world
+
+
+def is_routed(world: World) -> bool:
+    return world.selector() == names.router_selector()
+
+
+def told(world: World) -> Routing:
+    """What the ConfigMap says."""
+    found = read_routing(told_in(world.need(CONFIG_MAPS, TOLD)))
+    assert found is not None
+    return found
+
+
+def weights(world: World) -> dict[str, int]:
+    return {share.revision: share.weight for share in told(world).split}
+
+
+def listed(world: World) -> set[str]:
+    """Pods behind the stable Service."""
+    from podium.kube.resources import ENDPOINT_SLICES
+
+    piece = world.need(ENDPOINT_SLICES, f"{NAME}-slice")
+    return {e["targetRef"]["name"] for e in piece["endpoints"] if e["conditions"]["ready"]}
+
+
+# --- the switch
+
+
+def test_the_Service_leads_to_the_routers_once_all_have_loaded_and_reached_the_pods() -> None:
+    world = routed(replicas=2)
+    one = world.revision("1")
+    assert weights(world) == {one: 10_000}
+    service = world.need(SERVICES)["spec"]
+    assert [(port["port"], port["targetPort"]) for port in service["ports"]] == [(80, 20_000)]
+    assert world.need(SERVICES, one)["spec"]["selector"] == names.revision_selector(NAME, one)
+    assert world.condition("RouterUnreachable") is None
+
+
+def test_without_routers_the_pods_serve_and_RouterUnreachable_says_why() -> None:
+    world = created(traffic=ENVOY, replicas=2)
+    world.advance(120)
+    assert world.selector() == names.revision_selector(NAME, world.revision("1"))
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.condition("RouterUnreachable") == ("True", "RouterUnreachable")
+    assert "no pod of Deployment podium-router is Ready" in world.message("RouterUnreachable")
+
+
+def test_one_router_that_does_not_answer_keeps_the_Service_from_being_switched() -> None:
+    world = created(traffic=ENVOY)
+    _, second = world.routers.start()
+    world.routers.silent.add(second)
+    world.advance(120)
+    assert not is_routed(world)
+    assert second in world.message("RouterUnreachable")
+    world.routers.silent.clear()
+    world.until(lambda: is_routed(world), within=5)
+    world.rest()
+    assert world.condition("RouterUnreachable") is None
+
+
+def test_a_revision_that_no_router_reaches_keeps_the_Service_from_being_switched() -> None:
+    world = empty()
+    world.create(traffic=ENVOY)
+    world.routers.start()
+    world.until(lambda: bool(world.pods()))
+    world.routers.cut_off.add(world.revision("1"))
+    world.advance(120)
+    assert not is_routed(world)
+    assert "does not reach any pod" in world.message("RouterUnreachable")
+    assert "NetworkPolicies" in world.message("RouterUnreachable")
+
+
+def test_a_router_that_is_late_is_waited_for() -> None:
+    world = created(traffic=ENVOY)
+    first, _ = world.routers.start()
+    world.routers.late[first] = 40.0
+    world.advance(30)
+    assert not is_routed(world)
+    world.until(lambda: is_routed(world), within=30)
+
+
+def test_a_live_ModelDeployment_is_switched_to_the_routers_and_back() -> None:
+    world = created(replicas=2)
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    one = world.revision("1")
+    world.routers.start()
+    world.edit(traffic=ENVOY)
+    world.until(lambda: is_routed(world))
+    world.rest()
+    world.edit(traffic={"router": "None"})
+    world.until(lambda: not is_routed(world), within=5)
+    assert world.selector() == names.revision_selector(NAME, one)
+    at = world.now
+    world.advance(45)
+    assert weights(world) == {one: 10_000}, "callers that keep their connection to a router are served on"
+    assert world.live(SERVICES, one) is not None
+    world.rest()
+    assert world.live(CONFIG_MAPS, TOLD) is None
+    assert world.live(SERVICES, one) is None
+    assert (world.now - at).total_seconds() > 60
+
+
+def test_a_rollout_while_callers_leave_the_routers_is_followed_there() -> None:
+    world = routed(replicas=2)
+    world.edit(traffic={"router": "None"}, model=model("2"), rollout={"minReadySeconds": 0})
+    world.rest()
+    assert world.outcome(world.revision("2")) == "Promoted"
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.live(CONFIG_MAPS, TOLD) is None
+
+
+# --- rollouts
+
+
+def test_a_RollingUpdate_moves_weights_with_available_pods_and_ends_at_the_candidate() -> None:
+    world = routed(replicas=4)
+    one = world.revision("1")
+    world.edit(model=model("2"))
+    seen = []
+
+    def look() -> bool:
+        now = weights(world)
+        if not seen or seen[-1] != now:
+            seen.append(now)
+        return world.condition("Ready") == ("True", "Serving") and world.status["champion"]["version"] == "2"
+
+    world.until(look)
+    two = world.revision("2")
+    shares = [each.get(two, 0) for each in seen]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] == 10_000
+    assert len(set(shares)) >= 4
+    world.rest()
+    assert weights(world) == {two: 10_000}
+    assert world.live(SERVICES, one) is None
+
+
+def test_the_candidate_is_listed_first() -> None:
+    world = routed(replicas=2)
+    world.edit(model=model("2"))
+    world.until(lambda: len(told(world).split) == 2)
+    assert [share.revision for share in told(world).split] == [world.revision("2"), world.revision("1")]
+
+
+def test_a_candidate_without_a_ready_pod_gets_nothing() -> None:
+    world = routed(replicas=2)
+    world.behave("2", ready_after=None)
+    world.edit(model=model("2"))
+    world.advance(60)
+    assert weights(world) == {world.revision("2"): 0, world.revision("1"): 10_000}
+
+
+def test_BlueGreen_moves_all_at_once_and_an_abort_moves_it_back() -> None:
+    world = routed(replicas=2, rollout={"strategy": "BlueGreen", "scaleDownDelay": "5m"})
+    one = world.revision("1")
+    world.edit(model=model("2"))
+    seen = set()
+
+    def look() -> bool:
+        seen.add(tuple(sorted(weights(world).values())))
+        return world.condition("Ready") == ("True", "Serving") and world.status["champion"]["version"] == "2"
+
+    world.until(look)
+    two = world.revision("2")
+    assert seen <= {(10_000,), (0, 10_000)}
+    assert weights(world) == {two: 10_000, one: 0}
+    world.command("abort", two)
+    world.until(lambda: weights(world)[one] == 10_000, within=5)
+    world.rest()
+    assert weights(world) == {one: 10_000}
+
+
+@pytest.mark.parametrize("strategy", ["RollingUpdate", "BlueGreen"])
+def test_routers_that_are_late_lose_nothing(strategy: str) -> None:
+    world = routed(replicas=2, rollout={"strategy": strategy})
+    world.routers.late[""] = 7.0
+    world.edit(model=model("2"))
+    world.rest()
+    assert world.outcome(world.revision("2")) == "Promoted"
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+def test_while_a_router_does_not_answer_nobody_gives_up_a_pod() -> None:
+    world = routed(replicas=2)
+    one = world.revision("1")
+    first = next(iter(world.routers.loaded))
+    world.routers.silent.add(first)
+    world.edit(model=model("2"))
+    world.advance(300)
+    assert world.replicas(one) == 2
+    assert world.outcome(world.revision("2")) == ""
+    assert first in world.message("RouterUnreachable")
+    world.routers.silent.clear()
+    world.rest()
+    assert world.outcome(world.revision("2")) == "Promoted"
+
+
+def test_at_rest_a_router_that_stops_answering_is_told_and_Ready_stays() -> None:
+    world = routed(replicas=2)
+    world.routers.silent.add(next(iter(world.routers.loaded)))
+    world.advance(60)
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.condition("RouterUnreachable") == ("True", "RouterUnreachable")
+
+
+def test_a_crashed_candidate_loses_its_weight_before_its_pods() -> None:
+    world = routed(replicas=4)
+    world.edit(model=model("2"))
+    world.until(lambda: len(weights(world)) == 2 and min(weights(world).values()) > 0)
+    world.behave("2", failure="crash")
+    world.until(lambda: world.phase == "RolledBack")
+    world.rest()
+    assert weights(world) == {world.revision("1"): 10_000}
+
+
+# --- what others do
+
+
+def test_nonsense_in_the_ConfigMap_is_put_back() -> None:
+    world = routed(replicas=2)
+    before = told(world)
+    world.change(CONFIG_MAPS, TOLD, lambda o: o["data"].update({"routing.json": "{}"}))
+    world.advance(5)
+    assert told(world) == before
+
+
+def test_a_port_that_somebody_edits_is_put_back() -> None:
+    world = routed()
+    text = told(world).to_json().replace("20000", "20007")
+    world.change(CONFIG_MAPS, TOLD, lambda o: o["data"].update({"routing.json": text}))
+    world.advance(5)
+    assert told(world).port == 20_000
+
+
+def test_after_a_restart_nothing_is_written() -> None:
+    world = routed(replicas=2)
+    world.rest()
+    world.restart_operator()
+    world.rest()
+    assert [str(call) for call in world.client.calls] == []
