@@ -177,6 +177,19 @@ CASES: dict[str, Case] = {
     "progressDeadline or lower minReadySeconds": Case(
         [{"progressDeadline": "10s"}, {"minReadySeconds": 600}], {"progressDeadline": "10001ms", "minReadySeconds": 10}
     ),
+    "timeout: has no effect without a router: set router to Envoy, or leave timeout out": Case(
+        [{"timeout": "30s"}, {"router": "None", "timeout": "1m"}], {"router": "Envoy", "timeout": "30s"}
+    ),
+    "idleTimeout: has no effect without a router: set router to Envoy, or leave idleTimeout out": Case(
+        [{"idleTimeout": "30s"}], {"router": "Envoy", "idleTimeout": "30s"}
+    ),
+    "maxRequestBytes: has no effect without a router: set router to Envoy, or leave maxRequestBytes out": Case(
+        [{"maxRequestBytes": "1Gi"}], {"router": "Envoy", "maxRequestBytes": "1Gi"}
+    ),
+    "must be at most 24h: shorten the duration": Case(["25h", "48h"], "24h"),
+    "must be a number of bytes from 1 to 1Ti, with a suffix such as Ki, Mi or Gi if need be: 64Mi, 1Gi": Case(
+        ["0", "64MB", "2Ti", "1.5Gi", "-1", "1000Gi"], "64Mi"
+    ),
     "promotion: Manual has no effect on a RollingUpdate, which promotes itself: set strategy to BlueGreen or leave "
     "promotion out": Case([{"promotion": "Manual"}], {"promotion": "Manual", "strategy": "BlueGreen"}),
     # a ModelRuntime

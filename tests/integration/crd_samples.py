@@ -114,6 +114,8 @@ def _complete(parent: Place, obj: dict[str, Any], step: str) -> dict[str, Any]:
             return {"volumes": [{"name": name, "emptyDir": {}} for name in sorted(names)]} | obj
         case ("spec", "rollout") if step == "progressDeadline":
             return {"minReadySeconds": 0} | obj
+        case ("spec", "traffic") if step != "router":
+            return {"router": "Envoy"} | obj
         case ("spec", "model") if step in ("sha256", "credentialsSecret"):
             return {"uri": "s3://models/fraud"} | obj
         case _:

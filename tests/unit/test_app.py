@@ -195,6 +195,9 @@ def test_whatever_a_watched_object_wakes_has_a_reconciler() -> None:
         def models_using(self, runtime: str) -> list[Key]:
             return [A]
 
+        def owned(self, *_: object) -> list[Object]:
+            return []
+
     obj = {"metadata": {"namespace": "ns", "name": "a", "labels": {"podium.dev/model": "a"}}}
 
     woken = {key.kind for kind in KINDS.values() for key in kind.wakes(obj, Users())}

@@ -81,10 +81,25 @@ def test_no_role_reads_secrets_or_can_give_itself_more(values: tuple[str, ...]) 
 
     for group, resource, verb in rights_of(of_kind(objects, "Role") + of_kind(objects, "ClusterRole")):
         assert "*" not in (group, resource, verb)
-        assert verb not in ("escalate", "bind", "impersonate")
+        assert verb not in ("escalate", "impersonate")
         assert not resource.startswith("secrets")
         assert resource not in ("serviceaccounts/token", "pods/exec", "pods/attach")
-        assert group not in ("rbac.authorization.k8s.io", "authentication.k8s.io")
+        assert group != "authentication.k8s.io"
+
+
+def test_the_operator_binds_the_routers_role_and_no_other_and_nothing_in_namespaced_mode() -> None:
+    rules = [
+        rule
+        for role in of_kind(render(), "Role") + of_kind(render(), "ClusterRole")
+        for rule in role.get("rules", ())
+        if "rbac.authorization.k8s.io" in rule["apiGroups"]
+    ]
+    assert [(rule["resources"], rule["verbs"], rule.get("resourceNames")) for rule in rules] == [
+        (["rolebindings"], ["create", "patch", "delete"], None),
+        (["clusterroles"], ["bind"], ["podium-router"]),
+    ]
+    named = of_kind(render(*NAMESPACES), "Role") + of_kind(render(*NAMESPACES), "ClusterRole")
+    assert not [r for r in rights_of(each for each in named if "rules" in each) if r[0] == "rbac.authorization.k8s.io"]
 
 
 @pytest.mark.parametrize("values", [(), NAMESPACES])

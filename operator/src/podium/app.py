@@ -5,18 +5,21 @@ import importlib.metadata
 import logging
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from podium.asking import Asker
 from podium.kube.aio import AioClient
 from podium.kube.client import KubeClient
 from podium.kube.connect import connect
 from podium.kube.events import Recorder
 from podium.kube.lease import Lease, boottime
-from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES
+from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, ROUTERS
 from podium.kube.transport import Transport
 from podium.reconcile.builtins import BuiltIns
 from podium.reconcile.loop import Reconciler
+from podium.reconcile.router_objects import RouterObjects
 from podium.settings import Settings
 from podium.telemetry import Metrics, Servers
 from podium.watch.cache import Cache
@@ -37,11 +40,39 @@ LEASE_STUCK: Final = 60.0
 """Seconds without a look at the Lease after which the process does not count as alive."""
 
 
-MakeReconciler = Callable[[Cache, KubeClient, Recorder, Settings], Reconciling]
+@dataclass(frozen=True)
+class Parts:
+    """What reconcilers are made of."""
+
+    cache: Cache
+    client: KubeClient
+    recorder: Recorder
+    settings: Settings
+    answers: Asker
+
+
+MakeReconciler = Callable[[Parts], Reconciling]
+
+
+def built_ins(parts: Parts) -> BuiltIns:
+    """The ModelRuntimes that come with Podium."""
+    return BuiltIns(parts.cache, parts.client, parts.recorder, parts.settings)
+
+
+def model_deployments(parts: Parts) -> Reconciler:
+    """What all of this is for."""
+    return Reconciler(parts.cache, parts.client, parts.recorder, parts.settings, answers=parts.answers)
+
+
+def router_objects(parts: Parts) -> RouterObjects:
+    """The routers of the namespaces."""
+    return RouterObjects(parts.cache, parts.client, parts.recorder, parts.settings)
+
 
 RECONCILERS: Final[Mapping[str, MakeReconciler]] = {
-    MODEL_RUNTIMES.kind: BuiltIns,
-    MODEL_DEPLOYMENTS.kind: Reconciler,
+    MODEL_RUNTIMES.kind: built_ins,
+    MODEL_DEPLOYMENTS.kind: model_deployments,
+    ROUTERS: router_objects,
 }
 """Who reconciles the keys of which kind."""
 
@@ -75,7 +106,9 @@ async def run(settings: Settings, makers: Mapping[str, MakeReconciler] = RECONCI
     lease.on_older = resync.relist_all
     lease.on_failure = lambda: metrics.failed("lease")
     feed = Feed(cache, queue, relisted=resync.relisted, failed=metrics.unreadable)
-    reconcilers = {kind: make(cache, client, recorder, settings) for kind, make in makers.items()}
+    asker = Asker(cache, queue, leading=lambda: lease.leading)
+    parts = Parts(cache, client, recorder, settings, asker)
+    reconcilers = {kind: make(parts) for kind, make in makers.items()}
     resync.keys = partial(every_key, reconcilers)
 
     def step_down() -> None:
@@ -104,8 +137,9 @@ async def run(settings: Settings, makers: Mapping[str, MakeReconciler] = RECONCI
         [
             enduring("lease", lease.run, metrics.failed),
             enduring("resync", resync.run, metrics.failed),
-            enduring("leader", partial(lead, lease, resync, queue, reconcilers, FIRST), metrics.failed),
+            enduring("leader", partial(lead, lease, resync, queue, reconcilers, FIRST, asker.once), metrics.failed),
             enduring("events", recorder.run, metrics.failed),
+            enduring("routers", asker.run, metrics.failed),
         ]
     )
     watches = Crew([enduring("watches", shell.run, metrics.failed)])

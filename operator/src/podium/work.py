@@ -6,7 +6,7 @@ It knows reconcilers by the kind of their keys, and nothing of what they do.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from itertools import chain
 from typing import Any, Final, Protocol
 
@@ -100,11 +100,17 @@ async def attempt(queue: Queue, key: Key, reconcilers: Reconcilers) -> str:
 
 
 async def lead(
-    lease: Lease, resync: Resync, queue: Queue, reconcilers: Reconcilers, first: Collection[str] = ()
+    lease: Lease,
+    resync: Resync,
+    queue: Queue,
+    reconcilers: Reconcilers,
+    first: Collection[str] = (),
+    look: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Whenever the Lease is gained: catch up with what its last holder wrote, then let the workers go.
 
-    Keys of the kinds `first` have their pass before that: what they write is read by the passes of the others.
+    Keys of the kinds `first` have their pass before that: what they write is read by the passes of the others. `look`
+    fills what is read beside the cache.
     """
     while True:
         await lease.gained()
@@ -113,6 +119,8 @@ async def lead(
             for key in every_key({kind: reconcilers[kind] for kind in first}):
                 await attempt(queue, key, reconcilers)
             await resync.catch_up()
+            if look is not None:
+                await look()
         if lease.holding and lease.term == term:
             for key in every_key(reconcilers):
                 queue.add(key)

@@ -8,6 +8,7 @@ tests/integration/test_fake_apiserver.py, which plays the same calls on both.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -68,7 +69,9 @@ class ApiServer:
     now: Callable[[], datetime]
     objects: dict[Place, Object] = field(default_factory=dict)
     owners: dict[Place, dict[str, set[Path]]] = field(default_factory=dict)
-    streams: dict[Resource, list[Event]] = field(default_factory=lambda: {resource: [] for resource in KINDS})
+    streams: dict[Resource, list[Event]] = field(
+        default_factory=lambda: defaultdict(list, {resource: [] for resource in KINDS})
+    )
     admit: list[Callable[[Resource, Object], None]] = field(default_factory=list)
     terminating: bool = False
     """Whether the namespace is being deleted: nothing new can be made in it."""

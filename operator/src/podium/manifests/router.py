@@ -17,13 +17,9 @@ TOKEN_SECONDS: Final = 3607
 """Lifetime of the ServiceAccount's token, which the kubelet renews: what it gives to pods by itself, too."""
 STOP_MARGIN: Final = 15
 """Seconds between the end of the drain and SIGKILL."""
-LABELS: Final = {
-    names.LABEL_ROUTER: names.ROUTER,
-    names.LABEL_MANAGED_BY: names.MANAGED_BY,
-    "app.kubernetes.io/name": names.ROUTER,
-}
-"""Of all these objects. None says `instance`: a tool that tracks its own objects by it might prune them."""
-SELECTOR: Final = {names.LABEL_ROUTER: names.ROUTER}
+LABELS: Final = names.router_labels()
+"""Of all these objects."""
+SELECTOR: Final = names.router_selector()
 """What a stable Service selects a namespace's router pods by."""
 
 Object = dict[str, Any]

@@ -16,12 +16,14 @@ import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from podium.router.admin import Admin, Unreachable
 from podium.router.bootstrap import bootstrap
 from podium.router.files import Files, NotLoaded
 from podium.router.places import BOOTSTRAP, FOLDER, MOUNT, PORT, SOCKET, XDS
+from podium.router.reach import Reach
+from podium.router.said import Said
 from podium.router.state import State, pods_of
 from podium.router.watching import Server, Watching
 from podium.router.xds import render
@@ -53,8 +55,10 @@ class Agent:
         self._folder = folder
         self._address = address
         self._applied: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         self._problem = "nothing is loaded yet"
         self._ready = False
+        self._reach = Reach()
 
     def once(self) -> None:
         """Put down what is wanted now. OSError and others where the API server cannot be had."""
@@ -65,8 +69,10 @@ class Agent:
     def put(self) -> None:
         """One step: from what was seen last to what Envoy has. NotLoaded, OSError: to be tried again."""
         self._state.take(self.config_maps.objects())
+        self._refused = dict(self._state.refused)
         wanted = self._state.wanted()
         pods = pods_of(wanted, self.slices.objects())
+        self._reach.want((share.revision for each in wanted for share in each.split), pods)
         for ready in (False, True) if self._lives and not self._ready else (self._ready,):
             # Listeners open each for itself: that of readiness only after all others are known to be open.
             self._files.put(render(wanted, pods, folder=self._folder, address=self._address, ready=ready))
@@ -76,7 +82,7 @@ class Agent:
 
     def run(self) -> None:
         """Until the process ends: after each change, and while something is not loaded every second."""
-        for each in (self.config_maps, self.slices):
+        for each in (self.config_maps, self.slices, self._reach):
             threading.Thread(target=each.run, daemon=True).start()
         self.config_maps.listed.wait()
         self.slices.listed.wait()
@@ -92,9 +98,9 @@ class Agent:
                 self._problem, wait = str(error), RETRY_SECONDS
                 log.warning("%s; trying again", error)
 
-    def said(self) -> dict[str, Any]:
+    def said(self) -> Said:
         """For the operator: by ConfigMap the text that is loaded, and why another one is not."""
-        return {"applied": self._applied, "refused": self._state.refused, "problem": self._problem}
+        return Said(self._applied, self._refused, self._reach.reached, self._reach.unreached, self._problem)
 
 
 def serve(agent: Agent, address: str, port: int) -> ThreadingHTTPServer:
@@ -105,7 +111,7 @@ def serve(agent: Agent, address: str, port: int) -> ThreadingHTTPServer:
             if self.path != "/applied":
                 self.send_error(404)
                 return
-            body = json.dumps(agent.said()).encode()
+            body = json.dumps(agent.said().to_json()).encode()
             self.send_response(200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))

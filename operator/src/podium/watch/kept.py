@@ -16,7 +16,7 @@ DEFAULT_RUNTIME: Final = "onnxruntime"
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _ENDPOINT_FIELDS: Final = ("conditions", "targetRef")
 _CONTAINER_FIELDS: Final = ("name", "image", "restartPolicy")
-_DEPLOYMENT_COUNTS: Final = ("observedGeneration", "replicas", "readyReplicas", "availableReplicas")
+_DEPLOYMENT_COUNTS: Final = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
 _WORD: Final = 128
 """Characters of a text beyond which it is packed."""
 _FEW: Final = 8

@@ -1,0 +1,295 @@
+"""The objects that run a namespace's routers: made while anything is told to routers there, gone a while after that.
+
+They are nobody's children: all ModelDeployments of the namespace share them. What tells the routers, a ConfigMap of
+each ModelDeployment, is also what says that they are needed.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+from podium.api import names
+from podium.keys import Key
+from podium.kube.client import ApiError, KubeClient, Object
+from podium.kube.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    HPAS,
+    PDBS,
+    ROLE_BINDINGS,
+    SERVICE_ACCOUNTS,
+    Resource,
+    resource_of,
+    router_key,
+)
+from podium.manifests.canonical import digest
+from podium.manifests.router import RouterPods, router_objects
+from podium.reconcile.drift import Memory, differences, project, sighting
+from podium.reconcile.outcome import PassRefused
+from podium.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LINGER: Final = timedelta(minutes=10)
+"""How long routers stay when nothing is told to them any more: whoever comes back has them at once."""
+LOOK_AGAIN: Final = 240.0
+"""Seconds after which what is not watched, the ServiceAccount and its binding, is applied again: at each resync."""
+TURN: Final = 5.0
+"""Seconds until a namespace asks again whether its routers may be brought up to date: one namespace at a time."""
+UNWATCHED: Final = (SERVICE_ACCOUNTS, ROLE_BINDINGS)
+GOING: Final = (HPAS, PDBS, DEPLOYMENTS, ROLE_BINDINGS, SERVICE_ACCOUNTS)
+"""In the order in which they are deleted."""
+
+
+class Cache(Protocol):
+    """What is read here, and where the answers to writes go."""
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """One object as last seen."""
+        ...
+
+    def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
+        """Objects of a kind that are found by a name."""
+        ...
+
+    def all(self, resource: Resource) -> list[Object]:
+        """Every object of a kind."""
+        ...
+
+    def put(self, resource: Resource, obj: Object) -> bool:
+        """Take in the answer to a write."""
+        ...
+
+    def drop(self, resource: Resource, obj: Object) -> bool:
+        """Take note of a deletion."""
+        ...
+
+
+def utc_now() -> datetime:
+    """The wall clock: what is unused is stamped with it."""
+    return datetime.now(UTC)
+
+
+class RouterObjects:
+    """Keeps the routers of each namespace as they should be."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        client: KubeClient,
+        _: object,
+        settings: Settings,
+        now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """ValueError where the settings of router pods cannot be read."""
+        self._pods = RouterPods.read(settings.router_pods, image=settings.router_image)
+        self._bound_by_chart = bool(settings.watch_namespaces)
+        self._cache, self._client, self._settings = cache, client, settings
+        self._now, self._clock = now, clock
+        self._memories: dict[tuple[str, Resource], Memory] = {}
+        self._applied_at: dict[tuple[str, Resource], float] = {}
+        self._turn: str | None = None
+        """The namespace whose routers were last told to be brought up to date: its cache may not show it yet."""
+
+    def keys(self) -> list[Key]:
+        """Every namespace that has routers, or needs them."""
+        told = {each["metadata"]["namespace"] for each in self._cache.all(CONFIG_MAPS)}
+        return [router_key(namespace) for namespace in sorted(told | set(self._deployments()))]
+
+    def step_down(self) -> None:
+        """The Lease is lost: the next term looks at everything anew."""
+        self._memories.clear()
+        self._applied_at.clear()
+        self._turn = None
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass over the routers of one namespace.
+
+        Raises PassRefused for what only a person can mend, ApiError for what passes, and NotLeader.
+        """
+        try:
+            if self._cache.owned(CONFIG_MAPS, key.namespace, names.ROUTER):
+                return await self._keep(key.namespace)
+            return await self._let_go(key.namespace)
+        except ApiError as error:
+            if error.passing or any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
+                raise
+            log.warning("the routers of namespace %s cannot be kept: %s", key.namespace, error)
+            raise PassRefused(str(error), retry_after=self._settings.refused_retry, wake_in=None) from error
+
+    async def _keep(self, namespace: str) -> float | None:
+        live = self._live(DEPLOYMENTS, namespace)
+        if live is not None and (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_UNUSED_SINCE):
+            await self._stamp(namespace, "")
+        wait = None
+        for desired in router_objects(namespace, self._pods, replicas=None):
+            resource = resource_of(desired)
+            if resource is ROLE_BINDINGS and self._bound_by_chart:
+                continue
+            if resource is DEPLOYMENTS and not self._may_change(namespace, desired):
+                wait = TURN
+                continue
+            await self._ensure(namespace, resource, desired)
+        return wait
+
+    async def _ensure(self, namespace: str, resource: Resource, desired: Object) -> None:
+        place, stamp = (namespace, resource), digest(desired)
+        stamped = _stamped(desired, stamp)
+        live, memory = self._live(resource, namespace), self._memories.get(place)
+        if resource in UNWATCHED:
+            due = memory is None or memory.applied != stamp
+            if not due and self._clock() - self._applied_at.get(place, float("-inf")) < LOOK_AGAIN:
+                return
+        elif live is None:
+            await self._not_somebody_elses(resource, namespace)
+        elif "deletionTimestamp" in live["metadata"]:
+            return
+        elif memory is None:
+            if project(live, stamped) == stamped:
+                self._memories[place] = Memory(stamp, None, sighting(live))
+                return
+        elif memory.applied == stamp:
+            if memory.unchanged(live):
+                return
+            before, current = memory.made or stamped, project(live, stamped)
+            if current == before:
+                memory.seen = sighting(live)
+                return
+            fields, at = sorted(differences(before, current)), self._clock()
+            if memory.contested(fields, at, self._settings.drift_window, self._settings.drift_limit):
+                log.warning(
+                    "%s %s in namespace %s: %s is changed time and again by another writer, and is left as it is for "
+                    "now: let that writer leave it alone",
+                    resource.kind,
+                    names.ROUTER,
+                    namespace,
+                    ", ".join(fields[:3]),
+                )
+                return
+            memory.repaired(fields, at, self._settings.drift_window)
+        if resource is DEPLOYMENTS and live is None:
+            await self._begin(stamped)
+        answer = await self._client.apply(stamped)
+        made = project(answer, stamped)
+        repairs = memory.repairs if memory else {}
+        self._memories[place] = Memory(stamp, None if made == stamped else made, sighting(answer), repairs)
+        self._applied_at[place] = self._clock()
+        if resource not in UNWATCHED:
+            self._cache.put(resource, answer)
+
+    async def _begin(self, desired: Object) -> None:
+        """Make the Deployment with its least number of pods, which is the autoscaler's from the next write on."""
+        spec = {**desired["spec"], "replicas": self._pods.min_replicas}
+        try:
+            await self._client.create({**desired, "spec": spec})
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+
+    async def _not_somebody_elses(self, resource: Resource, namespace: str) -> None:
+        """Before the first write of what the cache does not know: it may be there, and a person's."""
+        found = await self._client.get(resource, namespace, names.ROUTER)
+        if found is not None and not _is_ours(found):
+            message = (
+                f"{resource.kind} {names.ROUTER} exists in namespace {namespace} and is none of Podium's: the routers "
+                "of ModelDeployments there need that name; rename or delete it"
+            )
+            log.warning(message)
+            raise PassRefused(message, retry_after=self._settings.refused_retry, wake_in=None)
+
+    def _may_change(self, namespace: str, desired: Object) -> bool:
+        """Whether a Deployment that is there may get another template: one namespace's routers at a time are replaced.
+
+        So what is wrong with a new version of the routers stops at the first namespace.
+        """
+        live = self._live(DEPLOYMENTS, namespace)
+        said = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_APPLIED) if live else None
+        if live is None or said == digest(desired):
+            return True
+        others = [each for other, each in self._deployments().items() if other != namespace]
+        busy = any(not _is_complete(each) for each in others)
+        if self._turn not in (None, namespace):
+            other = self._live(DEPLOYMENTS, self._turn or "")
+            busy |= other is not None and not _is_complete(other)
+        if not busy:
+            self._turn = namespace
+        return not busy
+
+    async def _let_go(self, namespace: str) -> float | None:
+        """Nothing tells routers anything here any more: they go once that has been so for LINGER."""
+        live = self._live(DEPLOYMENTS, namespace)
+        if live is None:
+            return None
+        at, now = _unused_since(live), self._now()
+        if at is None:
+            await self._stamp(namespace, now.isoformat())
+            return LINGER.total_seconds()
+        left = (at + LINGER - now).total_seconds()
+        if left > 0:
+            return left
+        for resource in GOING:
+            if resource is ROLE_BINDINGS and self._bound_by_chart:
+                continue
+            known = self._live(resource, namespace) if resource not in UNWATCHED else None
+            if known is None and resource not in UNWATCHED:
+                continue
+            await self._client.delete(
+                resource, namespace, names.ROUTER, uid=known["metadata"]["uid"] if known is not None else None
+            )
+            self._memories.pop((namespace, resource), None)
+            if known is not None:
+                self._cache.drop(resource, known)
+        return None
+
+    async def _stamp(self, namespace: str, said: str) -> None:
+        answer = await self._client.annotate(
+            DEPLOYMENTS, namespace, names.ROUTER, {names.ANNOTATION_UNUSED_SINCE: said or None}
+        )
+        self._cache.put(DEPLOYMENTS, answer)
+
+    def _live(self, resource: Resource, namespace: str) -> Object | None:
+        if resource in UNWATCHED:
+            return None
+        found = self._cache.get(resource, namespace, names.ROUTER)
+        return found if found is not None and _is_ours(found) else None
+
+    def _deployments(self) -> dict[str, Object]:
+        """Of routers, by namespace."""
+        return {
+            each["metadata"]["namespace"]: each
+            for each in self._cache.all(DEPLOYMENTS)
+            if each["metadata"]["name"] == names.ROUTER and _is_ours(each)
+        }
+
+
+def _is_ours(live: Object) -> bool:
+    labels = live["metadata"].get("labels")
+    return isinstance(labels, dict) and names.router_labels().items() <= labels.items()
+
+
+def _is_complete(deployment: Object) -> bool:
+    """Whether all its pods are of its present template, and available."""
+    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
+    seen = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 0))
+    counts = {int(status.get(name, 0)) for name in ("replicas", "updatedReplicas", "availableReplicas")}
+    return seen and counts == {wanted}
+
+
+def _unused_since(deployment: Object) -> datetime | None:
+    said = (deployment["metadata"].get("annotations") or {}).get(names.ANNOTATION_UNUSED_SINCE, "")
+    try:
+        at = datetime.fromisoformat(said)
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _stamped(desired: Object, stamp: str) -> Object:
+    meta = desired["metadata"]
+    return {
+        **desired,
+        "metadata": {**meta, "annotations": {**(meta.get("annotations") or {}), names.ANNOTATION_APPLIED: stamp}},
+    }

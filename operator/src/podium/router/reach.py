@@ -1,0 +1,82 @@
+"""Whether this router reaches the pods of a revision: asked once, before anybody else is sent there through it.
+
+A pod that answers anything at all over HTTP is reached. What keeps it from that (a NetworkPolicy, a mesh that takes no
+plain text) keeps Envoy from it as well: both are in one pod.
+"""
+
+import http.client
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from podium.router.endpoints import HTTP, Endpoint
+
+SECONDS: Final = 2.0
+RETRY_SECONDS: Final = 1.0
+TRIED: Final = 3
+"""Pods of a revision that are asked each time: one that answers is enough."""
+PATH: Final = "/v2/health/ready"
+
+Ask = Callable[[Endpoint], str]
+"""Why a pod does not answer; empty if it does."""
+
+
+class Reach:
+    """What was reached stays so for as long as the revision is wanted; the rest is tried time and again."""
+
+    def __init__(self, ask: Ask | None = None) -> None:
+        self._ask = ask or answers
+        self._wanted: dict[str, tuple[Endpoint, ...]] = {}
+        self._news = threading.Event()
+        self.reached: frozenset[str] = frozenset()
+        self.unreached: Mapping[str, str] = {}
+
+    def want(self, revisions: Iterable[str], pods: Mapping[tuple[str, str], tuple[Endpoint, ...]]) -> None:
+        """From now on these revisions, with their pods by revision and name of the port."""
+        wanted = {name: pods.get((name, HTTP), ()) for name in revisions}
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self.reached &= wanted.keys()
+            self.unreached = {name: why for name, why in self.unreached.items() if name in wanted}
+            self._news.set()
+
+    def run(self) -> None:
+        """Until the process ends."""
+        wait: float | None = None
+        while True:
+            self._news.wait(wait)
+            self._news.clear()
+            wait = None if self.look() else RETRY_SECONDS
+
+    def look(self) -> bool:
+        """Try those that are not reached; whether that is nobody any more of whom any pod is known."""
+        wanted, found, failed = self._wanted, set(self.reached), {}
+        for name, pods in wanted.items():
+            if name in found or not pods:
+                continue
+            reasons = []
+            for pod in pods[:TRIED]:
+                why = self._ask(pod)
+                if not why:
+                    found.add(name)
+                    break
+                reasons.append(why)
+            else:
+                failed[name] = reasons[0]
+        self.reached, self.unreached = frozenset(found & self._wanted.keys()), failed
+        return not failed
+
+
+def answers(pod: Endpoint) -> str:
+    """Ask one pod over HTTP."""
+    connection = http.client.HTTPConnection(pod.address, pod.port, timeout=SECONDS)
+    try:
+        connection.request("GET", PATH, headers={"user-agent": "podium-router", "connection": "close"})
+        connection.getresponse().read(1)
+    except (OSError, http.client.HTTPException) as error:
+        reason = "no answer in time" if isinstance(error, socket.timeout) else str(error) or type(error).__name__
+        return f"{pod.address} port {pod.port}: {reason}"
+    finally:
+        connection.close()
+    return ""

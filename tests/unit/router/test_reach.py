@@ -1,0 +1,101 @@
+"""A revision is reached when any of its pods has answered this router anything at all."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from podium.router.endpoints import HTTP, Endpoint
+from podium.router.reach import Reach, answers
+
+A, B = Endpoint("10.0.0.1", 8080), Endpoint("10.0.0.2", 8080)
+
+
+class Network:
+    """Which pods answer."""
+
+    def __init__(self) -> None:
+        self.up: set[Endpoint] = set()
+        self.asked: list[Endpoint] = []
+
+    def ask(self, pod: Endpoint) -> str:
+        self.asked.append(pod)
+        return "" if pod in self.up else "no answer in time"
+
+
+@pytest.fixture
+def network() -> Network:
+    return Network()
+
+
+def test_one_pod_that_answers_is_enough(network: Network) -> None:
+    reach = Reach(network.ask)
+    network.up = {B}
+    reach.want(["r"], {("r", HTTP): (A, B)})
+    assert reach.look()
+    assert (reach.reached, reach.unreached) == ({"r"}, {})
+
+
+def test_who_does_not_answer_is_told_and_tried_again(network: Network) -> None:
+    reach = Reach(network.ask)
+    reach.want(["r"], {("r", HTTP): (A,)})
+    assert not reach.look()
+    assert (reach.reached, reach.unreached) == (set(), {"r": "no answer in time"})
+    network.up = {A}
+    assert reach.look()
+    assert (reach.reached, reach.unreached) == ({"r"}, {})
+
+
+def test_what_was_reached_is_not_asked_again(network: Network) -> None:
+    reach = Reach(network.ask)
+    network.up = {A}
+    reach.want(["r"], {("r", HTTP): (A,)})
+    reach.look()
+    reach.want(["r"], {("r", HTTP): (A, B)})
+    reach.look()
+    assert network.asked == [A]
+
+
+def test_a_revision_without_pods_is_neither_reached_nor_complained_of(network: Network) -> None:
+    reach = Reach(network.ask)
+    reach.want(["r"], {})
+    assert reach.look()
+    assert (reach.reached, reach.unreached) == (set(), {})
+
+
+def test_what_is_no_longer_wanted_is_forgotten(network: Network) -> None:
+    reach = Reach(network.ask)
+    network.up = {A}
+    reach.want(["r", "s"], {("r", HTTP): (A,), ("s", HTTP): (B,)})
+    reach.look()
+    reach.want([], {})
+    reach.look()
+    assert (reach.reached, reach.unreached) == (set(), {})
+
+
+class Refuses(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[http.server.HTTPServer]:
+    with http.server.HTTPServer(("127.0.0.1", 0), Refuses) as found:
+        threading.Thread(target=found.serve_forever, daemon=True).start()
+        yield found
+        found.shutdown()
+
+
+def test_any_answer_over_HTTP_will_do(server: http.server.HTTPServer) -> None:
+    assert answers(Endpoint("127.0.0.1", server.server_port)) == ""
+
+
+def test_a_port_where_nobody_listens_is_named(server: http.server.HTTPServer) -> None:
+    port = server.server_port
+    server.shutdown()
+    server.server_close()
+    assert f"127.0.0.1 port {port}" in answers(Endpoint("127.0.0.1", port))

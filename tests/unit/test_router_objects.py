@@ -1,0 +1,261 @@
+"""The routers of a namespace: there while told anything, gone ten minutes after, replaced one by one."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from podium.api import names
+from podium.api.v1alpha1 import Traffic
+from podium.keys import Key
+from podium.kube.client import ApiError, Object
+from podium.kube.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    HPAS,
+    PDBS,
+    ROLE_BINDINGS,
+    SERVICE_ACCOUNTS,
+    Resource,
+    router_key,
+)
+from podium.manifests.owner import Owner
+from podium.manifests.routing import config_map, routing
+from podium.reconcile.outcome import PassRefused
+from podium.reconcile.router_objects import RouterObjects
+from podium.settings import Settings
+from podium.watch.cache import Cache
+from podium.watch.feed import Feed
+from podium.watch.kinds import KINDS
+from tests.unit.planner.apiserver import ApiServer, Client
+
+ALL = (SERVICE_ACCOUNTS, ROLE_BINDINGS, DEPLOYMENTS, PDBS, HPAS)
+START = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class Due(list[Key]):
+    """A queue that is worked off by hand."""
+
+    def add(self, key: Key) -> None:
+        self.append(key)
+
+
+class Term:
+    """A leader with an API server, and the kubelets of routers."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.now = START
+        self.api = ApiServer(lambda: self.now)
+        self.due = Due()
+        self.start(**settings)
+
+    def start(self, **settings: Any) -> None:
+        """A new process."""
+        self.client, self.cache = Client(self.api), Cache()
+        self.feed = Feed(self.cache, self.due)  # type: ignore[arg-type]
+        self.delivered = dict.fromkeys(KINDS, 0)
+        given = Settings(identity="one", **{"router_image": "podium/router:1"} | settings)
+        self.routers = RouterObjects(
+            self.cache, self.client, None, given, lambda: self.now, lambda: self.now.timestamp()
+        )
+        self.deliver()
+        self.due[:] = self.routers.keys()
+
+    def deliver(self) -> None:
+        for resource in KINDS:
+            stream = self.api.streams[resource]
+            for event in stream[self.delivered[resource] :]:
+                self.feed.seen(resource, event.type, event.obj)
+            self.delivered[resource] = len(stream)
+
+    async def settle(self) -> list[float]:
+        """Deliver and work off; answers when passes want to be called again."""
+        again = []
+        for _ in range(20):
+            self.deliver()
+            due, self.due[:] = list(dict.fromkeys(self.due)), []
+            if not due:
+                return again
+            for key in due:
+                if key.kind == "Router" and (wait := await self.routers.reconcile(key)) is not None:
+                    again.append(wait)
+        raise AssertionError("it does not come to rest")
+
+    def tell(self, namespace: str, model: str = "fraud") -> None:
+        """A ModelDeployment has a router."""
+        told = config_map(
+            Owner(model, namespace, f"uid-{model}"), routing(model, 20_000, {"r": 10_000}, ["r"], Traffic())
+        )
+        self.api.apply(told, "podium")
+
+    def untell(self, namespace: str, model: str = "fraud") -> None:
+        """It has none any more."""
+        self.api.purge((CONFIG_MAPS, namespace, names.routing_name(model)))
+
+    def roll(self, namespace: str) -> None:
+        """The Deployment's pods are of its template and available."""
+
+        def change(obj: Object) -> None:
+            size = obj["spec"]["replicas"]
+            counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), size)
+            obj["status"] = {"observedGeneration": obj["metadata"]["generation"], **counts}
+
+        self.api.update(DEPLOYMENTS, namespace, names.ROUTER, change, "kube-controller-manager")
+
+    def there(self, namespace: str) -> set[str]:
+        return {r.kind for r in ALL if self.api.get(r, namespace, names.ROUTER) is not None}
+
+    def image(self, namespace: str) -> str:
+        live = self.api.get(DEPLOYMENTS, namespace, names.ROUTER)
+        assert live is not None
+        return str(live["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def edit(self, resource: Resource, change: Callable[[Object], Any]) -> None:
+        self.api.update(resource, "ml", names.ROUTER, change, "kubectl")
+
+
+@pytest.fixture
+async def term() -> Term:
+    """One namespace with routers."""
+    term = Term()
+    term.tell("ml")
+    await term.settle()
+    term.roll("ml")
+    await term.settle()
+    return term
+
+
+async def test_what_tells_the_routers_makes_them_with_two_pods_and_nobody_owns_them(term: Term) -> None:
+    assert term.there("ml") == {r.kind for r in ALL}
+    for resource in ALL:
+        live = term.api.get(resource, "ml", names.ROUTER)
+        assert live is not None
+        assert "ownerReferences" not in live["metadata"]
+        assert names.LABEL_INSTANCE not in live["metadata"]["labels"]
+    deployment = term.api.get(DEPLOYMENTS, "ml", names.ROUTER)
+    assert deployment is not None
+    assert deployment["spec"]["replicas"] == 2
+
+
+async def test_our_own_write_of_what_tells_them_is_enough() -> None:
+    term = Term()
+    told = config_map(Owner("fraud", "ml", "uid"), routing("fraud", 20_000, {"r": 10_000}, ["r"], Traffic()))
+    term.cache.put(CONFIG_MAPS, await term.client.apply(told))
+    await term.settle()
+    assert "Deployment" in term.there("ml")
+
+
+async def test_without_anything_to_do_no_call_is_made(term: Term) -> None:
+    calls = len(term.client.calls)
+    term.due.append(router_key("ml"))
+    await term.settle()
+    assert [str(call) for call in term.client.calls[calls:]] == []
+
+
+async def test_after_a_restart_what_is_watched_is_not_written_again(term: Term) -> None:
+    term.start()
+    await term.settle()
+    assert {call.resource for call in term.client.calls} <= {SERVICE_ACCOUNTS, ROLE_BINDINGS}
+
+
+async def test_the_autoscaler_keeps_the_number_that_it_gave(term: Term) -> None:
+    term.edit(DEPLOYMENTS, lambda o: o["spec"].update(replicas=5))
+    await term.settle()
+    live = term.api.get(DEPLOYMENTS, "ml", names.ROUTER)
+    assert live is not None
+    assert live["spec"]["replicas"] == 5
+
+
+@pytest.mark.parametrize("resource", [DEPLOYMENTS, PDBS, HPAS])
+async def test_what_is_deleted_is_made_again(term: Term, resource: Resource) -> None:
+    term.api.delete(resource, "ml", names.ROUTER)
+    await term.settle()
+    assert resource.kind in term.there("ml")
+
+
+async def test_an_edit_is_put_back_until_it_is_a_fight(term: Term) -> None:
+    for _ in range(5):
+        term.edit(PDBS, lambda o: o["spec"].update(maxUnavailable=2))
+        await term.settle()
+        live = term.api.get(PDBS, "ml", names.ROUTER)
+        assert live is not None
+        assert live["spec"]["maxUnavailable"] == 1
+    term.edit(PDBS, lambda o: o["spec"].update(maxUnavailable=2))
+    await term.settle()
+    live = term.api.get(PDBS, "ml", names.ROUTER)
+    assert live is not None
+    assert live["spec"]["maxUnavailable"] == 2
+
+
+async def test_a_persons_object_of_that_name_is_left_alone() -> None:
+    term = Term()
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {}, "spec": {}}}
+    meta = {"name": names.ROUTER, "namespace": "ml"}
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
+    before = term.api.create(theirs, "kubectl")
+    term.tell("ml")
+    with pytest.raises(PassRefused, match="none of Podium's"):
+        await term.settle()
+    assert term.api.get(DEPLOYMENTS, "ml", names.ROUTER) == before
+
+
+async def test_ten_minutes_after_the_last_one_they_are_gone_whoever_leads_then(term: Term) -> None:
+    term.untell("ml")
+    assert await term.settle() != []
+    assert term.there("ml") == {r.kind for r in ALL}
+    term.start()
+    term.now += timedelta(minutes=9)
+    assert await term.settle() == [60.0]
+    term.now += timedelta(minutes=1)
+    term.due.append(router_key("ml"))
+    await term.settle()
+    assert term.there("ml") == set()
+    assert term.routers.keys() == []
+
+
+async def test_who_comes_back_within_ten_minutes_finds_them_and_the_time_begins_anew(term: Term) -> None:
+    term.untell("ml")
+    await term.settle()
+    term.now += timedelta(minutes=9)
+    term.tell("ml")
+    await term.settle()
+    term.untell("ml")
+    await term.settle()
+    term.now += timedelta(minutes=9)
+    term.due.append(router_key("ml"))
+    await term.settle()
+    assert term.there("ml") == {r.kind for r in ALL}
+
+
+async def test_a_new_version_of_the_routers_goes_to_one_namespace_at_a_time(term: Term) -> None:
+    term.tell("other")
+    await term.settle()
+    term.roll("other")
+    await term.settle()
+
+    term.start(router_image="podium/router:2")
+    assert await term.settle() == [5.0]
+    assert (term.image("ml"), term.image("other")) == ("podium/router:2", "podium/router:1")
+    term.due += term.routers.keys()
+    assert await term.settle() == [5.0]
+    assert term.image("other") == "podium/router:1"
+
+    term.roll("ml")
+    term.due += term.routers.keys()
+    await term.settle()
+    assert term.image("other") == "podium/router:2"
+
+
+async def test_in_namespaced_mode_the_chart_has_bound_them() -> None:
+    term = Term(watch_namespaces=("ml",))
+    term.tell("ml")
+    await term.settle()
+    assert term.there("ml") == {r.kind for r in ALL} - {"RoleBinding"}
+
+
+async def test_what_the_API_server_refuses_for_good_is_tried_again_later(term: Term) -> None:
+    term.client.faults.append(ApiError(403, "Forbidden", "exceeded quota"))
+    term.api.delete(PDBS, "ml", names.ROUTER)
+    with pytest.raises(PassRefused, match="exceeded quota"):
+        await term.settle()
