@@ -24,7 +24,7 @@ GRACE = 2.0
 """Seconds by which the operator may be late to see ready endpoints, or a record that somebody else takes away."""
 WATCH = 3
 """Seconds of one watch request, and so what a watcher takes to end."""
-KINDS = ("EndpointSlice", "ControllerRevision", "Deployment", "Service", "Pod", "ModelDeployment")
+KINDS = ("EndpointSlice", "ControllerRevision", "Deployment", "Service", "ConfigMap", "Pod", "ModelDeployment")
 
 
 class Watcher:

@@ -145,10 +145,19 @@ def selected(service: Object | None, pod: Object) -> bool:
     return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
 
 
+def is_routed(service: Object) -> bool:
+    """Whether a Service leads to the routers."""
+    return bool(((service.get("spec") or {}).get("selector") or {}) == names.router_selector())
+
+
+def is_router(pod: Object) -> bool:
+    """Whether a pod is a router's."""
+    return (pod["metadata"].get("labels") or {}).get(names.LABEL_ROUTER) == names.ROUTER
+
+
 def asked(state: State, service: Object | None, pod: Object) -> bool:
     """Whether requests to a Service may reach a pod: by its selector, or by weights where that is the routers'."""
-    selector = ((service or {}).get("spec") or {}).get("selector") or {}
-    if not service or selector != names.router_selector():
+    if not service or not is_routed(service):
         return selected(service, pod)
     told = state.get("ConfigMap", names.routing_name(service["metadata"]["name"]))
     known = read_routing(told_in(told))

@@ -163,6 +163,8 @@ def a_service_selects_somebody(change: Change) -> Iterator[str]:
         return
     if change.version.name != _name(change.now.model):
         return  # the candidate's pods, and those that a router is to know, may come and go
+    if reading.is_routed(change.version.obj) and not any(map(reading.is_router, change.now.of("Pod"))):
+        return  # routers are another history's
     ready = [one for one in change.now.of("Pod") if reading.is_ready(one)]
     had = [_name(one) for one in ready if reading.selected(change.before, one)]
     after = None if change.version.gone else change.version.obj

@@ -24,6 +24,8 @@ KINDS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "Node": ("api/v1", "nodes", False),
     "Pod": ("api/v1", "pods", True),
     "Service": ("api/v1", "services", True),
+    "ConfigMap": ("api/v1", "configmaps", True),
+    "ServiceAccount": ("api/v1", "serviceaccounts", True),
     "ResourceQuota": ("api/v1", "resourcequotas", True),
     "Deployment": ("apis/apps/v1", "deployments", True),
     "ReplicaSet": ("apis/apps/v1", "replicasets", True),

@@ -16,6 +16,7 @@ WATCHED: Final = (
     "ControllerRevision",
     "Deployment",
     "Service",
+    "ConfigMap",
     "EndpointSlice",
     "HorizontalPodAutoscaler",
     "PodDisruptionBudget",

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from podium.api import names
 from podium.kube.client import Object
-from podium.kube.resources import CONFIG_MAPS, PODS
+from podium.kube.resources import CONFIG_MAPS, PODS, SERVICES
 from podium.manifests.routing import read_routing, told_in
 from podium.router.routing import Routing, RoutingError
 from podium.router.said import Said
@@ -117,7 +117,8 @@ class Routers:
         ready = {p["metadata"]["labels"].get(names.LABEL_REVISION, "") for p in self.api.all(PODS) if is_ready(p)}
         told = [read_routing(text) for text in self.loaded[pod].values()]
         known = {share.revision for each in told if each for share in each.split}
-        reached = (known & ready) - self.cut_off
+        found = {service["metadata"]["name"] for service in self.api.all(SERVICES)}
+        reached = (known & ready & found) - self.cut_off
         return Said(
             applied=dict(self.loaded[pod]),
             refused=dict(self._refused[pod]),

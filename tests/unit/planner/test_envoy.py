@@ -238,6 +238,18 @@ def test_a_crashed_candidate_loses_its_weight_before_its_pods() -> None:
     assert weights(world) == {world.revision("1"): 10_000}
 
 
+def test_without_any_router_left_the_champions_pods_are_asked_until_one_is_back() -> None:
+    world = routed(replicas=2)
+    for name in list(world.routers.loaded):
+        world.routers.stop(name)
+    world.until(lambda: world.selector() == names.revision_selector(NAME, world.revision("1")), within=15)
+    assert world.condition("RouterUnreachable") == ("True", "RouterUnreachable")
+    world.routers.start()
+    world.until(lambda: is_routed(world), within=30)
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+
+
 # --- what others do
 
 

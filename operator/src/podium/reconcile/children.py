@@ -89,6 +89,7 @@ def _traffic(wanted: Wanted) -> Iterator[Write]:
         rejected=frozenset(r.name for r in in_turn if r.outcome is Outcome.ROLLED_BACK),
         port=observed.port,
         refused=observed.refused,
+        unreachable=bool(observed.unreachable),
         live=observed.children,
     )
     yield from ROUTERS[situation.spec.traffic.router].writes(ask)

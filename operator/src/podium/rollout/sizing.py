@@ -18,7 +18,19 @@ DEFAULT_STABILIZATION = 300
 def next_move(situation: Situation, moment: Moment) -> Move:
     """The next step. Traffic is moved before capacity is taken away: see `removals` and `retreat`."""
     move = _next_move(situation, moment)
-    return _weights_first(situation, move) if situation.exact else move
+    return _weights_first(situation, move) if situation.exact else _callers_first(situation, move)
+
+
+def _callers_first(situation: Situation, move: Move) -> Move:
+    """Beside the stable Service a router may still have callers, and send them to who is to go: not before it stops."""
+    targets, removals = dict(move.targets), set(move.removals)
+    for revision in situation.revisions:
+        target = targets.get(revision.name)
+        goes = target is None or (target.replicas == 0 and not target.autoscaled)
+        if goes and revision.replicas and revision.name != move.split.sole and situation.traffic.sends(revision.name):
+            targets[revision.name] = Target(revision.replicas)
+            removals.discard(revision.name)
+    return replace(move, targets=targets, removals=frozenset(removals))
 
 
 def _weights_first(situation: Situation, move: Move) -> Move:

@@ -171,8 +171,9 @@ class Situation:
 
     @cached_property
     def capacity(self) -> dict[str, int]:
-        """Ready pods of each revision, those that are to stay."""
-        return {r.name: sum(1 for pod in r.pods if pod.ready and not pod.terminating) for r in self.revisions}
+        """Ready pods of each revision, those that are to stay; of one that no weight would find, none."""
+        ready = {r.name: sum(1 for pod in r.pods if pod.ready and not pod.terminating) for r in self.revisions}
+        return {name: count if not self.exact or self.traffic.prepared(name) else 0 for name, count in ready.items()}
 
     def share(self, revision: RevisionState) -> int:
         """Pods by which a revision gets its share. Weights last: a count that is being made anew must not move them."""

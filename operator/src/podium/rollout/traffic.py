@@ -92,6 +92,14 @@ class Traffic(Protocol):
         """Whether any request may still reach a pod of the revision."""
         ...
 
+    def sends(self, revision: str) -> bool:
+        """Whether a router may still send requests there: it does not notice that pods are to go."""
+        ...
+
+    def prepared(self, revision: str) -> bool:
+        """Whether a weight that the revision gets would find its pods."""
+        ...
+
     def applied(self, split: Split) -> Applied:
         """Whether the split is what is the case."""
         ...
@@ -122,6 +130,14 @@ class Endpoints:
         """See Traffic: the same."""
         return self.serves(revision)
 
+    def sends(self, revision: str) -> bool:
+        """See Traffic: there is no router."""
+        return False
+
+    def prepared(self, revision: str) -> bool:
+        """See Traffic: a Service finds its pods by itself."""
+        return True
+
     def applied(self, split: Split) -> Applied:
         """See Traffic: exactly the wanted revisions are listed. Without any ready pod nothing tells."""
         listed = {revision for revision, count in self.ready.items() if count}
@@ -151,6 +167,8 @@ class Weighted:
     """By router pod the weights that it keeps to; None for one that has not said so."""
     capacity: Mapping[str, int]
     """Ready pods by revision."""
+    reached: frozenset[str] = frozenset()
+    """Revisions that every router has reached, or that have a weight already."""
     doubt: str = ""
 
     @property
@@ -167,7 +185,15 @@ class Weighted:
 
     def reaches(self, revision: str) -> bool:
         """See Traffic: what a router may do that does not say, it may."""
-        return self.direct.get(revision, 0) > 0 or any(one is None or one.get(revision, 0) > 0 for one in self.said)
+        return self.direct.get(revision, 0) > 0 or self.sends(revision)
+
+    def sends(self, revision: str) -> bool:
+        """See Traffic."""
+        return any(one is None or one.get(revision, 0) > 0 for one in self.said)
+
+    def prepared(self, revision: str) -> bool:
+        """See Traffic: every router has reached it."""
+        return revision in self.reached
 
     def applied(self, split: Split) -> Applied:
         """See Traffic: every router says so, and nobody goes another way."""

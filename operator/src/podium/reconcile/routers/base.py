@@ -67,6 +67,8 @@ class Ask:
     """The ModelDeployment's listener; None where no router needs one."""
     refused: Mapping[Place, datetime] = field(default_factory=dict)
     """Writes that were refused at the last pass, and since when."""
+    unreachable: bool = False
+    """Whether something about the routers has not been as it should be for a while."""
     live: Mapping[Place, Object] = field(default_factory=dict)
     """Children as they are."""
 

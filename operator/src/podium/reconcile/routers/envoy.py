@@ -7,7 +7,7 @@ come, the Service selects pods itself, as without a router.
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from podium.api import names
 from podium.kube.resources import CONFIG_MAPS, SERVICES
@@ -43,28 +43,32 @@ class Envoy:
         return weighted(seen, asked_for=True)
 
     def _stable(self, ask: Ask, told: Routing) -> Write:
-        ports = dict(ask.ports[ask.lead])
+        """The stable Service: to the routers, past them to the champion's pods, or as without a router."""
+        ports, service = dict(ask.ports[ask.lead]), ask.seen.service
         confirmed = not ask.traffic.doubt and told_in(ask.seen.config_map) == told.to_json()
-        if self._goes_past(ask):
-            past = stable_service(ask.owner, revision=ask.lead, ports=ports)
-            past["metadata"]["annotations"] = {names.ANNOTATION_PAST_ROUTER: "true"}
-            return Write(Stage.TRAFFIC, SERVICES, ask.owner.name, Apply(past))
-        if confirmed or is_routed(ask.seen.service):
-            needs = frozenset() if is_routed(ask.seen.service) else frozenset({routing_place(ask)})
-            routed = routed_service(ask.owner, listener=told.port, ports=ports)
-            return Write(Stage.TRAFFIC, SERVICES, ask.owner.name, Apply(routed), needs=needs)
-        if is_past(ask.seen.service):
+        needs: frozenset[Place] = frozenset()
+        if self._goes_past(ask) or (is_past(service) and not confirmed):
             # What was rolled back must not get requests again while the routers are waited for.
-            kept = stable_service(ask.owner, revision=ask.lead, ports=ports)
-            kept["metadata"]["annotations"] = {names.ANNOTATION_PAST_ROUTER: "true"}
-            return Write(Stage.TRAFFIC, SERVICES, ask.owner.name, Apply(kept))
-        direct = stable_service(ask.owner, revision=ask.split.sole, ports=ports)
-        return Write(Stage.TRAFFIC, SERVICES, ask.owner.name, Apply(direct))
+            obj = stable_service(ask.owner, revision=ask.lead, ports=ports)
+            obj["metadata"]["annotations"] = {names.ANNOTATION_PAST_ROUTER: "true"}
+        elif confirmed or is_routed(service):
+            obj = routed_service(ask.owner, listener=told.port, ports=ports)
+            needs = needs if is_routed(service) else frozenset({routing_place(ask)})
+        else:
+            obj = stable_service(ask.owner, revision=ask.split.sole, ports=ports)
+        return Write(Stage.TRAFFIC, SERVICES, ask.owner.name, Apply(obj), needs=needs)
 
     def _goes_past(self, ask: Ask) -> bool:
-        """A rollback must not wait for a ConfigMap that nobody takes: the champion's pods are asked themselves."""
+        """Whether the champion's pods are to be asked themselves, if there is one that is ready.
+
+        So it is where a rollback's ConfigMap has been refused for PATIENCE, or no router has been ready for as long.
+        """
+        if not ask.capacity.get(ask.lead, 0) or not is_routed(ask.seen.service):
+            return False
+        if ask.unreachable and not any(router.ready and not router.terminating for router in ask.seen.routers):
+            return True
         since = ask.refused.get(routing_place(ask))
-        back = any(name in ask.rejected for name in ask.known) and ask.capacity.get(ask.lead, 0) > 0
+        back = any(name in ask.rejected for name in ask.known)
         return since is not None and back and ask.moment.reached(since + PATIENCE)
 
 
@@ -80,12 +84,14 @@ def told_for(ask: Ask) -> Routing:
     """
     assert ask.port is not None
     split = ask.split.within(ask.capacity)
-    if not ask.traffic.weighted and all(ask.capacity.get(name) for name in split.weights):
+    if is_past(ask.seen.service):
+        split = Split.to(ask.lead)  # what was rolled back gets nothing when the routers are led to again
+    elif not ask.traffic.weighted and all(ask.capacity.get(name) for name in split.weights):
         split = Split.by_pods({name: ask.capacity[name] for name in split.weights})
     return routing(ask.owner.name, ask.port, split.weights, ask.known, ask.settings)
 
 
-def config_map_write(ask: Ask, told: Routing, *, unused_since: str = "", **how: Any) -> Write:
+def config_map_write(ask: Ask, told: Routing, *, unused_since: str = "") -> Write:
     """Tells them."""
     return Write(Stage.TRAFFIC, *routing_place(ask), Apply(config_map(ask.owner, told, unused_since=unused_since)))
 

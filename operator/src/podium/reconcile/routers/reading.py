@@ -40,7 +40,6 @@ def weighted(seen: Seen, *, asked_for: bool) -> Weighted:
     listed = _listed(seen)
     names_of_routers = {router.name for router in seen.routers}
     routed, callers = is_routed(seen.service), not asked_for or is_past(seen.service)
-    by_name = {pod["metadata"]["name"]: pod for pod in seen.pods}
     direct = {revision: len(found - names_of_routers) for revision, found in listed.items()}
     # One that stops says what it does for as long as it can; whether it answers is no longer asked.
     counted = [router for router in seen.routers if router.ready and not router.terminating]
@@ -51,7 +50,8 @@ def weighted(seen: Seen, *, asked_for: bool) -> Weighted:
         direct={revision: count for revision, count in direct.items() if count},
         routers=sum(len(found & names_of_routers) for found in listed.values()),
         said=said,
-        capacity=_capacity(by_name.values()),
+        capacity=_capacity(seen.pods),
+        reached=_reached(seen),
         doubt=doubt(seen) if asked_for else "",
     )
 
@@ -113,6 +113,16 @@ def _weights(router: RouterPod, place: str) -> Mapping[str, int] | None:
     if told is None:
         return {} if text is None else None
     return {share.revision: share.weight for share in told.split}
+
+
+def _reached(seen: Seen) -> frozenset[str]:
+    """Revisions that every router has reached, and those that they were told a weight of already."""
+    told = read_routing(told_in(seen.config_map))
+    weighed = {share.revision for share in told.split if share.weight} if told else set()
+    ready = [router for router in seen.routers if router.ready and not router.terminating]
+    if not ready or any(router.said is None for router in ready):
+        return frozenset(weighed)
+    return frozenset.intersection(*(router.said.reached for router in ready if router.said)) | weighed
 
 
 def _capacity(pods: Any) -> dict[str, int]:
