@@ -20,7 +20,6 @@ from podium.kube.resources import (
     ENDPOINT_SLICES,
     HPAS,
     MODEL_DEPLOYMENTS,
-    PODS,
     SERVICES,
     Resource,
 )
@@ -246,6 +245,7 @@ class Operator(RuleBasedStateMachine):
         world.cluster.behaviours.clear()
         world.cluster.refused = ""
         world.cluster.dead.clear()
+        self.get_well()
         world.behave(BROKEN, failure="crash")
         world.rest(within=4 * 3600)
         assert world.phase in ("Healthy", "RolledBack", "Failed", "Paused"), world.describe()
@@ -257,6 +257,9 @@ class Operator(RuleBasedStateMachine):
         world.restart_operator()
         world.rest()
         assert [str(call) for call in world.client.calls] == [], "a restart at rest makes no call"
+
+    def get_well(self) -> None:
+        """What else was ill."""
 
     def a_rollback_is_told_of_only_until_what_was_rolled_back_serves(self) -> None:
         world = self.world
@@ -278,14 +281,17 @@ class Operator(RuleBasedStateMachine):
             roles |= {d["metadata"]["name"] for d in world.api.all(DEPLOYMENTS)} - known
         for resource in (DEPLOYMENTS, HPAS):
             assert {o["metadata"]["name"] for o in world.api.all(resource)} <= roles, world.describe()
-        assert {p["metadata"]["labels"][names.LABEL_REVISION] for p in world.api.all(PODS)} <= roles, world.describe()
+        assert {p["metadata"]["labels"][names.LABEL_REVISION] for p in world.pods()} <= roles, world.describe()
         if "champion" in status and "candidate" not in status:
-            expected = {names.LABEL_MODEL: NAME, names.LABEL_REVISION: status["champion"]["revision"]}
-            assert world.selector() == expected, world.describe()
+            self.all_requests_go_to(status["champion"]["revision"])
             if "autoscaling" in world.spec:
                 assert world.hpas() == [status["champion"]["revision"]], world.describe()
             else:
                 assert world.replicas(status["champion"]["revision"]) == world.spec["replicas"], world.describe()
+
+    def all_requests_go_to(self, champion: str) -> None:
+        expected = {names.LABEL_MODEL: NAME, names.LABEL_REVISION: champion}
+        assert self.world.selector() == expected, self.world.describe()
 
 
 EXAMPLES = int(os.environ.get("PODIUM_EXAMPLES", "100"))
