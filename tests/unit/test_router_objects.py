@@ -23,7 +23,7 @@ from podium.kube.resources import (
 from podium.manifests.owner import Owner
 from podium.manifests.routing import config_map, routing
 from podium.reconcile.outcome import PassRefused
-from podium.reconcile.router_objects import RouterObjects
+from podium.reconcile.router_objects import InvalidRouterPods, RouterObjects
 from podium.settings import Settings
 from podium.watch.cache import Cache
 from podium.watch.feed import Feed
@@ -259,3 +259,17 @@ async def test_what_the_API_server_refuses_for_good_is_tried_again_later(term: T
     term.api.delete(PDBS, "ml", names.ROUTER)
     with pytest.raises(PassRefused, match="exceeded quota"):
         await term.settle()
+
+
+async def test_a_persons_ConfigMap_with_the_label_makes_no_routers() -> None:
+    term = Term()
+    labels = {names.LABEL_ROUTER: names.ROUTING, names.LABEL_MODEL: "fraud"}
+    meta = {"name": "theirs", "namespace": "ml", "labels": labels}
+    term.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"routing.json": "{}"}}, "x")
+    await term.settle()
+    assert term.there("ml") == set()
+
+
+def test_settings_of_router_pods_that_cannot_be_used_are_named() -> None:
+    with pytest.raises(InvalidRouterPods, match=r"router_pods: .*nonsense"):
+        Term(router_pods='{"nonsense": 1}')

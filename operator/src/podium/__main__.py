@@ -14,6 +14,7 @@ from typing import Any, Final
 from podium import app, telemetry
 from podium.kube.connect import ConfigurationError
 from podium.reconcile.builtins import InvalidRuntimes
+from podium.reconcile.router_objects import InvalidRouterPods
 from podium.settings import Settings
 
 _HELP: Final = {
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.freeze()  # what is imported stays: no collection need look at it again
     try:
         asyncio.run(app.run(settings))
-    except (ConfigurationError, InvalidRuntimes) as error:
+    except (ConfigurationError, InvalidRuntimes, InvalidRouterPods) as error:
         print(f"podium: {error}", file=sys.stderr)
         return 2
     return 0

@@ -192,6 +192,7 @@ class Observer:
         """Another operator may have led: what is so at the next look has not been seen to begin by this one."""
         for memory in self._memories.values():
             memory.sightings = None
+        self._ports.forget()
 
     def observe(self, key: Key, moment: Moment) -> Observed | None:
         """None when there is no such ModelDeployment."""

@@ -72,6 +72,10 @@ class Ports:
         if known is not None:
             self._resting.setdefault(namespace, {})[known[0]] = self._clock() + REST_SECONDS
 
+    def forget(self) -> None:
+        """Another operator may have given ports since: what is recorded counts."""
+        self._given.clear()
+
     def _taken(self, namespace: str, but: str) -> set[int]:
         given = {port for name, (port, _) in self._given.get(namespace, {}).items() if name != but}
         return given | {port for name, (port, _) in self._recorded(namespace).items() if name != but}

@@ -26,6 +26,7 @@ from podium.kube.resources import (
 )
 from podium.manifests.canonical import digest
 from podium.manifests.router import RouterPods, router_objects
+from podium.manifests.routing import told_in
 from podium.reconcile.drift import Memory, differences, project, sighting
 from podium.reconcile.outcome import PassRefused
 from podium.settings import Settings
@@ -41,6 +42,10 @@ TURN: Final = 5.0
 UNWATCHED: Final = (SERVICE_ACCOUNTS, ROLE_BINDINGS)
 GOING: Final = (HPAS, PDBS, DEPLOYMENTS, ROLE_BINDINGS, SERVICE_ACCOUNTS)
 """In the order in which they are deleted."""
+
+
+class InvalidRouterPods(Exception):
+    """What the settings say of router pods cannot be used."""
 
 
 class Cache(Protocol):
@@ -84,8 +89,11 @@ class RouterObjects:
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """ValueError where the settings of router pods cannot be read."""
-        self._pods = RouterPods.read(settings.router_pods, image=settings.router_image)
+        """Raises InvalidRouterPods."""
+        try:
+            self._pods = RouterPods.read(settings.router_pods, image=settings.router_image)
+        except ValueError as error:
+            raise InvalidRouterPods(f"router_pods: {error}") from error
         self._bound_by_chart = bool(settings.watch_namespaces)
         self._cache, self._client, self._settings = cache, client, settings
         self._now, self._clock = now, clock
@@ -96,7 +104,7 @@ class RouterObjects:
 
     def keys(self) -> list[Key]:
         """Every namespace that has routers, or needs them."""
-        told = {each["metadata"]["namespace"] for each in self._cache.all(CONFIG_MAPS)}
+        told = {each["metadata"]["namespace"] for each in self._cache.all(CONFIG_MAPS) if told_in(each)}
         return [router_key(namespace) for namespace in sorted(told | set(self._deployments()))]
 
     def step_down(self) -> None:
@@ -111,7 +119,8 @@ class RouterObjects:
         Raises PassRefused for what only a person can mend, ApiError for what passes, and NotLeader.
         """
         try:
-            if self._cache.owned(CONFIG_MAPS, key.namespace, names.ROUTER):
+            # One that is not Podium's is kept without its text, and makes no routers.
+            if any(told_in(each) for each in self._cache.owned(CONFIG_MAPS, key.namespace, names.ROUTER)):
                 return await self._keep(key.namespace)
             return await self._let_go(key.namespace)
         except ApiError as error:
