@@ -289,18 +289,18 @@ class Observer:
             resolved=resolved,
             replicas_before=before,
             seen=looked,
-            port=self._port(seen, listens=router.exact),
+            port=self._port(seen, moment, listens=router.exact),
             unreachable=traffic.doubt if doubted and moment.reached(doubted) else "",
         )
 
-    def _port(self, seen: Observed, *, listens: bool) -> int | None:
+    def _port(self, seen: Observed, moment: Moment, *, listens: bool) -> int | None:
         """The port stays the ModelDeployment's for as long as anything tells the routers of it."""
         owner = seen.owner
         told = seen.child(CONFIG_MAPS, names.routing_name(owner.name))
         if not listens and told is None:
             self._ports.free(owner.namespace, owner.name)
             return None
-        return self._ports.of(owner.namespace, owner.name, owner.uid, seen.child(SERVICES, owner.name))
+        return self._ports.of(owner.namespace, owner.name, owner.uid, seen.child(SERVICES, owner.name), moment.now)
 
     def _look(self, seen: Observed, pods: list[Object]) -> Seen:
         name, namespace = seen.owner.name, seen.owner.namespace

@@ -1,7 +1,7 @@
 """Which listener of the namespace's routers is whose: ports of 20000 to 24999, recorded in the routers' ConfigMaps."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from podium.api import names
@@ -11,7 +11,7 @@ from podium.manifests.routing import read_routing, told_in
 from podium.reconcile.readings import controller_of
 from podium.router.routing import LAST_PORT, LEAST_PORT
 
-REST_SECONDS: Final = 600.0
+REST: Final = timedelta(minutes=10)
 """How long a port is given to nobody else: some node or router may still send its former owner's callers there."""
 
 
@@ -30,15 +30,14 @@ class Ports:
     the same time never get the same.
     """
 
-    def __init__(self, cache: View, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cache: View) -> None:
         self._cache = cache
-        self._clock = clock
         self._given: dict[str, dict[str, tuple[int, str]]] = {}
         """By namespace and ModelDeployment: its port, and its uid."""
-        self._resting: dict[str, dict[int, float]] = {}
-        """By namespace and port: until when it is given to nobody."""
+        self._resting: dict[str, dict[int, datetime | None]] = {}
+        """By namespace and port: until when it is given to nobody; None as long as nobody has asked since."""
 
-    def of(self, namespace: str, name: str, uid: str, service: Object | None) -> int:
+    def of(self, namespace: str, name: str, uid: str, service: Object | None, now: datetime) -> int:
         """The port of a ModelDeployment, from now on. `service`: its stable Service as it is.
 
         Where its ConfigMap cannot be read the Service tells. RuntimeError if all are taken.
@@ -56,7 +55,7 @@ class Ports:
             if candidate is not None and candidate not in taken:
                 given[name] = (candidate, uid)
                 return candidate
-        resting = self._still_resting(namespace)
+        resting = self._still_resting(namespace, now)
         free = (port for port in range(LEAST_PORT, LAST_PORT + 1) if port not in taken and port not in resting)
         found = next(free, None)
         if found is None:
@@ -70,7 +69,7 @@ class Ports:
         """The ModelDeployment is gone, or needs no port any more: its port rests, and is another's then."""
         known = self._given.get(namespace, {}).pop(name, None)
         if known is not None:
-            self._resting.setdefault(namespace, {})[known[0]] = self._clock() + REST_SECONDS
+            self._resting.setdefault(namespace, {})[known[0]] = None
 
     def forget(self) -> None:
         """Another operator may have given ports since: what is recorded counts."""
@@ -89,10 +88,10 @@ class Ports:
                 found[told.model] = (told.port, controller_of(each))
         return found
 
-    def _still_resting(self, namespace: str) -> set[int]:
-        now, resting = self._clock(), self._resting.get(namespace, {})
-        for port in [port for port, until in resting.items() if until <= now]:
-            del resting[port]
+    def _still_resting(self, namespace: str, now: datetime) -> set[int]:
+        known = self._resting.get(namespace, {})
+        resting = {port: until or now + REST for port, until in known.items() if until is None or until > now}
+        self._resting[namespace] = dict(resting)
         return set(resting)
 
 
