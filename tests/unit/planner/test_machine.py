@@ -32,7 +32,15 @@ BROKEN = "4"
 VERSIONS = st.sampled_from(["1", "2", "3", BROKEN])
 ROLLOUTS = st.fixed_dictionaries(
     {
-        "strategy": st.sampled_from(["RollingUpdate", "BlueGreen"]),
+        "strategy": st.sampled_from(["RollingUpdate", "BlueGreen", "Canary"]),
+        "steps": st.sampled_from(
+            [
+                [{"weight": 10, "for": "20s"}, {"weight": 60, "for": "10s"}],
+                [{"weight": 50}],
+                [{"weight": 30, "for": "10s"}, {"pause": True}, {"weight": 90}],
+                [{"pause": True}],
+            ]
+        ),
         "rollingUpdate": st.sampled_from(
             [
                 {},
@@ -118,7 +126,7 @@ class Operator(RuleBasedStateMachine):
     def change_the_rollout(self, rollout: Object) -> None:
         self.world.edit(rollout=rollout)
 
-    @precondition(lambda self: self.world.spec["rollout"]["strategy"] == "BlueGreen")
+    @precondition(lambda self: self.world.spec["rollout"]["strategy"] != "RollingUpdate")
     @event(promotion=st.sampled_from(["Manual", "Automatic"]))
     def change_the_promotion(self, promotion: str) -> None:
         self.world.rollout(promotion=promotion)
@@ -130,6 +138,10 @@ class Operator(RuleBasedStateMachine):
     @event(paused=st.booleans())
     def pause(self, paused: bool) -> None:
         self.world.edit(paused=paused)
+
+    @event(suspend=st.booleans())
+    def suspend(self, suspend: bool) -> None:
+        self.world.edit(suspend=suspend)
 
     @event(
         verb=st.sampled_from(["promote", "abort", "retry", "pause", "resume", "restart", "explode"]),
@@ -247,6 +259,10 @@ class Operator(RuleBasedStateMachine):
         world.cluster.dead.clear()
         self.get_well()
         world.behave(BROKEN, failure="crash")
+        if world.spec.get("suspend"):
+            world.rest()
+            assert (world.phase, world.pods()) == ("Suspended", []), world.describe()
+            world.edit(suspend=False)
         world.rest(within=4 * 3600)
         assert world.phase in ("Healthy", "RolledBack", "Failed", "Paused"), world.describe()
         self.nothing_is_left_over()

@@ -17,16 +17,19 @@ class Reason(StrEnum):
     PROGRESSING = "Progressing"
     ROLLING_UPDATE = "RollingUpdate"
     BLUE_GREEN = "BlueGreen"
+    CANARY = "Canary"
     TRAFFIC_MOVING = "TrafficMoving"
     DRAINING = "Draining"
     PLAN_PENDING = "PlanPending"
     SUPERSEDED = "Superseded"
 
     # A person is waited for.
+    SUSPENDED = "Suspended"
     PAUSED = "Paused"
     SPEC_PAUSED = "SpecPaused"
     PAUSED_BY_COMMAND = "PausedByCommand"
     WAITING_FOR_PROMOTION = "WaitingForPromotion"
+    WAITING_FOR_RESUME = "WaitingForResume"
 
     # Something is wrong and Podium copes.
     DEGRADED = "Degraded"
@@ -34,6 +37,7 @@ class Reason(StrEnum):
     CHAMPION_UNAVAILABLE = "ChampionUnavailable"
     ENVIRONMENT = "Environment"
     ROUTER_UNREACHABLE = "RouterUnreachable"
+    PROMOTION_STANDS = "PromotionStands"
     ROLLED_BACK = "RolledBack"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
 
@@ -54,6 +58,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     INVALID_RUNTIME = "InvalidRuntime"
     UNSUPPORTED_FORMAT = "UnsupportedFormat"
+    WEIGHT_NOT_POSSIBLE = "WeightNotPossible"
     RUNTIME_NOT_FOUND = "RuntimeNotFound"
     RECORD_UNREADABLE = "RecordUnreadable"
     NAME_CONFLICT = "NameConflict"

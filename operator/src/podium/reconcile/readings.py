@@ -18,10 +18,11 @@ from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, inputs_digest, resolve
 from podium.reconcile.sightings import FORGOTTEN, Sightings
 from podium.reconcile.symptoms import died_of_requests, eviction, model_digest, symptom, with_way_out
-from podium.rollout.record import Outcome, Record, annotation_of, others_time
+from podium.rollout.record import Outcome, Record, annotation_of
 from podium.rollout.revision import Failure, Pod, RevisionState, Seasoned, Workload
 from podium.rollout.state import Proposal
-from podium.rollout.strategies import STRATEGIES
+from podium.rollout.strategies import STRATEGIES, facts_of
+from podium.rollout.wire import others_time
 
 LONGEST_GRACE = 10**8
 """Three years, in seconds: the API server takes any 64 bits for a pod's grace."""
@@ -267,6 +268,13 @@ def _asked(deployment: Object) -> int:
     return int(said) if said.isdecimal() and len(said) < 10 else int(deployment["spec"].get("replicas", 1))
 
 
+def extended_resources(revision: Revision) -> frozenset[str]:
+    """What its pods ask for beside CPU, memory and storage: names with a domain, such as those of accelerators."""
+    spec = revision.template.get("spec") or {}
+    asked = [(one.get("resources") or {}).get("limits") or {} for one in spec.get("containers") or []]
+    return frozenset(name for limits in asked for name in limits if "/" in name)
+
+
 def read_revision(
     obj: Object,
     revision: Revision,
@@ -314,6 +322,8 @@ def _missing(record: Record, broken: Mapping[str, str], *, has_deployment: bool)
         elif record.rollout is not None and record.rollout.strategy not in STRATEGIES:
             known = ", ".join(STRATEGIES)
             found["rollout"] = f'this Podium knows the strategies {known}, not "{record.rollout.strategy}"'
+        elif record.rollout is not None and facts_of(record.rollout.strategy).stepwise and not record.rollout.steps:
+            found["rollout"] = "its steps were taken away"
     if promoted and record.decided_at is None and "decided_at" not in broken:
         found["decided_at"] = "it was taken away"
     return found

@@ -55,6 +55,8 @@ def _weights_first(situation: Situation, move: Move) -> Move:
 
 def _next_move(situation: Situation, moment: Moment) -> Move:
     champion, candidate = situation.champion, situation.candidate
+    if situation.spec.suspend:
+        return _away(situation)
     if champion is None:
         if candidate is None:
             return Move(Split(), {}, removals=frozenset(r.name for r in situation.losers))
@@ -63,6 +65,8 @@ def _next_move(situation: Situation, moment: Moment) -> Move:
         return _unmoved(situation, champion, moment)
     if candidate is None:
         return _settling(situation, champion, moment)
+    if situation.returning:
+        return _returning(situation, champion, candidate)
     # A champion that is down, or has given all of its pods up, leaves nothing that a third revision's pods could harm.
     down = situation.champion_down_since is not None or champion.replicas == 0
     clear = down or situation.exact or not any(r.has_pods for r in situation.losers)
@@ -78,6 +82,21 @@ def _next_move(situation: Situation, moment: Moment) -> Move:
         {**step.targets, **last},
         removals=frozenset(r.name for r in situation.losers if r.name not in last),
     )
+
+
+def _away(situation: Situation) -> Move:
+    """No pods of anybody; the Services stay as they are without a rollout that moves."""
+    lead = situation.champion or situation.candidate
+    split = Split.to(lead.name, preview=_previewed(situation)) if lead else Split()
+    return Move(split, {r.name: Target(0) for r in situation.revisions if r.workload})
+
+
+def _returning(situation: Situation, champion: RevisionState, candidate: RevisionState) -> Move:
+    """After a suspension: the champion in full, before the candidate has any pod that could take its place."""
+    preview = candidate.name if candidate.facts.preview else None
+    targets = {champion.name: Target(max(situation.target, champion.replicas)), candidate.name: Target(0)}
+    removals = frozenset(r.name for r in situation.losers)
+    return Move(Split.to(champion.name, preview=preview), targets, removals=removals)
 
 
 def _joined(situation: Situation, split: Split, names: Iterable[str]) -> Split:
@@ -188,7 +207,8 @@ def _steady(situation: Situation, champion: RevisionState, moment: Moment) -> Ta
     if switched and not champion.has_hpa and not situation.traffic_moved:
         return Target(champion.replicas)  # an HPA that sees no load yet would take away what is about to be needed
     at, undone = _moved_at(situation, champion)
-    gradual = not undone and (champion.facts.shares_traffic or champion.decided_by.first)
+    shared = champion.facts.shares_traffic and not champion.facts.undoable  # the last share moved at once, else
+    gradual = not undone and (shared or champion.decided_by.first)
     free = gradual or at is None or moment.reached(settled_at(situation, at))
     return Target(champion.replicas, autoscaled=True, min_replicas=autoscaling.min_replicas, scale_down=free)
 

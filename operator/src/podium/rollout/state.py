@@ -6,9 +6,10 @@ from functools import cached_property
 
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
-from podium.rollout.record import EARLIEST, CommandRecord, Outcome
+from podium.rollout.record import CommandRecord, Outcome
 from podium.rollout.revision import RevisionState
 from podium.rollout.traffic import Applied, Endpoints, Split, Traffic
+from podium.rollout.wire import EARLIEST
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Situation:
     """Identity of the one that plans now: its clock is its own."""
     looking_since: datetime | None = None
     """When this process looked at the ModelDeployment for the first time."""
+    scarce: str = ""
+    """The extended resource that the candidate's pods wait for and the champion's ask for, too; empty without one."""
     last_command_at: datetime | None = None
     """The time in status.lastCommand."""
     unread: str = ""
@@ -195,40 +198,46 @@ class Situation:
 
     @property
     def progress_deadline(self) -> timedelta:
-        """How long a candidate may take until it is available in full."""
+        """How long a candidate may take until the pods that it is to have are available."""
         return timedelta(seconds=parse_duration(self.spec.rollout.progress_deadline))
 
     @property
     def deadline(self) -> datetime | None:
-        """When the candidate must be available in full, by the clock of the operator that began its rollout.
+        """When the candidate must have the pods that it is to have now, by the clock of the operator that began that.
 
         Time in which the cluster took no pods does not count; while it takes none, this is the deadline as it was.
         """
         if self.candidate is None:
             return None
         record = self.candidate.record
-        return record.started_at + self.progress_deadline + record.held
+        return record.began_at + self.progress_deadline + record.held
 
     @property
     def judged_at(self) -> datetime | None:
         """When the deadline has passed beyond doubt, by this operator's clock.
 
-        None while the cluster takes no pods. By its own stamps that is the deadline. By those of another operator it is
-        later by as much as two clocks may be apart, unless this one has watched for that long itself.
+        None while the cluster takes no pods, or a suspension lasts. By its own stamps that is the deadline. By those of
+        another operator it is later by as much as two clocks may be apart, unless this one has watched for that long.
         """
         candidate, due = self.candidate, self.deadline
-        if candidate is None or due is None or candidate.record.held_since is not None:
+        if candidate is None or due is None or candidate.record.held_since is not None or self.returning:
             return None
         if candidate.record.started_by == self.operator:
             return due
-        watched = (self.looking_since or candidate.record.started_at) + (due - candidate.record.started_at)
+        watched = (self.looking_since or candidate.record.began_at) + (due - candidate.record.began_at)
         return max(due, min(due + self.timings.operators_apart, watched))
+
+    @property
+    def returning(self) -> bool:
+        """Whether a rollout stands still: all pods are away, or were, and the champion's are not back yet."""
+        candidate = self.candidate
+        return self.spec.suspend or (candidate is not None and candidate.record.suspended_since is not None)
 
     @property
     def tried_at(self) -> datetime:
         """When this process has had the time to try what an earlier one was refused, if it was."""
         candidate = self.candidate
-        since = self.looking_since or (candidate.record.started_at if candidate else EARLIEST)
+        since = self.looking_since or (candidate.record.began_at if candidate else EARLIEST)
         return since + self.timings.patience
 
     @property
@@ -244,20 +253,20 @@ class Situation:
         if self.candidate is None or self.champion is None or "rollout" in self.candidate.broken:
             return self.size
         record = self.candidate.record
-        if self.candidate.facts.fixed_size:
+        if self.candidate.facts.fixed_size(record):
             return record.size
         return max(record.size, self.champion.replicas) if self.spec.autoscaling else self.spec.replicas
 
     @cached_property
     def warm(self) -> RevisionState | None:
-        """The champion's predecessor while a BlueGreen switch can still be undone; `warm_until` says how long."""
+        """The champion's predecessor, if it has pods, while its promotion can be undone; `warm_until` says how long."""
         champion = self.champion
         if champion is None or not (champion.facts.undoable and champion.decided_by.at_once):
             return None
         before = [
             r
             for r in self.losers
-            if r.outcome is Outcome.PROMOTED and r.workload and r.decided_at and r.number < champion.number
+            if r.outcome is Outcome.PROMOTED and r.replicas and r.decided_at and r.number < champion.number
         ]
         return max(before, key=lambda r: (r.decided_at, r.number), default=None)
 
