@@ -38,7 +38,8 @@ def _weights_first(situation: Situation, move: Move) -> Move:
 
     Who gets all of them may shrink: nobody waits for what no other takes over.
     """
-    split = move.split.within(situation.capacity)
+    empty = {name for name, target in move.targets.items() if target.replicas == 0 and not target.autoscaled}
+    split = move.split.within({n: 0 if n in empty else count for n, count in situation.capacity.items()})
     applied = situation.traffic.applied(split) is Applied.YES
     targets, removals = dict(move.targets), set(move.removals)
     for revision in situation.revisions:
@@ -50,7 +51,19 @@ def _weights_first(situation: Situation, move: Move) -> Move:
             removals.discard(revision.name)
         elif target is not None and not applied and not target.autoscaled and target.replicas < revision.replicas:
             targets[revision.name] = replace(target, replicas=revision.replicas)
-    return Move(split, targets, removals=frozenset(removals))
+    return Move(split, _within_room(situation, move, targets), removals=frozenset(removals))
+
+
+def _within_room(situation: Situation, move: Move, targets: dict[str, Target]) -> dict[str, Target]:
+    """Whoever grows into what another one gives up waits for as much of it as that one keeps."""
+    kept = sum(targets[n].replicas - t.replicas for n, t in move.targets.items() if targets[n].replicas > t.replicas)
+    for revision in situation.revisions:
+        target = targets.get(revision.name)
+        if kept and target is not None and not target.autoscaled and target.replicas > revision.replicas:
+            grown = max(revision.replicas, target.replicas - kept)
+            kept -= target.replicas - grown
+            targets[revision.name] = replace(target, replicas=grown)
+    return targets
 
 
 def _next_move(situation: Situation, moment: Moment) -> Move:
