@@ -74,10 +74,15 @@ class Applied(Enum):
 class Traffic(Protocol):
     """Where requests go now, as the router tells."""
 
-    weighted: bool
-    """Whether weights are what divides the requests now; else the numbers of pods do."""
-    doubt: str
-    """Why not all is known that should be, in a sentence; empty when it is."""
+    @property
+    def weighted(self) -> bool:
+        """Whether weights are what divides the requests now; else the numbers of pods do."""
+        ...
+
+    @property
+    def doubt(self) -> str:
+        """Why not all is known that should be, in a sentence; empty when it is."""
+        ...
 
     @property
     def listed(self) -> bool:
