@@ -2,7 +2,7 @@
 
     PODIUM_BENCH_COUNT=1000 python -m tests.bench.bench_floor
 
-An operator creates them as in bench_operator and is ended. What it wrote for one of them (its ControllerRevision, Service
+An operator creates them as in bench_operator and is ended. What it wrote for one of them (ControllerRevision, Service
 and Deployment as they stand, with the API server's defaults, its status and its Event) is then written by this program
 for as many others in another namespace: each one's writes one after another, PARALLEL of them at a time, no reads. API
 server, etcd and controllers are the same, so the quotient of the two times is what observing and deciding adds.
