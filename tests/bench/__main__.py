@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from tests.bench import (
     bench_argo_rollouts,
     bench_cluster,
+    bench_floor,
     bench_idle,
     bench_images,
     bench_loop,
@@ -41,6 +42,7 @@ PARTS: dict[str, Callable[[], Iterable[Row]]] = {
     "operator": settled_and_idle,
     "start": bench_start.figures,
     "where": bench_where.figures,
+    "floor": bench_floor.figures,
     "scale": bench_scale.figures,
     "argo-rollouts": bench_argo_rollouts.figures,
     "rollouts": bench_rollouts.figures,
