@@ -20,11 +20,10 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from podium.router.agent import CONFIG_MAPS, PORT, SLICES
-from podium.router.bootstrap import STATS_PORT
+from podium.router.agent import CONFIG_MAPS, SLICES
+from podium.router.places import PORT, READY_PORT, STATS_PORT
 from podium.router.routing import Routing
 from podium.router.state import KEY, SERVICE_LABEL
-from podium.router.xds import READY_PORT
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.progress import tail

@@ -15,7 +15,12 @@ LABEL_REVISION: Final = "podium.dev/revision"
 LABEL_BUILTIN: Final = "podium.dev/builtin"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
+LABEL_ROUTER: Final = "podium.dev/router"
+"""ROUTER on a namespace's router pods and their objects, ROUTING on the ConfigMaps that they read."""
 MANAGED_BY: Final = "podium"
+ROUTER: Final = "podium-router"
+"""Name of all objects of a namespace's routers, and of the ClusterRole that they are bound to."""
+ROUTING: Final = "routing"
 
 # On the ModelDeployment, written by people and tools.
 ANNOTATION_COMMAND: Final = "podium.dev/command"

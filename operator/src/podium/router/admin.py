@@ -4,16 +4,29 @@ import http.client
 import re
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 VERSION = re.compile(r'^(\S+)\.version_text: "([^"]*)"$', re.MULTILINE)
 ROUTES = re.compile(r"http\.to\.[^.]+\.rds\.(.+)")
+TRAFFIC: Final = "^http[.]to[.].*[.]downstream_(cx_active|rq_active|rq_total)$"
+COUNT = re.compile(r"^http\.to\.[^.]+\.(\w+): (\d+)$", re.MULTILINE)
 SECONDS: Final = 5.0
 
 
 class Unreachable(Exception):
     """Envoy does not answer: it is starting, or gone."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Connections that are open, requests that wait for their answer, and all requests so far."""
+
+    connections: int
+    active: int
+    total: int
 
 
 class Admin:
@@ -26,6 +39,14 @@ class Admin:
         """What Envoy has loaded: the version by `listeners`, `clusters`, `routes.MODEL` or `endpoints.CLUSTER`."""
         said = self._ask("GET", "/stats?type=TextReadouts&filter=version_text")
         return {_named(scope): version for scope, version in VERSION.findall(said)}
+
+    def traffic(self) -> Traffic:
+        """What passes now, through all listeners of ModelDeployments."""
+        sums = {"downstream_cx_active": 0, "downstream_rq_active": 0, "downstream_rq_total": 0}
+        for name, value in COUNT.findall(self._ask("GET", f"/stats?filter={quote(TRAFFIC)}")):
+            if name in sums:
+                sums[name] += int(value)
+        return Traffic(*sums.values())
 
     def drain(self) -> None:
         """Take no new connection, ask the callers of the old ones to leave; what is under way goes on."""

@@ -1,7 +1,8 @@
 """The process beside Envoy: `python -m podium.router.agent`. Watches, renders, puts down, and says what is loaded.
 
 With `--once`, as an init container, it puts down what is wanted and ends, so that Envoy starts with it: also when the
-API server cannot be had any more a moment later. Afterwards it runs beside Envoy.
+API server cannot be had any more a moment later. Afterwards it runs beside Envoy. With `--leave` it is the hook that
+the kubelet runs in Envoy's container before it stops it: it drains Envoy, and ends when Envoy may.
 """
 
 import argparse
@@ -20,18 +21,19 @@ from typing import Any, Final
 from podium.router.admin import Admin, Unreachable
 from podium.router.bootstrap import bootstrap
 from podium.router.files import Files, NotLoaded
+from podium.router.places import BOOTSTRAP, FOLDER, MOUNT, PORT, SOCKET, XDS
 from podium.router.state import State, pods_of
-from podium.router.watching import MOUNT, Server, Watching
+from podium.router.watching import Server, Watching
 from podium.router.xds import render
 
 log = logging.getLogger(__name__)
 
-PORT: Final = 9903
-"""Says at /applied what the router has loaded: the operator reads it by the pod's address."""
 CONFIG_MAPS: Final = "podium.dev/router=routing"
 SLICES: Final = "app.kubernetes.io/managed-by=podium"
 LINGER_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 1.0
+LEAST_SECONDS, QUIET_SECONDS, LOOK_SECONDS = 5.0, 10.0, 0.2
+"""Of a drain: see `leave`."""
 
 
 class Agent:
@@ -122,23 +124,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m podium.router.agent", description=__doc__)
     parser.add_argument("--once", action="store_true", help="put down the bootstrap and what is wanted now, and end")
-    parser.add_argument("--folder", type=Path, default=Path("/etc/podium-router"), help="shared with Envoy")
+    parser.add_argument("--leave", type=float, metavar="SECONDS", help="drain Envoy, wait so long at most, and end")
+    parser.add_argument("--folder", type=Path, default=Path(FOLDER), help="shared with Envoy")
     parser.add_argument("--namespace", default=os.environ.get("POD_NAMESPACE", ""), help="default: POD_NAMESPACE")
     parser.add_argument("--address", default=any_address(), help="where listeners bind")
-    parser.add_argument("--mount", type=Path, default=MOUNT, help="the ServiceAccount's token and certificate")
+    parser.add_argument("--mount", type=Path, default=Path(MOUNT), help="the ServiceAccount's token and certificate")
     asked = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    folder, socket = asked.folder / "xds", asked.folder / "admin.sock"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, socket = asked.folder / XDS, asked.folder / SOCKET
     admin = Admin(socket)
+    if asked.leave is not None:
+        leave(admin, most=asked.leave)
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
     files = Files(folder, None if asked.once else admin.loaded, linger=LINGER_SECONDS)
     agent = Agent(Server.in_pod(asked.mount), asked.namespace, files, folder, asked.address, lives=not asked.once)
     if asked.once:
         start = bootstrap(folder, socket, address=asked.address, node=os.environ.get("HOSTNAME", "router"))
-        (asked.folder / "bootstrap.json").write_text(json.dumps(start))
+        (asked.folder / BOOTSTRAP).write_text(json.dumps(start))
         agent.once()
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=leave, args=(admin,), daemon=True).start())
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=outlast, args=(admin,), daemon=True).start())
     serve(agent, asked.address, PORT)
     agent.run()
     return 0
@@ -149,19 +155,37 @@ def any_address() -> str:
     return "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
 
 
-def leave(admin: Admin) -> None:
-    """Let Envoy's callers go elsewhere, keep it up to date meanwhile, and end with it.
-
-    Its container has a preStop sleep, so that its own SIGTERM comes when they have.
-    """
+def outlast(admin: Admin) -> None:
+    """Keep Envoy up to date while its callers leave it, and end with it."""
     try:
-        admin.drain()
         while True:
             time.sleep(1.0)
             admin.loaded()
     except Unreachable as error:
         log.info("Envoy has ended: %s", error)
     os._exit(0)
+
+
+def leave(admin: Admin, *, most: float) -> None:
+    """Have Envoy's callers go elsewhere, and wait until they have: `most` seconds, since a stream may never end.
+
+    A connection that is kept open and unused is closed with Envoy: it counts as left when nothing at all has been asked
+    for QUIET_SECONDS. Before LEAST_SECONDS some node may not know yet that this router takes no new connections.
+    """
+    start = quiet_since = time.monotonic()
+    total = -1
+    try:
+        admin.drain()
+        while (now := time.monotonic()) - start < most:
+            traffic = admin.traffic()
+            if traffic.active or traffic.total != total:
+                quiet_since, total = now, traffic.total
+            left = traffic.connections == 0 or now - quiet_since >= QUIET_SECONDS
+            if left and now - start >= LEAST_SECONDS:
+                return
+            time.sleep(LOOK_SECONDS)
+    except Unreachable as error:
+        log.info("Envoy has ended: %s", error)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
 from pathlib import PurePath
 from typing import Any, Final
 
+from podium.router.places import STATS_PORT
 from podium.router.xds import CLUSTERS, LISTENERS, TYPE, watched
 
-STATS_PORT: Final = 9902
-"""Shows /stats/prometheus, /stats and /ready, and nothing else of Envoy's admin interface."""
 SHOWN: Final = ("/stats", "/ready")
 EDGES_PER_DECADE: Final = 12
 

@@ -19,7 +19,6 @@ from typing import Any, Final, Self
 
 log = logging.getLogger(__name__)
 
-MOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 WATCH_SECONDS: Final = 300
 """Then the API server ends the watch, and a new one goes on from there."""
 SILENT_SECONDS: Final = 30.0
@@ -48,7 +47,7 @@ class Server:
     token: Path
 
     @classmethod
-    def in_pod(cls, mount: Path = MOUNT) -> Self:
+    def in_pod(cls, mount: Path) -> Self:
         """From the environment and the mounted ServiceAccount; OSError, KeyError outside of a pod."""
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"])
         return cls(host, port, ssl.create_default_context(cafile=str(mount / "ca.crt")), mount / "token")

@@ -13,12 +13,11 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from podium.router.endpoints import GRPC, HTTP, Endpoint
+from podium.router.places import READY_PORT
 from podium.router.routing import WHOLE, Routing
 
 TYPE: Final = "type.googleapis.com/envoy"
 LISTENERS, CLUSTERS = "listeners.json", "clusters.json"
-READY_PORT: Final = 15021
-"""Listens once everything that was wanted at the start is loaded: a router without configuration is never Ready."""
 REVISION_HEADER: Final = "x-podium-revision"
 UNBOUNDED: Final = 2**31
 """Envoy's own bounds (1,024 connections, requests, retries a cluster) would refuse what the pods could still take."""

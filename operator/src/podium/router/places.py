@@ -1,0 +1,16 @@
+"""Where the parts of a router's pod find one another. Pure: the builder of the pod reads it, too."""
+
+from typing import Final
+
+FOLDER: Final = "/etc/podium-router"
+"""Shared by Envoy and the agent, and by nobody else: Envoy's files, and its admin socket."""
+BOOTSTRAP, XDS, SOCKET = "bootstrap.json", "xds", "admin.sock"
+"""Within FOLDER."""
+MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""The ServiceAccount's token and certificate: the agent's alone."""
+PORT: Final = 9903
+"""Says at /applied what the router has loaded: the operator reads it by the pod's address."""
+STATS_PORT: Final = 9902
+"""Shows /stats/prometheus, /stats and /ready, and nothing else of Envoy's admin interface."""
+READY_PORT: Final = 15021
+"""Listens once everything that was wanted at the start is loaded: a router without configuration is never Ready."""
