@@ -24,7 +24,7 @@ podium/... has no registry in its name, and no public one has these images: buil
 yours, and name it, as in make install-yaml REGISTRY=registry.example.com
 """
 
-_FETCHER: Final = "--fetcher-image="
+_IMAGES: Final = ("--fetcher-image=", "--router-image=")
 
 
 def render(helm: str, arguments: list[str]) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def images(files: dict[str, list[dict[str, Any]]]) -> list[str]:
         elif item["kind"] == "Deployment":
             for container in item["spec"]["template"]["spec"]["containers"]:
                 found.add(container["image"])
-                found |= {word.removeprefix(_FETCHER) for word in container["args"] if word.startswith(_FETCHER)}
+                found |= {word.partition("=")[2] for word in container["args"] if word.startswith(_IMAGES)}
     return sorted(found)
 
 

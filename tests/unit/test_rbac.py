@@ -42,11 +42,12 @@ def rights_of(roles: Iterable[dict[str, Any]]) -> set[Right]:
 
 
 def roles(objects: list[dict[str, Any]], kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
-    """The operator's own, those that people aggregate aside."""
+    """The operator's own, those that people aggregate and the routers' aside."""
     return [
         role
         for role in of_kind(objects, kind)
         if role["metadata"].get("namespace") == namespace
+        and role["metadata"]["name"] != "podium-router"
         and not any(key.startswith("rbac.authorization.k8s.io/aggregate") for key in role["metadata"]["labels"])
     ]
 
@@ -71,7 +72,7 @@ def test_in_namespaced_mode_all_but_reading_runtimes_is_granted_in_those_namespa
     for namespace in ("team-a", "team-b"):
         assert rights_of(roles(objects, "Role", namespace)) == rights["everywhere"]
     assert rights_of(roles(objects, "Role", NAMESPACE)) == rights["own namespace"]
-    assert len(of_kind(objects, "Role")) == 3
+    assert len(of_kind(objects, "Role")) == 5
 
 
 @pytest.mark.parametrize("values", [(), NAMESPACES])
@@ -90,15 +91,53 @@ def test_no_role_reads_secrets_or_can_give_itself_more(values: tuple[str, ...]) 
 def test_every_role_is_bound_to_the_operator_and_to_nothing_else(values: tuple[str, ...]) -> None:
     objects = render(*values)
     (account,) = of_kind(objects, "ServiceAccount")
-    bindings = of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding")
+    bindings = [
+        binding
+        for binding in of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding")
+        if binding["metadata"]["name"] != "podium-router"
+    ]
 
     for binding in bindings:
         assert binding["subjects"] == [
             {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": NAMESPACE}
         ]
     bound = {(item["roleRef"]["kind"], item["roleRef"]["name"], item["metadata"].get("namespace")) for item in bindings}
-    own = [*roles(objects, "ClusterRole"), *of_kind(objects, "Role")]
+    own = [
+        *roles(objects, "ClusterRole"),
+        *(role for role in of_kind(objects, "Role") if role["metadata"]["name"] != "podium-router"),
+    ]
     assert bound == {(role["kind"], role["metadata"]["name"], role["metadata"].get("namespace")) for role in own}
+
+
+def routers(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [each for each in of_kind(objects, kind) if each["metadata"]["name"] == "podium-router"]
+
+
+def test_a_router_reads_config_maps_and_endpoint_slices_and_does_nothing_else() -> None:
+    reads = {
+        (group, resource, verb)
+        for group, resource in (("", "configmaps"), ("discovery.k8s.io", "endpointslices"))
+        for verb in ("get", "list", "watch")
+    }
+
+    assert rights_of(routers(render(), "ClusterRole")) == reads
+    # It is bound to nobody: the operator binds it in a namespace that has routers.
+    assert routers(render(), "RoleBinding") + routers(render(), "ClusterRoleBinding") == []
+    assert routers(render("rbac.routers=false"), "ClusterRole") == []
+
+
+def test_in_namespaced_mode_the_chart_binds_the_routers_in_those_namespaces_alone() -> None:
+    objects = render(*NAMESPACES)
+
+    assert routers(objects, "ClusterRole") == []
+    assert rights_of(routers(objects, "Role")) == rights_of(routers(render(), "ClusterRole"))
+    assert [
+        (each["metadata"]["namespace"], each["roleRef"]["kind"], each["roleRef"]["name"], each["subjects"])
+        for each in routers(objects, "RoleBinding")
+    ] == [
+        (name, "Role", "podium-router", [{"kind": "ServiceAccount", "name": "podium-router", "namespace": name}])
+        for name in ("team-a", "team-b")
+    ]
 
 
 def test_the_lease_is_read_and_written_by_its_name_alone() -> None:

@@ -54,6 +54,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- include "podium.ownImage" (dict "root" . "repository" .Values.serving.repository) -}}
 {{- end -}}
 
+{{- /* What all router pods have in common, but their image. */ -}}
+{{- define "podium.routerPods" -}}
+{{- mergeOverwrite (omit .Values.router "repository") (dict "pullPolicy" .Values.image.pullPolicy) | toJson -}}
+{{- end -}}
+
 {{- /* The built-in ModelRuntimes with the images that the values name. */ -}}
 {{- define "podium.runtimes" -}}
 {{- $torchserve := include "podium.image" (merge (dict "registry" .Values.runtimes.registry) .Values.runtimes.torchserve) -}}

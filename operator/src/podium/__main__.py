@@ -26,6 +26,8 @@ _HELP: Final = {
     "fetcher_proxy": "http://[user:password@]host:port that https:// and s3:// models are fetched through; empty: none",
     "fetcher_no_proxy": "host names (with all below them), addresses and CIDRs, separated by commas, that are reached "
     "without the proxy",
+    "router_image": "image of the routers",
+    "router_pods": "JSON object of what router pods have in common, as the chart's values of `router`; empty: defaults",
     "runtimes_file": "YAML file of ModelRuntimes that the leader applies; ignored with --watch-namespaces",
     "workers": "how many ModelDeployments are reconciled at once",
     "health_port": "port of /livez and /readyz; 0: none",

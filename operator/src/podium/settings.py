@@ -19,6 +19,10 @@ class Settings:
     """http://host:port that https:// and s3:// models are fetched through; empty: none."""
     fetcher_no_proxy: tuple[str, ...] = ()
     """Host names (with all below them), addresses and CIDRs that the fetcher reaches without the proxy."""
+    router_image: str = "podium-router:latest"
+    """Of the routers that ModelDeployments with spec.traffic.router Envoy have in their namespaces."""
+    router_pods: str = ""
+    """JSON of manifests.router.RouterPods, without the image; empty: its defaults."""
     runtimes_file: str = ""
     """ModelRuntimes that the leader applies; none in namespaced mode."""
     workers: int = 16

@@ -128,7 +128,6 @@ def test_meshes_stay_out_unless_a_value_lets_them_in() -> None:
 def test_values_of_the_chart_reach_the_pods_and_cannot_take_them_from_their_selector() -> None:
     text = json.dumps(
         {
-            "image": "own.example/podium/router:1",
             "imagePullSecrets": [{"name": "pull"}],
             "podLabels": {"team": "ml", names.LABEL_ROUTER: "other"},
             "podAnnotations": {"a": "b"},
@@ -138,7 +137,9 @@ def test_values_of_the_chart_reach_the_pods_and_cannot_take_them_from_their_sele
             "agentResources": {"requests": {"cpu": "1m", "memory": "1Mi"}},
         }
     )
-    template = router_objects("team-a", RouterPods.read(text), replicas=2)[2]["spec"]["template"]
+    template = router_objects("team-a", RouterPods.read(text, image="own.example/podium/router:1"), replicas=2)[2][
+        "spec"
+    ]["template"]
 
     assert {each["image"] for each in containers(template).values()} == {"own.example/podium/router:1"}
     assert template["metadata"]["labels"] | {"team": "ml"} == template["metadata"]["labels"]
@@ -151,7 +152,7 @@ def test_values_of_the_chart_reach_the_pods_and_cannot_take_them_from_their_sele
 
 
 def test_without_settings_the_defaults_hold() -> None:
-    assert RouterPods.read("") == RouterPods()
+    assert RouterPods.read("", image="r:1") == RouterPods(image="r:1")
 
 
 @pytest.mark.parametrize(
@@ -159,6 +160,7 @@ def test_without_settings_the_defaults_hold() -> None:
     [
         ("{", ["no JSON"]),
         ("[]", ["an object"]),
+        ('{"image": "r:2"}', ["unknown field image"]),
         ('{"replicas": 2}', ["unknown field replicas"]),
         ('{"minReplicas": "2"}', ["minReplicas", "'2'"]),
         ('{"minReplicas": true}', ["minReplicas", "True"]),
@@ -169,6 +171,6 @@ def test_without_settings_the_defaults_hold() -> None:
 )
 def test_settings_that_make_no_router_are_refused_by_name(text: str, words: list[str]) -> None:
     with pytest.raises(ValueError, match="routers'") as error:
-        RouterPods.read(text)
+        RouterPods.read(text, image="r:1")
 
     assert [word for word in words if word not in str(error.value)] == []

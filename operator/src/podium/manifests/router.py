@@ -62,7 +62,7 @@ class RouterPods:
     priority_class_name: str = ""
 
     @classmethod
-    def read(cls, text: str) -> Self:
+    def read(cls, text: str, *, image: str) -> Self:
         """From JSON with names in camelCase, as the chart passes it. ValueError names what cannot be used."""
         try:
             found = json.loads(text or "{}")
@@ -70,10 +70,13 @@ class RouterPods:
             raise ValueError(f"the routers' settings are no JSON: {error}") from error
         if not isinstance(found, dict):
             raise ValueError(f"the routers' settings must be an object, not {text[:60]!r}")
-        known = {_camel(each.name): each.name for each in fields(cls)}
+        known = {_camel(each.name): each.name for each in fields(cls) if each.name != "image"}
         if unknown := found.keys() - known.keys():
             raise ValueError(f"the routers' settings have the unknown field {min(unknown)}")
-        made = cls(**{known[key]: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
+        made = cls(
+            image=image,
+            **{known[key]: tuple(value) if isinstance(value, list) else value for key, value in found.items()},
+        )
         made._check()
         return made
 
@@ -97,14 +100,15 @@ def _camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def router_objects(namespace: str, pods: RouterPods, *, replicas: int | None) -> list[Object]:
+def router_objects(namespace: str, pods: RouterPods, *, replicas: int | None, bind: bool = True) -> list[Object]:
     """All objects, in the order in which they are needed; `replicas` None leaves the number to the autoscaler.
 
-    None has an owner: they are the namespace's, and stay while any ModelDeployment there has a router.
+    None has an owner: they are the namespace's, and stay while any ModelDeployment there has a router. `bind` False
+    leaves out the RoleBinding: where the operator looks after single namespaces, the chart makes it.
     """
     return [
         service_account(namespace),
-        role_binding(namespace),
+        *([role_binding(namespace)] if bind else []),
         deployment(namespace, pods, replicas=replicas),
         disruption_budget(namespace),
         autoscaler(namespace, pods),
