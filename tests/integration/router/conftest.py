@@ -10,13 +10,13 @@ from tests.integration.router.routing_rig import Router, grant
 
 
 @pytest.fixture
-def make_router(plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Callable[[], Router]]:
+def make_router(plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Callable[..., Router]]:
     """Makes routers of the test's namespace, not started."""
     grant(plane, namespace)
     made: list[Router] = []
 
-    def make() -> Router:
-        made.append(Router(plane, namespace, tmp_path / f"router-{len(made)}"))
+    def make(address: str = "") -> Router:
+        made.append(Router(plane, namespace, tmp_path / f"router-{len(made)}", address))
         return made[-1]
 
     yield make

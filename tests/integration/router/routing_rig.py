@@ -23,7 +23,11 @@ from aiohttp import web
 from podium.router.agent import CONFIG_MAPS, SLICES
 from podium.router.places import PORT, READY_PORT, STATS_PORT
 from podium.router.routing import Routing
+<<<<<<< HEAD
 from podium.router.state import KEY, SERVICE_LABEL
+=======
+from podium.router.state import KEY, SERVICE_LABEL, SUFFIX
+>>>>>>> image
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.progress import tail
@@ -82,6 +86,11 @@ class Pod:
         return web.json_response(said, headers={"x-podium-revision": "spoofed"})
 
 
+def name_of(model: str) -> str:
+    """The ConfigMap that tells the routers of a ModelDeployment."""
+    return f"{model}{SUFFIX}"
+
+
 def grant(plane: ControlPlane, namespace: str) -> None:
     """What the chart gives to podium-router: to read these two kinds in its namespace."""
     kubectl, at = plane.kubectl, f"--namespace={namespace}"
@@ -94,9 +103,10 @@ def grant(plane: ControlPlane, namespace: str) -> None:
 class Router:
     """One router of a namespace."""
 
-    def __init__(self, plane: ControlPlane, namespace: str, folder: Path) -> None:
+    def __init__(self, plane: ControlPlane, namespace: str, folder: Path, address: str = "") -> None:
+        """`address`: where its listeners bind, by default a loopback address of its own."""
         self.plane, self.namespace, self.folder = plane, namespace, folder
-        self.address = f"127.0.1.{next(_addresses)}"
+        self.address = address or f"127.0.1.{next(_addresses)}"
         self._mount = folder / "mount"
         self._mount.mkdir(parents=True)
         self._shared = folder / "shared"
@@ -108,7 +118,7 @@ class Router:
 
     def url(self, port: int) -> str:
         """Of a listener."""
-        return f"http://{self.address}:{port}"
+        return f"http://{f'[{self.address}]' if ':' in self.address else self.address}:{port}"
 
     def prepare(self) -> None:
         """The init container."""
@@ -131,9 +141,22 @@ class Router:
                 command, env=self._environment(), stdout=output, stderr=subprocess.STDOUT
             )
 
+    def process(self, part: str) -> int:
+        """Its id."""
+        return self._processes[part].pid
+
     def terminate(self, part: str) -> None:
         """SIGTERM, as the kubelet sends it."""
         self._processes[part].terminate()
+
+    async def leave(self, seconds: float = 60.0) -> None:
+        """What the kubelet does to a pod that goes: SIGTERM for the agent, and for Envoy after its preStop hook."""
+        hook = await asyncio.create_subprocess_exec(*self._agent(f"--leave={seconds}"), env=self._environment())
+        self.terminate("agent")
+        assert await hook.wait() == 0
+        self.terminate("envoy")
+        for part in ("envoy", "agent"):
+            assert await asyncio.to_thread(self._processes.pop(part).wait, SECONDS) == 0, tail(self.log(part))
 
     def kill(self, part: str) -> None:
         """SIGKILL, and its end."""
@@ -161,7 +184,7 @@ class Router:
 
     def ask_for(self, routing: Routing) -> None:
         """The operator's ConfigMap."""
-        self.config_map(routing.model, routing.to_json())
+        self.config_map(name_of(routing.model), routing.to_json())
 
     def config_map(self, name: str, text: str) -> None:
         """A ConfigMap of the routers, with any text."""
@@ -196,12 +219,6 @@ class Router:
         """Envoy runs, with or without anything loaded."""
         return await self.listens(STATS_PORT)
 
-    async def left(self) -> bool:
-        """No caller is connected any more."""
-        query = f"{self.url(STATS_PORT)}/stats?filter=^http.to.*downstream_cx_active"
-        async with aiohttp.ClientSession() as http, http.get(query) as answer:
-            return all(line.endswith(": 0") for line in (await answer.text()).splitlines() if line)
-
     async def listens(self, port: int) -> bool:
         """Whether anything answers there; AssertionError for an answer that is none of a listener's."""
         try:
@@ -224,7 +241,7 @@ class Router:
         """Until the agent says that Envoy has it."""
 
         async def applied() -> bool:
-            return (await self.said())["applied"].get(routing.model) == routing.to_json()
+            return (await self.said())["applied"].get(name_of(routing.model)) == routing.to_json()
 
         await self.until(applied)
 

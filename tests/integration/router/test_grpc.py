@@ -1,5 +1,6 @@
 """gRPC through the router, by a real client and real servers: the weights, the revision's name, streams that last."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -52,7 +53,7 @@ async def serving(revision: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def router(plane: ControlPlane, namespace: str, make_router: Callable[[], Router]) -> AsyncIterator[Router]:
+async def router(plane: ControlPlane, namespace: str, make_router: Callable[..., Router]) -> AsyncIterator[Router]:
     """Half and half, with a time-out that no stream keeps."""
     async with AsyncExitStack() as stack:
         found = make_router()
@@ -96,3 +97,32 @@ async def test_a_stream_outlasts_the_time_out_and_stays_with_its_revision(router
         await call.done_writing()
         assert await call.code() == grpc.StatusCode.OK
         assert await channel.unary_unary(ASK)(b"x") == other.encode()
+
+
+async def test_a_stream_goes_on_while_its_router_leaves_and_ends_when_it_is_done(router: Router) -> None:
+    async with grpc.aio.insecure_channel(f"{router.address}:{PORT}") as channel:
+        call = channel.stream_stream(STREAM)()
+        await call.write(b"first")
+        revision = await call.read()
+
+        leaving = asyncio.create_task(router.leave())
+        # longer than the least that a drain takes
+        for _ in range(40):
+            await call.write(b"next")
+            assert await call.read() == revision
+            await asyncio.sleep(0.2)
+        assert not leaving.done()
+        await call.done_writing()
+        assert await call.code() == grpc.StatusCode.OK
+    await leaving
+
+
+async def test_a_stream_that_outlives_the_drain_is_told_so(router: Router) -> None:
+    async with grpc.aio.insecure_channel(f"{router.address}:{PORT}") as channel:
+        call = channel.stream_stream(STREAM)()
+        await call.write(b"first")
+        await call.read()
+
+        await router.leave(1.0)
+
+        assert await call.code() == grpc.StatusCode.UNAVAILABLE

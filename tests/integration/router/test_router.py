@@ -30,7 +30,7 @@ async def pods() -> AsyncIterator[dict[str, Pod]]:
 
 
 @pytest.fixture
-def bare(make_router: Callable[[], Router]) -> Router:
+def bare(make_router: Callable[..., Router]) -> Router:
     """Not started."""
     return make_router()
 
@@ -103,7 +103,7 @@ async def test_without_configuration_it_is_not_ready_and_answers_nobody(bare: Ro
 
 async def test_nonsense_in_a_config_map_changes_nothing_and_is_told(router: Router) -> None:
     async with load(router, PORT) as seen:
-        router.config_map("fraud", '{"static_resources": {}}')
+        router.config_map("fraud-router", '{"static_resources": {}}')
 
         async def refused() -> bool:
             return bool((await router.said())["refused"])
@@ -113,9 +113,9 @@ async def test_nonsense_in_a_config_map_changes_nothing_and_is_told(router: Rout
     assert seen == {"old": seen.total()}
     said = await router.said()
     assert said["refused"] == {
-        "fraud": "ConfigMap fraud, routing.json: routing has the unknown field 'static_resources'"
+        "fraud-router": "ConfigMap fraud-router, routing.json: routing has the unknown field 'static_resources'"
     }
-    assert said["applied"] == {"fraud": split(("old", 10_000)).to_json()}
+    assert said["applied"] == {"fraud-router": split(("old", 10_000)).to_json()}
 
 
 async def test_it_serves_on_without_the_API_server_also_after_a_restart(router: Router, plane: ControlPlane) -> None:
@@ -144,7 +144,7 @@ async def test_ModelDeployments_come_and_go_beside_one_another(router: Router) -
         await router.until_applied(other)
         async with load(router, PORT + 1) as others:
             await enough(others)
-        router.delete_config_map("spam")
+        router.delete_config_map("spam-router")
 
         async def closed() -> bool:
             return not await router.listens(PORT + 1)
@@ -190,7 +190,7 @@ async def test_bodies_up_to_the_limit_and_answers_up_to_the_time_out(router: Rou
 
 
 async def test_a_router_that_stops_or_is_replaced_loses_no_request(
-    router: Router, make_router: Callable[[], Router], pods: dict[str, Pod]
+    router: Router, make_router: Callable[..., Router], pods: dict[str, Pod]
 ) -> None:
     """Its Service lists it no more; who is connected is told to go, and its answers under way are given."""
     pods["old"].delay = 0.2
@@ -199,9 +199,7 @@ async def test_a_router_that_stops_or_is_replaced_loses_no_request(
 
     async with load(router, PORT, instead=other) as seen:
         await enough(seen, 40)
-        router.terminate("agent")
-        await router.until(router.left)
-        router.terminate("envoy")  # after its preStop sleep
+        await router.leave()
         await enough(seen, 40)
 
     assert failed(seen) == {}

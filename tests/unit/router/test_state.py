@@ -31,30 +31,65 @@ def a_pod(address: str, **conditions: bool) -> dict[str, Any]:
 def test_a_config_map_that_cannot_be_used_leaves_what_was_good() -> None:
     good = routing("fraud", 20_000, a=10_000)
     state = State()
-    state.take([config_map("fraud", good.to_json()), config_map("spam", routing("spam", 20_001, b=10_000).to_json())])
-    state.take([config_map("fraud", "{}"), config_map("spam", routing("spam", 20_001, c=10_000).to_json())])
+    state.take(
+        [
+            config_map("fraud-router", good.to_json()),
+            config_map("spam-router", routing("spam", 20_001, b=10_000).to_json()),
+        ]
+    )
+    state.take(
+        [config_map("fraud-router", "{}"), config_map("spam-router", routing("spam", 20_001, c=10_000).to_json())]
+    )
 
     assert state.wanted() == [good, routing("spam", 20_001, c=10_000)]
-    assert list(state.refused) == ["fraud"]
-    assert state.refused["fraud"].startswith("ConfigMap fraud, routing.json: routing lacks the field")
+    assert list(state.refused) == ["fraud-router"]
+    assert state.refused["fraud-router"].startswith("ConfigMap fraud-router, routing.json: routing lacks the field")
 
 
 def test_a_config_map_that_is_gone_takes_its_listener_with_it_and_frees_its_port() -> None:
     state = State()
-    state.take([config_map("fraud", routing("fraud", 20_000, a=10_000).to_json())])
-    state.take([config_map("spam", routing("spam", 20_000, b=10_000).to_json())])
+    state.take([config_map("fraud-router", routing("fraud", 20_000, a=10_000).to_json())])
+    state.take([config_map("spam-router", routing("spam", 20_000, b=10_000).to_json())])
     assert [each.model for each in state.wanted()] == ["spam"]
     assert state.refused == {}
 
 
-def test_a_port_or_a_name_that_another_has_is_refused() -> None:
+def test_a_port_that_another_has_is_refused() -> None:
     state = State()
-    first = config_map("a", routing("fraud", 20_000, a=10_000).to_json())
-    state.take([first])
-    state.take([first, config_map("b", routing("spam", 20_000, b=10_000).to_json())])
-    assert state.refused == {"b": "ConfigMap b, routing.json: port 20000 is that of ConfigMap a already"}
-    state.take([first, config_map("b", routing("fraud", 20_001, b=10_000).to_json())])
-    assert state.refused == {"b": "ConfigMap b, routing.json: model fraud is that of ConfigMap a already"}
+    first = config_map("fraud-router", routing("fraud", 20_000, a=10_000).to_json())
+    state.take([first, config_map("spam-router", routing("spam", 20_000, b=10_000).to_json())])
+    assert state.refused == {
+        "spam-router": "ConfigMap spam-router, routing.json: port 20000 is that of ConfigMap fraud-router already"
+    }
+
+
+def test_a_copy_under_another_name_moves_nothing_wherever_it_stands() -> None:
+    first = routing("fraud", 20_000, a=10_000)
+    state = State()
+    state.take([config_map("fraud-router", first.to_json()),
+                config_map("before", routing("fraud", 20_000, b=10_000).to_json())])  # fmt: skip
+
+    assert state.wanted() == [first]
+    assert state.refused == {
+        "before": "ConfigMap before, routing.json: model fraud is told of in ConfigMap fraud-router alone"
+    }
+    assert state.missing() == []
+
+
+def test_a_router_misses_what_it_never_understood_and_not_what_it_once_did() -> None:
+    broken = config_map("fraud-router", "{")
+    fresh, running = State(), State()
+    running.take([config_map("fraud-router", routing("fraud", 20_000, a=10_000).to_json())])
+    for state in (fresh, running):
+        state.take([broken])
+
+    assert fresh.missing() == list(fresh.refused.values())
+    assert running.missing() == []
+    # an agent that is started anew is told by what its predecessor kept
+    successor = State.remembered(running.texts())
+    successor.take([broken])
+    assert successor.wanted() == [routing("fraud", 20_000, a=10_000)]
+    assert successor.missing() == []
 
 
 def test_the_pods_of_all_slices_each_once_by_the_port_s_name() -> None:

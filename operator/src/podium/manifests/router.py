@@ -69,10 +69,10 @@ class RouterPods:
         known = {_camel(each.name): each.name for each in fields(cls) if each.name != "image"}
         if unknown := found.keys() - known.keys():
             raise ValueError(f"the routers' settings have the unknown field {min(unknown)}")
-        made = cls(
-            image=image,
-            **{known[key]: tuple(value) if isinstance(value, list) else value for key, value in found.items()},
-        )
+        values: dict[str, Any] = {
+            known[key]: tuple(each) if isinstance(each, list) else each for key, each in found.items()
+        }
+        made = cls(image=image, **values)
         made._check()
         return made
 

@@ -6,14 +6,17 @@ the kubelet runs in Envoy's container before it stops it: it drains Envoy, and e
 """
 
 import argparse
+import http.client
 import json
 import logging
 import os
 import signal
+import socket
+import socketserver
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
@@ -21,11 +24,11 @@ from typing import Final
 from podium.router.admin import Admin, Unreachable
 from podium.router.bootstrap import bootstrap
 from podium.router.files import Files, NotLoaded
-from podium.router.places import BOOTSTRAP, FOLDER, MOUNT, PORT, SOCKET, XDS
+from podium.router.places import BOOTSTRAP, FOLDER, KNOWN, MOUNT, PORT, SOCKET, XDS
 from podium.router.reach import Reach
 from podium.router.said import Said
 from podium.router.state import State, pods_of
-from podium.router.watching import Server, Watching
+from podium.router.watching import Refused, Server, Watching
 from podium.router.xds import render
 
 log = logging.getLogger(__name__)
@@ -50,14 +53,14 @@ class Agent:
         base, discovery = f"/api/v1/namespaces/{namespace}", f"/apis/discovery.k8s.io/v1/namespaces/{namespace}"
         self.config_maps = Watching(server, f"{base}/configmaps", CONFIG_MAPS, self._news.set)
         self.slices = Watching(server, f"{discovery}/endpointslices", SLICES, self._news.set)
-        self._state = State()
+        self._state = State.remembered(_read(folder.parent / KNOWN))
         self._files = files
         self._folder = folder
         self._address = address
         self._applied: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._problem = "nothing is loaded yet"
-        self._ready = False
+        self._ready = lives and files.listens("ready")
         self._reach = Reach()
 
     def once(self) -> None:
@@ -67,17 +70,23 @@ class Agent:
         self.put()
 
     def put(self) -> None:
-        """One step: from what was seen last to what Envoy has. NotLoaded, OSError: to be tried again."""
+        """One step: from what was seen last to what Envoy has. NotLoaded, OSError: to be tried again.
+
+        Listeners open each for itself: that of readiness only after all others are known to be open.
+        """
         self._state.take(self.config_maps.objects())
         self._refused = dict(self._state.refused)
         wanted = self._state.wanted()
         pods = pods_of(wanted, self.slices.objects())
         self._reach.want((share.revision for each in wanted for share in each.split), pods)
-        for ready in (False, True) if self._lives and not self._ready else (self._ready,):
-            # Listeners open each for itself: that of readiness only after all others are known to be open.
-            self._files.put(render(wanted, pods, folder=self._folder, address=self._address, ready=ready))
-            self._ready = ready
-        self._applied = {name: text for name, (text, _) in self._state.routings.items()}
+        self._files.put(render(wanted, pods, folder=self._folder, address=self._address, ready=self._ready))
+        self._applied = self._state.texts()
+        _write(self._folder.parent / KNOWN, self._applied)
+        if self._lives and not self._ready:
+            if missing := self._state.missing():
+                raise NotLoaded(f"not ready: {missing[0]}")
+            self._files.put(render(wanted, pods, folder=self._folder, address=self._address, ready=True))
+            self._ready = True
         self._problem = ""
 
     def run(self) -> None:
@@ -95,12 +104,33 @@ class Agent:
                 self.put()
                 wait = self._files.next_look()
             except (NotLoaded, OSError) as error:
+                if str(error) != self._problem:
+                    log.warning("%s; trying again", error)
                 self._problem, wait = str(error), RETRY_SECONDS
-                log.warning("%s; trying again", error)
+            except Exception as error:
+                # Its end would take a pod out of service whose Envoy serves.
+                self._problem, wait = f"the agent failed: {error!r}", RETRY_SECONDS
+                log.exception("trying again")
 
     def said(self) -> Said:
         """For the operator: by ConfigMap the text that is loaded, and why another one is not."""
         return Said(self._applied, self._refused, self._reach.reached, self._reach.unreached, self._problem)
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        found = json.loads(file.read_text())
+        return {str(name): str(text) for name, text in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _write(file: Path, texts: dict[str, str]) -> None:
+    if _read(file) == texts:
+        return
+    draft = file.with_name(f".{file.name}")
+    draft.write_text(json.dumps(texts))
+    os.replace(draft, file)
 
 
 def serve(agent: Agent, address: str, port: int) -> ThreadingHTTPServer:
@@ -121,7 +151,16 @@ def serve(agent: Agent, address: str, port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer((address, port), Handler)
+    class Listener(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        daemon_threads = True
+
+        def server_bind(self) -> None:
+            if self.address_family == socket.AF_INET6:
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            socketserver.TCPServer.server_bind(self)  # HTTPServer's asks DNS for the name of the address
+
+    server = Listener((address, port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
@@ -137,8 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mount", type=Path, default=Path(MOUNT), help="the ServiceAccount's token and certificate")
     asked = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    folder, socket = asked.folder / XDS, asked.folder / SOCKET
-    admin = Admin(socket)
+    folder, pipe = asked.folder / XDS, asked.folder / SOCKET
+    admin = Admin(pipe)
     if asked.leave is not None:
         leave(admin, most=asked.leave)
         return 0
@@ -146,14 +185,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = Files(folder, None if asked.once else admin.loaded, linger=LINGER_SECONDS)
     agent = Agent(Server.in_pod(asked.mount), asked.namespace, files, folder, asked.address, lives=not asked.once)
     if asked.once:
-        start = bootstrap(folder, socket, address=asked.address, node=os.environ.get("HOSTNAME", "router"))
-        (asked.folder / BOOTSTRAP).write_text(json.dumps(start))
-        agent.once()
-        return 0
+        return prepare(agent, asked.folder / BOOTSTRAP, bootstrap(folder, pipe, address=asked.address, node=node()))
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=outlast, args=(admin,), daemon=True).start())
     serve(agent, asked.address, PORT)
     agent.run()
     return 0
+
+
+def prepare(agent: Agent, file: Path, start: Mapping[str, Any]) -> int:
+    """All that Envoy is started with. A pod that is set up anew has it from before, if the API server cannot be had."""
+    known = file.exists()
+    try:
+        agent.once()
+    except (OSError, http.client.HTTPException, ValueError, KeyError, Refused) as error:
+        log.error("nothing can be read from the API server: %s", error)
+        if not known:
+            return 1
+        log.warning("going on with what was put down before")
+    file.write_text(json.dumps(start))
+    return 0
+
+
+def node() -> str:
+    """Names this router to itself."""
+    return os.environ.get("HOSTNAME", "router")
 
 
 def any_address() -> str:

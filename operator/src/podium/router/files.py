@@ -82,6 +82,14 @@ class Files:
         self._clusters = {**{name: cluster for name, (_, cluster) in self._unused.items()}, **wanted}
         return self._clusters
 
+    def listens(self, name: str) -> bool:
+        """Whether Envoy has, or at its next start will have, a listener of that name: from an earlier agent, too."""
+        try:
+            found = json.loads((self._folder / LISTENERS).read_text())["resources"]
+            return any(each["name"] == name for each in found)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
     def next_look(self) -> float | None:
         """In how many seconds a lingering cluster may go; None: there is none."""
         now = self._clock()

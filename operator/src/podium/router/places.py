@@ -6,6 +6,8 @@ FOLDER: Final = "/etc/podium-router"
 """Shared by Envoy and the agent, and by nobody else: Envoy's files, and its admin socket."""
 BOOTSTRAP, XDS, SOCKET = "bootstrap.json", "xds", "admin.sock"
 """Within FOLDER."""
+KNOWN: Final = "known.json"
+"""Within FOLDER: by ConfigMap the text that was understood last, for an agent that is started anew."""
 MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 """The ServiceAccount's token and certificate: the agent's alone."""
 PORT: Final = 9903

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from podium.router.endpoints import GRPC, HTTP, Endpoint, endpoints_of
 from podium.router.routing import Routing, RoutingError
 
 KEY: Final = "routing.json"
 """Of a ConfigMap's data."""
+SUFFIX: Final = "-router"
+"""The ConfigMap of the ModelDeployment `fraud` is called `fraud-router`. A copy under another name moves nothing."""
 SERVICE_LABEL: Final = "kubernetes.io/service-name"
 
 Object = Mapping[str, Any]
@@ -22,6 +24,22 @@ class State:
     """By ConfigMap: the text that was understood last, and what it says."""
     refused: dict[str, str] = field(default_factory=dict)
     """By ConfigMap: why its present text is not used."""
+
+    @classmethod
+    def remembered(cls, texts: Mapping[str, str]) -> Self:
+        """What an earlier agent of this router understood last, by ConfigMap; what this one would not is left out."""
+        state = cls()
+        state.take({"metadata": {"name": name}, "data": {KEY: text}} for name, text in texts.items())
+        state.refused = {}
+        return state
+
+    def texts(self) -> dict[str, str]:
+        """By ConfigMap the text that was understood last: what `remembered` takes."""
+        return {name: text for name, (text, _) in self.routings.items()}
+
+    def missing(self) -> list[str]:
+        """Why a ModelDeployment's listener is not known at all, a sentence each: such a router can replace no other."""
+        return [why for name, why in self.refused.items() if name.endswith(SUFFIX) and name not in self.routings]
 
     def take(self, config_maps: Iterable[Object]) -> None:
         """All ConfigMaps of the routers, as they are now."""
@@ -42,13 +60,13 @@ class State:
 
     def _apart(self, name: str, routing: Routing) -> None:
         """Two listeners on one port would answer each other's callers; two of one name are one to Envoy."""
+        if name != f"{routing.model}{SUFFIX}":
+            raise RoutingError(f"model {routing.model} is told of in ConfigMap {routing.model}{SUFFIX} alone")
         for other, (_, known) in self.routings.items():
             if other == name:
                 continue
             if known.port == routing.port:
                 raise RoutingError(f"port {routing.port} is that of ConfigMap {other} already")
-            if known.model == routing.model:
-                raise RoutingError(f"model {routing.model} is that of ConfigMap {other} already")
 
     def wanted(self) -> list[Routing]:
         """In the order of the ModelDeployments' names."""

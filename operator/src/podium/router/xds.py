@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from podium.router.endpoints import GRPC, HTTP, Endpoint
 from podium.router.places import READY_PORT
-from podium.router.routing import WHOLE, Routing
+from podium.router.routing import Routing
 
 TYPE: Final = "type.googleapis.com/envoy"
 LISTENERS, CLUSTERS = "listeners.json", "clusters.json"
@@ -191,7 +191,7 @@ def _action(routing: Routing, port: str) -> Document:
         for share in routing.split
     ]
     return {
-        "weighted_clusters": {"clusters": clusters, "total_weight": WHOLE},
+        "weighted_clusters": {"clusters": clusters},
         "idle_timeout": _seconds(routing.idle_timeout),
         "retry_policy": {
             "retry_on": "connect-failure,refused-stream",

@@ -1,0 +1,96 @@
+"""HTTP that lasts: answers that come in pieces, and callers who speak HTTP/2 without gRPC."""
+
+import asyncio
+import json
+import struct
+from collections.abc import AsyncIterator, Callable
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from podium.router.routing import Routing, Share
+from tests.integration.router.routing_rig import HERE, Pod, Router
+
+PORT = 20_000
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, SETTINGS, END_STREAM, END_HEADERS, ACK = 0x0, 0x1, 0x4, 0x1, 0x4, 0x1
+
+
+@pytest.fixture
+async def heard() -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A server that sends its second piece once the first one has arrived; its address, and that it has."""
+    arrived = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"one")
+        await arrived.wait()
+        await response.write(b"two")
+        return response
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, HERE, 0).start()
+    yield f"{HERE}:{runner.addresses[0][1]}", arrived
+    await runner.cleanup()
+
+
+async def started(make_router: Callable[..., Router], address: str) -> Router:
+    router = make_router()
+    router.pods("old", address)
+    router.ask_for(Routing("fraud", PORT, (Share("old", 10_000),)))
+    await router.run()
+    return router
+
+
+async def test_each_piece_of_an_answer_passes_at_once(
+    make_router: Callable[..., Router], heard: tuple[str, asyncio.Event]
+) -> None:
+    address, arrived = heard
+    router = await started(make_router, address)
+
+    async with aiohttp.ClientSession() as http, http.post(router.url(PORT)) as answer:
+        assert await answer.content.readexactly(3) == b"one"
+        arrived.set()
+        assert await answer.content.read() == b"two"
+
+
+async def test_HTTP_2_without_gRPC_reaches_a_server_of_HTTP_1(make_router: Callable[..., Router]) -> None:
+    async with Pod("old") as pod:
+        router = await started(make_router, pod.address)
+        said = json.loads(await asyncio.wait_for(ask_by_http_2(router.address, PORT, "/v2/x"), 10))
+    assert (said["revision"], said["path"]) == ("old", "/v2/x")
+
+
+async def ask_by_http_2(host: str, port: int, path: str) -> bytes:
+    """The body of one answer, by prior knowledge: RFC 9113, headers as literals without Huffman codes (RFC 7541)."""
+    fields = [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "x")]
+    block = b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(PREFACE + _frame(SETTINGS) + _frame(HEADERS, END_STREAM | END_HEADERS, 1, block))
+    body = b""
+    try:
+        while True:
+            head = await reader.readexactly(9)
+            length, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
+            payload = await reader.readexactly(length)
+            if kind == SETTINGS and not flags & ACK:
+                writer.write(_frame(SETTINGS, ACK))
+            if kind == DATA:
+                body += payload
+            if kind in (DATA, HEADERS) and flags & END_STREAM:
+                return body
+    finally:
+        writer.close()
+
+
+def _frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def _text(value: str) -> bytes:
+    return bytes([len(value)]) + value.encode()
