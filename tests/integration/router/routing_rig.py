@@ -23,11 +23,7 @@ from aiohttp import web
 from podium.router.agent import CONFIG_MAPS, SLICES
 from podium.router.places import PORT, READY_PORT, STATS_PORT
 from podium.router.routing import Routing
-<<<<<<< HEAD
-from podium.router.state import KEY, SERVICE_LABEL
-=======
 from podium.router.state import KEY, SERVICE_LABEL, SUFFIX
->>>>>>> image
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.progress import tail

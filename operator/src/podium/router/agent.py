@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from podium.router.admin import Admin, Unreachable
 from podium.router.bootstrap import bootstrap
