@@ -209,6 +209,7 @@ class Observer:
         sightings = Sightings.after(memory.sightings, moment)
         pods = self._cache.owned(PODS, key.namespace, key.name)
         states, revisions = self._revisions(seen, pods, memory, sightings)
+        router = ROUTERS[spec.traffic.router]
         situation = Situation(
             name=key.name,
             spec=spec,
@@ -217,9 +218,8 @@ class Observer:
             command=command,
             last_command=_acted_on(seen.status),
             last_command_at=readings.last_command_at(seen.status),
-            traffic=ROUTERS[spec.traffic.router].traffic(
-                Seen(key.name, self._cache.owned(ENDPOINT_SLICES, key.namespace, key.name), pods)
-            ),
+            traffic=router.traffic(Seen(key.name, self._cache.owned(ENDPOINT_SLICES, key.namespace, key.name), pods)),
+            exact=router.exact,
             timings=self._timings,
             operator=self._identity,
             looking_since=sightings.first_look,

@@ -33,6 +33,9 @@ class Seen:
 class Router(Protocol):
     """Moves requests between the revisions of a ModelDeployment."""
 
+    exact: bool
+    """Whether it keeps the weights of a Split as they are; else the numbers of pods make the shares."""
+
     def writes(self, owner: Owner, split: Split, ports: Mapping[str, Mapping[str, int]], lead: str) -> Iterator[Write]:
         """The objects that the split needs, `ports` by revision and name; callers see those of the revision `lead`."""
         ...
@@ -44,6 +47,8 @@ class Router(Protocol):
 
 class ServiceSelector:
     """`router: None`: the stable Service selects one revision's pods, or all of the ModelDeployment's."""
+
+    exact = False
 
     def writes(self, owner: Owner, split: Split, ports: Mapping[str, Mapping[str, int]], lead: str) -> Iterator[Write]:
         """See Router."""

@@ -56,6 +56,8 @@ class Situation:
     """Since when the cluster, and not the candidate, has kept its Deployment or its pods from being made."""
     traffic: Traffic = field(default_factory=Endpoints)
     """Where requests go now."""
+    exact: bool = False
+    """Whether the router keeps weights as they are; else the available pods make the shares."""
     timings: Timings = Timings()
     operator: str = ""
     """Identity of the one that plans now: its clock is its own."""
