@@ -226,11 +226,23 @@ def autoscalings(draw: st.DrawFn) -> Object:
 
 
 @st.composite
+def steps(draw: st.DrawFn) -> list[Object]:
+    """Steps of a Canary: weights that do not fall, with pauses between them."""
+    weights = sorted(draw(st.lists(st.integers(1, 99), min_size=1, max_size=10)))
+    found: list[Object] = []
+    for weight in weights:
+        found.append({"weight": weight, **draw(optional(**{"for": durations}))})
+        found += [{"pause": True}] if draw(st.booleans()) else []
+    return found
+
+
+@st.composite
 def rollouts(draw: st.DrawFn) -> Object:
     """Strategies, sizes and times that go together."""
     found = draw(
         optional(
-            strategy=st.sampled_from(["RollingUpdate", "BlueGreen"]),
+            strategy=st.sampled_from(["RollingUpdate", "BlueGreen", "Canary"]),
+            steps=steps(),
             rollingUpdate=st.one_of(
                 optional(maxSurge=sizes, maxUnavailable=sizes),
                 st.builds(lambda size: {"maxSurge": 0, "maxUnavailable": size}, sizes),
@@ -242,7 +254,7 @@ def rollouts(draw: st.DrawFn) -> Object:
     )
     if found.get("minReadySeconds", 10) >= 60 or draw(st.booleans()):
         found["progressDeadline"] = draw(st.sampled_from(["10m", "301s", "1h30m", "6m500ms"]))
-    if found.get("strategy") == "BlueGreen" and draw(st.booleans()):
+    if found.get("strategy", "RollingUpdate") != "RollingUpdate" and draw(st.booleans()):
         found["promotion"] = "Manual"
     return found
 

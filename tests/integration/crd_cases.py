@@ -15,6 +15,7 @@ SAMPLES: dict[tuple[str, ...], Any] = {
     ("spec", "probes", "readiness"): PROBE,
     ("spec", "podTemplate", "labels", "{}"): "x",
     ("spec", "podTemplate", "volumeMounts", "[]", "mountPath"): "/data",
+    ("spec", "rollout", "steps", "[]", "pause"): False,
 }
 """Valid values where the schema alone does not lead to one."""
 
@@ -177,8 +178,24 @@ CASES: dict[str, Case] = {
     "progressDeadline or lower minReadySeconds": Case(
         [{"progressDeadline": "10s"}, {"minReadySeconds": 600}], {"progressDeadline": "10001ms", "minReadySeconds": 10}
     ),
-    "promotion: Manual has no effect on a RollingUpdate, which promotes itself: set strategy to BlueGreen or leave "
-    "promotion out": Case([{"promotion": "Manual"}], {"promotion": "Manual", "strategy": "BlueGreen"}),
+    "promotion: Manual has no effect on a RollingUpdate, which promotes itself: set strategy to BlueGreen or Canary, "
+    "or leave promotion out": Case([{"promotion": "Manual"}], {"promotion": "Manual", "strategy": "Canary"}),
+    "steps: each is either a weight or a pause: set weight, such as 25, or pause to true, and not both": Case(
+        [{}, {"for": "1m"}, {"pause": False}, {"weight": 5, "pause": True}], {"weight": 5, "pause": False}
+    ),
+    "steps: for has no effect on a pause, which the command resume ends: remove for": Case(
+        [{"pause": True, "for": "1m"}], {"weight": 99, "for": "1m"}
+    ),
+    "steps: must not be empty: set at least one, such as weight 50, or leave steps out": Case(
+        [{"steps": []}], {"steps": [{"pause": True}]}
+    ),
+    "steps: weights must not fall from one step to the next: put them in rising order, such as 5, 25, 50": Case(
+        [
+            {"steps": [{"weight": 25}, {"weight": 5}]},
+            {"steps": [{"weight": 50}, {"pause": True}, {"weight": 49, "for": "1m"}]},
+        ],
+        {"steps": [{"weight": 5}, {"pause": True}, {"weight": 5}, {"weight": 50, "for": "0s"}]},
+    ),
     # a ModelRuntime
     "grpc: must differ from http, since the Service tells them apart by port: choose another or leave grpc out": Case(
         [{"http": 8080, "grpc": 8080}], {"http": 8080, "grpc": 8081, "metrics": 8080}

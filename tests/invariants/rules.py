@@ -12,7 +12,7 @@ from tests.invariants import reading
 from tests.invariants.history import MODEL_DEPLOYMENT, Blame, Change, Object, Rule, State
 
 PROMOTING: Final = frozenset(
-    {"person", "champion-down", "no-replicas", "first", "rolling-complete", "blue-green-available"}
+    {"person", "champion-down", "no-replicas", "first", "rolling-complete", "blue-green-available", "steps-complete"}
 )
 """All that may promote, of what this version can do."""
 

@@ -51,4 +51,6 @@ def _within(written: Any, known: Any) -> bool:
     """Whether all that is written was understood, with its value."""
     if isinstance(written, dict):
         return all(key in known and _within(value, known[key]) for key, value in written.items())
+    if isinstance(written, list) and isinstance(known, list):
+        return len(written) == len(known) and all(map(_within, written, known))
     return bool(written == known)

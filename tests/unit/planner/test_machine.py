@@ -33,7 +33,15 @@ BROKEN = "4"
 VERSIONS = st.sampled_from(["1", "2", "3", BROKEN])
 ROLLOUTS = st.fixed_dictionaries(
     {
-        "strategy": st.sampled_from(["RollingUpdate", "BlueGreen"]),
+        "strategy": st.sampled_from(["RollingUpdate", "BlueGreen", "Canary"]),
+        "steps": st.sampled_from(
+            [
+                [{"weight": 10, "for": "20s"}, {"weight": 60, "for": "10s"}],
+                [{"weight": 50}],
+                [{"weight": 30, "for": "10s"}, {"pause": True}, {"weight": 90}],
+                [{"pause": True}],
+            ]
+        ),
         "rollingUpdate": st.sampled_from(
             [
                 {},
@@ -119,7 +127,7 @@ class Operator(RuleBasedStateMachine):
     def change_the_rollout(self, rollout: Object) -> None:
         self.world.edit(rollout=rollout)
 
-    @precondition(lambda self: self.world.spec["rollout"]["strategy"] == "BlueGreen")
+    @precondition(lambda self: self.world.spec["rollout"]["strategy"] != "RollingUpdate")
     @event(promotion=st.sampled_from(["Manual", "Automatic"]))
     def change_the_promotion(self, promotion: str) -> None:
         self.world.rollout(promotion=promotion)

@@ -45,6 +45,7 @@ COLUMNS: Final = (
     ("Phase", "string", ".status.phase", "What Podium is doing", 0),
     ("Champion", "string", ".status.champion.version", "Version that serves", 0),
     ("Candidate", "string", ".status.candidate.version", "Version that is to replace it", 0),
+    ("Weight", "integer", ".status.candidate.weight", "Percent of the requests that the candidate gets", 0),
     ("Age", "date", ".metadata.creationTimestamp", "Time since it was created", 0),
     ("Runtime", "string", ".spec.runtime.name", "ModelRuntime that runs the model", 1),
     ("Replicas", "integer", ".status.replicas", "Pods of all revisions", 1),

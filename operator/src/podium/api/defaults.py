@@ -8,7 +8,7 @@ the default of its field says nothing. So a version of Podium with another defau
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -74,6 +74,8 @@ def defaults(field: FieldInfo) -> tuple[Any, ...]:
 
 def part_of(field: FieldInfo) -> type[ApiModel] | None:
     """The model of a field that holds one part of the API; None for every other field, lists of parts included."""
+    if get_origin(field.annotation) is list:
+        return None
     for kind in (field.annotation, *get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, ApiModel):
             return kind

@@ -67,6 +67,47 @@ class Traffic(ApiModel):
     )
 
 
+class Step(ApiModel):
+    """One step of a Canary: a weight, or a pause."""
+
+    cel = (
+        Rule(
+            "has(self.weight) != self.pause",
+            "steps: each is either a weight or a pause: set weight, such as 25, or pause to true, and not both",
+            field=".weight",
+        ),
+        Rule(
+            "!has(self.__for__) || !self.pause",
+            "steps: for has no effect on a pause, which the command resume ends: remove for",
+            field=".for",
+        ),
+    )
+
+    weight: int | None = Field(
+        default=None, ge=1, le=99, description="Percent of the requests that the new revision gets. No default."
+    )
+    holds: Duration | None = Field(
+        default=None,
+        alias="for",
+        description=(
+            "Time for which the weight is kept at least, from when it is applied. A duration such as 10m. Default: "
+            "none, the next step begins as soon as it is applied."
+        ),
+    )
+    pause: bool = Field(
+        default=False,
+        description="Waits, at the weight before it, until a person sends the command resume. Default: false.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if (self.weight is not None) == self.pause:
+            raise FieldError("weight", self.weight, "set either weight, such as 25, or pause to true")
+        if self.pause and self.holds is not None:
+            raise FieldError("for", self.holds, "has no effect on a pause, which the command resume ends: remove it")
+        return self
+
+
 class RollingUpdate(ApiModel):
     """Sizes of a RollingUpdate."""
 
@@ -117,20 +158,43 @@ class Rollout(ApiModel):
         Rule(
             "self.promotion != 'Manual' || self.strategy != 'RollingUpdate'",
             "promotion: Manual has no effect on a RollingUpdate, which promotes itself: set strategy to BlueGreen or "
-            "leave promotion out",
+            "Canary, or leave promotion out",
             field=".promotion",
+        ),
+        Rule(
+            "self.steps.size() > 0",
+            "steps: must not be empty: set at least one, such as weight 50, or leave steps out",
+            field=".steps",
+        ),
+        Rule(
+            "self.steps.filter(step, has(step.weight)).map(step, step.weight).isSorted()",
+            "steps: weights must not fall from one step to the next: put them in rising order, such as 5, 25, 50",
+            field=".steps",
         ),
     )
 
-    strategy: Literal["RollingUpdate", "BlueGreen"] = Field(
+    strategy: Literal["RollingUpdate", "BlueGreen", "Canary"] = Field(
         default="RollingUpdate",
         description=(
             "RollingUpdate: pod by pod. BlueGreen: the new revision comes up in full beside the old one, then all "
-            "requests move at once. Default: RollingUpdate."
+            "requests move at once. Canary: the new revision gets a growing share of the requests, by steps. Default: "
+            "RollingUpdate."
         ),
     )
     rolling_update: RollingUpdate = Field(
-        default=RollingUpdate(), description="Sizes of a RollingUpdate. Default: maxSurge 25%, maxUnavailable 0."
+        default=RollingUpdate(),
+        description=(
+            "Sizes of a RollingUpdate. A Canary takes the place of old pods, one by one, where maxSurge is 0; else its "
+            "pods come beside them. Default: maxSurge 25%, maxUnavailable 0."
+        ),
+    )
+    steps: list[Step] = Field(
+        default=[Step(weight=weight, holds="1m") for weight in (5, 25, 50)],
+        max_length=20,
+        description=(
+            "What a Canary does one after the other before all requests move. Without a router a weight is a share of "
+            "the pods, at least one. Default: 5, 25 and 50 percent, for a minute each."
+        ),
     )
     min_ready_seconds: int = Field(
         default=10,
@@ -148,15 +212,15 @@ class Rollout(ApiModel):
     promotion: Literal["Automatic", "Manual"] = Field(
         default="Automatic",
         description=(
-            "Who promotes an available BlueGreen candidate. Automatic: Podium. Manual: a person, by the command "
-            "promote. Default: Automatic."
+            "Who promotes an available BlueGreen candidate, and a Canary after its last step. Automatic: Podium. "
+            "Manual: a person, by the command promote. Default: Automatic."
         ),
     )
     scale_down_delay: Duration = Field(
         default="5m",
         description=(
-            "Time for which the replaced revision of a BlueGreen rollout stays warm, so that one command moves back "
-            "to it. A duration such as 5m. Default: 5m."
+            "Time for which the replaced revision of a BlueGreen or Canary rollout stays warm, so that one command "
+            "moves back to it. A duration such as 5m. Default: 5m."
         ),
     )
     revision_history_limit: int = Field(
@@ -171,6 +235,15 @@ class Rollout(ApiModel):
                 self.progress_deadline,
                 f"must be longer than minReadySeconds, {self.min_ready_seconds} s: no pod could be available in time",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_lead_on(self) -> Self:
+        weights = [step.weight for step in self.steps if step.weight is not None]
+        if not self.steps:
+            raise FieldError("steps", [], "must not be empty: set at least one, or leave steps out")
+        if weights != sorted(weights):
+            raise FieldError("steps", weights, "weights must not fall from one step to the next: put them in order")
         return self
 
 

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     PROGRESSING = "Progressing"
     ROLLING_UPDATE = "RollingUpdate"
     BLUE_GREEN = "BlueGreen"
+    CANARY = "Canary"
     TRAFFIC_MOVING = "TrafficMoving"
     DRAINING = "Draining"
     PLAN_PENDING = "PlanPending"
@@ -27,12 +28,14 @@ class Reason(StrEnum):
     SPEC_PAUSED = "SpecPaused"
     PAUSED_BY_COMMAND = "PausedByCommand"
     WAITING_FOR_PROMOTION = "WaitingForPromotion"
+    WAITING_FOR_RESUME = "WaitingForResume"
 
     # Something is wrong and Podium copes.
     DEGRADED = "Degraded"
     NO_AVAILABLE_POD = "NoAvailablePod"
     CHAMPION_UNAVAILABLE = "ChampionUnavailable"
     ENVIRONMENT = "Environment"
+    PROMOTION_STANDS = "PromotionStands"
     ROLLED_BACK = "RolledBack"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
 
@@ -53,6 +56,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     INVALID_RUNTIME = "InvalidRuntime"
     UNSUPPORTED_FORMAT = "UnsupportedFormat"
+    WEIGHT_NOT_POSSIBLE = "WeightNotPossible"
     RUNTIME_NOT_FOUND = "RuntimeNotFound"
     RECORD_UNREADABLE = "RecordUnreadable"
     NAME_CONFLICT = "NameConflict"

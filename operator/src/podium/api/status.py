@@ -16,6 +16,7 @@ Name = Annotated[str, Field(max_length=253)]
 Text = Annotated[str, Field(max_length=MESSAGE_LENGTH)]
 Version = Annotated[str, Field(max_length=1024)]
 Count = Annotated[int, Field(ge=0)]
+Percent = Annotated[int, Field(ge=0, le=100)]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40})]
 
 
@@ -30,6 +31,9 @@ class RevisionStatus(ApiModel):
     ready: Count | None = Field(default=None, description="Number of pods that are ready.")
     available: Count | None = Field(
         default=None, description="Number of pods that have been ready for minReadySeconds."
+    )
+    weight: Percent | None = Field(
+        default=None, description="Percent of the requests that go to it, while there is a candidate."
     )
     since: Time | None = Field(default=None, description="When it became what it is now, champion or candidate.")
     digest: Annotated[str, Field(max_length=80)] | None = Field(
@@ -55,12 +59,24 @@ class Decision(ApiModel):
     by: Word | None = Field(default=None, description="What decided: deadline, crash, person, champion-down and so on.")
 
 
+class WeightStatus(ApiModel):
+    """Percent of the requests that a candidate gets by its rollout's steps."""
+
+    desired: Percent | None = Field(default=None, description="Percent that the step asks for.")
+    applied: Percent | None = Field(
+        default=None, description="Percent that the router confirms; absent while it does not."
+    )
+
+
 class RolloutStatus(ApiModel):
     """The rollout that is under way, or the last one."""
 
     id: Name | None = Field(default=None, description="New at each start, retries included.")
     strategy: Word | None = Field(default=None, description="The strategy that it was started with.")
     started_at: Time | None = Field(default=None, description="When it started.")
+    step: Count | None = Field(default=None, description="Which step it is at, from 1. Canary alone.")
+    steps: Count | None = Field(default=None, description="Number of its steps. Canary alone.")
+    weight: WeightStatus | None = Field(default=None, description="The candidate's share. Canary alone.")
     deadline: Time | None = Field(default=None, description="When the candidate is rolled back unless it is available.")
     decision: Decision | None = Field(default=None, description="How it ended; absent while it is under way.")
 

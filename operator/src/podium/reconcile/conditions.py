@@ -10,11 +10,12 @@ from datetime import datetime
 
 from podium.api.reasons import Reason
 from podium.reconcile.outcome import Refusal
+from podium.reconcile.weights import step_told
 from podium.rollout.command import how_to
 from podium.rollout.crash import evidence
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
-from podium.rollout.revision import Failure
+from podium.rollout.revision import Failure, RevisionState
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Move, facts_of
 from podium.rollout.traffic import Split
@@ -24,14 +25,17 @@ PENDING_REASONS = frozenset(
     {
         Reason.PAUSED,
         Reason.WAITING_FOR_PROMOTION,
+        Reason.WAITING_FOR_RESUME,
         Reason.DRAINING,
         Reason.ENVIRONMENT,
+        Reason.PROMOTION_STANDS,
         Reason.CHAMPION_UNAVAILABLE,
     }
 )
 """Holds that are part of a rollout; every other one is a mistake that only a person can mend."""
 
 
+PERSON_AWAITED = frozenset({Reason.PAUSED, Reason.WAITING_FOR_PROMOTION, Reason.WAITING_FOR_RESUME})
 PLAN_PENDING = "; spec.rollout or spec.replicas was edited since it started: that counts from the next one"
 
 
@@ -109,7 +113,7 @@ def first(facts: Facts) -> Summary | None:
     if failure is not None:
         message = f"{counts}; {failure.message}; its pods keep trying: mend the cause, or change spec"
         return Summary("Failed", failure.reason, message, False, False, stalled=True)
-    due = s.deadline or candidate.record.started_at
+    due = s.deadline or candidate.record.began_at
     if candidate.reported < s.size and facts.moment.reached(s.judged_at):
         cause = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
         message = f"{counts} after {_seconds(s.progress_deadline.total_seconds())}{'; ' + cause if cause else ''}"
@@ -124,7 +128,7 @@ def first(facts: Facts) -> Summary | None:
 def waiting_for_a_person(facts: Facts) -> Summary | None:
     """A pause that holds something back, or a promotion that a person has to give."""
     s = facts.situation
-    held = facts.hold is not None and facts.hold.reason in (Reason.PAUSED, Reason.WAITING_FOR_PROMOTION)
+    held = facts.hold is not None and facts.hold.reason in PERSON_AWAITED
     if not held and not (s.paused and s.candidate is not None):
         return None
     message = facts.hold.message if facts.hold and held else f"the rollout of {_named(s.candidate)} is paused"
@@ -139,32 +143,40 @@ def rolling(facts: Facts) -> Summary | None:
     s, candidate, champion = facts.situation, facts.situation.candidate, facts.situation.champion
     if candidate is None or champion is None:
         return None
-    available = facts.champion_available > 0
-    due = _clock(s.deadline or candidate.record.started_at)
-    counts = f"{candidate.reported} of {s.target} pods of {_named(candidate)} available"
+    available, record = facts.champion_available > 0, candidate.record
+    phase = "Promoting" if record.promoting else "Progressing"
+    needed = STRATEGIES[record.strategy].needed(s, champion, candidate)
+    counts = f"{candidate.reported} of {needed} pods of {_named(candidate)} available"
     if facts.hold is not None:
         message, reason = f"{counts}; holds: {facts.hold.message}", facts.hold.reason
     else:
         ailing = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
-        fixed = s.spec.autoscaling and candidate.facts.fixed_size
-        frozen = ", size frozen until it is over" if fixed else ""
-        message = f"{counts}, {champion.replicas} of {_named(champion)} left{frozen}; until {due}"
+        message = f"{counts}{_under_way(facts, champion, candidate)}"
         message += f"; {ailing}" if ailing else ""
-        reason = Reason(candidate.record.strategy)
-        if _plan_pending(s, candidate.record):
+        reason = Reason(record.strategy)
+        if _plan_pending(s, record):
             reason = Reason.PLAN_PENDING
             message += PLAN_PENDING
-    return Summary("Progressing", reason, message, available, False, reconciling=True)
+    return Summary(phase, reason, message, available, False, reconciling=True)
+
+
+def _under_way(facts: Facts, champion: RevisionState, candidate: RevisionState) -> str:
+    """How far it is, and what is awaited until when."""
+    s, record = facts.situation, candidate.record
+    frozen = ", size frozen until it is over" if s.spec.autoscaling and candidate.facts.fixed_size(record) else ""
+    if record.steps:
+        return f"; {step_told(s, facts.split, candidate, facts.moment)}{frozen}"
+    due = _clock(s.deadline or record.began_at)
+    return f", {champion.replicas} of {_named(champion)} left{frozen}; until {due}"
 
 
 def _plan_pending(situation: Situation, record: RolloutRecord) -> bool:
     """Whether the rollout's frozen strategy and sizes are no longer what spec says."""
-    follows = situation.spec.autoscaling or not facts_of(record.strategy).fixed_size
+    follows = situation.spec.autoscaling or not facts_of(record.strategy).fixed_size(record)
     size = record.size if follows else situation.spec.replicas
     strategy = situation.spec.rollout.strategy
     wanted = (strategy, STRATEGIES[strategy].freeze(situation.spec, size), situation.spec.rollout.min_ready_seconds)
-    frozen = Frozen(record.size, record.surge, record.unavailable)
-    return wanted != (record.strategy, frozen, record.min_ready_seconds)
+    return wanted != (record.strategy, Frozen.of(record), record.min_ready_seconds)
 
 
 def draining(facts: Facts) -> Summary | None:

@@ -120,6 +120,10 @@ def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
 
 
 def _note(mark: Mark, before: RevisionState) -> Note:
+    if mark.reason:
+        return Note(
+            mark.reason, f"{before.name} ({before.version or 'no version'}): {mark.message}", "Step", before.name
+        )
     if mark.outcome is None:
         command = mark.command
         declined = command is not None and command.result.value == "Refused"
@@ -151,6 +155,7 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Mom
         size=frozen.size,
         surge=frozen.surge,
         unavailable=frozen.unavailable,
+        steps=frozen.steps,
         min_ready_seconds=situation.spec.rollout.min_ready_seconds,
         request=request.value if request else "",
         started_by=situation.operator,

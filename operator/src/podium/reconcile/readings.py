@@ -21,7 +21,7 @@ from podium.reconcile.symptoms import died_of_requests, eviction, model_digest, 
 from podium.rollout.record import Outcome, Record, annotation_of, others_time
 from podium.rollout.revision import Failure, Pod, RevisionState, Seasoned, Workload
 from podium.rollout.state import Proposal
-from podium.rollout.strategies import STRATEGIES
+from podium.rollout.strategies import STRATEGIES, facts_of
 
 LONGEST_GRACE = 10**8
 """Three years, in seconds: the API server takes any 64 bits for a pod's grace."""
@@ -314,6 +314,8 @@ def _missing(record: Record, broken: Mapping[str, str], *, has_deployment: bool)
         elif record.rollout is not None and record.rollout.strategy not in STRATEGIES:
             known = ", ".join(STRATEGIES)
             found["rollout"] = f'this Podium knows the strategies {known}, not "{record.rollout.strategy}"'
+        elif record.rollout is not None and facts_of(record.rollout.strategy).stepwise and not record.rollout.steps:
+            found["rollout"] = "its steps were taken away"
     if promoted and record.decided_at is None and "decided_at" not in broken:
         found["decided_at"] = "it was taken away"
     return found

@@ -15,6 +15,7 @@ from podium.reconcile.observe import PENDING, Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
 from podium.reconcile.readings import unowned
+from podium.reconcile.weights import applied, shares
 from podium.reconcile.writes import Remove, Told
 from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
@@ -22,7 +23,7 @@ from podium.rollout.record import format_time
 from podium.rollout.revision import RevisionState
 from podium.rollout.sizing import once_written
 from podium.rollout.state import Situation
-from podium.rollout.strategies import Move
+from podium.rollout.strategies import STRATEGIES, Move
 from podium.rollout.traffic import Split
 
 HISTORY = 20
@@ -75,10 +76,14 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
     if candidate is not None:
         status.setdefault("runtime", candidate.runtime)
         status["candidate"] = _revision(candidate, plan, candidate.record.started_at) | model_digest_of(candidate)
+    if champion is not None and candidate is not None:
+        given = shares(situation, split)
+        for role, revision in (("champion", champion), ("candidate", candidate)):
+            status[role]["weight"] = given.get(revision.name, 0)
     warm, until = situation.warm, situation.warm_until
     if warm is not None and until is not None and warm.name in plan.move.targets:
         status["previous"] = {"revision": warm.name, "version": warm.version, "until": format_time(until)}
-    rollout = _rollout(situation)
+    rollout = _rollout(situation, split)
     if rollout:
         status["rollout"] = rollout
     history = _history(situation, forgotten=_deleted_records(plan, report))
@@ -180,6 +185,11 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
             f"kubectl delete deployment {restored[0]} -n {observed.owner.namespace}"
         )
         conditions["RecordMissing"] = ("True", Reason.RECORD_MISSING, message)
+    candidate = situation.candidate
+    if candidate is not None and champion is not None and candidate.record.strategy in STRATEGIES:
+        excess = STRATEGIES[candidate.record.strategy].excess(situation, champion, candidate)
+        if excess:
+            conditions["WeightPossible"] = ("False", Reason.WEIGHT_NOT_POSSIBLE, excess)
     if report.contested:
         conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, "; ".join(report.contested))
     for (resource, name), hpa in observed.children.items():
@@ -238,15 +248,18 @@ def _revision(revision: RevisionState, plan: Plan, since: datetime | None) -> di
     return found
 
 
-def _rollout(situation: Situation) -> dict[str, Any]:
+def _rollout(situation: Situation, split: Split) -> dict[str, Any]:
     decided = [r for r in situation.revisions if r.decided_at and r.record.id]
     latest = situation.candidate or max(decided, key=lambda r: (r.number, r.decided_at), default=None)
     if latest is None:
         return {}
     record = latest.record
     found: dict[str, Any] = {"id": record.id, "strategy": record.strategy, "startedAt": format_time(record.started_at)}
+    if latest is situation.candidate:
+        found |= _steps(situation, split, latest)
     if latest is situation.candidate and situation.deadline is not None:
-        found["deadline"] = format_time(situation.deadline)
+        if not (record.steps and record.available_at):
+            found["deadline"] = format_time(situation.deadline)
     elif latest.decided_at is not None and latest.outcome is not None:
         by = str(latest.decided_by.kind) or latest.rule
         found["decision"] = {
@@ -256,6 +269,19 @@ def _rollout(situation: Situation) -> dict[str, Any]:
             "by": by,
         }
     return found
+
+
+def _steps(situation: Situation, split: Split, candidate: RevisionState) -> dict[str, Any]:
+    """Of a rollout by steps beside a champion."""
+    record = candidate.record
+    if not record.steps or situation.champion is None:
+        return {}
+    found: dict[str, Any] = {"desired": record.weight}
+    has = applied(situation, split, candidate)
+    if has is not None:
+        found["applied"] = has
+    step = min(record.step + 1, len(record.steps))
+    return {"step": step, "steps": len(record.steps), "weight": found}
 
 
 def _deleted_records(plan: Plan, report: Report) -> set[str]:

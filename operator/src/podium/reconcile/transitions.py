@@ -10,9 +10,17 @@ from podium.api.reasons import Reason
 from podium.kube.client import Object
 from podium.reconcile.writes import Note
 
-TOLD_BESIDE_READY = ("Paused", "PodFailure", "DriftContested", "ScalingActive", "RuntimeOutdated", "ModelBytesDiffer")
+TOLD_BESIDE_READY = (
+    "Paused",
+    "PodFailure",
+    "DriftContested",
+    "ScalingActive",
+    "RuntimeOutdated",
+    "ModelBytesDiffer",
+    "WeightPossible",
+)
 """Conditions that tell of something though Ready may stay as it is."""
-WORRYING = frozenset({"PodFailure", "DriftContested", "ScalingActive", "ModelBytesDiffer"})
+WORRYING = frozenset({"PodFailure", "DriftContested", "ScalingActive", "ModelBytesDiffer", "WeightPossible"})
 Condition = dict[str, Any]
 
 

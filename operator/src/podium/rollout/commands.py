@@ -75,9 +75,14 @@ def _promote(situation: Situation, revision: RevisionState, command: CommandReco
         raise _Declined(f"a {revision.record.strategy} promotes itself when all of its pods are available")
     if situation.paused:
         raise _Declined("it is paused: set spec.paused to false or send resume first")
+    rule = Rule(Kind.PERSON)
+    if revision.facts.grows:
+        record = revision.record.promoted(rule, command.at, situation.operator)
+        message = f"promoted by a person: it grows to {situation.target} pods to take all traffic"
+        return Mark(revision.name, message, command=command, record=record)
     if _available(revision) < situation.target:
         raise _Declined(f"{revision.available} of {situation.target} pods are available: it must hold all traffic")
-    return Mark(revision.name, "promoted by a person", Outcome.PROMOTED, Rule(Kind.PERSON), command)
+    return Mark(revision.name, "promoted by a person", Outcome.PROMOTED, rule, command)
 
 
 def _abort(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
@@ -131,6 +136,10 @@ def _pause(situation: Situation, revision: RevisionState, command: CommandRecord
 
 
 def _resume(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
+    at_a_pause = revision is situation.candidate and revision.record.waits and "rollout" not in revision.broken
+    if at_a_pause and not command.paused and not situation.paused:
+        record = revision.record.onward(command.at, situation.operator)
+        return Mark(revision.name, "resumed by a person: its pause is over", command=command, record=record)
     if not command.paused:
         way = "set spec.paused to false" if situation.spec.paused else _present(situation)
         raise _Declined(f"no pause command holds it: {way}")

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from podium.api import names
 from podium.api.reasons import Reason
+from podium.rollout.command import how_to
 from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence, requests_end_it_likewise
 from podium.rollout.moment import Moment
@@ -82,7 +83,18 @@ def crashed(situation: Situation, moment: Moment) -> Verdict | None:
         )
     if situation.champion_down_since is not None:
         return Hold(Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {sentence}")
+    if candidate.promotion_stands:
+        return _stands(candidate, sentence)
     return Mark(candidate.name, failure.message, Outcome.ROLLED_BACK, Rule(Kind.CRASH, failure.reason))
+
+
+def _stands(candidate: RevisionState, sentence: str) -> Hold:
+    """A person decided: what speaks against it is told, and the rest is theirs."""
+    way = how_to("abort", candidate.name)
+    return Hold(
+        Reason.PROMOTION_STANDS,
+        f"a person promoted {candidate.name}, so it is not rolled back by itself: {sentence}; to give it up: {way}",
+    )
 
 
 def unreadable(situation: Situation, moment: Moment) -> Verdict | None:
@@ -101,7 +113,7 @@ def environment(situation: Situation, moment: Moment) -> Verdict | None:
     if since is not None and record.held_since is None:
         if not moment.reached(since + situation.timings.patience):
             return None
-        return Mark(candidate.name, record=replace(record, held_since=max(since, record.started_at)))
+        return Mark(candidate.name, record=replace(record, held_since=max(since, record.began_at)))
     if since is not None:
         sentence = situation.candidate_refused or (candidate.workload.failure if candidate.workload else "")
         return Hold(Reason.ENVIRONMENT, f"the cluster takes no pods of {candidate.name}: {sentence}")
@@ -117,7 +129,8 @@ def deadline(situation: Situation, moment: Moment) -> Verdict | None:
     candidate, champion = situation.candidate, situation.champion
     if candidate is None or champion is None or candidate.record.available_at is not None:
         return None
-    if candidate.perhaps_available >= situation.target:
+    needed = STRATEGIES[candidate.record.strategy].needed(situation, champion, candidate)
+    if candidate.perhaps_available >= needed:
         return None
     if not moment.reached(situation.judged_at):
         return None
@@ -125,13 +138,15 @@ def deadline(situation: Situation, moment: Moment) -> Verdict | None:
         return None  # the gate before this one holds it, or will once this process has tried to make its pods
     if candidate.workload is not None and not candidate.workload.settled:
         return None  # what is not counted yet is not missing; the Deployment's next report asks again
-    counts = f"{candidate.available} of {situation.target} pods available"
+    counts = f"{candidate.available} of {needed} pods available"
     cause = _cause(situation)
     if situation.champion_down_since is not None:
         return Hold(
             Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {counts}{cause}"
         )
     limit = int(situation.progress_deadline.total_seconds())
+    if candidate.promotion_stands:
+        return _stands(candidate, f"{counts} after {limit} s{cause}")
     return Mark(candidate.name, f"{counts} after {limit} s{cause}", Outcome.ROLLED_BACK, Rule(Kind.DEADLINE))
 
 
@@ -203,6 +218,10 @@ def start(situation: Situation, moment: Moment) -> Verdict | None:
         return None
     if situation.proposal.reason:
         return Hold(situation.proposal.reason, situation.proposal.message)
+    if situation.champion is not None:
+        impossible = STRATEGIES[situation.spec.rollout.strategy].impossible(situation, situation.champion)
+        if impossible is not None:
+            return impossible
     if situation.paused:
         return Hold(Reason.PAUSED, f"a rollout of {situation.proposal.version} waits: it is paused")
     leaving = [r for r in situation.losers if r.has_pods]
@@ -239,6 +258,17 @@ def _last_pods(leaving: list[RevisionState]) -> str:
                     f"once that is known to be gone: kubectl delete pod {pod.name} --force --grace-period=0"
                 )
     return f"{leaving[0].name} has no pods"
+
+
+def steps(situation: Situation, moment: Moment) -> Verdict | None:
+    """Go one step on with a candidate whose strategy has steps between its start and its promotion."""
+    candidate, champion = situation.candidate, situation.champion
+    if candidate is None or champion is None or situation.target == 0:
+        return None
+    found = STRATEGIES[candidate.record.strategy].advance(situation, champion, candidate, moment)
+    if found is None or isinstance(found, Hold):
+        return found
+    return Mark(candidate.name, found.message, record=found.record, reason="Step" if found.message else "")
 
 
 def complete(situation: Situation, moment: Moment) -> Verdict | None:
@@ -290,6 +320,7 @@ GATES: tuple[Gate, ...] = (
     spec_left_candidate,
     request_fulfilled,
     request_outlived,
+    steps,
     complete,
     start,
 )

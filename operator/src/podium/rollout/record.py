@@ -12,6 +12,8 @@ from typing import Any
 
 from podium.api import names
 from podium.rollout.command import Command
+from podium.rollout.rule import Rule
+from podium.rollout.steps import Step, read_steps, weight_at
 
 MOST_PODS = 2**31 - 1
 LAST_YEAR = 9000
@@ -84,6 +86,13 @@ def _seconds(value: object) -> timedelta:
     return timedelta(seconds=value)
 
 
+def _index(value: object, most: int) -> int:
+    found = _pods(value)
+    if found > most:
+        raise ValueError(f"there is no step {found} of {most}")
+    return found
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{value!r} is neither true nor false")
@@ -95,6 +104,10 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("it is no JSON object")
     return data
+
+
+_ALWAYS = frozenset({"id", "startedAt", "strategy", "size", "surge", "unavailable", "minReadySeconds"})
+"""What an annotation `podium.dev/rollout` says whatever it is; the rest only where it is not the default."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +128,27 @@ class RolloutRecord:
     request: str = ""
     """The `retry` or `restart` that asked for it, the whole command."""
     started_by: str = ""
-    """Identity of the operator whose clock `started_at` is of."""
+    """Identity of the operator whose clock `began_at` is of."""
     available_at: datetime | None = None
     """When the candidate was first available in full while something else (a person, a pause) held it."""
     held: timedelta = timedelta(0)
     """Time that does not count against the deadline: the cluster took no pods, for no fault of the candidate."""
     held_since: datetime | None = None
     """Since when it takes none."""
+    steps: tuple[Step, ...] = ()
+    """What it goes by, if it gives weight bit by bit."""
+    step: int = 0
+    """Which of them it is at, from 0; their number when all are over."""
+    stepped_at: datetime | None = None
+    """When it came to this step, or its promotion began; None at the first step. The deadline counts from here."""
+    applied_at: datetime | None = None
+    """When the step's weight was first applied: it holds from then on."""
+    stood: timedelta = timedelta(0)
+    """Time since then in which it was paused: it does not count."""
+    stood_since: datetime | None = None
+    """Since when it has been paused."""
+    promoting: str = ""
+    """The rule by which it was promoted, where the candidate grows to T before that is its outcome."""
     other: Mapping[str, Any] = field(default_factory=dict)
     """What another version wrote beside these: it stays."""
 
@@ -141,8 +168,15 @@ class RolloutRecord:
             "availableAt": self.available_at and format_time(self.available_at),
             "held": self.held.total_seconds(),
             "heldSince": self.held_since and format_time(self.held_since),
+            "steps": [step.to_json() for step in self.steps],
+            "step": self.step,
+            "steppedAt": self.stepped_at and format_time(self.stepped_at),
+            "appliedAt": self.applied_at and format_time(self.applied_at),
+            "stood": self.stood.total_seconds(),
+            "stoodSince": self.stood_since and format_time(self.stood_since),
+            "promoting": self.promoting,
         }
-        optional = ("request", "startedBy", "availableAt", "held", "heldSince")
+        optional = data.keys() - {*self.other, *_ALWAYS}
         return json.dumps({k: v for k, v in data.items() if v or k not in optional}, sort_keys=True)
 
     @staticmethod
@@ -162,7 +196,60 @@ class RolloutRecord:
             available_at=_time(data.pop("availableAt")) if "availableAt" in data else None,
             held=_seconds(data.pop("held", 0)),
             held_since=_time(data.pop("heldSince")) if "heldSince" in data else None,
+            steps=(steps := read_steps(data.pop("steps", []))),
+            step=_index(data.pop("step", 0), len(steps)),
+            stepped_at=_time(data.pop("steppedAt")) if "steppedAt" in data else None,
+            applied_at=_time(data.pop("appliedAt")) if "appliedAt" in data else None,
+            stood=_seconds(data.pop("stood", 0)),
+            stood_since=_time(data.pop("stoodSince")) if "stoodSince" in data else None,
+            promoting=_text(data.pop("promoting", "")),
             other=data,
+        )
+
+    @property
+    def began_at(self) -> datetime:
+        """From when its deadline counts."""
+        return self.stepped_at or self.started_at
+
+    @property
+    def weight(self) -> int:
+        """Percent of the requests that the candidate is to have now."""
+        return weight_at(self.steps, self.step)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is at a pause, which a person ends."""
+        return not self.promoting and self.step < len(self.steps) and self.steps[self.step].pauses
+
+    @property
+    def holds_until(self) -> datetime | None:
+        """When the step is over if nothing pauses it; None before its weight is applied, and at a pause."""
+        if self.applied_at is None or self.step >= len(self.steps):
+            return None
+        return self.applied_at + self.steps[self.step].holds + self.stood
+
+    def onward(self, now: datetime, operator: str) -> "RolloutRecord":
+        """The same at the next step. Its deadline begins anew, by this operator's clock."""
+        return replace(self._anew(now, operator), step=self.step + 1)
+
+    def promoted(self, rule: Rule, now: datetime, operator: str) -> "RolloutRecord":
+        """The same with the candidate on its way to T; the time for that begins now."""
+        if self.promoting:
+            return replace(self, promoting=str(rule))
+        return replace(self._anew(now, operator), promoting=str(rule))
+
+    def _anew(self, now: datetime, operator: str) -> "RolloutRecord":
+        nothing = timedelta(0)
+        return replace(
+            self,
+            stepped_at=now,
+            started_by=operator,
+            available_at=None,
+            held=nothing,
+            held_since=None,
+            applied_at=None,
+            stood=nothing,
+            stood_since=None,
         )
 
 

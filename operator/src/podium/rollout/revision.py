@@ -122,6 +122,11 @@ class RevisionState:
         return Rule.parse(self.durable.rule)
 
     @property
+    def promotion_stands(self) -> bool:
+        """Whether a person has promoted it, and it is on its way to T: automation never undoes that."""
+        return Rule.parse(self.record.promoting).stands
+
+    @property
     def facts(self) -> Facts:
         """Of the strategy of its rollout."""
         return facts_of(self.record.strategy)

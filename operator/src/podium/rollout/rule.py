@@ -11,6 +11,7 @@ class Kind(StrEnum):
     NO_REPLICAS = "no-replicas"
     ROLLING_COMPLETE = "rolling-complete"
     BLUE_GREEN_AVAILABLE = "blue-green-available"
+    STEPS_COMPLETE = "steps-complete"
     CHAMPION_DOWN = "champion-down"
     PERSON = "person"
     """Promotes, and rolls back."""
@@ -32,6 +33,7 @@ PROMOTES = frozenset(
         Kind.NO_REPLICAS,
         Kind.ROLLING_COMPLETE,
         Kind.BLUE_GREEN_AVAILABLE,
+        Kind.STEPS_COMPLETE,
         Kind.CHAMPION_DOWN,
         Kind.PERSON,
     }
@@ -64,7 +66,7 @@ class Rule:
     @property
     def at_once(self) -> bool:
         """Whether a promotion by it moves all traffic at once from a champion that was well, and can be taken back."""
-        return self.kind in (Kind.BLUE_GREEN_AVAILABLE, Kind.PERSON)
+        return self.kind in (Kind.BLUE_GREEN_AVAILABLE, Kind.STEPS_COMPLETE, Kind.PERSON)
 
     @property
     def first(self) -> bool:
@@ -74,4 +76,9 @@ class Rule:
     @property
     def undoes(self) -> bool:
         """Whether a rollback by it may take a promotion back, which moves all traffic at once."""
+        return self.kind is Kind.PERSON
+
+    @property
+    def stands(self) -> bool:
+        """Whether only a person takes back what was decided by it."""
         return self.kind is Kind.PERSON

@@ -185,19 +185,19 @@ class Situation:
 
     @property
     def progress_deadline(self) -> timedelta:
-        """How long a candidate may take until it is available in full."""
+        """How long a candidate may take until the pods that it is to have are available."""
         return timedelta(seconds=parse_duration(self.spec.rollout.progress_deadline))
 
     @property
     def deadline(self) -> datetime | None:
-        """When the candidate must be available in full, by the clock of the operator that began its rollout.
+        """When the candidate must have the pods that it is to have now, by the clock of the operator that began that.
 
         Time in which the cluster took no pods does not count; while it takes none, this is the deadline as it was.
         """
         if self.candidate is None:
             return None
         record = self.candidate.record
-        return record.started_at + self.progress_deadline + record.held
+        return record.began_at + self.progress_deadline + record.held
 
     @property
     def judged_at(self) -> datetime | None:
@@ -211,14 +211,14 @@ class Situation:
             return None
         if candidate.record.started_by == self.operator:
             return due
-        watched = (self.looking_since or candidate.record.started_at) + (due - candidate.record.started_at)
+        watched = (self.looking_since or candidate.record.began_at) + (due - candidate.record.began_at)
         return max(due, min(due + self.timings.operators_apart, watched))
 
     @property
     def tried_at(self) -> datetime:
         """When this process has had the time to try what an earlier one was refused, if it was."""
         candidate = self.candidate
-        since = self.looking_since or (candidate.record.started_at if candidate else EARLIEST)
+        since = self.looking_since or (candidate.record.began_at if candidate else EARLIEST)
         return since + self.timings.patience
 
     @property
@@ -234,20 +234,20 @@ class Situation:
         if self.candidate is None or self.champion is None or "rollout" in self.candidate.broken:
             return self.size
         record = self.candidate.record
-        if self.candidate.facts.fixed_size:
+        if self.candidate.facts.fixed_size(record):
             return record.size
         return max(record.size, self.champion.replicas) if self.spec.autoscaling else self.spec.replicas
 
     @cached_property
     def warm(self) -> RevisionState | None:
-        """The champion's predecessor while a BlueGreen switch can still be undone; `warm_until` says how long."""
+        """The champion's predecessor, if it has pods, while its promotion can be undone; `warm_until` says how long."""
         champion = self.champion
         if champion is None or not (champion.facts.undoable and champion.decided_by.at_once):
             return None
         before = [
             r
             for r in self.losers
-            if r.outcome is Outcome.PROMOTED and r.workload and r.decided_at and r.number < champion.number
+            if r.outcome is Outcome.PROMOTED and r.replicas and r.decided_at and r.number < champion.number
         ]
         return max(before, key=lambda r: (r.decided_at, r.number), default=None)
 

@@ -19,6 +19,8 @@ class Mark:
     rule: Rule | None = None
     command: CommandRecord | None = None
     record: RolloutRecord | None = None
+    reason: str = ""
+    """Of the Event, where neither an outcome nor a command gives it."""
     relied_on: bool = True
     """Whether what is decided after it follows from it; if not, a refusal of it stops this mark alone."""
 

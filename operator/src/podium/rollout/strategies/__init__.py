@@ -1,10 +1,16 @@
 """One module per strategy, one line each in this table."""
 
-from podium.rollout.strategies.base import Facts, Frozen, Move, Strategy, Target
+from podium.rollout.record import RolloutRecord
+from podium.rollout.strategies.base import Facts, Frozen, Move, Progress, Strategy, Target
 from podium.rollout.strategies.bluegreen import BlueGreen
+from podium.rollout.strategies.canary import Canary
 from podium.rollout.strategies.rolling import RollingUpdate
 
-STRATEGIES: dict[str, Strategy] = {"RollingUpdate": RollingUpdate(), "BlueGreen": BlueGreen()}
+STRATEGIES: dict[str, Strategy] = {
+    "RollingUpdate": RollingUpdate(),
+    "BlueGreen": BlueGreen(),
+    "Canary": Canary(),
+}
 
 
 class _Unknown:
@@ -12,9 +18,13 @@ class _Unknown:
 
     preview = False
     shares_traffic = False
-    fixed_size = False
     undoable = False
     promotable = False
+    grows = False
+    stepwise = False
+
+    def fixed_size(self, record: RolloutRecord) -> bool:
+        return False
 
 
 def facts_of(name: str) -> Facts:
@@ -22,4 +32,4 @@ def facts_of(name: str) -> Facts:
     return STRATEGIES.get(name) or _Unknown()
 
 
-__all__ = ["STRATEGIES", "Facts", "Frozen", "Move", "Strategy", "Target", "facts_of"]
+__all__ = ["STRATEGIES", "Facts", "Frozen", "Move", "Progress", "Strategy", "Target", "facts_of"]

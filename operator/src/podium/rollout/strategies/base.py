@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.rollout.moment import Moment
+from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Rule
+from podium.rollout.steps import Step
 from podium.rollout.traffic import Split
 from podium.rollout.verdict import Hold
 
@@ -48,6 +50,21 @@ class Frozen:
     size: int
     surge: int = 0
     unavailable: int = 0
+    steps: tuple[Step, ...] = ()
+
+    @staticmethod
+    def of(record: RolloutRecord) -> Frozen:
+        """As a rollout's record has them."""
+        return Frozen(record.size, record.surge, record.unavailable, record.steps)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What becomes of a rollout's record before its end."""
+
+    record: RolloutRecord
+    message: str = ""
+    """What people are told of it; empty for bookkeeping."""
 
 
 class Facts(Protocol):
@@ -57,12 +74,53 @@ class Facts(Protocol):
     """Whether the candidate has a Service of its own."""
     shares_traffic: bool
     """Whether champion and candidate stand behind the stable Service together: the traffic follows the pods."""
-    fixed_size: bool
-    """Whether T is frozen at the start; else it follows replicas, or the champion's HPA."""
     undoable: bool
     """Whether the champion's predecessor stays warm after a promotion, which a person can take back."""
     promotable: bool
     """Whether a person may promote; one that is not promotes itself."""
+    grows: bool
+    """Whether a promotion first brings the candidate to T (phase Promoting); else it must have T before."""
+    stepwise: bool
+    """Whether it goes by steps, which its record must have."""
+
+    def fixed_size(self, record: RolloutRecord) -> bool:
+        """Whether T is frozen at the start; else it follows replicas, or the champion's HPA."""
+        ...
+
+
+def at_full_size(situation: Situation, champion: RevisionState, size: int) -> Target:
+    """A champion that may have to carry all of the traffic: its HPA may add pods to `size`, never take any away."""
+    if situation.spec.autoscaling is None:
+        return Target(size)
+    size = max(1, size)
+    if not champion.scalable:
+        return Target(max(size, champion.replicas))
+    return Target(size, autoscaled=True, min_replicas=size, scale_down=False)
+
+
+class WithoutSteps:
+    """What is true of a strategy that gives no weight bit by bit."""
+
+    grows = False
+    stepwise = False
+
+    def impossible(self, situation: Situation, champion: RevisionState) -> Hold | None:
+        """See Strategy: it can always begin."""
+        return None
+
+    def excess(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> str:
+        """See Strategy: no share is asked for."""
+        return ""
+
+    def needed(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> int:
+        """See Strategy: all of T."""
+        return situation.target
+
+    def advance(
+        self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
+    ) -> Progress | Hold | None:
+        """See Strategy: there is nothing between its start and its end."""
+        return None
 
 
 class Strategy(Facts, Protocol):
@@ -70,6 +128,24 @@ class Strategy(Facts, Protocol):
 
     def freeze(self, spec: ModelDeploymentSpec, size: int) -> Frozen:
         """The sizes of a rollout of `size` pods that starts now."""
+        ...
+
+    def impossible(self, situation: Situation, champion: RevisionState) -> Hold | None:
+        """Why no rollout of this size can begin, and the ways out; None if it can."""
+        ...
+
+    def excess(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> str:
+        """A sentence if the candidate gets far more requests than was asked for; else nothing."""
+        ...
+
+    def needed(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> int:
+        """How many pods the candidate must have available within its deadline."""
+        ...
+
+    def advance(
+        self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
+    ) -> Progress | Hold | None:
+        """The next step towards its end: what to record of it, what it waits for, or None."""
         ...
 
     def complete(

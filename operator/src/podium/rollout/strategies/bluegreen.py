@@ -8,8 +8,9 @@ from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
+from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.strategies.base import Frozen, Move, Target
+from podium.rollout.strategies.base import Frozen, Move, Target, WithoutSteps, at_full_size
 from podium.rollout.traffic import Split
 from podium.rollout.verdict import Hold
 
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
     from podium.rollout.state import Situation
 
 
-class BlueGreen:
+class BlueGreen(WithoutSteps):
     """The candidate is reached through the preview Service until it is promoted."""
 
     preview = True
     shares_traffic = False
-    fixed_size = False
     undoable = True
     promotable = True
+
+    def fixed_size(self, record: RolloutRecord) -> bool:
+        """See Facts: it may wait for a person for days."""
+        return False
 
     def freeze(self, spec: ModelDeploymentSpec, size: int) -> Frozen:
         """The candidate gets as many pods as the champion has."""
@@ -43,19 +47,11 @@ class BlueGreen:
     def move(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Move:
         """The champion keeps all that it needs for all of the traffic: its HPA may add pods, never take any away."""
         size = candidate.record.size if situation.spec.autoscaling else situation.target
-        targets = {champion.name: self._champion(situation, champion, size), candidate.name: Target(situation.target)}
+        targets = {champion.name: at_full_size(situation, champion, size), candidate.name: Target(situation.target)}
         return Move(Split.to(champion.name, preview=candidate.name), targets)
 
     def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> Move:
         """The traffic never left the champion, or goes back at once: the loser keeps its count until it has."""
         size = champion.replicas if situation.spec.autoscaling else situation.spec.replicas
-        targets = {loser.name: Target(loser.replicas), champion.name: self._champion(situation, champion, size)}
+        targets = {loser.name: Target(loser.replicas), champion.name: at_full_size(situation, champion, size)}
         return Move(Split.to(champion.name), targets)
-
-    def _champion(self, situation: Situation, champion: RevisionState, size: int) -> Target:
-        if situation.spec.autoscaling is None:
-            return Target(size)
-        size = max(1, size)
-        if not champion.scalable:
-            return Target(max(size, champion.replicas))
-        return Target(size, autoscaled=True, min_replicas=size, scale_down=False)

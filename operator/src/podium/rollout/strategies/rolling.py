@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.rollout.moment import Moment
+from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.strategies.base import Frozen, Move, Target
+from podium.rollout.strategies.base import Frozen, Move, Target, WithoutSteps
 from podium.rollout.traffic import Split
 from podium.rollout.verdict import Hold
 
@@ -24,6 +25,13 @@ def absolute(value: int | str, of: int, *, up: bool) -> int:
         return value
     share = int(value.removesuffix("%")) * of / 100
     return math.ceil(share) if up else math.floor(share)
+
+
+def sizes(spec: ModelDeploymentSpec, size: int) -> Frozen:
+    """Surge rounds up and unavailable down; if both come to 0, one pod may be unavailable."""
+    surge = absolute(spec.rollout.rolling_update.max_surge, size, up=True)
+    unavailable = min(size, absolute(spec.rollout.rolling_update.max_unavailable, size, up=False))
+    return Frozen(size, surge, unavailable if surge or unavailable else 1)
 
 
 def exchange(giver: RevisionState, taker: RevisionState, frozen: Frozen) -> tuple[int, int]:
@@ -51,20 +59,21 @@ def kept(giver: RevisionState, taker: RevisionState, frozen: Frozen) -> int:
     return max(0, frozen.size - frozen.unavailable - taker.available)
 
 
-class RollingUpdate:
+class RollingUpdate(WithoutSteps):
     """Champion and candidate share the stable Service; the traffic follows the pods."""
 
     preview = False
     shares_traffic = True
-    fixed_size = True
     undoable = False
     promotable = False
 
+    def fixed_size(self, record: RolloutRecord) -> bool:
+        """See Facts: its pods are counted against T from step to step."""
+        return True
+
     def freeze(self, spec: ModelDeploymentSpec, size: int) -> Frozen:
-        """Surge rounds up and unavailable down; if both come to 0, one pod may be unavailable."""
-        surge = absolute(spec.rollout.rolling_update.max_surge, size, up=True)
-        unavailable = min(size, absolute(spec.rollout.rolling_update.max_unavailable, size, up=False))
-        return Frozen(size, surge, unavailable if surge or unavailable else 1)
+        """See `sizes`."""
+        return sizes(spec, size)
 
     def complete(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
@@ -75,7 +84,7 @@ class RollingUpdate:
 
     def move(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Move:
         """One step towards the candidate; both stay where they are in a pause, and while it is kept from serving."""
-        frozen, serves = _frozen(candidate), situation.traffic.serves(candidate.name)
+        frozen, serves = Frozen.of(candidate.record), situation.traffic.serves(candidate.name)
         # Once the candidate serves it goes on serving: what it has taken over is no longer the champion's to carry.
         together = clear or serves
         split = _shared(champion, candidate) if together else Split.to(champion.name)
@@ -91,15 +100,10 @@ class RollingUpdate:
 
     def retreat(self, situation: Situation, champion: RevisionState, loser: RevisionState) -> Move:
         """The same step the other way round."""
-        left, taken = exchange(loser, champion, _frozen(loser))
+        left, taken = exchange(loser, champion, Frozen.of(loser.record))
         return Move(_shared(champion, loser), {loser.name: Target(left), champion.name: Target(taken)})
 
 
 def _shared(champion: RevisionState, other: RevisionState) -> Split:
     """The traffic follows the available pods."""
     return Split.by_pods({champion.name: champion.available, other.name: other.available})
-
-
-def _frozen(revision: RevisionState) -> Frozen:
-    record = revision.record
-    return Frozen(record.size, record.surge, record.unavailable)
