@@ -83,6 +83,8 @@ def status_tells_records(change: Change) -> Iterator[str]:
         )
 
 
+BY_SHARES: Final = frozenset({"RollingUpdate", "Canary"})
+"""Strategies by which pods of both revisions stand behind the stable Service, for each other."""
 _ROLES: Final = {"champion": "Promoted", "candidate": ""}
 
 
@@ -143,7 +145,7 @@ def two_revisions_have_pods(change: Change) -> Iterator[str]:
         yield f"{', '.join(sorted(found))} have some"
 
 
-def a_rolling_update_keeps_its_floor(change: Change) -> Iterator[str]:
+def a_rollout_by_shares_keeps_its_floor(change: Change) -> Iterator[str]:
     """No write takes available pods below min(T - U, what it was before the write)."""
     if change.version.kind not in ("Deployment", "Service") or change.now.model is None:
         return
@@ -199,20 +201,24 @@ def _new_status(change: Change) -> Object:
 
 
 def _floor(state: State) -> int | None:
-    """T - U of the RollingUpdate under way, forwards or backwards; None without one, or when no pods are wanted."""
+    """T - U of the rollout by shares under way, forwards or backwards; None without one, or when no pods are wanted."""
     model = state.model
     if model is None or reading.champion(state) is None or reading.wanted(model) == 0:
         return None
+    autoscaled = bool(model["spec"].get("autoscaling"))
     for record in sorted(reading.records(state), key=lambda one: -int(one["revision"])):
         deployment = state.get("Deployment", _name(record))
         if reading.outcome(record) == Outcome.PROMOTED or deployment is None:
             continue
         frozen = reading.rollout(record)
-        if frozen.get("strategy") != "RollingUpdate":
+        if frozen.get("strategy") not in BY_SHARES:
             return None  # another strategy, or somebody took it away, or made it unreadable
         least = int(frozen["size"] - frozen.get("unavailable", 0))
+        if frozen["strategy"] == "Canary" and frozen.get("surge"):
+            # T follows what spec asks for; under autoscaling what there was at the start is its least.
+            least = least if autoscaled else min(least, reading.wanted(model) - frozen.get("unavailable", 0))
         # The last write of a rollback goes on to what spec asks for by then, which may be less than T.
-        over = bool(reading.outcome(record)) and not model["spec"].get("autoscaling")
+        over = bool(reading.outcome(record)) and not autoscaled
         return min(least, int(model["spec"].get("replicas", 1))) if over else least
     return None
 
@@ -247,7 +253,7 @@ RULES: Final = (
     Rule("Ready=True has a ready endpoint behind it", ready_has_an_endpoint),
     Rule("the stable Service always has a ready endpoint", served_throughout, Blame.CERTAIN),
     Rule("at most two revisions have pods, three while one terminates", two_revisions_have_pods),
-    Rule("a RollingUpdate keeps T - U pods available", a_rolling_update_keeps_its_floor),
+    Rule("a RollingUpdate or Canary keeps T - U pods available", a_rollout_by_shares_keeps_its_floor),
     Rule("a Service selects somebody", a_service_selects_somebody),
     Rule("traffic leaves before capacity does", traffic_leaves_first, Blame.CERTAIN),
 )

@@ -253,15 +253,19 @@ def a_third_that_is_to_stay() -> Story:
     return story
 
 
-def below_the_floor() -> Story:
+def below_the_floor(strategy: str = "RollingUpdate") -> Story:
     story = serving()
     story.model("2", 2)
-    story.record(TWO, 2, "2")
+    story.record(TWO, 2, "2", strategy=strategy)
     story.deployment(TWO, 1)
     story.pod(TWO, 1, ready=False)
     story.service()
     story.deployment(ONE, 1)
     return story
+
+
+def a_canary_below_the_floor() -> Story:
+    return below_the_floor("Canary")
 
 
 def a_service_without_pods() -> Story:
@@ -290,7 +294,7 @@ BREAKS: dict[str, tuple[Callable[[], Story], ...]] = {
     "Ready=True has a ready endpoint behind it": (ready_without_an_endpoint,),
     "the stable Service always has a ready endpoint": (nobody_serves,),
     "at most two revisions have pods, three while one terminates": (four_revisions_with_pods, a_third_that_is_to_stay),
-    "a RollingUpdate keeps T - U pods available": (below_the_floor,),
+    "a RollingUpdate or Canary keeps T - U pods available": (below_the_floor, a_canary_below_the_floor),
     "a Service selects somebody": (a_service_without_pods,),
     "traffic leaves before capacity does": (capacity_before_traffic,),
 }

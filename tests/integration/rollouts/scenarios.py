@@ -16,6 +16,7 @@ ReadyToAct = Callable[[], Awaitable[None]]
 Play = Callable[[Stage, ReadyToAct], Awaitable[None]]
 
 BLUE_GREEN: Final = {"strategy": "BlueGreen", "scaleDownDelay": "1h"}
+CANARY: Final = {"strategy": "Canary", "steps": [{"weight": 25}, {"pause": True}], "scaleDownDelay": "1h"}
 CPU: Final = {
     "type": "Resource",
     "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}},
@@ -94,6 +95,43 @@ async def promoted_by_a_person(stage: Stage, ready_to_act: ReadyToAct) -> None:
     await stage.apply(spec("v2", 2, rollout=rollout))
     await stage.until(lambda: stage.phase == "Paused", "that it waits for a person")
     await stage.command("promote", stage.revision("v2"), "1")
+
+
+async def canary(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """v2 gets a pod beside three of v1, then as many, and then all requests."""
+    rollout = {**CANARY, "steps": [{"weight": 25, "for": "1s"}, {"weight": 50}], "scaleDownDelay": "1s"}
+    await _first(stage, 3, rollout=rollout)
+    await ready_to_act()
+    await stage.apply(spec("v2", 3, rollout=rollout))
+
+
+async def canary_in_place(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """Pods of v2 take the places of pods of v1, until at a pause a person promotes it."""
+    rollout = {**CANARY, "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    await _first(stage, 3, rollout=rollout)
+    await ready_to_act()
+    await stage.apply(spec("v2", 3, rollout=rollout))
+    await stage.until(lambda: stage.phase == "Paused", "that it waits for a person")
+    await stage.command("promote", stage.revision("v2"), "1")
+
+
+async def canary_aborted(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """v2 has most of the requests, and v1 a single pod left, when a person takes them back."""
+    rollout = {**CANARY, "steps": [{"weight": 75}, {"pause": True}]}
+    await _first(stage, 3, rollout=rollout)
+    await ready_to_act()
+    await stage.apply(spec("v2", 3, rollout=rollout))
+    await stage.until(lambda: stage.phase == "Paused", "that it waits for a person")
+    await stage.command("abort", stage.revision("v2"), "1")
+
+
+async def canary_put_back(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """While a pod of v2 serves beside three of v1 the spec is put back."""
+    await _first(stage, 3, rollout=CANARY)
+    await ready_to_act()
+    await stage.apply(spec("v2", 3, rollout=CANARY))
+    await stage.until(lambda: stage.phase == "Paused", "that it waits for a person")
+    await stage.apply(spec("v1", 3, rollout=CANARY))
 
 
 async def reverted_midway(stage: Stage, ready_to_act: ReadyToAct) -> None:
@@ -263,6 +301,10 @@ SCENARIOS: Final = (
     Scenario("blue-green", blue_green, _serves("v2", 2)),
     Scenario("blue-green-undone", blue_green_undone, _rolled_back("v1", "v2", 2)),
     Scenario("promoted-by-a-person", promoted_by_a_person, _warm("v2", "v1", 2)),
+    Scenario("canary", canary, _serves("v2", 3)),
+    Scenario("canary-in-place", canary_in_place, _serves("v2", 3)),
+    Scenario("canary-aborted", canary_aborted, _rolled_back("v1", "v2", 3)),
+    Scenario("canary-put-back", canary_put_back, _serves("v1", 3)),
     Scenario("reverted-midway", reverted_midway, _serves("v1", 3)),
     Scenario("replaced-midway", replaced_midway, _serves("v3", 2)),
     Scenario("autoscaling-on-and-off", autoscaling_on_and_off, _without_hpa),

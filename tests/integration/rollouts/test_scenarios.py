@@ -90,6 +90,35 @@ async def test_a_person_promotes_what_waits_behind_the_preview_service(stage: St
     assert stage.status["previous"]["revision"] == stage.revision("v1")
 
 
+async def test_a_canary_is_promoted_at_the_end_of_its_steps(stage: Stage) -> None:
+    await played(stage, "canary")
+
+    assert rules(stage)["v2"] == ("Promoted", "steps-complete")
+    steps = [one["note"].partition("): ")[2] for one in await stage.events() if one["reason"] == "Step"]
+    assert steps[0] == "step 2 of 2: 50 %"
+
+
+async def test_a_canary_in_place_is_promoted_by_a_person(stage: Stage) -> None:
+    await played(stage, "canary-in-place")
+
+    assert rules(stage)["v2"] == ("Promoted", "person")
+    assert last_command(stage) == ("promote", "Done")
+
+
+async def test_an_aborted_canary_gives_all_requests_back(stage: Stage) -> None:
+    await played(stage, "canary-aborted")
+
+    assert rules(stage)["v2"] == ("RolledBack", "person")
+    assert last_command(stage) == ("abort", "Done")
+
+
+async def test_a_spec_put_back_during_a_canary_supersedes_the_candidate(stage: Stage) -> None:
+    await played(stage, "canary-put-back")
+
+    assert rules(stage)["v2"] == ("Superseded", "spec-changed")
+    assert stage.condition("Ready")["reason"] == "Serving"
+
+
 async def test_a_spec_put_back_midway_supersedes_the_candidate(stage: Stage) -> None:
     await played(stage, "reverted-midway")
 

@@ -138,8 +138,7 @@ class Canary:
         autoscaling, record = situation.spec.autoscaling, loser.record
         size = max(champion.replicas, loser.replicas) if autoscaling else situation.spec.replicas
         size = record.size if record.surge == 0 else size
-        # Also by counts that a write of ours has just unsettled: the traffic must not turn round because of it.
-        enough = champion.reported >= min(size, size - record.unavailable)
+        enough = _known(champion) >= size - record.unavailable
         if enough or not situation.traffic.serves(loser.name):
             back = at_full_size(situation, champion, champion.replicas if autoscaling else situation.spec.replicas)
             return Move(Split.to(champion.name), {loser.name: Target(loser.replicas), champion.name: back})
@@ -272,6 +271,11 @@ def _unless(serves: bool, candidate: RevisionState) -> RevisionState:
     if serves or candidate.workload is None:
         return candidate
     return replace(candidate, workload=replace(candidate.workload, available=0))
+
+
+def _known(revision: RevisionState) -> int:
+    """Available pods as last reported: counts that a write of ours has just unsettled turn no traffic round."""
+    return min(revision.workload.available, revision.workload.live) if revision.workload else 0
 
 
 def _by_pods(champion: RevisionState, other: RevisionState, *, preview: str | None = None) -> Split:
