@@ -16,6 +16,7 @@ from podium.rollout.crash import evidence
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.revision import Failure, RevisionState
+from podium.rollout.scarcity import scarcity
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Move, facts_of
 from podium.rollout.traffic import Split
@@ -151,6 +152,7 @@ def rolling(facts: Facts) -> Summary | None:
         message, reason = f"{counts}; holds: {facts.hold.message}", facts.hold.reason
     else:
         ailing = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
+        ailing = scarcity(s) or ailing
         message = f"{counts}{_under_way(facts, champion, candidate)}"
         message += f"; {ailing}" if ailing else ""
         reason = Reason(record.strategy)

@@ -32,6 +32,7 @@ from podium.reconcile.setaside import SetAside, set_aside
 from podium.reconcile.sightings import Sightings
 from podium.rollout.moment import Moment
 from podium.rollout.revision import RevisionState
+from podium.rollout.scarcity import awaited
 from podium.rollout.state import Proposal, Situation, Timings
 from podium.settings import Settings
 
@@ -231,6 +232,10 @@ class Observer:
         candidate = situation.candidate
         if candidate and _kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
+        if candidate and champion and champion.has_pods:
+            # the template is unpacked only while something is awaited
+            held = awaited(candidate) and readings.extended_resources(revisions[champion.name])
+            situation = replace(situation, scarce=min(awaited(candidate) & held, default="")) if held else situation
         memory.sightings = sightings
         memory.keep({"proposal", *revisions, *seen.aside.names})
         before, memory.replicas = memory.replicas, spec.replicas

@@ -267,6 +267,13 @@ def _asked(deployment: Object) -> int:
     return int(said) if said.isdecimal() and len(said) < 10 else int(deployment["spec"].get("replicas", 1))
 
 
+def extended_resources(revision: Revision) -> frozenset[str]:
+    """What its pods ask for beside CPU, memory and storage: names with a domain, such as those of accelerators."""
+    spec = revision.template.get("spec") or {}
+    asked = [(one.get("resources") or {}).get("limits") or {} for one in spec.get("containers") or []]
+    return frozenset(name for limits in asked for name in limits if "/" in name)
+
+
 def read_revision(
     obj: Object,
     revision: Revision,

@@ -16,6 +16,7 @@ from podium.rollout.moment import Moment
 from podium.rollout.record import CommandResult, Outcome
 from podium.rollout.revision import RevisionState
 from podium.rollout.rule import Kind, Rule
+from podium.rollout.scarcity import scarcity
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Hold, Mark, Start, Verdict
@@ -157,7 +158,10 @@ def _cause(situation: Situation) -> str:
     refused = situation.candidate_refused or (candidate.workload.failure if candidate.workload else "")
     if refused:
         return f": {refused}"
-    return f": {candidate.failures[0].reason}: {candidate.failures[0].message}" if candidate.failures else ""
+    if not candidate.failures:
+        return ""
+    scarce = scarcity(situation)
+    return f": {candidate.failures[0].reason}: {candidate.failures[0].message}{'; it ' + scarce if scarce else ''}"
 
 
 def spec_left_rejected(situation: Situation, moment: Moment) -> Verdict | None:

@@ -63,6 +63,8 @@ class Situation:
     """Identity of the one that plans now: its clock is its own."""
     looking_since: datetime | None = None
     """When this process looked at the ModelDeployment for the first time."""
+    scarce: str = ""
+    """The extended resource that the candidate's pods wait for and the champion's ask for, too; empty without one."""
     last_command_at: datetime | None = None
     """The time in status.lastCommand."""
     unread: str = ""

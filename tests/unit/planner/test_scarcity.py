@@ -1,0 +1,51 @@
+"""No spare accelerator: a candidate that waits for what the champion's pods hold says so, and names the way out."""
+
+import pytest
+
+from podium.kube.client import Object
+from tests.unit.planner.given import serving
+from tests.unit.planner.world import World, model
+
+GPU = "nvidia.com/gpu"
+SENTENCE = f"waits for {GPU}, which only version 1's pods hold; set rollout.rollingUpdate.maxSurge: 0"
+
+
+def unschedulable(rollout: Object, resource: str = GPU) -> World:
+    """No node has any of what version 2 asks for left."""
+    world = serving(replicas=2, runtime={"resources": {"limits": {resource: 1}}}, rollout=rollout)
+    world.behave("2", failure="unschedulable")
+    world.edit(model=model("2"))
+    world.until(lambda: world.condition("PodFailure"), within=60)
+    world.advance(30)
+    return world
+
+
+@pytest.mark.parametrize("strategy", ["RollingUpdate", "Canary"])
+def test_the_message_names_resource_holder_and_way_out_within_30_s(strategy: str) -> None:
+    world = unschedulable({"strategy": strategy})
+    assert SENTENCE in world.message()
+
+
+def test_a_BlueGreen_has_to_become_a_RollingUpdate() -> None:
+    world = unschedulable({"strategy": "BlueGreen"})
+    way = "set rollout.strategy: RollingUpdate and rollout.rollingUpdate.maxSurge: 0"
+    assert world.message().endswith(f"{GPU}, which only version 1's pods hold; {way}")
+
+
+def test_the_rollback_at_the_deadline_gives_it_as_the_cause() -> None:
+    world = unschedulable({"progressDeadline": "2m"})
+    world.until(lambda: world.phase == "RolledBack")
+    assert SENTENCE in world.message()
+
+
+@pytest.mark.parametrize(
+    ("rollout", "resource"),
+    [
+        ({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}, GPU),  # the champion's give way as it is
+        ({}, "example.com/fpga"),  # the champion's pods have none of what is awaited
+    ],
+)
+def test_it_is_not_said_where_it_would_not_help(rollout: Object, resource: str) -> None:
+    world = unschedulable(rollout, resource)
+    assert "Insufficient nvidia.com/gpu" in world.message()
+    assert "which only" not in world.message()
