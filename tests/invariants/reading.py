@@ -44,7 +44,9 @@ def revision_of(pod: Object) -> str:
 
 
 def wanted(model: Object) -> int:
-    """Pods that a ModelDeployment asks for; with autoscaling at least one."""
+    """Pods that a ModelDeployment asks for; with autoscaling at least one, suspended none."""
+    if model["spec"].get("suspend"):
+        return 0
     return 1 if model["spec"].get("autoscaling") else int(model["spec"].get("replicas", 1))
 
 

@@ -104,6 +104,8 @@ def ready_is_true(change: Change) -> Iterator[str]:
     generation = obj["metadata"]["generation"]
     if not status.get("observedGeneration") == ready.get("observedGeneration") == generation:
         yield f"it speaks of generation {status.get('observedGeneration')}, spec is at {generation}"
+    if obj["spec"].get("suspend"):
+        return  # it has what was asked for: nothing
     champion = reading.champion(change.now)
     if champion is None:
         yield "there is no champion"

@@ -12,7 +12,7 @@ from typing import Any
 from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import DEPLOYMENTS, HPAS, PODS, SERVICES
-from podium.rollout.record import others_time
+from podium.rollout.wire import others_time
 from tests.unit.planner.apiserver import FOREGROUND, ApiServer, clone, wire_time
 
 CRASH_PERIOD = 10.0

@@ -11,7 +11,7 @@ import pytest
 
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS
-from podium.rollout.record import parse_time
+from podium.rollout.wire import parse_time
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, serving, switched, updating
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 

@@ -140,6 +140,10 @@ class Operator(RuleBasedStateMachine):
     def pause(self, paused: bool) -> None:
         self.world.edit(paused=paused)
 
+    @event(suspend=st.booleans())
+    def suspend(self, suspend: bool) -> None:
+        self.world.edit(suspend=suspend)
+
     @event(
         verb=st.sampled_from(["promote", "abort", "retry", "pause", "resume", "restart", "explode"]),
         of=st.integers(0, 4),
@@ -255,6 +259,10 @@ class Operator(RuleBasedStateMachine):
         world.cluster.refused = ""
         world.cluster.dead.clear()
         world.behave(BROKEN, failure="crash")
+        if world.spec.get("suspend"):
+            world.rest()
+            assert (world.phase, world.pods()) == ("Suspended", []), world.describe()
+            world.edit(suspend=False)
         world.rest(within=4 * 3600)
         assert world.phase in ("Healthy", "RolledBack", "Failed", "Paused"), world.describe()
         self.nothing_is_left_over()

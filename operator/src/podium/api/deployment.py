@@ -292,6 +292,13 @@ class ModelDeploymentSpec(ApiModel):
             "Holds rollouts: none starts, goes on or is promoted; what crashes is still rolled back. Default: false."
         ),
     )
+    suspend: bool = Field(
+        default=False,
+        description=(
+            "Takes all pods away and leaves everything else as it is; a rollout stands still until it is false again. "
+            "Default: false."
+        ),
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     SUPERSEDED = "Superseded"
 
     # A person is waited for.
+    SUSPENDED = "Suspended"
     PAUSED = "Paused"
     SPEC_PAUSED = "SpecPaused"
     PAUSED_BY_COMMAND = "PausedByCommand"

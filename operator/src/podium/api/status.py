@@ -128,7 +128,7 @@ class ModelDeploymentStatus(ApiModel):
     )
     phase: Word | None = Field(
         default=None,
-        description="Pending, Progressing, Promoting, RollingBack, Paused, Healthy, RolledBack or Failed.",
+        description="Pending, Progressing, Promoting, RollingBack, Paused, Suspended, Healthy, RolledBack or Failed.",
     )
     message: Text | None = Field(default=None, description="What it is doing or waiting for, and until when.")
     url: Annotated[str, Field(max_length=1024)] | None = Field(

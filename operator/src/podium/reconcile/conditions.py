@@ -90,6 +90,18 @@ class Summary:
 Row = Callable[[Facts], Summary | None]
 
 
+def suspended(facts: Facts) -> Summary | None:
+    """Nobody wants any pods for now."""
+    s = facts.situation
+    if not s.spec.suspend:
+        return None
+    left = sum(r.workload.pods for r in s.revisions if r.workload)
+    going = f"; {left} pods are on their way out" if left else ""
+    rollout = f"; the rollout of {_named(s.candidate)} stands still" if s.candidate and s.champion else ""
+    message = f"suspended: all pods are away{going}{rollout}; to bring them back: set spec.suspend to false"
+    return Summary("Suspended", Reason.SUSPENDED, message, False, True, available_reason=Reason.SUSPENDED)
+
+
 def unresolvable(facts: Facts) -> Summary | None:
     """A spec that cannot be rolled out: an unknown runtime, a format that it does not serve."""
     hold = facts.hold
@@ -137,6 +149,19 @@ def waiting_for_a_person(facts: Facts) -> Summary | None:
     if s.champion and s.candidate and _plan_pending(s, s.candidate.record):
         message += PLAN_PENDING
     return Summary("Paused", reason, message, facts.champion_available > 0, False)
+
+
+def returning(facts: Facts) -> Summary | None:
+    """After a suspension: the champion's pods come first."""
+    s, champion, candidate = facts.situation, facts.situation.champion, facts.situation.candidate
+    if not s.returning or champion is None or candidate is None:
+        return None
+    message = (
+        f"back from a suspension: {champion.reported} of {s.target} pods of {_named(champion)} available; then the "
+        f"rollout of {_named(candidate)} goes on"
+    )
+    available = facts.champion_available > 0
+    return Summary("Progressing", Reason.PROGRESSING, message, available, False, reconciling=True)
 
 
 def rolling(facts: Facts) -> Summary | None:
@@ -254,9 +279,11 @@ def healthy(facts: Facts) -> Summary:
 
 
 ROWS: tuple[Row, ...] = (
+    suspended,
     unresolvable,
     first,
     waiting_for_a_person,
+    returning,
     rolling,
     draining,
     rolled_back,

@@ -18,10 +18,11 @@ from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, inputs_digest, resolve
 from podium.reconcile.sightings import FORGOTTEN, Sightings
 from podium.reconcile.symptoms import died_of_requests, eviction, model_digest, symptom, with_way_out
-from podium.rollout.record import Outcome, Record, annotation_of, others_time
+from podium.rollout.record import Outcome, Record, annotation_of
 from podium.rollout.revision import Failure, Pod, RevisionState, Seasoned, Workload
 from podium.rollout.state import Proposal
 from podium.rollout.strategies import STRATEGIES, facts_of
+from podium.rollout.wire import others_time
 
 LONGEST_GRACE = 10**8
 """Three years, in seconds: the API server takes any 64 bits for a pod's grace."""

@@ -19,12 +19,12 @@ from podium.reconcile.weights import applied, shares
 from podium.reconcile.writes import Remove, Told
 from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
-from podium.rollout.record import format_time
 from podium.rollout.revision import RevisionState
 from podium.rollout.sizing import once_written
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Move
 from podium.rollout.traffic import Split
+from podium.rollout.wire import format_time
 
 HISTORY = 20
 """Entries of status.history, the newest first."""
@@ -138,6 +138,8 @@ def _kstatus(summary: Summary, situation: Situation) -> Conditions:
         conditions["Reconciling"] = ("True", *said)
     if summary.stalled:
         conditions["Stalled"] = ("True", *said)
+    if situation.spec.suspend:
+        conditions["Suspended"] = ("True", Reason.SUSPENDED, "spec.suspend is true")
     if situation.paused or summary.phase == "Paused":
         if situation.spec.paused:
             conditions["Paused"] = ("True", Reason.SPEC_PAUSED, "spec.paused is true")

@@ -11,7 +11,7 @@ from podium.api.reasons import Reason
 from podium.api.rules import VOLUME_PREFIX
 from podium.kube.client import Object
 from podium.reconcile.sightings import Sightings
-from podium.rollout.record import others_time
+from podium.rollout.wire import others_time
 
 IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})

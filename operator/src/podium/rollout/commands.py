@@ -41,6 +41,8 @@ def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
         )
     held = bool(revision.command and revision.command.paused)
     try:
+        if situation.spec.suspend:
+            raise _Declined("it is suspended: set spec.suspend to false first")
         return VERBS[verb](situation, revision, CommandRecord(value, at, CommandResult.DONE, paused=held))
     except _Later:
         return None

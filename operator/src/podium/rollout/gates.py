@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from podium.api import names
 from podium.api.reasons import Reason
 from podium.rollout.command import how_to
 from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence, requests_end_it_likewise
 from podium.rollout.moment import Moment
-from podium.rollout.record import CommandResult, Outcome
+from podium.rollout.record import Outcome
 from podium.rollout.revision import RevisionState
 from podium.rollout.rule import Kind, Rule
 from podium.rollout.scarcity import scarcity
+from podium.rollout.starting import request_fulfilled, request_outlived, spec_left_candidate, spec_left_rejected, start
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
-from podium.rollout.verdict import Hold, Mark, Start, Verdict
+from podium.rollout.verdict import Hold, Mark, Verdict
 
 Gate = Callable[[Situation, Moment], Verdict | None]
 RESTORED = Rule(Kind.RESTORED)
@@ -125,6 +125,28 @@ def environment(situation: Situation, moment: Moment) -> Verdict | None:
     return None
 
 
+def suspended(situation: Situation, moment: Moment) -> Verdict | None:
+    """All pods are away because spec says so: a rollout stands still, and from when is recorded."""
+    candidate = situation.candidate
+    if candidate is not None and candidate.record.suspended_since is None and not situation.unreadable:
+        record = replace(candidate.record, suspended_since=max(moment.now, candidate.record.began_at))
+        return Mark(candidate.name, record=record)
+    return Hold(Reason.SUSPENDED, "all pods are away; to bring them back: set spec.suspend to false")
+
+
+def brought_back(situation: Situation, moment: Moment) -> Verdict | None:
+    """After a suspension the champion comes first; the rollout goes on once it is back, or does not come back."""
+    candidate, champion = situation.candidate, situation.champion
+    if candidate is None or candidate.record.suspended_since is None:
+        return None
+    wanted = situation.target and max(1, situation.target - candidate.record.unavailable)
+    if champion is not None and champion.available < wanted:
+        since = situation.champion_down_since
+        if since is None or not moment.reached(since + situation.progress_deadline):
+            return None
+    return Mark(candidate.name, record=candidate.record.resumed(moment.now))
+
+
 def deadline(situation: Situation, moment: Moment) -> Verdict | None:
     """A candidate that is not available in full by its deadline is rolled back; flapping does not restart it."""
     candidate, champion = situation.candidate, situation.champion
@@ -164,110 +186,10 @@ def _cause(situation: Situation) -> str:
     return f": {candidate.failures[0].reason}: {candidate.failures[0].message}{'; it ' + scarce if scarce else ''}"
 
 
-def spec_left_rejected(situation: Situation, moment: Moment) -> Verdict | None:
-    """Once the spec asks for something else, a rolled-back revision no longer stands in the way of its inputs."""
-    for revision in situation.revisions:
-        if revision.outcome is Outcome.ROLLED_BACK and revision.inputs != situation.proposal.inputs:
-            return Mark(revision.name, outcome=Outcome.SUPERSEDED, relied_on=False)
-    return None
-
-
-def spec_left_candidate(situation: Situation, moment: Moment) -> Verdict | None:
-    """A spec that changed mid-rollout retires the candidate; the champion stays."""
-    candidate, champion = situation.candidate, situation.champion
-    if candidate is None or candidate.inputs == situation.proposal.inputs:
-        return None
-    back = champion is not None and champion.inputs == situation.proposal.inputs
-    if champion is None and situation.proposal.reason:
-        return Hold(situation.proposal.reason, situation.proposal.message)
-    if situation.champion_down_since is not None and candidate.perhaps_available > 0:
-        return Hold(
-            Reason.CHAMPION_UNAVAILABLE, f"{candidate.name} serves alone; it is replaced once it is the champion"
-        )
-    message = "spec was put back to the champion's" if back else "spec changed before it was promoted"
-    return Mark(candidate.name, message, Outcome.SUPERSEDED, Rule(Kind.SPEC_CHANGED))
-
-
-def request_fulfilled(situation: Situation, moment: Moment) -> Verdict | None:
-    """An accepted retry or restart is done once the revision that it asked for exists."""
-    started = {r.record.request for r in situation.revisions if r.record.request}
-    for revision in situation.revisions:
-        command = revision.command
-        if command and command.request and command.request.value in started:
-            return Mark(revision.name, command=command.done(), relied_on=False)
-    return None
-
-
-def request_outlived(situation: Situation, moment: Moment) -> Verdict | None:
-    """What a retry or restart was for may be gone before it could start: then it would only disturb the champion."""
-    started = {r.record.request for r in situation.revisions}
-    for revision in situation.revisions:
-        command = revision.command
-        if command is None or command.request is None or command.request.value in started:
-            continue
-        if revision.inputs != situation.proposal.inputs:
-            if command.result is not CommandResult.ACCEPTED:
-                return Mark(revision.name, command=command.done())  # a pause or a resume has come after it
-            message = f"{command.verb} {revision.name} dropped before it could start: spec no longer asks for it"
-            declined = replace(
-                command, at=situation.next_decision(moment.now), result=CommandResult.REFUSED, message=message
-            )
-            return Mark(revision.name, message, command=declined)
-    return None
-
-
-def start(situation: Situation, moment: Moment) -> Verdict | None:
-    """Begin what is asked for, once nobody holds it and no third revision stands in its way."""
-    if not situation.wants_rollout:
-        return None
-    if situation.proposal.reason:
-        return Hold(situation.proposal.reason, situation.proposal.message)
-    if situation.champion is not None:
-        impossible = STRATEGIES[situation.spec.rollout.strategy].impossible(situation, situation.champion)
-        if impossible is not None:
-            return impossible
-    if situation.paused:
-        return Hold(Reason.PAUSED, f"a rollout of {situation.proposal.version} waits: it is paused")
-    leaving = [r for r in situation.losers if r.has_pods]
-    since = situation.champion_down_since
-    if _in_the_way(situation, leaving) and not (since and moment.reached(since + situation.timings.champion_down)):
-        message = f"a rollout of {situation.proposal.version} waits until {_last_pods(leaving)}"
-        return Hold(Reason.DRAINING, message)
-    return Start(situation.request)
-
-
-def _in_the_way(situation: Situation, leaving: list[RevisionState]) -> bool:
-    """One third revision that is going may be, where its pods stand in for nobody's behind the stable Service.
-
-    That is without a champion, and where the Service selects the champion's pods alone.
-    """
-    if len(leaving) != 1:
-        return bool(leaving)
-    apart = not STRATEGIES[situation.spec.rollout.strategy].shares_traffic
-    return situation.champion is not None and not (apart and leaving[0].going)
-
-
-def _last_pods(leaving: list[RevisionState]) -> str:
-    """What is waited for; a pod that nobody takes away is named with what a person can do."""
-    for revision in leaving:
-        for pod in revision.pods:
-            if pod.stray:
-                return (
-                    f"pod {pod.name} is gone: it has the labels of {revision.name} but is none of its Deployment's; "
-                    f"delete it, or take its label {names.LABEL_MODEL} away"
-                )
-            if pod.overdue:
-                return (
-                    f"pod {pod.name} is gone: it has been terminating for longer than its grace: its node may be dead; "
-                    f"once that is known to be gone: kubectl delete pod {pod.name} --force --grace-period=0"
-                )
-    return f"{leaving[0].name} has no pods"
-
-
 def steps(situation: Situation, moment: Moment) -> Verdict | None:
     """Go one step on with a candidate whose strategy has steps between its start and its promotion."""
     candidate, champion = situation.candidate, situation.champion
-    if candidate is None or champion is None or situation.target == 0:
+    if candidate is None or champion is None or situation.target == 0 or situation.returning:
         return None
     found = STRATEGIES[candidate.record.strategy].advance(situation, champion, candidate, moment)
     if found is None or isinstance(found, Hold):
@@ -318,6 +240,7 @@ GATES: tuple[Gate, ...] = (
     champion_down,
     crashed,
     environment,
+    brought_back,
     deadline,
     command_gate,
     spec_left_rejected,
@@ -330,6 +253,10 @@ GATES: tuple[Gate, ...] = (
 )
 
 
+WHILE_SUSPENDED: tuple[Gate, ...] = (suspended, command_gate)
+"""Those that are asked while all pods are away: nothing is decided but that a command has to wait."""
+
+
 UNTIL_MENDED: tuple[Gate, ...] = (champion_down, unreadable)
 """Those that are asked while a record that matters cannot be read."""
 
@@ -337,7 +264,8 @@ UNTIL_MENDED: tuple[Gate, ...] = (champion_down, unreadable)
 def first_verdict(situation: Situation, moment: Moment) -> Verdict | None:
     """What the first gate that decides something says; a Hold stands when none does, and stops no person."""
     held: Hold | None = None
-    for gate in UNTIL_MENDED if situation.unreadable else GATES:
+    gates = UNTIL_MENDED if situation.unreadable else GATES
+    for gate in WHILE_SUSPENDED if situation.spec.suspend else gates:
         verdict = gate(situation, moment)
         if isinstance(verdict, Hold):
             held = held or verdict

@@ -6,7 +6,7 @@ Status is a copy of it and may be lost; these annotations are what a restarted o
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -14,10 +14,16 @@ from podium.api import names
 from podium.rollout.command import Command
 from podium.rollout.rule import Rule
 from podium.rollout.steps import Step, read_steps, weight_at
-
-MOST_PODS = 2**31 - 1
-LAST_YEAR = 9000
-"""Times beyond it are nobody's: nothing can be added to the last of them."""
+from podium.rollout.wire import (
+    format_time,
+    read_flag,
+    read_index,
+    read_object,
+    read_pods,
+    read_seconds,
+    read_text,
+    read_time,
+)
 
 
 class Outcome(StrEnum):
@@ -34,76 +40,6 @@ class CommandResult(StrEnum):
     ACCEPTED = "Accepted"
     DONE = "Done"
     REFUSED = "Refused"
-
-
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST = datetime(9000, 1, 1, tzinfo=UTC)
-
-
-def format_time(at: datetime) -> str:
-    """RFC 3339 with microseconds, in UTC: sorts as text in the order of time."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def parse_time(text: str) -> datetime:
-    """The inverse of `format_time`; also reads the API server's times in whole seconds."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def others_time(text: str) -> datetime:
-    """A time in an object of the cluster's, between the years 1970 and 9000.
-
-    Who writes a pod's status may write the year 1 or 9999, and the next sum with it would be no date any more.
-    """
-    return min(max(parse_time(text), EARLIEST), LATEST)
-
-
-def _time(value: object) -> datetime:
-    """A time that anybody may have edited; ValueError says what is wrong with it."""
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no time")
-    at = parse_time(value)
-    if at.tzinfo is None or at.year > LAST_YEAR:
-        raise ValueError(f"{value!r} has no time zone, or is beyond the year {LAST_YEAR}")
-    return at
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
-    return value
-
-
-def _pods(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_PODS:
-        raise ValueError(f"{value!r} is no number of pods")
-    return value
-
-
-def _seconds(value: object) -> timedelta:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MOST_PODS:
-        raise ValueError(f"{value!r} is no number of seconds")
-    return timedelta(seconds=value)
-
-
-def _index(value: object, most: int) -> int:
-    found = _pods(value)
-    if found > most:
-        raise ValueError(f"there is no step {found} of {most}")
-    return found
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false")
-    return value
-
-
-def _object(text: str) -> dict[str, Any]:
-    data = json.loads(text)
-    if not isinstance(data, dict):
-        raise ValueError("it is no JSON object")
-    return data
 
 
 _ALWAYS = frozenset({"id", "startedAt", "strategy", "size", "surge", "unavailable", "minReadySeconds"})
@@ -135,6 +71,8 @@ class RolloutRecord:
     """Time that does not count against the deadline: the cluster took no pods, for no fault of the candidate."""
     held_since: datetime | None = None
     """Since when it takes none."""
+    suspended_since: datetime | None = None
+    """Since when all pods have been away, and until the champion's are back: none of that time counts."""
     steps: tuple[Step, ...] = ()
     """What it goes by, if it gives weight bit by bit."""
     step: int = 0
@@ -168,6 +106,7 @@ class RolloutRecord:
             "availableAt": self.available_at and format_time(self.available_at),
             "held": self.held.total_seconds(),
             "heldSince": self.held_since and format_time(self.held_since),
+            "suspendedSince": self.suspended_since and format_time(self.suspended_since),
             "steps": [step.to_json() for step in self.steps],
             "step": self.step,
             "steppedAt": self.stepped_at and format_time(self.stepped_at),
@@ -182,27 +121,28 @@ class RolloutRecord:
     @staticmethod
     def from_json(text: str) -> "RolloutRecord":
         """Raises ValueError or KeyError when the annotation was edited into something else."""
-        data = _object(text)
+        data = read_object(text)
         return RolloutRecord(
-            id=_text(data.pop("id")),
-            started_at=_time(data.pop("startedAt")),
-            strategy=_text(data.pop("strategy")),
-            size=_pods(data.pop("size")),
-            surge=_pods(data.pop("surge", 0)),
-            unavailable=_pods(data.pop("unavailable", 0)),
-            min_ready_seconds=_pods(data.pop("minReadySeconds", 0)),
-            request=_text(data.pop("request", "")),
-            started_by=_text(data.pop("startedBy", "")),
-            available_at=_time(data.pop("availableAt")) if "availableAt" in data else None,
-            held=_seconds(data.pop("held", 0)),
-            held_since=_time(data.pop("heldSince")) if "heldSince" in data else None,
+            id=read_text(data.pop("id")),
+            started_at=read_time(data.pop("startedAt")),
+            strategy=read_text(data.pop("strategy")),
+            size=read_pods(data.pop("size")),
+            surge=read_pods(data.pop("surge", 0)),
+            unavailable=read_pods(data.pop("unavailable", 0)),
+            min_ready_seconds=read_pods(data.pop("minReadySeconds", 0)),
+            request=read_text(data.pop("request", "")),
+            started_by=read_text(data.pop("startedBy", "")),
+            available_at=read_time(data.pop("availableAt")) if "availableAt" in data else None,
+            held=read_seconds(data.pop("held", 0)),
+            held_since=read_time(data.pop("heldSince")) if "heldSince" in data else None,
+            suspended_since=read_time(data.pop("suspendedSince")) if "suspendedSince" in data else None,
             steps=(steps := read_steps(data.pop("steps", []))),
-            step=_index(data.pop("step", 0), len(steps)),
-            stepped_at=_time(data.pop("steppedAt")) if "steppedAt" in data else None,
-            applied_at=_time(data.pop("appliedAt")) if "appliedAt" in data else None,
-            stood=_seconds(data.pop("stood", 0)),
-            stood_since=_time(data.pop("stoodSince")) if "stoodSince" in data else None,
-            promoting=_text(data.pop("promoting", "")),
+            step=read_index(data.pop("step", 0), len(steps)),
+            stepped_at=read_time(data.pop("steppedAt")) if "steppedAt" in data else None,
+            applied_at=read_time(data.pop("appliedAt")) if "appliedAt" in data else None,
+            stood=read_seconds(data.pop("stood", 0)),
+            stood_since=read_time(data.pop("stoodSince")) if "stoodSince" in data else None,
+            promoting=read_text(data.pop("promoting", "")),
             other=data,
         )
 
@@ -237,6 +177,15 @@ class RolloutRecord:
         if self.promoting:
             return replace(self, promoting=str(rule))
         return replace(self._anew(now, operator), promoting=str(rule))
+
+    def resumed(self, now: datetime) -> "RolloutRecord":
+        """The same once the champion's pods are back after a suspension."""
+        if self.suspended_since is None:
+            return self
+        # Another operator's clock, which may be ahead, may have stamped it.
+        away = max(now - self.suspended_since, timedelta(0))
+        stood = self.stood + away if self.applied_at is not None and self.stood_since is None else self.stood
+        return replace(self, suspended_since=None, held=self.held + away, stood=stood)
 
     def _anew(self, now: datetime, operator: str) -> "RolloutRecord":
         nothing = timedelta(0)
@@ -308,14 +257,14 @@ class CommandRecord:
     @staticmethod
     def from_json(text: str) -> "CommandRecord":
         """Raises ValueError or KeyError when the annotation was edited into something else."""
-        data = _object(text)
+        data = read_object(text)
         return CommandRecord(
-            value=_text(data["value"]),
-            at=_time(data["at"]),
+            value=read_text(data["value"]),
+            at=read_time(data["at"]),
             result=CommandResult(data["result"]),
-            message=_text(data.get("message", "")),
-            owed=_text(data.get("owed", "")),
-            paused=_flag(data.get("paused", False)),
+            message=read_text(data.get("message", "")),
+            owed=read_text(data.get("owed", "")),
+            paused=read_flag(data.get("paused", False)),
         )
 
 
@@ -338,7 +287,7 @@ class Record:
     rule: str = field(default="", metadata=_durable(names.ANNOTATION_RULE))
     cause: str = field(default="", metadata=_durable(names.ANNOTATION_CAUSE))
     decided_at: datetime | None = field(
-        default=None, metadata=_durable(names.ANNOTATION_DECIDED_AT, _time, format_time)
+        default=None, metadata=_durable(names.ANNOTATION_DECIDED_AT, read_time, format_time)
     )
 
     def to_annotations(self) -> dict[str, str]:

@@ -18,6 +18,8 @@ DEFAULT_STABILIZATION = 300
 def next_move(situation: Situation, moment: Moment) -> Move:
     """The next step. Traffic is moved before capacity is taken away: see `removals` and `retreat`."""
     champion, candidate = situation.champion, situation.candidate
+    if situation.spec.suspend:
+        return _away(situation)
     if champion is None:
         if candidate is None:
             return Move(Split(), {}, removals=frozenset(r.name for r in situation.losers))
@@ -26,6 +28,8 @@ def next_move(situation: Situation, moment: Moment) -> Move:
         return _unmoved(situation, champion, moment)
     if candidate is None:
         return _settling(situation, champion, moment)
+    if situation.returning:
+        return _returning(situation, champion, candidate)
     # A champion that is down, or has given all of its pods up, leaves nothing that a third revision's pods could harm.
     down = situation.champion_down_since is not None or champion.replicas == 0
     clear = down or not any(r.has_pods for r in situation.losers)
@@ -41,6 +45,21 @@ def next_move(situation: Situation, moment: Moment) -> Move:
         {**step.targets, **last},
         removals=frozenset(r.name for r in situation.losers if r.name not in last),
     )
+
+
+def _away(situation: Situation) -> Move:
+    """No pods of anybody; the Services stay as they are without a rollout that moves."""
+    lead = situation.champion or situation.candidate
+    split = Split.to(lead.name, preview=_previewed(situation)) if lead else Split()
+    return Move(split, {r.name: Target(0) for r in situation.revisions if r.workload})
+
+
+def _returning(situation: Situation, champion: RevisionState, candidate: RevisionState) -> Move:
+    """After a suspension: the champion in full, before the candidate has any pod that could take its place."""
+    preview = candidate.name if candidate.facts.preview else None
+    targets = {champion.name: Target(max(situation.target, champion.replicas)), candidate.name: Target(0)}
+    removals = frozenset(r.name for r in situation.losers)
+    return Move(Split.to(champion.name, preview=preview), targets, removals=removals)
 
 
 def _joined(situation: Situation, split: Split, names: Iterable[str]) -> Split:

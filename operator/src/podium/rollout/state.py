@@ -6,9 +6,10 @@ from functools import cached_property
 
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
-from podium.rollout.record import EARLIEST, CommandRecord, Outcome
+from podium.rollout.record import CommandRecord, Outcome
 from podium.rollout.revision import RevisionState
 from podium.rollout.traffic import Applied, Endpoints, Split, Traffic
+from podium.rollout.wire import EARLIEST
 
 
 @dataclass(frozen=True)
@@ -205,16 +206,22 @@ class Situation:
     def judged_at(self) -> datetime | None:
         """When the deadline has passed beyond doubt, by this operator's clock.
 
-        None while the cluster takes no pods. By its own stamps that is the deadline. By those of another operator it is
-        later by as much as two clocks may be apart, unless this one has watched for that long itself.
+        None while the cluster takes no pods, or a suspension lasts. By its own stamps that is the deadline. By those of
+        another operator it is later by as much as two clocks may be apart, unless this one has watched for that long.
         """
         candidate, due = self.candidate, self.deadline
-        if candidate is None or due is None or candidate.record.held_since is not None:
+        if candidate is None or due is None or candidate.record.held_since is not None or self.returning:
             return None
         if candidate.record.started_by == self.operator:
             return due
         watched = (self.looking_since or candidate.record.began_at) + (due - candidate.record.began_at)
         return max(due, min(due + self.timings.operators_apart, watched))
+
+    @property
+    def returning(self) -> bool:
+        """Whether a rollout stands still: all pods are away, or were, and the champion's are not back yet."""
+        candidate = self.candidate
+        return self.spec.suspend or (candidate is not None and candidate.record.suspended_since is not None)
 
     @property
     def tried_at(self) -> datetime:
