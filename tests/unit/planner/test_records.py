@@ -10,6 +10,7 @@ from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from podium.rollout.record import CommandRecord, CommandResult, Outcome, Record, RolloutRecord
+from podium.rollout.steps import Step
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, rolled_back, serving, switched, updating
 from tests.unit.planner.world import NAME, NAMESPACE, START, World, model
 
@@ -26,6 +27,14 @@ ROLLOUT = RolloutRecord(
     available_at=START,
     held=timedelta(seconds=90.5),
     held_since=START,
+    suspended_since=START,
+    steps=(Step(5, timedelta(seconds=0.5)), Step(), Step(50)),
+    step=2,
+    stepped_at=START,
+    applied_at=START,
+    stood=timedelta(seconds=4),
+    stood_since=START,
+    promoting="person",
 )
 COMMAND = CommandRecord("pause x t", START, CommandResult.DONE, "said", owed="retry x s", paused=True)
 RECORD = Record("in", ROLLOUT, COMMAND, Outcome.ROLLED_BACK, "deadline", "why", START)
@@ -38,6 +47,18 @@ BROKEN = {
         '{"id": 1}',
         "[" * 5000,
         ROLLOUT.to_json().replace("3", '"x"'),
+        *(
+            json.dumps(json.loads(ROLLOUT.to_json()) | {field: value})
+            for field, values in {
+                "steps": [5, "5", {}, [5], [{}], [{"weight": 0}], [{"weight": 100}], [{"weight": True}]],
+                "step": [-1, 4, 1.5, "1", None],
+                "appliedAt": [7, "soon"],
+                "stood": [-1, "1"],
+                "promoting": [True, []],
+            }.items()
+            for value in values
+        ),
+        json.dumps(json.loads(ROLLOUT.to_json()) | {"steps": [{"weight": 5, "holds": -1}, {"pause": True}]}),
     ],
     names.ANNOTATION_COMMAND: ["{", "[]", '{"value": 1}', COMMAND.to_json().replace("Done", "Perhaps")],
     names.ANNOTATION_OUTCOME: ["Promted", "promoted", "Analysed"],
@@ -60,10 +81,10 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(annotation: str, text
 
 
 def test_what_another_version_wrote_beside_it_stays() -> None:
-    text = json.dumps(json.loads(ROLLOUT.to_json()) | {"steps": [5, 25]})
+    text = json.dumps(json.loads(ROLLOUT.to_json()) | {"evidence": [5, 25]})
     record, broken = Record.from_annotations({names.ANNOTATION_ROLLOUT: text})
     assert not broken
-    assert json.loads(record.to_annotations()[names.ANNOTATION_ROLLOUT])["steps"] == [5, 25]
+    assert json.loads(record.to_annotations()[names.ANNOTATION_ROLLOUT])["evidence"] == [5, 25]
 
 
 # --- in the world
