@@ -152,6 +152,7 @@ def test_a_pause_stops_the_clock_of_a_step() -> None:
     world.advance(600)
     assert world.status["rollout"]["step"] == 1
     assert world.phase == "Paused"
+    assert world.message().endswith("is paused; step 1 of 2: 10 % asked, 9 % applied")
     world.edit(paused=False)
     resumed = world.now
     world.until(lambda: world.status["rollout"]["step"] == 2)
@@ -593,6 +594,16 @@ def test_under_autoscaling_the_promoted_one_gets_the_HPA() -> None:
     world.until(lambda: world.condition("Ready") == ("True", "Serving"))
     world.until(lambda: world.hpas() == [two(world)])
     assert sizes(world)[1] == 3
+
+
+def test_the_HPA_of_the_promoted_one_takes_nothing_away_until_it_has_seen_all_of_the_load() -> None:
+    world = at_step(1, canary(50), replicas=6, autoscaling=AUTOSCALING)
+    world.until(lambda: world.hpas() == [two(world)])
+    world.cluster.demand[two(world)] = 2
+    world.advance(200)
+    assert sizes(world)[1] == 6
+    world.advance(400)
+    assert sizes(world)[1] == 2
 
 
 def test_with_maxSurge_0_T_is_frozen_under_autoscaling() -> None:

@@ -146,8 +146,11 @@ def waiting_for_a_person(facts: Facts) -> Summary | None:
         return None
     message = facts.hold.message if facts.hold and held else f"the rollout of {_named(s.candidate)} is paused"
     reason = facts.hold.reason if facts.hold and held else Reason.PAUSED
-    if s.champion and s.candidate and _plan_pending(s, s.candidate.record):
-        message += PLAN_PENDING
+    if s.champion and s.candidate:
+        if not held and s.candidate.record.steps:
+            message += f"; {step_told(s, facts.split, s.candidate, facts.moment)}"
+        if _plan_pending(s, s.candidate.record):
+            message += PLAN_PENDING
     return Summary("Paused", reason, message, facts.champion_available > 0, False)
 
 

@@ -39,6 +39,8 @@ def step_told(situation: Situation, split: Split, candidate: RevisionState, mome
     weight = f"{record.weight} % asked, {said}"
     if record.promoting:
         return f"promoted ({record.promoting}), {weight}; all requests move once it has {situation.target} pods"
+    if situation.paused:
+        return f"{_place(record)}: {weight}"
     return f"{_place(record)}: {weight}{_until(record, situation.deadline, moment)}"
 
 

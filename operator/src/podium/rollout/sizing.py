@@ -170,7 +170,8 @@ def _steady(situation: Situation, champion: RevisionState, moment: Moment) -> Ta
     if switched and not champion.has_hpa and not situation.traffic_moved:
         return Target(champion.replicas)  # an HPA that sees no load yet would take away what is about to be needed
     at, undone = _moved_at(situation, champion)
-    gradual = not undone and (champion.facts.shares_traffic or champion.decided_by.first)
+    shared = champion.facts.shares_traffic and not champion.facts.undoable  # the last share moved at once, else
+    gradual = not undone and (shared or champion.decided_by.first)
     free = gradual or at is None or moment.reached(settled_at(situation, at))
     return Target(champion.replicas, autoscaled=True, min_replicas=autoscaling.min_replicas, scale_down=free)
 

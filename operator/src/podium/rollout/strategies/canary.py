@@ -139,12 +139,14 @@ class Canary:
         size = max(champion.replicas, loser.replicas) if autoscaling else situation.spec.replicas
         size = record.size if record.surge == 0 else size
         enough = _known(champion) >= size - record.unavailable
+        back = at_full_size(situation, champion, champion.replicas if autoscaling else situation.spec.replicas)
         if enough or not situation.traffic.serves(loser.name):
-            back = at_full_size(situation, champion, champion.replicas if autoscaling else situation.spec.replicas)
             return Move(Split.to(champion.name), {loser.name: Target(loser.replicas), champion.name: back})
         frozen = Frozen(size, size if record.surge else 0, record.unavailable)
         left, taken = exchange(loser, champion, frozen)
-        return Move(_by_pods(champion, loser), {loser.name: Target(left), champion.name: Target(taken)})
+        if not champion.has_hpa:
+            back = Target(taken)  # else its HPA has made T of it, and the pods that are missing come back by themselves
+        return Move(_by_pods(champion, loser), {loser.name: Target(left), champion.name: back})
 
     def _split(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Split:
         """Where requests go now, by the pods that there are for them."""
