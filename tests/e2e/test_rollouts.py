@@ -57,6 +57,17 @@ def blue_green_update(world: World) -> Update:
     return update(world, stage, "digits", load, s.onnx("digits", "2", rollout=rollout))
 
 
+@scene
+def canary_update(world: World) -> Update:
+    """Version 1 to version 2 by a share of the requests, which the numbers of pods make."""
+    stage = world.stage("e2e-canary")
+    rollout = {"strategy": "Canary", "steps": [{"weight": 50, "for": "5s"}], **QUICK}
+    stage.apply(s.onnx("digits", "1", rollout=rollout))
+    stage.until_ready("digits", "1")
+    load = stage.load("digits", world.digits.questions())
+    return update(world, stage, "digits", load, s.onnx("digits", "2", rollout=rollout))
+
+
 @dataclass(frozen=True)
 class Refusal:
     """What became of a version that does not come up."""
@@ -168,6 +179,12 @@ def test_a_rolling_update_under_load_loses_no_request(rolling_update: Update) ->
 def test_a_blue_green_update_under_load_loses_no_request(blue_green_update: Update) -> None:
     assert not blue_green_update.counts.failed, str(blue_green_update.counts)
     assert both_versions_answered(blue_green_update.counts)
+
+
+def test_a_canary_under_load_loses_no_request(canary_update: Update) -> None:
+    assert not canary_update.counts.failed, str(canary_update.counts)
+    assert both_versions_answered(canary_update.counts)
+    assert canary_update.after["status"]["rollout"]["decision"]["rule"] == "steps-complete"
 
 
 def both_versions_answered(counts: Counts) -> bool:
