@@ -15,6 +15,7 @@ SAMPLES: dict[tuple[str, ...], Any] = {
     ("spec", "probes", "readiness"): PROBE,
     ("spec", "podTemplate", "labels", "{}"): "x",
     ("spec", "podTemplate", "volumeMounts", "[]", "mountPath"): "/data",
+    ("spec", "rollout", "steps"): [{"weight": 5}],
     ("spec", "rollout", "steps", "[]", "pause"): False,
 }
 """Valid values where the schema alone does not lead to one."""

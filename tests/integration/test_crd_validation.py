@@ -177,6 +177,8 @@ def is_part(small: Any, whole: Any) -> bool:
         return isinstance(whole, dict) and all(
             key in whole and is_part(part, whole[key]) for key, part in small.items()
         )
+    if isinstance(small, list):
+        return isinstance(whole, list) and len(small) == len(whole) and all(map(is_part, small, whole))
     return bool(small == whole)
 
 

@@ -92,7 +92,7 @@ def test_a_step_lasts_for_its_time_from_when_its_weight_is_applied() -> None:
     world = serving(replicas=4, rollout=canary(20, 50))
     world.behave("2", ready_after=100.0)
     world.edit(model=model("2"))
-    world.until(lambda: world.pods(two(world)))
+    world.until(lambda: len(world.pods()) > 4)
     until_step(world, 1)
     applied = world.now
     world.until(lambda: world.status["rollout"]["step"] == 2)

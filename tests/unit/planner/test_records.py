@@ -149,7 +149,7 @@ def test_a_champion_is_repaired_and_scaled_whatever_of_its_record_cannot_be_read
 
 
 @pytest.mark.parametrize("rollout", [{}, BLUE_GREEN], ids=["RollingUpdate", "BlueGreen"])
-@pytest.mark.parametrize("text", [*BROKEN[names.ANNOTATION_ROLLOUT], ROLLOUT.to_json().replace("BlueGreen", "Canary")])
+@pytest.mark.parametrize("text", [*BROKEN[names.ANNOTATION_ROLLOUT], ROLLOUT.to_json().replace("BlueGreen", "Shadow")])
 def test_a_candidate_is_neither_promoted_nor_shrunk_nor_rolled_back_until_its_record_is_mended(
     rollout: Object, text: str
 ) -> None:

@@ -336,7 +336,7 @@ def _of_another_version(world: World, revision: str) -> None:
 
     def change(obj: Object) -> None:
         annotations = obj["metadata"]["annotations"]
-        record = {**json.loads(annotations[names.ANNOTATION_ROLLOUT]), "strategy": "Canary"}
+        record = {**json.loads(annotations[names.ANNOTATION_ROLLOUT]), "strategy": "Shadow"}
         annotations[names.ANNOTATION_ROLLOUT] = json.dumps(record)
 
     world.change(CONTROLLER_REVISIONS, revision, change)
@@ -347,7 +347,7 @@ def test_a_rollout_by_a_strategy_that_this_version_does_not_know_is_named_with_t
     two = world.revision("2")
     _of_another_version(world, two)
     message = _unreadable(world, two)
-    assert '"Canary"' in message
+    assert '"Shadow"' in message
     assert f"kubectl delete controllerrevision {two}" in message
     world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, two)
     world.rest()
@@ -361,7 +361,7 @@ def test_a_retreat_from_a_rollout_by_such_a_strategy_is_named_as_well() -> None:
     world.command("abort", two)
     world.until(lambda: world.outcome(two) == "RolledBack")
     _of_another_version(world, two)
-    assert '"Canary"' in _unreadable(world, two)
+    assert '"Shadow"' in _unreadable(world, two)
 
 
 def test_what_is_over_may_have_been_rolled_out_by_any_strategy() -> None:

@@ -251,7 +251,7 @@ class Rollout(ApiModel):
         ),
     )
     steps: list[Step] = Field(
-        default=[Step(weight=weight, holds="1m") for weight in (5, 25, 50)],
+        default=[Step.parse({"weight": weight, "for": "1m"}) for weight in (5, 25, 50)],
         max_length=20,
         description=(
             "What a Canary does one after the other before all requests move. Without a router a weight is a share of "
