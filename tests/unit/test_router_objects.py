@@ -241,6 +241,10 @@ async def test_a_new_version_of_the_routers_goes_to_one_namespace_at_a_time(term
     assert await term.settle() == [5.0]
     assert term.image("other") == "podium/router:1"
 
+    term.start(router_image="podium/router:2")
+    assert await term.settle() == [5.0], "whoever leads then sees that one is under way"
+    assert term.image("other") == "podium/router:1"
+
     term.roll("ml")
     term.due += term.routers.keys()
     await term.settle()

@@ -205,6 +205,19 @@ def test_routers_that_are_late_lose_nothing(strategy: str) -> None:
     assert world.condition("Ready") == ("True", "Serving")
 
 
+@pytest.mark.parametrize("strategy", ["RollingUpdate", "BlueGreen"])
+def test_a_candidate_that_is_taken_back_keeps_its_pods_until_late_routers_have_let_go_of_it(strategy: str) -> None:
+    world = routed(replicas=2, rollout={"strategy": strategy, "scaleDownDelay": "0s"})
+    world.routers.late[""] = 7.0
+    world.edit(model=model("2"))
+    world.until(lambda: "candidate" in world.status)
+    two = world.revision("2")
+    world.until(lambda: any(each.get(two) for each in world.routers.weights(NAME)))
+    world.edit(model=model("3"))
+    world.rest()
+    assert weights(world) == {world.revision("3"): 10_000}
+
+
 def test_while_a_router_does_not_answer_nobody_gives_up_a_pod() -> None:
     world = routed(replicas=2)
     one = world.revision("1")

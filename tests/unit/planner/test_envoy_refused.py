@@ -50,7 +50,7 @@ def test_the_last_weights_serve_on_and_nobody_gives_pods_up() -> None:
 def test_a_rollback_that_is_refused_for_10_s_goes_past_the_routers_until_it_is_taken() -> None:
     world = halfway()
     one, two = world.revision("1"), world.revision("2")
-    refusal = Refusal(world)
+    refusal, before = Refusal(world), weights(world)
     world.command("abort", two)
     world.until(lambda: world.outcome(two) == "RolledBack", within=5)
     at = world.now
@@ -61,9 +61,10 @@ def test_a_rollback_that_is_refused_for_10_s_goes_past_the_routers_until_it_is_t
     world.advance(60)
     assert world.selector() == names.revision_selector("fraud", one)
     assert world.replicas(two), "callers that routers still send there are answered"
-    refusal.on = False
+    refusal.on, seen = False, []
+    world.client.after.append(lambda _: seen.append(weights(world)))
     world.until(lambda: is_routed(world), within=60)
-    assert weights(world)[one] == 10_000
+    assert {each[one] for each in seen if each != before} == {10_000}, "what was rolled back gets nothing again"
     world.rest()
     assert world.live(SERVICES, two) is None
     assert weights(world) == {one: 10_000}

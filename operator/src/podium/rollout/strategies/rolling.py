@@ -11,7 +11,7 @@ from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
 from podium.rollout.strategies.base import Frozen, Move, Target, WithoutSteps
-from podium.rollout.traffic import Applied, Split
+from podium.rollout.traffic import Split
 from podium.rollout.verdict import Hold
 
 if TYPE_CHECKING:
@@ -106,13 +106,8 @@ class RollingUpdate(WithoutSteps):
 
 
 def _step(situation: Situation, giver: RevisionState, left: int, taker: RevisionState, taken: int) -> Move:
-    """The sizes, and the split that goes with them. By weights nobody gives pods up before the weights stand."""
+    """The sizes, and the split that goes with them."""
     split = _shared(situation, (giver, left), (taker, taken))
-    waits = situation.exact and left < giver.replicas
-    if waits and situation.traffic.applied(split.within(situation.capacity)) is not Applied.YES:
-        frozen = Frozen.of((situation.candidate or giver).record)
-        left = giver.replicas
-        taken = max(taker.replicas, min(taken, frozen.size + frozen.surge - left))
     return Move(split, {giver.name: Target(left), taker.name: Target(taken)})
 
 
