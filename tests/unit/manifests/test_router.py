@@ -96,7 +96,7 @@ def test_envoy_is_killed_only_after_its_drain() -> None:
     envoy = containers({"spec": spec})[ENVOY]
 
     assert envoy["lifecycle"]["preStop"]["exec"]["command"][-1] == "--leave=40"
-    assert "--drain-time-s=40" in envoy["command"]
+    assert "--drain-time-s 40" in " ".join(envoy["command"])
     assert spec["terminationGracePeriodSeconds"] > 40 + 5
 
 

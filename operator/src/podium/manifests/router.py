@@ -231,11 +231,12 @@ def _envoy(pods: RouterPods) -> Object:
     return _container(pods, ENVOY, pods.resources) | {
         "command": [
             "envoy",
-            f"--config-path={FOLDER}/{BOOTSTRAP}",
-            f"--concurrency={pods.concurrency}",
-            f"--drain-time-s={pods.drain_seconds}",
+            # Envoy takes a value only as a word of its own, not after "=".
+            *("--config-path", f"{FOLDER}/{BOOTSTRAP}"),
+            *("--concurrency", str(pods.concurrency)),
+            *("--drain-time-s", str(pods.drain_seconds)),
+            *("--log-level", "warning"),
             "--disable-hot-restart",
-            "--log-level=warning",
         ],
         "ports": [_port("ready", READY_PORT), _port("stats", STATS_PORT)],
         "readinessProbe": {
