@@ -112,8 +112,8 @@ class _Client(asyncio.Protocol):
     Where an answer ends the connection, as the server's do after some seconds, it goes on with a new one.
     """
 
-    def __init__(self, port: int, request: bytes, until: float, done: "asyncio.Future[None]") -> None:
-        self.port, self.request, self.until, self.done = port, request, until, done
+    def __init__(self, host: str, port: int, request: bytes, until: float, done: "asyncio.Future[None]") -> None:
+        self.host, self.port, self.request, self.until, self.done = host, port, request, until, done
         self.ends = False
         self.latencies: list[float] = []
         self.received = b""
@@ -131,7 +131,7 @@ class _Client(asyncio.Protocol):
             self.done.set_exception(exc or ConnectionError("the server ended the connection"))
 
     async def connect(self) -> None:
-        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self.port)
+        await asyncio.get_running_loop().create_connection(lambda: self, self.host, self.port)
 
     def send(self) -> None:
         self.sent = time.perf_counter()
@@ -161,7 +161,7 @@ class _Client(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def load(port: int, body: bytes, connections: int, seconds: float) -> list[float]:
+async def load(port: int, body: bytes, connections: int, seconds: float, *, host: str = "127.0.0.1") -> list[float]:
     """Latencies in seconds of closed-loop clients on that many connections."""
     loop = asyncio.get_running_loop()
     head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -171,8 +171,8 @@ async def load(port: int, body: bytes, connections: int, seconds: float) -> list
     waiting = []
     for _ in range(connections):
         done = loop.create_future()
-        factory: Callable[[], _Client] = lambda done=done: _Client(port, request, until, done)  # type: ignore[misc] # noqa: E731
-        _, client = await loop.create_connection(factory, "127.0.0.1", port)
+        factory: Callable[[], _Client] = lambda done=done: _Client(host, port, request, until, done)  # type: ignore[misc] # noqa: E731
+        _, client = await loop.create_connection(factory, host, port)
         clients.append(client)
         waiting.append(done)
     await asyncio.gather(*waiting)

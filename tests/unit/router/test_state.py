@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from podium.api import names
 from podium.router.endpoints import GRPC, HTTP, Endpoint, endpoints_of
 from podium.router.routing import Routing, Share
-from podium.router.state import KEY, State, pods_of
+from podium.router.state import KEY, SUFFIX, State, pods_of
 
 
 def routing(model: str, port: int, **weights: int) -> Routing:
@@ -114,3 +115,7 @@ def test_if_none_is_ready_those_that_serve_while_they_leave() -> None:
 def test_a_revision_without_a_pod_is_known_and_has_none() -> None:
     found = pods_of([routing("fraud", 20_000, a=10_000, b=0)], [a_slice("one", a_pod("10.0.0.1", ready=True))])
     assert found == {("a", HTTP): (Endpoint("10.0.0.1", 8080),), ("b", HTTP): ()}
+
+
+def test_the_operator_writes_under_the_name_that_routers_read() -> None:
+    assert names.routing_name("fraud") == f"fraud{SUFFIX}"

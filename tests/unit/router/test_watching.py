@@ -1,0 +1,97 @@
+"""Lists and watches, against a server that answers what the test says, over TLS as the API server does."""
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podium.router.watching import Refused, Server, Watching
+from tests.cluster.pki import Authority
+
+Make = Callable[..., tuple[Watching, list[str]]]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes what watches, of a server with these answers, one after the other: lists of names, or a status."""
+    servers: list[ThreadingHTTPServer] = []
+    authority = Authority(tmp_path / "pki")
+    pair = authority.issue("server", "server", hosts=["127.0.0.1"])
+    (tmp_path / "ca.crt").write_bytes(authority.certificate.read_bytes())
+    (tmp_path / "token").write_text("secret\n")
+
+    def made(*answers: list[str] | int) -> tuple[Watching, list[str]]:
+        left, asked = list(answers), list[str]()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(f"{self.path} {self.headers['authorization']}")
+                answer = left.pop(0)
+                status, items = (answer, []) if isinstance(answer, int) else (200, answer)
+                body = json.dumps({"metadata": {"resourceVersion": str(len(asked))}, "items": list(map(_item, items))})
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append(server)
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
+        return Watching(Server.in_pod(tmp_path), "/things", "a=b", lambda: None), asked
+
+    yield made
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def _item(name: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}}
+
+
+def names(watching: Watching) -> list[str]:
+    return [each["metadata"]["name"] for each in watching.objects()]
+
+
+def test_it_asks_with_its_token_for_what_it_selects(make: Make) -> None:
+    watching, asked = make(["one", "two"])
+    watching.list()
+
+    assert names(watching) == ["one", "two"]
+    assert asked == ["/things?labelSelector=a%3Db Bearer secret"]
+    assert watching.listed.is_set()
+
+
+def test_a_list_that_lacks_something_counts_once_a_second_one_says_so(make: Make) -> None:
+    watching, asked = make(["one", "two"], ["two"], ["one", "two"], ["two"], ["two"])
+    watching.list()
+
+    watching.list()
+    assert names(watching) == ["one", "two"]
+    assert len(asked) == 3
+
+    watching.list()
+    assert names(watching) == ["two"]
+    assert len(asked) == 5
+
+
+def test_what_was_seen_stays_when_the_second_list_does_not_come(make: Make) -> None:
+    watching, _ = make(["one"], [], 503)
+    watching.list()
+
+    with pytest.raises(Refused):
+        watching.list()
+    assert names(watching) == ["one"]
