@@ -219,6 +219,8 @@ def _floor(state: State) -> int | None:
             return None  # another strategy, or somebody took it away, or made it unreadable
         least = int(frozen["size"] - frozen.get("unavailable", 0))
         if frozen["strategy"] == "Canary" and frozen.get("surge"):
+            if reading.is_routed(reading.stable(state) or {}):
+                return None  # by weights the champion has all that all of the requests need, beside the candidate
             # T follows what spec asks for; under autoscaling what there was at the start is its least.
             least = least if autoscaled else min(least, reading.wanted(model) - frozen.get("unavailable", 0))
         # The last write of a rollback goes on to what spec asks for by then, which may be less than T.

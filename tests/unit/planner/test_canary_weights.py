@@ -88,6 +88,18 @@ def test_an_abort_moves_all_requests_back_at_once(weight: int) -> None:
     world.until(lambda: world.phase == "RolledBack")
 
 
+def test_an_abort_never_gives_the_candidate_more_than_it_had_though_the_champion_lacks_a_pod() -> None:
+    world = at_step(1, canary(5, PAUSE), replicas=4)
+    world.behave(world.pods(one(world))[0]["metadata"]["name"], ready_after=None)
+    world.advance(2)
+    seen: set[int] = set()
+    world.client.after.append(lambda _: seen.add(shares(world)[1]))
+    world.command("abort", two(world))
+    world.advance(5)
+    assert seen <= {0, 500}
+    assert shares(world) == (10_000, 0)
+
+
 def test_with_maxSurge_0_pods_are_exchanged_and_weights_are_exact_all_the_same() -> None:
     world = at_step(1, canary(30, PAUSE, rollingUpdate=IN_PLACE), replicas=4)
     assert (sizes(world), shares(world)) == ((2, 2), (7_000, 3_000))

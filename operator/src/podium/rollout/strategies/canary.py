@@ -138,7 +138,8 @@ class Canary:
         autoscaling, record = situation.spec.autoscaling, loser.record
         size = max(champion.replicas, loser.replicas) if autoscaling else situation.spec.replicas
         size = record.size if record.surge == 0 else size
-        enough = _known(champion) >= size - record.unavailable
+        # By weights the champion has kept its pods for all of the traffic: a share by pods could be more than it was.
+        enough = _known(champion) >= size - record.unavailable or (situation.exact and record.surge > 0)
         back = at_full_size(situation, champion, champion.replicas if autoscaling else situation.spec.replicas)
         if enough or not situation.traffic.serves(loser.name):
             return Move(Split.to(champion.name), {loser.name: Target(loser.replicas), champion.name: back})
