@@ -20,8 +20,9 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
+from podium.manifests.router import ENVOY, RouterPods, router_objects
 from podium.router.agent import CONFIG_MAPS, SLICES
-from podium.router.places import PORT, READY_PORT, STATS_PORT
+from podium.router.places import FOLDER, PORT, READY_PORT, STATS_PORT
 from podium.router.routing import Routing
 from podium.router.state import KEY, SERVICE_LABEL, SUFFIX
 from tests.cluster import binaries
@@ -31,6 +32,7 @@ from tests.cluster.progress import tail
 _addresses = itertools.count(2)
 SECONDS, POLL = 30.0, 0.02
 CALLERS = 4
+POD = RouterPods(concurrency=1, drain_seconds=2)
 
 
 def _own_address() -> str:
@@ -129,9 +131,7 @@ class Router:
 
     def start(self, part: str) -> None:
         """`agent` or `envoy`."""
-        envoy = [str(binaries.envoy()), "-c", str(self._shared / "bootstrap.json"), "--concurrency", "1",
-                 "--use-dynamic-base-id", "--log-level", "warning", "--drain-time-s", "2"]  # fmt: skip
-        command = {"agent": self._agent(), "envoy": envoy}[part]
+        command = {"agent": self._agent, "envoy": self._envoy}[part]()
         with self.log(part).open("ab") as output:
             self._processes[part] = subprocess.Popen(
                 command, env=self._environment(), stdout=output, stderr=subprocess.STDOUT
@@ -168,6 +168,13 @@ class Router:
     def log(self, part: str) -> Path:
         """What it printed."""
         return self.folder / f"{part}.log"
+
+    def _envoy(self) -> list[str]:
+        """The pod's own command, with this router's folder."""
+        (template,) = (each["spec"]["template"] for each in router_objects(self.namespace, POD, replicas=1)
+                       if each["kind"] == "Deployment")  # fmt: skip
+        (words,) = (each["command"] for each in template["spec"]["containers"] if each["name"] == ENVOY)
+        return [str(binaries.envoy()), *(word.replace(FOLDER, str(self._shared)) for word in words[1:])]
 
     def _agent(self, *words: str) -> list[str]:
         module = [sys.executable, "-m", "podium.router.agent", *words]

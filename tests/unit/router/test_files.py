@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.router import files as files_module
@@ -80,6 +80,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files_module, "POLL_SECONDS", 0)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_whatever_is_wanted_next_no_route_names_what_is_not_there(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
