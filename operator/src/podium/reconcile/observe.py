@@ -295,7 +295,7 @@ class Observer:
             replicas_before=before,
             seen=looked,
             port=self._port(seen, moment, listens=router.exact),
-            unreachable=traffic.doubt if doubted and moment.reached(doubted) else "",
+            unreachable=traffic.doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
         )
 
     def _port(self, seen: Observed, moment: Moment, *, listens: bool) -> int | None:
@@ -342,6 +342,11 @@ class Observer:
             has_hpa = seen.child(HPAS, name) is not None
             states.append(readings.read_revision(child, revision, template_digest, deployment, own, has_hpa, sightings))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
+
+
+def _is_told(status: Mapping[str, Any]) -> bool:
+    """Whether status tells of the routers already: another operator has watched them for long enough."""
+    return any(one.get("type") == names.ROUTER_UNREACHABLE for one in status.get("conditions") or [])
 
 
 def _serves_surely(seen: Observed) -> bool:

@@ -68,7 +68,8 @@ def doubt(seen: Seen) -> str:
             f"no pod of Deployment {names.ROUTER} is Ready: kubectl get pods -l {names.LABEL_ROUTER}={names.ROUTER} "
             "shows what they wait for"
         )
-    serving = [share.revision for share in told.split if share.weight]
+    pods = _capacity(seen.pods)
+    serving = [share.revision for share in told.split if share.weight and pods.get(share.revision)]
     for router in ready:
         if router.said is None:
             return (
