@@ -255,7 +255,8 @@ class Observer:
         pods = self._cache.owned(PODS, key.namespace, key.name)
         states, revisions = self._revisions(seen, pods, memory, sightings)
         router = ROUTERS[spec.traffic.router]
-        looked = self._look(seen, pods)
+        idle = frozenset(r.name for r in states if r.workload is not None and r.workload.live == 0)
+        looked = self._look(seen, pods, idle)
         traffic = router.traffic(looked)
         situation = Situation(
             name=key.name,
@@ -307,7 +308,7 @@ class Observer:
             return None
         return self._ports.of(owner.namespace, owner.name, owner.uid, seen.child(SERVICES, owner.name), moment.now)
 
-    def _look(self, seen: Observed, pods: list[Object]) -> Seen:
+    def _look(self, seen: Observed, pods: list[Object], idle: frozenset[str]) -> Seen:
         name, namespace = seen.owner.name, seen.owner.namespace
         return Seen(
             name,
@@ -320,6 +321,7 @@ class Observer:
                 for pod in self._cache.owned(PODS, namespace, names.ROUTER)
                 if not readings.is_over(pod)
             ],
+            idle,
         )
 
     def _router(self, pod: Object) -> RouterPod:
