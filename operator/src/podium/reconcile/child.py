@@ -86,8 +86,10 @@ class Children:
             made = project(answer, stamped)
             self.memories[place] = Memory(stamp, None if made == stamped else made, sighting(answer), repairs)
         news = self.wrote(resource, answer)
-        # What routers are told they have to confirm: it is looked at anew even if they stay silent.
-        self.again |= news and (found or resource is CONFIG_MAPS)
+        # What routers are told they have to confirm: it is looked at anew even if they stay silent. And where a Service
+        # leads decides what of that counts.
+        led = live is not None and _leads_to_routers(live) is not _leads_to_routers(answer)
+        self.again |= news and (found or led or resource is CONFIG_MAPS)
 
     def stands(self, desired: Object) -> bool:
         """Whether it is what was applied last, by this process or one before; others may have changed it since."""
@@ -219,6 +221,11 @@ def _stamped(desired: Object, stamp: str) -> Object:
     meta = desired["metadata"]
     annotations = {**(meta.get("annotations") or {}), names.ANNOTATION_APPLIED: stamp}
     return {**desired, "metadata": {**meta, "annotations": annotations}}
+
+
+def _leads_to_routers(obj: Object) -> bool:
+    selector = (obj.get("spec") or {}).get("selector")
+    return isinstance(selector, dict) and names.LABEL_ROUTER in selector
 
 
 def is_record(live: Object) -> bool:
