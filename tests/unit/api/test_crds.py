@@ -180,7 +180,7 @@ def test_every_rule_says_what_to_do() -> None:
 def test_only_what_works_is_in_the_crds() -> None:
     spec = SCHEMAS["ModelDeployment"]["properties"]["spec"]["properties"]
     assert spec["rollout"]["properties"]["strategy"]["enum"] == ["RollingUpdate", "BlueGreen", "Canary"]
-    assert spec["traffic"]["properties"]["router"]["enum"] == ["None"]
+    assert spec["traffic"]["properties"]["router"]["enum"] == ["None", "Envoy"]
     later = {"abTest", "shadow", "maxDuration", "onInconclusive", "analysis", "signature", "sticky", "gateway"}
     assert not later & {path.rpartition(".")[2] for path, _ in OWN}
 

@@ -58,7 +58,7 @@ def test_a_runtime_has_the_defaults_of_the_design() -> None:
             [25, 5],
             "must not fall",
         ),
-        ({"traffic": {"router": "Envoy"}}, "spec.traffic.router", "Envoy", "None"),
+        ({"traffic": {"router": "Gateway"}}, "spec.traffic.router", "Gateway", "Envoy"),
         ({"rollout": {"progressDeadline": "1 hour"}}, "spec.rollout.progressDeadline", "1 hour", "such as 10m"),
         ({"rollout": {"rollingUpdate": {"maxSurge": "x"}}}, "spec.rollout.rollingUpdate.maxSurge", "x", "25%"),
         ({"model": {"uri": "gs://a/b"}}, "spec.model.uri", "gs://a/b", "s3://, https:// or pvc://"),
