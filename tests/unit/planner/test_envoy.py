@@ -133,6 +133,23 @@ def test_a_rollout_while_callers_leave_the_routers_is_followed_there() -> None:
     assert world.live(CONFIG_MAPS, TOLD) is None
 
 
+def test_what_has_no_pods_is_led_to_the_routers_all_the_same() -> None:
+    world = created(traffic=ENVOY, replicas=0)
+    world.routers.start()
+    world.rest()
+    assert is_routed(world)
+    assert world.condition("RouterUnreachable") is None
+
+
+def test_a_restart_of_the_operator_does_not_unsay_that_routers_are_unreachable() -> None:
+    world = created(traffic=ENVOY)
+    world.rest()
+    assert world.condition("RouterUnreachable") == ("True", "RouterUnreachable")
+    world.restart_operator()
+    world.rest()
+    assert [str(call) for call in world.client.calls] == []
+
+
 # --- rollouts
 
 

@@ -49,6 +49,9 @@ ANNOTATION_UNUSED_SINCE: Final = "podium.dev/unused-since"
 ANNOTATION_PAST_ROUTER: Final = "podium.dev/past-router"
 """On a stable Service that goes past the routers although callers may still be connected to them."""
 
+ROUTER_UNREACHABLE: Final = "RouterUnreachable"
+"""A condition of a ModelDeployment whose routers are waited for."""
+
 PREVIEW_SUFFIX: Final = "-preview"
 ROUTING_SUFFIX: Final = "-router"
 MODEL_CONTAINER: Final = "model"

@@ -255,7 +255,8 @@ class Observer:
         pods = self._cache.owned(PODS, key.namespace, key.name)
         states, revisions = self._revisions(seen, pods, memory, sightings)
         router = ROUTERS[spec.traffic.router]
-        looked = self._look(seen, pods)
+        idle = frozenset(r.name for r in states if r.workload is not None and r.workload.live == 0)
+        looked = self._look(seen, pods, idle)
         traffic = router.traffic(looked)
         situation = Situation(
             name=key.name,
@@ -295,7 +296,7 @@ class Observer:
             replicas_before=before,
             seen=looked,
             port=self._port(seen, moment, listens=router.exact),
-            unreachable=traffic.doubt if doubted and moment.reached(doubted) else "",
+            unreachable=traffic.doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
         )
 
     def _port(self, seen: Observed, moment: Moment, *, listens: bool) -> int | None:
@@ -307,7 +308,7 @@ class Observer:
             return None
         return self._ports.of(owner.namespace, owner.name, owner.uid, seen.child(SERVICES, owner.name), moment.now)
 
-    def _look(self, seen: Observed, pods: list[Object]) -> Seen:
+    def _look(self, seen: Observed, pods: list[Object], idle: frozenset[str]) -> Seen:
         name, namespace = seen.owner.name, seen.owner.namespace
         return Seen(
             name,
@@ -320,6 +321,7 @@ class Observer:
                 for pod in self._cache.owned(PODS, namespace, names.ROUTER)
                 if not readings.is_over(pod)
             ],
+            idle,
         )
 
     def _router(self, pod: Object) -> RouterPod:
@@ -342,6 +344,11 @@ class Observer:
             has_hpa = seen.child(HPAS, name) is not None
             states.append(readings.read_revision(child, revision, template_digest, deployment, own, has_hpa, sightings))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
+
+
+def _is_told(status: Mapping[str, Any]) -> bool:
+    """Whether status tells of the routers already: another operator has watched them for long enough."""
+    return any(one.get("type") == names.ROUTER_UNREACHABLE for one in status.get("conditions") or [])
 
 
 def _serves_surely(seen: Observed) -> bool:

@@ -193,7 +193,7 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
         )
         conditions["RecordMissing"] = ("True", Reason.RECORD_MISSING, message)
     if observed.unreachable:
-        conditions["RouterUnreachable"] = ("True", Reason.ROUTER_UNREACHABLE, observed.unreachable)
+        conditions[names.ROUTER_UNREACHABLE] = ("True", Reason.ROUTER_UNREACHABLE, observed.unreachable)
     candidate = situation.candidate
     if candidate is not None and champion is not None and candidate.record.strategy in STRATEGIES:
         excess = STRATEGIES[candidate.record.strategy].excess(situation, champion, candidate)

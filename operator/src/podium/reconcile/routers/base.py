@@ -39,6 +39,8 @@ class Seen:
     config_map: Object | None = None
     """What the routers are told, as it is."""
     routers: Sequence[RouterPod] = ()
+    idle: frozenset[str] = frozenset()
+    """Revisions that are to have no pods: there is nobody to reach."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def doubt(seen: Seen) -> str:
             f"no pod of Deployment {names.ROUTER} is Ready: kubectl get pods -l {names.LABEL_ROUTER}={names.ROUTER} "
             "shows what they wait for"
         )
-    serving = [share.revision for share in told.split if share.weight]
+    serving = [share.revision for share in told.split if share.weight and share.revision not in seen.idle]
     for router in ready:
         if router.said is None:
             return (
@@ -82,7 +82,7 @@ def doubt(seen: Seen) -> str:
             return f"router pod {router.name} has not loaded ConfigMap {place} yet{why}"
         for revision in serving:
             if revision not in router.said.reached:
-                why = router.said.unreached.get(revision, "it has not been tried yet")
+                why = router.said.unreached.get(revision, "no pod that is ready has been tried yet")
                 return (
                     f"router pod {router.name} does not reach any pod of {revision} ({why}): let pods labelled "
                     f"{names.LABEL_ROUTER}={names.ROUTER} in by NetworkPolicies, and a mesh take plain text from them"
