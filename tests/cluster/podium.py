@@ -22,7 +22,12 @@ def values(archives: Sequence[Archive] = (), registry: str = "localhost") -> dic
         "image": {"registry": registry, "tag": TAG},
         "operator": {"repository": "podium/operator"},
         "serving": {"repository": "podium/serving"},
-        "router": {"repository": "podium/router", "podAnnotations": built.get("router", {})},
+        "router": {
+            "repository": "podium/router",
+            "podAnnotations": built.get("router", {}),
+            # Less than a default installation asks for: routers outlive a test by ten minutes, on one small node.
+            "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+        },
         # Built here too, in place of upstream's.
         "runtimes": {"registry": registry, "torchserve": {"repository": "podium/torchserve", "tag": TAG}},
         "podAnnotations": built.get("operator", {}),

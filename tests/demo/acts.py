@@ -1,17 +1,22 @@
 """The demo's acts, in their order. Each notes what it measured; the closing table is made of that."""
 
+import math
 import time
 from datetime import datetime
 
+from podium.api import names
 from tests import stage as s
-from tests.client import Object, wait
+from tests.client import Object, condition, wait
 from tests.demo.show import Show, figures
 from tests.load import Counts
 
-DIGITS, BLUE_GREEN, TORCH = "digits", "digits-bg", "digits-torch"
+DIGITS, BLUE_GREEN, TORCH, CANARY = "digits", "digits-bg", "digits-torch", "digits-canary"
 ROLLOUT = {"minReadySeconds": 5}
 # What the demo drew and asked: an image that both versions read rightly, and one that only the second does.
 EASY, HARD = 0, -1
+GROWING: tuple[Object, ...] = ({"weight": 5, "for": "5s"}, {"weight": 25, "for": "5s"})
+ENOUGH = 1_000
+"""Requests that a share is measured by."""
 
 
 def clear(show: Show) -> None:
@@ -36,6 +41,12 @@ def blue_green(version: str) -> Object:
     return s.onnx(BLUE_GREEN, version, rollout={"strategy": "BlueGreen", **ROLLOUT})
 
 
+def canary(version: str, *steps: Object) -> Object:
+    """The same through routers, with one pod of each version: its weights are exact all the same."""
+    rollout = {"strategy": "Canary", "promotion": "Manual", "steps": list(steps), "scaleDownDelay": "0s", **ROLLOUT}
+    return s.onnx(CANARY, version, replicas=1, traffic={"router": "Envoy"}, rollout=rollout)
+
+
 def first(show: Show) -> None:
     """Version 1 from the model store to a prediction; a TorchServe model beside it."""
     terminal, stage = show.terminal, show.stage
@@ -50,6 +61,7 @@ def first(show: Show) -> None:
     terminal.output((show.manifests / "digits-1.yaml").read_text())
     show.apply(s.torch(TORCH, "1", rollout=ROLLOUT), "digits-torch-1")
     show.apply(blue_green("1"), "digits-bg-1")
+    show.apply(canary("1", *GROWING), "digits-canary-1")
     _, took = show.follow(DIGITS, "Ready", s.ready)
     show.held("ONNX model from S3 to Ready", f"{took:.0f} s, 2 replicas")
     predict(show, DIGITS, EASY, "1")
@@ -125,6 +137,76 @@ def switch(show: Show) -> None:
     show.held("The old version stays warm", f"until {until}: one command goes back", bool(until))
 
 
+def exact_weights(show: Show) -> None:
+    """A canary through the namespace's routers: a person promotes it."""
+    show.terminal.title("A canary through Envoy: one pod of each version, and exact weights")
+    show.terminal.say(
+        "Two routers divide the requests for digits-canary. Version 2 gets 5 %, then 25 %, and then waits for a person."
+    )
+    wait("the Service leads to the routers", lambda: routed(show), 90)
+    show.flow(CANARY, show.stage.load(CANARY, show.digits.questions()))
+    before = show.loads[CANARY].counts()
+    show.apply(canary("2", *GROWING), "digits-canary-2")
+    revision = shared(show, "2", 25)
+    waits, _ = show.follow(CANARY, "waits for a person", lambda o: condition(o, "Paused").get("status") == "True")
+    show.terminal.output(f"status.message: {waits['status']['message']}")
+    command(show, "promote", revision)
+    _, took = show.follow(CANARY, "version 2 Ready", lambda obj: s.ready(obj) and s.champion(obj) == "2")
+    seen = show.since(CANARY, before)
+    held = not seen.failed and both_answered(seen)
+    show.held("A person promotes it", f"{took:.0f} s to all requests; {figures(seen)}", held)
+
+
+def second_thoughts(show: Show) -> None:
+    """A canary is taken back at 50 %."""
+    show.terminal.title("A canary that is aborted at 50 %")
+    before = show.loads[CANARY].counts()
+    show.apply(canary("1", {"weight": 50}, {"pause": True}), "digits-canary-3")
+    revision = shared(show, "1", 50)
+    command(show, "abort", revision)
+    rolled, took = show.follow(CANARY, "RolledBack", lambda obj: obj["status"]["phase"] == "RolledBack")
+    whole = show.since(CANARY, before)
+    settled = show.loads[CANARY].counts()
+    show.loads[CANARY].await_answers(200)
+    after = show.ebb(CANARY).since(settled)
+    champion = rolled["status"]["champion"]["revision"]
+    held = not whole.failed and not after.failed and list(after.revisions) == [champion]
+    show.held("A person aborts it", f"{took:.0f} s to none of the requests; {figures(whole)}", held)
+
+
+def routed(show: Show) -> bool:
+    """Whether the Service leads to the routers."""
+    service = show.stage.client.get("Service", show.stage.namespace, CANARY)
+    return bool(service["spec"]["selector"] == names.router_selector())
+
+
+def shared(show: Show, version: str, weight: int) -> str:
+    """Follows a canary until routers confirm its weight, and measures its share; its revision."""
+
+    def applied(obj: Object) -> bool:
+        status = obj["status"]
+        said = (status.get("rollout") or {}).get("weight") or {}
+        return (status.get("candidate") or {}).get("version") == version and said.get("applied") == weight
+
+    obj, _ = show.follow(CANARY, f"{weight} % of version {version}", applied)
+    revision = str(obj["status"]["candidate"]["revision"])
+    load = show.loads[CANARY]
+    before = load.await_answers(20)
+    seen = load.await_answers(ENOUGH).since(before)
+    share = seen.revisions.get(revision, 0) / seen.answered
+    # 5 standard deviations of as many draws
+    held = abs(share - weight / 100) < 5 * math.sqrt(weight / 100 * (1 - weight / 100) / seen.answered)
+    show.held(f"{weight} % for version {version}", f"{share:.1%} of {seen.answered:,} requests", held)
+    return revision
+
+
+def command(show: Show, verb: str, revision: str) -> None:
+    """What a person says to Podium."""
+    name, said = names.ANNOTATION_COMMAND, f"{verb} {revision} demo"
+    show.kubectl("annotate", "mdep", CANARY, "--overwrite", f"{name}={said}", show=False)
+    show.terminal.command(f'kubectl -n {show.stage.namespace} annotate mdep {CANARY} --overwrite {name}="{said}"')
+
+
 def wrong_bytes(show: Show) -> None:
     """A version 3 whose bytes are not those that its sha256 pins."""
     show.terminal.title("Version 3: its bytes do not match its sha256")
@@ -180,4 +262,4 @@ def look(show: Show) -> None:
     show.held("digits, from the first request to the last", figures(whole), not whole.failed)
 
 
-ACTS = (first, load, rolling_update, switch, wrong_bytes, crashing, look)
+ACTS = (first, load, rolling_update, switch, exact_weights, second_thoughts, wrong_bytes, crashing, look)

@@ -144,6 +144,17 @@ async def test_what_is_told_anew_is_asked_for_at_once(place: Place) -> None:
     await place.until(lambda: place.router.asked > asked, within=1.0)
 
 
+async def test_a_cache_in_which_nothing_changes_is_not_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = place.tell()
+    place.router.said = Said(applied={"fraud-router": text}, reached=frozenset({"fraud-a"}))
+    await place.until(lambda: place.heard == place.router.said)
+    read: list[object] = []
+    for name in ("all", "owned"):
+        monkeypatch.setattr(place.cache, name, lambda *asked: read.append(asked) or [])
+    await asyncio.sleep(5 * asking.TICK)
+    assert not read
+
+
 @pytest.mark.parametrize("nonsense", ["", "[]", '{"applied": 7}', "<html>"])
 async def test_an_answer_that_is_none_is_no_answer(place: Place, nonsense: str) -> None:
     place.tell()

@@ -50,6 +50,10 @@ class Cache(Protocol):
         """All objects of a kind that are found by a name."""
         ...
 
+    def changes(self, resource: Resource) -> int:
+        """Another number once an object of a kind has changed."""
+        ...
+
 
 class Queue(Protocol):
     """Where the keys of those go whom news concern."""
@@ -83,6 +87,9 @@ class Asker:
         self._leading = leading
         self._port = port
         self._pods: dict[tuple[str, str], _Pod] = {}
+        self._told: dict[str, tuple[str, ...]] = {}
+        self._seen: tuple[int, int] | None = None
+        """Changes of ConfigMaps and pods in the cache when it was looked at last."""
         self._asking: set[asyncio.Task[None]] = set()
         self._busy: set[tuple[str, str]] = set()
 
@@ -96,8 +103,8 @@ class Asker:
         loop = asyncio.get_running_loop()
         end = loop.time() + WITHIN
         while loop.time() < end:
-            present = [place for place, _ in self._present(self._told())]
-            if all((known := self._pods.get(place)) and (known.said or known.failures) for place in present):
+            self._take_in(loop.time())
+            if all(known.said or known.failures for known in self._pods.values()):
                 return
             await asyncio.sleep(TICK / 4)
 
@@ -111,6 +118,7 @@ class Asker:
                         self.look(session)
                     else:
                         self._pods.clear()
+                        self._seen = None
                     await asyncio.sleep(TICK)
         finally:
             for task in self._asking:
@@ -119,17 +127,11 @@ class Asker:
     def look(self, session: aiohttp.ClientSession) -> None:
         """Begin to ask everybody who is due."""
         loop = asyncio.get_running_loop()
-        told = self._told()
-        present = dict(self._present(told))
-        for place in self._pods.keys() - present.keys():
-            del self._pods[place]
         now = loop.time()
-        for place, address in present.items():
-            known = self._pods.get(place)
-            if known is None or known.address != address:
-                known = self._pods[place] = _Pod(place[0], address)
-            versions = told[place[0]]
-            if known.asked_for != versions:
+        self._take_in(now)
+        for place, known in self._pods.items():
+            versions = self._told[known.namespace]
+            if known.asked_for is not versions:
                 known.due = min(known.due, now)
                 known.behind_since = None
             if known.due <= now and place not in self._busy and len(self._asking) < AT_ONCE:
@@ -138,6 +140,22 @@ class Asker:
                 task = loop.create_task(self._ask(session, place, known))
                 self._asking.add(task)
                 task.add_done_callback(self._asking.discard)
+
+    def _take_in(self, now: float) -> None:
+        """Who is there, and what they are told: read from the cache only when that has changed, for it may be long."""
+        seen = self._cache.changes(CONFIG_MAPS), self._cache.changes(PODS)
+        if seen == self._seen:
+            return
+        if self._seen is None or seen[0] != self._seen[0]:
+            self._told = self._versions()
+        self._seen = seen
+        present = dict(self._present())
+        for place in self._pods.keys() - present.keys():
+            del self._pods[place]
+        for place, address in present.items():
+            known = self._pods.get(place)
+            if known is None or known.address != address:
+                self._pods[place] = _Pod(place[0], address)
 
     async def _ask(self, session: aiohttp.ClientSession, place: tuple[str, str], pod: _Pod) -> None:
         loop = asyncio.get_running_loop()
@@ -203,16 +221,19 @@ class Asker:
             if before is None or said is None or _of(before, name, model) != _of(said, name, model):
                 self._queue.add(MODEL_DEPLOYMENTS.key(pod.namespace, model))
 
-    def _told(self) -> dict[str, tuple[str, ...]]:
-        """By namespace the versions of all that its routers are told."""
+    def _versions(self) -> dict[str, tuple[str, ...]]:
+        """By namespace the versions of all that its routers are told: the same tuple as long as it would be equal."""
         found: dict[str, list[str]] = {}
         for each in self._cache.all(CONFIG_MAPS):
             meta = each["metadata"]
             found.setdefault(meta["namespace"], []).append(f"{meta['name']}/{meta.get('resourceVersion')}")
-        return {namespace: tuple(sorted(versions)) for namespace, versions in found.items()}
+        made = {namespace: tuple(sorted(versions)) for namespace, versions in found.items()}
+        return {
+            namespace: each if each != (old := self._told.get(namespace)) else old for namespace, each in made.items()
+        }
 
-    def _present(self, told: dict[str, tuple[str, ...]]) -> Iterator[tuple[tuple[str, str], str]]:
-        for namespace in told:
+    def _present(self) -> Iterator[tuple[tuple[str, str], str]]:
+        for namespace in self._told:
             for pod in self._cache.owned(PODS, namespace, names.ROUTER):
                 status = pod.get("status") or {}
                 address = status.get("podIP")

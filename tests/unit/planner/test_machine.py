@@ -4,11 +4,9 @@ By default a fixed set of examples that takes under a minute. PODIUM_EXAMPLES=20
 """
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -23,6 +21,7 @@ from podium.kube.resources import (
     SERVICES,
     Resource,
 )
+from tests.unit.planner.drawing import drawing
 from tests.unit.planner.invariants import Invariants
 from tests.unit.planner.kstatus import kstatus
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
@@ -310,17 +309,7 @@ class Operator(RuleBasedStateMachine):
         assert self.world.selector() == expected, self.world.describe()
 
 
-EXAMPLES = int(os.environ.get("PODIUM_EXAMPLES", "100"))
-Operator.TestCase.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=20,
-    deadline=None,
-    derandomize="PODIUM_EXAMPLES" not in os.environ,
-    database=None,
-    report_multiple_bugs=False,
-    print_blob=False,
-    suppress_health_check=list(HealthCheck),
-)
+Operator.TestCase.settings = drawing(100)
 
 
 class TestOperator(Operator.TestCase):  # type: ignore[name-defined,misc]

@@ -4,11 +4,9 @@ By default a fixed set of examples that takes under 20 s. PODIUM_EXAMPLES=2000 l
 """
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
@@ -24,6 +22,7 @@ from podium.kube.resources import (
     Resource,
 )
 from tests.unit.planner.apiserver import Call
+from tests.unit.planner.drawing import drawing
 from tests.unit.planner.refusing import FAULTS, Refusing, refuse
 from tests.unit.planner.test_machine import VERSIONS, Operator, event
 from tests.unit.planner.world import NAME, NAMESPACE, model
@@ -158,17 +157,7 @@ class Said:
         self._heard = len(stream)
 
 
-EXAMPLES = int(os.environ.get("PODIUM_EXAMPLES", "60"))
-Refused.TestCase.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=20,
-    deadline=None,
-    derandomize="PODIUM_EXAMPLES" not in os.environ,
-    database=None,
-    report_multiple_bugs=False,
-    print_blob=False,
-    suppress_health_check=list(HealthCheck),
-)
+Refused.TestCase.settings = drawing(60)
 
 
 class TestRefused(Refused.TestCase):  # type: ignore[name-defined,misc]

@@ -1,14 +1,13 @@
 """The same with routers, to which random events happen, too: it comes to rest with all requests at the champion."""
 
-import os
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import CONFIG_MAPS, SERVICES
+from tests.unit.planner.drawing import drawing
 from tests.unit.planner.test_machine import Operator, event
 from tests.unit.planner.world import NAME, NAMESPACE, model
 
@@ -88,16 +87,7 @@ class Routed(Operator):
         assert services == {NAME, champion}, world.describe()
 
 
-Routed.TestCase.settings = settings(
-    max_examples=int(os.environ.get("PODIUM_EXAMPLES", "60")),
-    stateful_step_count=20,
-    deadline=None,
-    derandomize="PODIUM_EXAMPLES" not in os.environ,
-    database=None,
-    report_multiple_bugs=False,
-    print_blob=False,
-    suppress_health_check=list(HealthCheck),
-)
+Routed.TestCase.settings = drawing(60)
 
 
 class TestRouted(Routed.TestCase):  # type: ignore[name-defined,misc]

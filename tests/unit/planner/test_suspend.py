@@ -3,10 +3,10 @@
 import pytest
 
 from podium.kube.client import Object
-from podium.kube.resources import SERVICES
+from podium.kube.resources import DEPLOYMENTS, SERVICES
 from tests.unit.planner.given import AUTOSCALING, MANUAL, serving, updating
 from tests.unit.planner.test_canary import at_step, canary, one, record, sizes, two
-from tests.unit.planner.world import World, model
+from tests.unit.planner.world import NAMESPACE, World, model
 
 
 def suspended(world: World) -> World:
@@ -25,6 +25,13 @@ def test_all_pods_go_and_the_Services_stay() -> None:
     world = suspended(serving(replicas=3))
     assert world.replicas(one(world)) == 0
     assert world.live(SERVICES) is not None
+
+
+def test_a_Deployment_that_is_deleted_meanwhile_is_made_again_without_pods() -> None:
+    world = suspended(serving(replicas=3))
+    world.api.delete(DEPLOYMENTS, NAMESPACE, one(world))
+    world.rest()
+    assert world.replicas(one(world)) == 0
 
 
 def test_conditions_say_so_and_kstatus_is_Current() -> None:

@@ -101,7 +101,8 @@ def _away(situation: Situation) -> Move:
     """No pods of anybody; the Services stay as they are without a rollout that moves."""
     lead = situation.champion or situation.candidate
     split = Split.to(lead.name, preview=_previewed(situation)) if lead else Split()
-    return Move(split, {r.name: Target(0) for r in situation.revisions if r.workload})
+    roles = (situation.champion, situation.candidate)
+    return Move(split, {r.name: Target(0) for r in situation.revisions if r.workload or r in roles})
 
 
 def _returning(situation: Situation, champion: RevisionState, candidate: RevisionState) -> Move:

@@ -40,6 +40,7 @@ class Cache:
         self._found: dict[Resource, dict[NamespacedName, dict[NamespacedName, Object]]] = {
             resource: {} for resource in kinds
         }
+        self._changes = dict.fromkeys(kinds, 0)
         # uid -> (resourceVersion of the deletion, when it may be forgotten), oldest first
         self._tombstones: dict[str, tuple[int, float]] = {}
         # What is kept from before the API server went back to an older state, until it is seen again.
@@ -56,6 +57,10 @@ class Cache:
     def all(self, resource: Resource) -> list[Object]:
         """Every object of a kind."""
         return list(self._objects[resource].values())
+
+    def changes(self, resource: Resource) -> int:
+        """How often a kind's objects have changed: as long as it stays the same, so does what follows from them."""
+        return self._changes[resource]
 
     def known(self, resource: Resource) -> dict[NamespacedName, int]:
         """The resourceVersion of every object of a kind, but of those from before a `rewind`."""
@@ -117,6 +122,7 @@ class Cache:
         if old is None or old["metadata"].get("uid") != meta.get("uid"):
             return False
         del self._objects[resource][name]
+        self._changes[resource] += 1
         self._outdated[resource].discard(name)
         index = self.kinds[resource].index
         if index is not None and (by := index(old)) is not None:
@@ -143,6 +149,7 @@ class Cache:
 
     def _store(self, resource: Resource, name: NamespacedName, old: Object | None, new: Object) -> None:
         self._objects[resource][name] = new
+        self._changes[resource] += 1
         self._outdated[resource].discard(name)
         index = self.kinds[resource].index
         if index is None:

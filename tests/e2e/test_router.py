@@ -1,0 +1,182 @@
+"""A canary through routers on a real cluster, under load: its weight is exact, and routers come and go unseen."""
+
+import math
+from dataclasses import dataclass, field
+
+from podium.api import names
+from tests import stage as s
+from tests.client import Object, condition, wait
+from tests.e2e.world import World, scene
+from tests.load import Counts, Load
+
+NAME = "digits"
+ROUTED: Object = {"traffic": {"router": "Envoy"}, "replicas": 1}
+ENOUGH = 1_500
+"""Requests that a share is judged by."""
+
+
+@dataclass
+class Canary:
+    """What was seen: parts of the load, each since the one before, and how the rollouts ended."""
+
+    parts: dict[str, Counts] = field(default_factory=dict)
+    candidates: dict[str, str] = field(default_factory=dict)
+    """Revisions by version, as candidates."""
+    decisions: list[Object] = field(default_factory=list)
+    replaced: bool = False
+    """Whether no router pod is left of those that there were at the beginning."""
+    mended: bool = False
+    """Whether what tells the routers is as it was before somebody else wrote it."""
+
+
+@dataclass
+class _Log:
+    """Cuts the load into parts."""
+
+    load: Load
+    seen: Canary
+
+    def __post_init__(self) -> None:
+        self.load.await_answers()
+        self._counted = self.load.counts()
+
+    def part(self, name: str, answers: int = 200) -> None:
+        """All since the last part, and so many answers more."""
+        self.load.await_answers(answers)
+        now = self.load.counts()
+        self.seen.parts[name], self._counted = now.since(self._counted), now
+
+
+def rollout(*steps: Object) -> Object:
+    return {"strategy": "Canary", "steps": list(steps), "minReadySeconds": 5, "scaleDownDelay": "0s"}
+
+
+def routers(stage: s.Stage) -> list[Object]:
+    """Those that stay."""
+    pods = stage.client.list("Pod", stage.namespace, f"{names.LABEL_ROUTER}={names.ROUTER}")
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def until_routed(stage: s.Stage) -> None:
+    """Until the Service leads to the routers."""
+
+    def leads() -> bool:
+        return bool(stage.client.get("Service", stage.namespace, NAME)["spec"]["selector"] == names.router_selector())
+
+    wait("the Service leads to the routers", leads, s.SLOW_START)
+
+
+def until_weight(stage: s.Stage, version: str, weight: int) -> str:
+    """Until the routers have confirmed the candidate's weight; its revision."""
+
+    def applied(obj: Object) -> bool:
+        status = obj["status"]
+        said = (status.get("rollout") or {}).get("weight") or {}
+        return (status.get("candidate") or {}).get("version") == version and said.get("applied") == weight
+
+    return str(stage.until(NAME, f"{weight} % of {version}", applied)["status"]["candidate"]["revision"])
+
+
+def command(stage: s.Stage, verb: str, revision: str) -> None:
+    """A person's."""
+    said = {"metadata": {"annotations": {names.ANNOTATION_COMMAND: f"{verb} {revision} e2e"}}}
+    stage.client.patch("ModelDeployment", stage.namespace, NAME, said)
+
+
+def restart_routers(stage: s.Stage) -> bool:
+    """One after the other, as at an upgrade; whether all are others than before."""
+    before = {pod["metadata"]["name"] for pod in routers(stage)}
+    stage.cluster.kubectl(f"--namespace={stage.namespace}", "rollout", "restart", f"deployment/{names.ROUTER}")
+
+    def all_new() -> bool:
+        now = routers(stage)
+        ready = [pod for pod in now if condition(pod, "Ready").get("status") == "True"]
+        return len(ready) == 2 == len(now) and not before & {pod["metadata"]["name"] for pod in now}
+
+    return wait("two new routers", all_new, 120)
+
+
+def tear_config_map(stage: s.Stage) -> bool:
+    """Somebody writes nonsense to it; whether it is put back."""
+    name = names.routing_name(NAME)
+    before = stage.client.get("ConfigMap", stage.namespace, name)["data"]
+    stage.client.patch("ConfigMap", stage.namespace, name, {"data": dict.fromkeys(before, "{")})
+
+    def mended() -> bool:
+        return bool(stage.client.get("ConfigMap", stage.namespace, name)["data"] == before)
+
+    return wait("the ConfigMap as it was", mended, 30)
+
+
+@scene
+def canary_by_routers(world: World) -> Canary:
+    """Version 2 at 25 %, while all routers are replaced and their ConfigMap is torn; promoted. Then an abort."""
+    stage, seen = world.stage("e2e-router"), Canary()
+    first = rollout({"weight": 25}, {"pause": True})
+    stage.apply(s.onnx(NAME, "1", rollout=first, **ROUTED))
+    stage.until_ready(NAME, "1")
+    until_routed(stage)
+    with world.load_turn, stage.load(NAME, world.digits.questions()) as load:
+        log = _Log(load, seen)
+        stage.apply(s.onnx(NAME, "2", rollout=first, **ROUTED))
+        seen.candidates["2"] = until_weight(stage, "2", 25)
+        log.part("to 25 %")
+        log.part("at 25 %", ENOUGH)
+        seen.replaced = restart_routers(stage)
+        log.part("routers replaced")
+        seen.mended = tear_config_map(stage)
+        log.part("nonsense")
+        command(stage, "promote", seen.candidates["2"])
+        seen.decisions.append(stage.until_ready(NAME, "2")["status"]["rollout"]["decision"])
+        log.part("promoted")
+
+        stage.apply(s.onnx(NAME, "1", rollout=rollout({"weight": 50}, {"pause": True}), **ROUTED))
+        seen.candidates["1"] = until_weight(stage, "1", 50)
+        log.part("to 50 %")
+        log.part("at 50 %", ENOUGH)
+        command(stage, "abort", seen.candidates["1"])
+        seen.decisions.append(stage.until_phase(NAME, "RolledBack")["status"]["rollout"]["decision"])
+        log.part("aborted")
+        log.part("after the abort")
+
+        # The control: what no drain precedes is seen.
+        for pod in routers(stage):
+            stage.client.delete("Pod", stage.namespace, pod["metadata"]["name"], grace=0)
+        wait("two routers again", lambda: load.counts().failed and len(routers(stage)) == 2, 60)
+        log.part("routers killed")
+    return seen
+
+
+def test_nothing_that_is_done_in_order_loses_a_request(canary_by_routers: Canary) -> None:
+    parts = {name: counts for name, counts in canary_by_routers.parts.items() if name != "routers killed"}
+
+    assert len(parts) == 9
+    for name, counts in parts.items():
+        assert not counts.failed, f"{name}: {counts}"
+
+
+def test_routers_that_are_killed_are_seen_by_the_same_load(canary_by_routers: Canary) -> None:
+    assert canary_by_routers.parts["routers killed"].failed
+
+
+def test_each_step_has_its_weight_exactly(canary_by_routers: Canary) -> None:
+    for name, version, weight in (("at 25 %", "2", 0.25), ("at 50 %", "1", 0.5)):
+        counts = canary_by_routers.parts[name]
+        share = counts.revisions.get(canary_by_routers.candidates[version], 0) / counts.answered
+        # 5 standard deviations of as many draws
+        assert abs(share - weight) < 5 * math.sqrt(weight * (1 - weight) / counts.answered), f"{name}: {counts}"
+
+
+def test_a_person_promotes_the_one_and_aborts_the_other(canary_by_routers: Canary) -> None:
+    promoted, aborted = canary_by_routers.decisions
+
+    assert (promoted["verdict"], promoted["by"]) == ("Promoted", "person")
+    assert (aborted["verdict"], aborted["by"]) == ("RolledBack", "person")
+    # All requests are the champion's again: no straggler of the candidate's.
+    after = canary_by_routers.parts["after the abort"]
+    assert list(after.revisions) == [canary_by_routers.candidates["2"]]
+
+
+def test_all_routers_were_replaced_and_the_config_map_was_put_back(canary_by_routers: Canary) -> None:
+    assert canary_by_routers.replaced
+    assert canary_by_routers.mended
