@@ -59,6 +59,8 @@ def test_a_runtime_has_the_defaults_of_the_design() -> None:
             "must not fall",
         ),
         ({"traffic": {"router": "Gateway"}}, "spec.traffic.router", "Gateway", "Envoy"),
+        ({"traffic": {"maxRequestBytes": "64MB"}}, "spec.traffic.maxRequestBytes", "64MB", "64Mi, 1Gi"),
+        ({"traffic": {"timeout": "a minute"}}, "spec.traffic.timeout", "a minute", "such as 10m"),
         ({"rollout": {"progressDeadline": "1 hour"}}, "spec.rollout.progressDeadline", "1 hour", "such as 10m"),
         ({"rollout": {"rollingUpdate": {"maxSurge": "x"}}}, "spec.rollout.rollingUpdate.maxSurge", "x", "25%"),
         ({"model": {"uri": "gs://a/b"}}, "spec.model.uri", "gs://a/b", "s3://, https:// or pvc://"),
