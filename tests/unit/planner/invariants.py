@@ -42,6 +42,8 @@ class Invariants:
         self.seen = dict.fromkeys(JUDGED, 0)
         self.random = Random(0)
         self.counted_by: dict[str, float] = {}
+        self.routed = False
+        """Whether the stable Service led to the routers after the last pass."""
         self.cache, self.observer = (
             world.cache,
             Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image), world.routers),
@@ -82,6 +84,7 @@ class Invariants:
             service is None
             or service["spec"]["selector"] != names.router_selector()
             or not world.spec.get("replicas", 1)
+            or world.spec.get("suspend")
         ):
             return
         for name in {name for weights in world.routers.weights(NAME) for name, weight in weights.items() if weight}:
@@ -120,6 +123,8 @@ class Invariants:
             return  # this pass may have taken the last of the champion's pods, none of which was Ready: no more a hold
         calls, said = len(world.client.calls), len(world.heard.said)
         before = self.said()
+        routed = world.selector() == names.router_selector()
+        switched, self.routed = routed != self.routed, routed
         world.after_pass, checks = [], world.after_pass
         try:
             world.reconcile()
@@ -128,6 +133,10 @@ class Invariants:
         more = [str(call) for call in world.client.calls[calls:]]
         if more == [f"status ModelDeployment {NAME}"] and any(world.lag.values()):
             more, said = [], len(world.heard.said)  # the answer to a write told what a late watch had not
+        if more == [f"status ModelDeployment {NAME}"] and switched:
+            # From this pass's own write on shares are told by weights, or by pods again.
+            assert self.said() == before, world.describe()
+            more, said = [], len(world.heard.said)
         if more == [f"status ModelDeployment {NAME}"] and self.unsettled():
             # Counts that are no longer settled by our own write may change the sentence, but not what it says: unless
             # it was another minReadySeconds that was written, by which other pods are available.
