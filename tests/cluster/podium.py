@@ -25,8 +25,8 @@ def values(archives: Sequence[Archive] = (), registry: str = "localhost") -> dic
         "router": {
             "repository": "podium/router",
             "podAnnotations": built.get("router", {}),
-            # Less than a default installation asks for: routers outlive a test by ten minutes, on one small node.
-            "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+            # Half of what an installation asks for by default: they outlive a test by ten minutes, on one small node.
+            "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
         },
         # Built here too, in place of upstream's.
         "runtimes": {"registry": registry, "torchserve": {"repository": "podium/torchserve", "tag": TAG}},

@@ -99,7 +99,10 @@ def grant(plane: ControlPlane, namespace: str) -> None:
 
 
 class Router:
-    """One router of a namespace."""
+    """One router of a namespace.
+
+    What writes to the API server blocks its caller for as long as kubectl takes: under load it belongs into a thread.
+    """
 
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path, address: str = "") -> None:
         """`address`: where its listeners bind, by default a loopback address of its own."""
@@ -109,7 +112,7 @@ class Router:
         self._mount.mkdir(parents=True)
         self._shared = folder / "shared"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._slices: dict[str, int] = {}
+        self._slices: dict[tuple[str, str], int] = {}
         token = plane.kubectl("create", "token", "podium-router", f"--namespace={namespace}")
         (self._mount / "token").write_text(token)
         (self._mount / "ca.crt").write_bytes(plane.ca.read_bytes())
@@ -199,13 +202,15 @@ class Router:
 
     def pods(self, revision: str, *addresses: str, port: str = "http") -> None:
         """The revision's EndpointSlices: one for each address, since the pods of a test differ in their ports."""
-        before, self._slices[revision] = self._slices.get(revision, 0), len(addresses)
+        before = self._slices.get((revision, port), 0)
+        self._slices[revision, port] = len(addresses)
         for number in range(max(before, len(addresses))):
             found = addresses[number : number + 1]
             endpoints = [{"addresses": [each.rpartition(":")[0]], "conditions": {"ready": True}} for each in found]
             ports = [{"name": port, "port": int(each.rpartition(":")[2]), "protocol": "TCP"} for each in found]
             self._apply(
-                "discovery.k8s.io/v1", "EndpointSlice", f"{revision}-{number}", f"{SLICES},{SERVICE_LABEL}={revision}",
+                "discovery.k8s.io/v1", "EndpointSlice", f"{revision}-{port}-{number}",
+                f"{SLICES},{SERVICE_LABEL}={revision}",
                 addressType="IPv4", endpoints=endpoints, ports=ports,
             )  # fmt: skip
 

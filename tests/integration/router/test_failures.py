@@ -67,7 +67,7 @@ async def test_a_torn_config_map_costs_no_request_also_when_containers_start_ane
         return list((await router.said())["refused"]) == [name_of("fraud")]
 
     async with load(router, PORT) as seen:
-        router.config_map(name_of("fraud"), TORN)
+        await asyncio.to_thread(router.config_map, name_of("fraud"), TORN)
         await router.until(refused)
         await enough(seen)
         router.kill("agent")
@@ -133,7 +133,7 @@ async def test_a_crash_of_envoy_costs_what_was_under_way_and_nothing_after_it(ro
 async def test_a_candidate_without_a_pod_costs_its_own_share_alone(router: Router) -> None:
     waiting = Routing("fraud", PORT, (Share("new", 0), Share("old", 10_000)))
     async with load(router, PORT) as seen:
-        router.ask_for(waiting)
+        await asyncio.to_thread(router.ask_for, waiting)
         await router.until_applied(waiting)
         await enough(seen)
     assert failed(seen) == {}
@@ -161,7 +161,7 @@ async def test_a_pod_that_is_listed_no_more_finishes_what_it_was_asked(router: R
                 return old.asked >= len(asked)
 
             await router.until(all_asked)
-            router.pods("old", second.address)
+            await asyncio.to_thread(router.pods, "old", second.address)
             while not second.asked:
                 assert await _status(http, router) == 200
             assert await asyncio.gather(*asked) == [200] * len(asked)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import grpc
 import grpc.aio
@@ -11,45 +11,10 @@ import pytest
 
 from podium.router.routing import Routing, Share
 from tests.cluster.controlplane import ControlPlane
-from tests.integration.router.routing_rig import HERE, Router
+from tests.integration.router.routing_rig import Router
+from tests.integration.router.servicer import ASK, STREAM, serving
 
 PORT = 20_000
-ASK, STREAM = "/inference.GRPCInferenceService/ModelInfer", "/inference.GRPCInferenceService/ModelStreamInfer"
-
-
-class Servicer(grpc.GenericRpcHandler):
-    """Answers both methods with the name of its revision; a stream has one answer for each request."""
-
-    def __init__(self, revision: str) -> None:
-        self._said = revision.encode()
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        if details.method == ASK:
-            return grpc.unary_unary_rpc_method_handler(self._one)
-        return grpc.stream_stream_rpc_method_handler(self._many)
-
-    async def _one(self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        if request == b"no":
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no")
-        return self._said
-
-    async def _many(
-        self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
-    ) -> AsyncIterator[bytes]:
-        async for _ in requests:
-            yield self._said
-
-
-@asynccontextmanager
-async def serving(revision: str) -> AsyncIterator[str]:
-    """The address of one server."""
-    server = grpc.aio.server(handlers=[Servicer(revision)])
-    port = server.add_insecure_port(f"{HERE}:0")
-    await server.start()
-    try:
-        yield f"{HERE}:{port}"
-    finally:
-        await server.stop(0)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ async def test_weights_that_change_under_load_lose_nothing_and_weight_0_gets_not
     async with load(router, PORT) as seen:
         for weight in (100, 2_500, 5_000, 10_000, 0):
             routing = split(("new", weight), ("old", 10_000 - weight))
-            router.ask_for(routing)
+            await asyncio.to_thread(router.ask_for, routing)
             await router.until_applied(routing)
             asked = pods["new"].asked, pods["old"].asked
             await enough(seen, 300)
@@ -78,7 +78,7 @@ async def test_weights_that_change_under_load_lose_nothing_and_weight_0_gets_not
 async def test_pods_come_and_go_under_load(router: Router, pods: dict[str, Pod]) -> None:
     async with Pod("old") as second, load(router, PORT) as seen:
         for addresses in ([pods["old"].address, second.address], [second.address], [pods["old"].address, NOBODY]):
-            router.pods("old", *addresses)
+            await asyncio.to_thread(router.pods, "old", *addresses)
             await enough(seen, 400)
         assert second.asked > 100
     assert failed(seen) == {}
@@ -103,7 +103,7 @@ async def test_without_configuration_it_is_not_ready_and_answers_nobody(bare: Ro
 
 async def test_nonsense_in_a_config_map_changes_nothing_and_is_told(router: Router) -> None:
     async with load(router, PORT) as seen:
-        router.config_map("fraud-router", '{"static_resources": {}}')
+        await asyncio.to_thread(router.config_map, "fraud-router", '{"static_resources": {}}')
 
         async def refused() -> bool:
             return bool((await router.said())["refused"])
@@ -140,11 +140,11 @@ async def test_it_serves_on_without_the_API_server_also_after_a_restart(router: 
 async def test_ModelDeployments_come_and_go_beside_one_another(router: Router) -> None:
     other = split(("new", 10_000), model="spam", port=PORT + 1)
     async with load(router, PORT) as seen:
-        router.ask_for(other)
+        await asyncio.to_thread(router.ask_for, other)
         await router.until_applied(other)
         async with load(router, PORT + 1) as others:
             await enough(others)
-        router.delete_config_map("spam-router")
+        await asyncio.to_thread(router.delete_config_map, "spam-router")
 
         async def closed() -> bool:
             return not await router.listens(PORT + 1)
