@@ -10,7 +10,16 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from podium.api import checks, durations
-from podium.api.base import MAX_REPLICAS, ApiModel, Duration, FieldError, IntOrPercent, MinimalDuration
+from podium.api.base import (
+    DURATION_FORMAT,
+    LONG,
+    MAX_REPLICAS,
+    ApiModel,
+    Duration,
+    FieldError,
+    IntOrPercent,
+    MinimalDuration,
+)
 from podium.api.defaults import said
 from podium.api.embedded import Behavior, MetricSpec
 from podium.api.model import Model, RuntimeRef
@@ -18,9 +27,12 @@ from podium.api.pod import PodTemplate
 from podium.api.schema import Format, Rule, Rules
 
 RequestTime = Annotated[
-    MinimalDuration,
+    str,
+    Field(max_length=durations.MAX_LENGTH),
+    DURATION_FORMAT,
     Rules(
         (
+            LONG,
             Rule(
                 rf"!self.matches(r'{durations.PATTERN}') || duration(self) <= duration('24h')",
                 "must be at most 24h: shorten the duration",
