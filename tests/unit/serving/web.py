@@ -37,6 +37,7 @@ def reply(status: int, body: bytes = b"", announced: int | None = None, **header
     def script(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(body) if announced is None else announced))
+        handler.send_header("Connection", "close")  # else a client may send its next request just as it is closed
         for name, value in headers.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()

@@ -154,14 +154,18 @@ def _last_to_serve(situation: Situation, champion: RevisionState, candidate: Rev
 
 
 def _alone(situation: Situation, candidate: RevisionState) -> Move:
-    """A first revision serves as soon as a pod of it is ready."""
+    """A first revision serves as soon as a pod of it is ready; until then one that spec has left, if it serves."""
     split = Split.to(candidate.name)
     if situation.unreadable:
         least = {r.name: Target(r.replicas) for r in situation.losers if r.workload}
         size = max(situation.size, candidate.replicas)
         return Move(split, {candidate.name: Target(size), **least})
-    removals = frozenset(r.name for r in situation.losers)
-    return Move(split, {candidate.name: Target(situation.size)}, removals=removals)
+    before = [r for r in situation.losers if r.outcome is Outcome.SUPERSEDED and serves(situation, r)]
+    if before and not candidate.ready:
+        split = Split.to(before[0].name)
+    stay = {r.name: Target(r.replicas) for r in before if r.workload}
+    removals = frozenset(r.name for r in situation.losers if r.name not in stay)
+    return Move(split, {candidate.name: Target(situation.size), **stay}, removals=removals)
 
 
 def _settling(situation: Situation, champion: RevisionState, moment: Moment) -> Move:
