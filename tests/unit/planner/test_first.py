@@ -44,3 +44,18 @@ def test_where_the_cluster_has_no_room_for_both_a_suspension_lets_the_next_one_i
     world.edit(suspend=False)
     world.until(lambda: world.backends() == {world.revision("2")})
     assert world.live(DEPLOYMENTS, first) is None
+
+
+def test_nor_does_a_pause_take_away_what_serves() -> None:
+    world = created(replicas=2, rollout=RIPENING)
+    world.until(lambda: world.ready_pods())
+    first = world.revision("1")
+    world.edit(paused=True)
+    world.advance(2)
+    world.edit(model=model("2"))
+    world.advance(120)
+    assert world.outcome(first) == "Superseded"
+    assert world.backends() == {first}
+    world.edit(paused=False)
+    world.until(lambda: world.backends() != {first})
+    assert world.backends() == {world.revision("2")}

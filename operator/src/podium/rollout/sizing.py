@@ -71,9 +71,7 @@ def _next_move(situation: Situation, moment: Moment) -> Move:
     if situation.spec.suspend:
         return _away(situation)
     if champion is None:
-        if candidate is None:
-            return Move(Split(), {}, removals=frozenset(r.name for r in situation.losers))
-        return _alone(situation, candidate)
+        return _alone(situation, candidate) if candidate else _between(situation)
     if situation.unreadable:
         return _unmoved(situation, champion, moment)
     if candidate is None:
@@ -160,12 +158,17 @@ def _alone(situation: Situation, candidate: RevisionState) -> Move:
         least = {r.name: Target(r.replicas) for r in situation.losers if r.workload}
         size = max(situation.size, candidate.replicas)
         return Move(split, {candidate.name: Target(size), **least})
-    before = [r for r in situation.losers if r.outcome is Outcome.SUPERSEDED and serves(situation, r)]
-    if before and not candidate.ready:
-        split = Split.to(before[0].name)
-    stay = {r.name: Target(r.replicas) for r in before if r.workload}
+    waiting = _between(situation)
+    split = waiting.split if waiting.split.weights and not candidate.ready else split
+    return Move(split, {candidate.name: Target(situation.size), **waiting.targets}, removals=waiting.removals)
+
+
+def _between(situation: Situation) -> Move:
+    """Nobody has become champion yet: of those that spec has left, whoever serves goes on until somebody else does."""
+    serving = [r for r in situation.losers if r.outcome is Outcome.SUPERSEDED and serves(situation, r)]
+    stay = {r.name: Target(r.replicas) for r in serving if r.workload}
     removals = frozenset(r.name for r in situation.losers if r.name not in stay)
-    return Move(split, {candidate.name: Target(situation.size), **stay}, removals=removals)
+    return Move(Split.to(serving[0].name) if serving else Split(), stay, removals=removals)
 
 
 def _settling(situation: Situation, champion: RevisionState, moment: Moment) -> Move:
