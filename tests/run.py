@@ -32,8 +32,11 @@ LINT = (
     Step("import contract", [str(BIN / "lint-imports"), "--no-cache"]),
 )
 PREPARE = Step("programs and images", [sys.executable, "-m", "tests.cluster", "prepare"])
+MACHINES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/unit/planner").glob("test_machine*.py"))
+"""State machines, in processes of their own: what Hypothesis draws depends on the modules that are imported."""
 SUITES = (
-    Step("unit", [*PYTEST, "-q", "-n", "2", "tests/unit"]),
+    Step("unit", [*PYTEST, "-q", "-n", "2", "tests/unit", *(f"--ignore={path}" for path in MACHINES)]),
+    Step("state machines", [*PYTEST, "-q", "-n", "2", *MACHINES]),
     Step("fuzzing the server's readers", [sys.executable, "-m", "tests.fuzz", "--seconds", "60"]),
     Step("soaking the server", [sys.executable, "-m", "tests.soak", "--seconds", "60"]),
     Step("integration", [*PYTEST, "-q", "tests/integration"]),
