@@ -82,8 +82,9 @@ bench-serving: venv ## The onnxruntime server beside others and beside a bare an
 	$(BIN)/python -m tests.bench.serving_peers
 
 .PHONY: soak
-soak: venv ## The onnxruntime server under mixed load for ten minutes: what it leaves in memory
+soak: venv ## The onnxruntime server under mixed load for ten minutes, then 100 canaries in a row under HTTP and gRPC
 	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.soak.canaries --canaries 100
 
 .PHONY: fuzz
 fuzz: venv ## The readers of JSON and HTTP under inputs that nobody would write, ten minutes each

@@ -12,6 +12,8 @@ Half of the requests go over connections that are kept alive, half over a new co
 A failure is a connection that cannot be made, one that ends within a request, an answer that takes over 2 s, a status
 other than 200, and a wrong answer. Which revision gave an answer is read from its header x-podium-revision.
 
+A URL that begins with grpc:// is asked over gRPC, by tests/load_grpc.py.
+
 An answer is right for a revision if some version of the model gives it that all earlier answers of that revision fit,
 too: the client is told what each version answers, not which revision serves which version; it finds that out.
 """
@@ -25,12 +27,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httptools
@@ -158,7 +160,8 @@ class Load:
 
     def __enter__(self) -> Self:
         root = Path(__file__).resolve().parents[1]
-        command = [sys.executable, "-m", "tests.load"]
+        grpc = str(self._task["url"]).startswith("grpc:")
+        command = [sys.executable, "-m", "tests.load_grpc" if grpc else "tests.load"]
         self._process = subprocess.Popen(
             command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
@@ -222,7 +225,7 @@ class Load:
             self._news.notify_all()
 
 
-class _Failure(Exception):
+class Failure(Exception):
     """Why a request failed: its kind is the key in Counts.failures."""
 
     def __init__(self, kind: str, detail: str = "", revision: str = "") -> None:
@@ -230,29 +233,42 @@ class _Failure(Exception):
 
 
 @dataclass
-class _Answer:
+class Answer:
+    """What came back."""
+
     status: int
     headers: dict[bytes, bytes]
     body: bytes
 
 
+class Connection(Protocol):
+    """One connection, or one to be; at most one request at a time."""
+
+    open: bool
+    local: str
+    """The client's port, where it is known."""
+
+    def close(self) -> None:
+        """Ends it."""
+
+
 class _Connection(asyncio.Protocol):
-    """One connection; at most one request at a time."""
+    """One of HTTP/1.1."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.open = False
         self.local = ""
-        self._waiting: asyncio.Future[_Answer] | None = None
+        self._waiting: asyncio.Future[Answer] | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._answer = _Answer(0, {}, b"")
+        self._answer = Answer(0, {}, b"")
 
-    async def ask(self, request: bytes) -> _Answer:
+    async def ask(self, request: bytes) -> Answer:
         """Sends a request and waits for its answer."""
         assert self.transport is not None
         self._waiting = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
-        self._answer = _Answer(0, {}, b"")
+        self._answer = Answer(0, {}, b"")
         self.transport.write(request)
         return await self._waiting
 
@@ -271,11 +287,11 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._end(_Failure("garbage", str(error)))
+            self._end(Failure("garbage", str(error)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
-        self._end(_Failure("reset", f"{exc or 'closed'} from port {self.local}"))
+        self._end(Failure("reset", f"{exc or 'closed'} from port {self.local}"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._answer.headers[name.lower()] = value
@@ -290,13 +306,16 @@ class _Connection(asyncio.Protocol):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(self._answer)
 
-    def _end(self, failure: _Failure) -> None:
+    def _end(self, failure: Failure) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(failure)
 
 
-class _Client:
+class Client:
     """The client, within its process."""
+
+    new: Callable[[], Any] = _Connection
+    """Makes a Connection that is not open yet; `exchange` opens it."""
 
     def __init__(self, task: Mapping[str, Any]) -> None:
         where = urlsplit(task["url"])
@@ -361,7 +380,7 @@ class _Client:
         print(json.dumps(line), flush=True)
 
     async def _lane(self, number: int, ended: asyncio.Event) -> None:
-        connection = _Connection()
+        connection: Connection = self.new()
         share = number / self.lanes
         beats = self._rests(share, ended) if self.pauses else self._beats(self.kept_rate / self.lanes, share, ended)
         async for _ in beats:
@@ -404,31 +423,36 @@ class _Client:
             yield
             at += 1 / rate
 
-    async def _request(self, kept: _Connection | None) -> _Connection:
+    async def _request(self, kept: Connection | None) -> Connection:
         """One request, over `kept` if it is open, else over a new connection; returns the connection."""
         body, answers = self.questions[self._next % len(self.questions)]
         self._next += 1
         self.sent += 1
-        connection = kept if kept is not None and kept.open else _Connection()
+        connection: Connection = kept if kept is not None and kept.open else self.new()
         start = time.monotonic()
         try:
             async with asyncio.timeout(self.timeout):
-                if not connection.open:
-                    await self._connect(connection)
-                request = self._heads[kept is not None] + b"Content-Length: %d\r\n\r\n" % len(body) + body
-                answer = await connection.ask(request)
+                answer = await self.exchange(connection, body, keep=kept is not None)
             took = time.monotonic() - start
-            self.revisions[self._judge(answer, answers)] += 1
+            self.revisions[self.judge(answer, answers)] += 1
             self.histogram[max(0, math.ceil(math.log(max(took, FLOOR) / FLOOR, STEP)))] += 1
         except TimeoutError:
-            self._failed(_Failure("late", f"no answer within {self.timeout:g} s, from port {connection.local}"), kept)
+            self._failed(Failure("late", f"no answer within {self.timeout:g} s, from port {connection.local}"), kept)
             connection.close()
-        except _Failure as failure:
+        except Failure as failure:
             self._failed(failure, kept)
             connection.close()
         if not connection.open:
             connection.close()
         return connection
+
+    async def exchange(self, connection: Any, body: bytes, *, keep: bool) -> Answer:
+        """Asks once, over a connection of `new` that may have to be opened first; raises Failure."""
+        if not connection.open:
+            await self._connect(connection)
+        head = self._heads[keep] + b"Content-Length: %d\r\n\r\n" % len(body)
+        answer: Answer = await connection.ask(head + body)
+        return answer
 
     async def _connect(self, connection: _Connection) -> None:
         try:
@@ -436,12 +460,13 @@ class _Client:
         except TimeoutError:
             raise
         except OSError as error:
-            raise _Failure("connect", str(error)) from error
+            raise Failure("connect", str(error)) from error
 
-    def _judge(self, answer: _Answer, answers: Mapping[str, str]) -> str:
+    def judge(self, answer: Answer, answers: Mapping[str, str]) -> str:
+        """The revision that gave an answer; raises Failure unless it is right."""
         revision = answer.headers.get(b"x-podium-revision", b"").decode()
         if answer.status != 200:
-            raise _Failure(f"status {answer.status}", answer.body[:200].decode(errors="replace"), revision)
+            raise Failure(f"status {answer.status}", answer.body[:200].decode(errors="replace"), revision)
         if not answers:
             return revision
         try:
@@ -449,17 +474,17 @@ class _Client:
             for key in self.pick:
                 found = found[key]
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise _Failure("wrong", f"{error!r} in {answer.body[:200]!r}", revision) from error
+            raise Failure("wrong", f"{error!r} in {answer.body[:200]!r}", revision) from error
         fits = {version for version, right in answers.items() if right == str(found)}
         fits &= self.fitting.get(revision, fits)
         if not fits:
-            raise _Failure("wrong", f"{found} where {dict(answers)} is right", revision)
+            raise Failure("wrong", f"{found} where {dict(answers)} is right", revision)
         if not revision:
-            raise _Failure("nameless", "the answer has no header x-podium-revision")
+            raise Failure("nameless", "the answer has no header x-podium-revision")
         self.fitting[revision] = fits
         return revision
 
-    def _failed(self, failure: _Failure, kept: _Connection | None) -> None:
+    def _failed(self, failure: Failure, kept: Connection | None) -> None:
         self.failures[failure.kind] += 1
         if len(self.examples) < KEPT_FAILURES:
             at = time.monotonic() - self.started
@@ -469,9 +494,9 @@ class _Client:
             self.examples.append(f"{at:.1f} s, {now}Z, {how}{who}: {failure.kind}: {failure.detail}")
 
 
-def main() -> None:
+def main(client: type[Client] = Client) -> None:
     """Reads the task from the first line of standard input and works until that ends."""
-    asyncio.run(_Client(json.loads(sys.stdin.readline())).run())
+    asyncio.run(client(json.loads(sys.stdin.readline())).run())
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.foreign import localized
 from tests.cluster.store import BUCKET
 from tests.load import Load, Question
-from tests.models import digits, torchserve
+from tests.models import digits, grpc_server, torchserve
 from tests.models.digits import Digits
 from tests.models.torchserve import TorchDigits
 
 INFER = "/v2/models/{name}/infer"
 PREDICTIONS = "/predictions/{name}"
+GRPC_PORT = 8081
+"""Of a Service whose runtime has gRPC."""
 SLOW_START = 180
 """Seconds within which a model comes up on a machine that is busy with much else."""
 
@@ -143,6 +145,11 @@ class Stage:
     def load(self, name: str, questions: list[Question], *, rate: float = 220) -> Load:
         """A client that puts load on an ONNX model: over 200 requests a second, its beginning and end included."""
         return Load(self.address(name) + INFER.format(name=name), questions, pick=digits.PICK, rate=rate)
+
+    def grpc_load(self, name: str, *, rate: float = 100) -> Load:
+        """A client that puts load on a model of tests/models/grpc_server, a fifth of it over new connections."""
+        host = self.client.get("Service", self.namespace, name)["spec"]["clusterIP"]
+        return Load(f"grpc://{host}:{GRPC_PORT}{grpc_server.METHOD}", [Question("")], rate=rate, kept=0.8)
 
     def torch_load(self, name: str, questions: list[Question], *, rate: float = 200) -> Load:
         """A client that puts load on a TorchServe model."""

@@ -73,7 +73,7 @@ def put(arguments: argparse.Namespace) -> None:
 def prepare(arguments: argparse.Namespace) -> None:
     """Builds every program and image that clusters and tests need, so that nothing waits for it later."""
     tools(arguments)
-    arguments.names = []
+    arguments.names = [*images.IMAGES, *images.ON_DEMAND]
     build(arguments)
     for version in binaries.OTHER_APISERVERS:
         binaries.apiserver(version)

@@ -141,7 +141,8 @@ class InDocker(Cluster):
 
     def build_images(self, names: Sequence[str] = ()) -> list[images.Archive]:
         """Podium's images, built by the Docker daemon and saved as archives."""
-        return [self._build(images.IMAGES[name]) for name in names or images.IMAGES if name != "pause"]
+        wanted = images.named(names or list(images.IMAGES))
+        return [self._build(image) for image in wanted if image.name != "pause"]
 
     def load(self, archives: Sequence[images.Archive]) -> None:
         """Brings images to the nodes."""

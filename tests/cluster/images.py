@@ -74,23 +74,35 @@ IMAGES = {
         Image("torchserve", _TORCHSERVE / "Dockerfile", _TORCHSERVE, (_TORCHSERVE,), "3 min"),
     )
 }  # fmt: skip
+_GRPC = REPOSITORY / "tests" / "models" / "grpc_server"
+ON_DEMAND = {
+    "grpc": Image("grpc", _GRPC / "Dockerfile", REPOSITORY,
+                  (_GRPC / "Dockerfile", _GRPC / "server.py", *_project("requirements/dev.txt")), "20 s"),
+}  # fmt: skip
+"""Images that some tests need, and Podium does not: built where they are named."""
 
 
 def build(names: Sequence[str] = ()) -> list[Archive]:
-    """Builds the named images (all of them by default) that are not in the cache as they are now.
+    """Builds the named images (by default all that Podium runs) that are not in the cache as they are now.
 
     An image whose Dockerfile does not exist is left out, with a line that says so.
     """
-    unknown = sorted(set(names) - set(IMAGES))
-    if unknown:
-        raise ClusterError(f"no image is called {', '.join(unknown)}; there are {', '.join(IMAGES)}")
     archives = []
-    for image in (IMAGES[name] for name in names or IMAGES):
+    for image in named(names or list(IMAGES)):
         if image.dockerfile.exists():
             archives.append(_build(image))
         else:
             say(f"{image.reference}: left out, {image.dockerfile} does not exist")
     return archives
+
+
+def named(names: Sequence[str]) -> list[Image]:
+    """The images of these names; ClusterError if there is none of a name."""
+    known = IMAGES | ON_DEMAND
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ClusterError(f"no image is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[name] for name in names]
 
 
 class _ChangedMeanwhile(Exception):

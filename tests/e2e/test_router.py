@@ -1,10 +1,10 @@
 """A canary through routers on a real cluster, under load: its weight is exact, and routers come and go unseen."""
 
-import math
 from dataclasses import dataclass, field
 
 from podium.api import names
 from tests import stage as s
+from tests.canaries import command, drawn, kill_routers, routers, until_routed, until_weight
 from tests.client import Object, condition, wait
 from tests.e2e.world import World, scene
 from tests.load import Counts, Load
@@ -51,38 +51,6 @@ def rollout(*steps: Object) -> Object:
     return {"strategy": "Canary", "steps": list(steps), "minReadySeconds": 5, "scaleDownDelay": "0s"}
 
 
-def routers(stage: s.Stage) -> list[Object]:
-    """Those that stay."""
-    pods = stage.client.list("Pod", stage.namespace, f"{names.LABEL_ROUTER}={names.ROUTER}")
-    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-
-
-def until_routed(stage: s.Stage) -> None:
-    """Until the Service leads to the routers."""
-
-    def leads() -> bool:
-        return bool(stage.client.get("Service", stage.namespace, NAME)["spec"]["selector"] == names.router_selector())
-
-    wait("the Service leads to the routers", leads, s.SLOW_START)
-
-
-def until_weight(stage: s.Stage, version: str, weight: int) -> str:
-    """Until the routers have confirmed the candidate's weight; its revision."""
-
-    def applied(obj: Object) -> bool:
-        status = obj["status"]
-        said = (status.get("rollout") or {}).get("weight") or {}
-        return (status.get("candidate") or {}).get("version") == version and said.get("applied") == weight
-
-    return str(stage.until(NAME, f"{weight} % of {version}", applied)["status"]["candidate"]["revision"])
-
-
-def command(stage: s.Stage, verb: str, revision: str) -> None:
-    """A person's."""
-    said = {"metadata": {"annotations": {names.ANNOTATION_COMMAND: f"{verb} {revision} e2e"}}}
-    stage.client.patch("ModelDeployment", stage.namespace, NAME, said)
-
-
 def restart_routers(stage: s.Stage) -> bool:
     """One after the other, as at an upgrade; whether all are others than before."""
     before = {pod["metadata"]["name"] for pod in routers(stage)}
@@ -115,33 +83,32 @@ def canary_by_routers(world: World) -> Canary:
     first = rollout({"weight": 25}, {"pause": True})
     stage.apply(s.onnx(NAME, "1", rollout=first, **ROUTED))
     stage.until_ready(NAME, "1")
-    until_routed(stage)
+    until_routed(stage, NAME)
     with world.load_turn, stage.load(NAME, world.digits.questions()) as load:
         log = _Log(load, seen)
         stage.apply(s.onnx(NAME, "2", rollout=first, **ROUTED))
-        seen.candidates["2"] = until_weight(stage, "2", 25)
+        seen.candidates["2"] = until_weight(stage, NAME, "2", 25)
         log.part("to 25 %")
         log.part("at 25 %", ENOUGH)
         seen.replaced = restart_routers(stage)
         log.part("routers replaced")
         seen.mended = tear_config_map(stage)
         log.part("nonsense")
-        command(stage, "promote", seen.candidates["2"])
+        command(stage, NAME, "promote", seen.candidates["2"])
         seen.decisions.append(stage.until_ready(NAME, "2")["status"]["rollout"]["decision"])
         log.part("promoted")
 
         stage.apply(s.onnx(NAME, "1", rollout=rollout({"weight": 50}, {"pause": True}), **ROUTED))
-        seen.candidates["1"] = until_weight(stage, "1", 50)
+        seen.candidates["1"] = until_weight(stage, NAME, "1", 50)
         log.part("to 50 %")
         log.part("at 50 %", ENOUGH)
-        command(stage, "abort", seen.candidates["1"])
+        command(stage, NAME, "abort", seen.candidates["1"])
         seen.decisions.append(stage.until_phase(NAME, "RolledBack")["status"]["rollout"]["decision"])
         log.part("aborted")
         log.part("after the abort")
 
         # The control: what no drain precedes is seen.
-        for pod in routers(stage):
-            stage.client.delete("Pod", stage.namespace, pod["metadata"]["name"], grace=0)
+        kill_routers(stage)
         wait("two routers again", lambda: load.counts().failed and len(routers(stage)) == 2, 60)
         log.part("routers killed")
     return seen
@@ -160,11 +127,10 @@ def test_routers_that_are_killed_are_seen_by_the_same_load(canary_by_routers: Ca
 
 
 def test_each_step_has_its_weight_exactly(canary_by_routers: Canary) -> None:
-    for name, version, weight in (("at 25 %", "2", 0.25), ("at 50 %", "1", 0.5)):
+    for name, version, weight in (("at 25 %", "2", 25), ("at 50 %", "1", 50)):
         counts = canary_by_routers.parts[name]
-        share = counts.revisions.get(canary_by_routers.candidates[version], 0) / counts.answered
-        # 5 standard deviations of as many draws
-        assert abs(share - weight) < 5 * math.sqrt(weight * (1 - weight) / counts.answered), f"{name}: {counts}"
+        found = counts.revisions.get(canary_by_routers.candidates[version], 0)
+        assert drawn(found, counts.answered, weight), f"{name}: {counts}"
 
 
 def test_a_person_promotes_the_one_and_aborts_the_other(canary_by_routers: Canary) -> None:
