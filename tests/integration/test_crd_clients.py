@@ -137,7 +137,18 @@ def test_kubectl_lists_by_short_name_and_category_with_the_columns_of_the_design
     cluster.rest.create(new("ModelDeployment", name="listed"), keep=True)
     done = cluster.run(binaries.kubectl(), "get", "mdep", "listed", "-o", "wide")
     header, row = (line.split() for line in done.stdout.splitlines())
-    assert header == ["NAME", "READY", "PHASE", "CHAMPION", "CANDIDATE", "AGE", "RUNTIME", "REPLICAS", "MESSAGE"]
+    assert header == [
+        "NAME",
+        "READY",
+        "PHASE",
+        "CHAMPION",
+        "CANDIDATE",
+        "WEIGHT",
+        "AGE",
+        "RUNTIME",
+        "REPLICAS",
+        "MESSAGE",
+    ]
     assert row[:3] == ["listed", "Unknown", "Pending"]
     assert row[-1] == "onnxruntime"
     assert "modeldeployment.podium.dev/listed" in cluster.run(binaries.kubectl(), "get", "podium").stdout

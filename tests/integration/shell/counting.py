@@ -11,11 +11,7 @@ import sys
 from podium import app, telemetry
 from podium.__main__ import settings_from
 from podium.keys import Key
-from podium.kube.client import KubeClient
-from podium.kube.events import Recorder
 from podium.kube.resources import MODEL_DEPLOYMENTS, PODS
-from podium.settings import Settings
-from podium.watch.cache import Cache
 
 log = logging.getLogger("podium.counting")
 
@@ -27,9 +23,9 @@ THOUGHT = 0.3
 class Counting:
     """Writes into status.message how many pods it sees and how often it was called; tells of what is gone."""
 
-    def __init__(self, cache: Cache, client: KubeClient, recorder: Recorder, settings: Settings) -> None:
-        self._cache, self._client, self._settings = cache, client, settings
-        self._recorder = recorder
+    def __init__(self, parts: app.Parts) -> None:
+        self._cache, self._client, self._settings = parts.cache, parts.client, parts.settings
+        self._recorder = parts.recorder
         self._calls: dict[Key, int] = {}
 
     async def reconcile(self, key: Key) -> float | None:
