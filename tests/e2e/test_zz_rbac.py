@@ -30,6 +30,9 @@ def where(event: Object, own: str, watched: str = "") -> str:
         return "own namespace"
     if reference["resource"] == "modelruntimes":
         return "cluster" if event["verb"] in ("get", "list", "watch") else "cluster, unless watchNamespaces"
+    if reference["resource"] == "rolebindings":
+        assert not watched, event["requestURI"]  # there the chart makes them
+        return "cluster, unless watchNamespaces"
     assert not watched or reference.get("namespace") == watched, event["requestURI"]
     return "everywhere"
 
