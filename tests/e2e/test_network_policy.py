@@ -12,6 +12,7 @@ from podium.api import names
 from tests import stage as s
 from tests.client import Object, condition, wait
 from tests.cluster.progress import run
+from tests.cluster.slot import Slot
 from tests.e2e.ground import require_host, until_condition
 from tests.e2e.test_rollouts import QUICK
 from tests.e2e.world import World, scene
@@ -36,16 +37,16 @@ class Denied:
 
 
 @contextmanager
-def kept_from_others(addresses: list[str]) -> Iterator[None]:
+def kept_from_others(slot: Slot, addresses: list[str]) -> Iterator[None]:
     """What other pods send to these is dropped."""
-    rules = [["FORWARD", "--destination", address, "--jump", "DROP"] for address in addresses]
+    rules = [["FORWARD", "--source", slot.pods, "--destination", each, "--jump", "DROP"] for each in addresses]
     for rule in rules:
-        run(["iptables", "--wait", "--insert", *rule])
+        run(slot.inside("iptables", "--wait", "--insert", *rule))
     try:
         yield
     finally:
         for rule in rules:
-            run(["iptables", "--wait", "--delete", *rule])
+            run(slot.inside("iptables", "--wait", "--delete", *rule))
 
 
 @scene
@@ -62,7 +63,7 @@ def denied(world: World) -> Denied:
 
     with world.load_turn, stage.load(NAME, world.digits.questions()) as load:
         load.await_answers()
-        with kept_from_others([pod["status"]["podIP"] for pod in pods]):
+        with kept_from_others(world.cluster.slot, [pod["status"]["podIP"] for pod in pods]):
             stage.apply(s.onnx(NAME, "1", replicas=1, rollout=QUICK, traffic={"router": "Envoy"}))
             told = until_condition(stage, NAME, "RouterUnreachable", "does not reach any pod", seconds=120)
             kept, status = selector(), stage.get(NAME)["status"]
