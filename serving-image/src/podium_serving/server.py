@@ -104,15 +104,18 @@ async def _tick(context: Context) -> None:
 async def _drain(settings: Settings, service: Service, context: Context, server: asyncio.AbstractServer) -> int:
     """Answers what still comes, each with Connection: close, until it is quiet or the time is up.
 
-    New connections are still accepted: a pod is told to stop at the same moment as those who send it requests.
+    New connections are still accepted: a pod is told to stop at the same moment as those who send it requests. Those
+    that idle are kept for a while: whoever closes one may meet the request that its caller sends just then.
     """
     started = time.monotonic()
     deadline = started + settings.grace
     service.draining = context.draining = True
     log(logging.INFO, "draining", connections=len(context.connections), grace_seconds=settings.grace)
     while time.monotonic() < deadline:
-        quiet_since = max(started, service.last_request)
-        if time.monotonic() - quiet_since >= settings.drain_quiet and not _active(context):
+        now = time.monotonic()
+        quiet = now - max(started, service.last_request) >= settings.drain_quiet
+        left = not context.connections or now - started >= settings.drain_idle
+        if quiet and left and not _active(context):
             break
         await asyncio.sleep(_POLL_SECONDS)
     server.close()

@@ -26,6 +26,7 @@ class Settings:
     port: int
     grace: float
     drain_quiet: float
+    drain_idle: float
     max_body: int
     keep_alive: float
     read_timeout: float
@@ -50,6 +51,7 @@ class Settings:
             port=env.integer("PODIUM_HTTP_PORT", 8080, 0, 65535),
             grace=env.seconds("PODIUM_GRACE_SECONDS", 20),
             drain_quiet=env.seconds("PODIUM_DRAIN_QUIET_SECONDS", 1),
+            drain_idle=env.seconds("PODIUM_DRAIN_IDLE_SECONDS", 14),
             max_body=env.integer("PODIUM_MAX_BODY_BYTES", 64 * 2**20, 1, 2**40),
             keep_alive=env.seconds("PODIUM_KEEP_ALIVE_SECONDS", 620),
             read_timeout=env.seconds("PODIUM_READ_SECONDS", 60),

@@ -60,6 +60,7 @@ class Server:
             "PODIUM_HTTP_PORT": 0,
             "PODIUM_TERMINATION_LOG": self.termination,
             "PODIUM_DRAIN_QUIET_SECONDS": 0.2,
+            "PODIUM_DRAIN_IDLE_SECONDS": 0.2,
         }
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "podium_serving"],

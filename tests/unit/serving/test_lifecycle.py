@@ -132,7 +132,22 @@ def test_draining_waits_for_a_request_that_is_still_being_sent(quick_model: Path
         assert server.wait() == 0
 
 
-def test_idle_connections_do_not_hold_up_the_end(quick_model: Path) -> None:
+def test_a_caller_that_pauses_while_the_server_drains_gets_its_answer(quick_model: Path) -> None:
+    settings = {"PODIUM_DRAIN_QUIET_SECONDS": 0.1, "PODIUM_DRAIN_IDLE_SECONDS": 10}
+    with serving(quick_model, **settings) as server, server.connect() as kept:
+        ask(kept, "GET", "/v2")
+        server.process.terminate()
+        server.wait_for("draining")
+        time.sleep(1)  # the pause: nothing but time passes in it
+        answer = ask(kept, "GET", "/v2")
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        # Now nobody is left to wait for.
+        started = time.monotonic()
+        assert server.wait() == 0
+        assert time.monotonic() - started < 5
+
+
+def test_idle_connections_do_not_hold_up_the_end_for_long(quick_model: Path) -> None:
     with serving(quick_model, PODIUM_DRAIN_QUIET_SECONDS=0.1) as server, server.connect() as kept:
         ask(kept, "GET", "/v2")
         started = time.monotonic()
