@@ -1,7 +1,7 @@
 """Whether this router reaches the pods of a revision: asked once, before anybody else is sent there through it.
 
-A pod that answers anything at all over HTTP is reached. What keeps it from that (a NetworkPolicy, a mesh that takes no
-plain text) keeps Envoy from it as well: both are in one pod.
+A pod that answers anything at all is reached: over HTTP where it has a port for it, else over gRPC. What keeps it from
+that (a NetworkPolicy, a mesh that takes no plain text) keeps Envoy from it as well: both are in one pod.
 """
 
 import http.client
@@ -10,16 +10,18 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from podium.router.endpoints import HTTP, Endpoint
+from podium.router.endpoints import GRPC, HTTP, Endpoint
 
 SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 1.0
 TRIED: Final = 3
 """Pods of a revision that are asked each time: one that answers is enough."""
 PATH: Final = "/v2/health/ready"
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+"""How a connection of HTTP/2 begins, with empty settings (RFC 9113, 3.4); the server answers with its own."""
 
-Ask = Callable[[Endpoint], str]
-"""Why a pod does not answer; empty if it does."""
+Ask = Callable[[str, Endpoint], str]
+"""Why a pod does not answer at the port of that name; empty if it does."""
 
 
 class Reach:
@@ -27,14 +29,14 @@ class Reach:
 
     def __init__(self, ask: Ask | None = None) -> None:
         self._ask = ask or answers
-        self._wanted: dict[str, tuple[Endpoint, ...]] = {}
+        self._wanted: dict[str, tuple[str, tuple[Endpoint, ...]]] = {}
         self._news = threading.Event()
         self.reached: frozenset[str] = frozenset()
         self.unreached: Mapping[str, str] = {}
 
     def want(self, revisions: Iterable[str], pods: Mapping[tuple[str, str], tuple[Endpoint, ...]]) -> None:
         """From now on these revisions, with their pods by revision and name of the port."""
-        wanted = {name: pods.get((name, HTTP), ()) for name in revisions}
+        wanted = {name: _asked(name, pods) for name in revisions}
         if wanted != self._wanted:
             self._wanted = wanted
             self.reached &= wanted.keys()
@@ -52,12 +54,12 @@ class Reach:
     def look(self) -> bool:
         """Try those that are not reached; whether that is nobody any more of whom any pod is known."""
         wanted, found, failed = self._wanted, set(self.reached), {}
-        for name, pods in wanted.items():
+        for name, (port, pods) in wanted.items():
             if name in found or not pods:
                 continue
             reasons = []
             for pod in pods[:TRIED]:
-                why = self._ask(pod)
+                why = self._ask(port, pod)
                 if not why:
                     found.add(name)
                     break
@@ -68,15 +70,33 @@ class Reach:
         return not failed
 
 
-def answers(pod: Endpoint) -> str:
-    """Ask one pod over HTTP."""
+def _asked(revision: str, pods: Mapping[tuple[str, str], tuple[Endpoint, ...]]) -> tuple[str, tuple[Endpoint, ...]]:
+    """At which port a revision's pods are asked."""
+    port = HTTP if pods.get((revision, HTTP)) or not pods.get((revision, GRPC)) else GRPC
+    return port, pods.get((revision, port), ())
+
+
+def answers(port: str, pod: Endpoint) -> str:
+    """Ask one pod, over HTTP/1.1 or, at its port for gRPC, over HTTP/2 without TLS."""
+    try:
+        (_ask_grpc if port == GRPC else _ask_http)(pod)
+    except (OSError, http.client.HTTPException) as error:
+        reason = "no answer in time" if isinstance(error, socket.timeout) else str(error) or type(error).__name__
+        return f"{pod.address} port {pod.port}: {reason}"
+    return ""
+
+
+def _ask_http(pod: Endpoint) -> None:
     connection = http.client.HTTPConnection(pod.address, pod.port, timeout=SECONDS)
     try:
         connection.request("GET", PATH, headers={"user-agent": "podium-router", "connection": "close"})
         connection.getresponse().read(1)
-    except (OSError, http.client.HTTPException) as error:
-        reason = "no answer in time" if isinstance(error, socket.timeout) else str(error) or type(error).__name__
-        return f"{pod.address} port {pod.port}: {reason}"
     finally:
         connection.close()
-    return ""
+
+
+def _ask_grpc(pod: Endpoint) -> None:
+    with socket.create_connection((pod.address, pod.port), timeout=SECONDS) as connection:
+        connection.sendall(PREFACE)
+        if not connection.recv(1):
+            raise ConnectionError("closed without an answer")
