@@ -202,7 +202,7 @@ class Load:
             with suppress(BrokenPipeError):
                 process.stdin.close()
             try:
-                process.wait(3 * TIMEOUT)
+                process.wait(3 * float(str(self._task["timeout"])))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

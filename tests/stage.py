@@ -11,7 +11,7 @@ from tests.cluster.choice import choose
 from tests.cluster.cluster import Cluster
 from tests.cluster.foreign import localized
 from tests.cluster.store import BUCKET
-from tests.load import Load, Question
+from tests.load import TIMEOUT, Load, Question
 from tests.models import digits, grpc_server, torchserve
 from tests.models.digits import Digits
 from tests.models.torchserve import TorchDigits
@@ -146,10 +146,14 @@ class Stage:
         """A client that puts load on an ONNX model: over 200 requests a second, its beginning and end included."""
         return Load(self.address(name) + INFER.format(name=name), questions, pick=digits.PICK, rate=rate)
 
-    def grpc_load(self, name: str, *, rate: float = 100) -> Load:
-        """A client that puts load on a model of tests/models/grpc_server, a fifth of it over new connections."""
+    def grpc_load(self, name: str, *, rate: float = 100, lasting: int = 0) -> Load:
+        """A client that puts load on a model of tests/models/grpc_server, a fifth of it over new connections.
+
+        `lasting`: seconds that each call takes.
+        """
         host = self.client.get("Service", self.namespace, name)["spec"]["clusterIP"]
-        return Load(f"grpc://{host}:{GRPC_PORT}{grpc_server.METHOD}", [Question("")], rate=rate, kept=0.8)
+        url, calls = f"grpc://{host}:{GRPC_PORT}{grpc_server.METHOD}", [Question(str(lasting) if lasting else "")]
+        return Load(url, calls, rate=rate, kept=0.8, timeout=TIMEOUT + lasting)
 
     def torch_load(self, name: str, questions: list[Question], *, rate: float = 200) -> Load:
         """A client that puts load on a TorchServe model."""

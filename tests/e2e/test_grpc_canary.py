@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass, field
 
-from tests.canaries import command, drawn, kill_routers, until_all_are_of, until_routed, until_weight
+from tests.canaries import command, drawn, kill_routers, routers, until_all_are_of, until_routed, until_weight
 from tests.client import Object, wait
 from tests.e2e.ground import require_host
 from tests.e2e.world import World, scene
-from tests.load import Counts
+from tests.load import Counts, Load
 from tests.models.grpc_server import grpc_model, put_grpc_server
+from tests.stage import Stage
 
 NAME = "named"
+LONG = 5
+"""Seconds of a call that outlasts the moment at which its pod is told to leave."""
 ENOUGH = 600
 """Calls that a share is judged by."""
 ROUTED: Object = {
@@ -30,6 +33,24 @@ class Called:
 
     parts: dict[str, Counts] = field(default_factory=dict)
     candidate: str = ""
+
+
+def fewer_pods(stage: Stage, long: Load) -> Counts:
+    """From two pods of the model to one, and a router less, as its autoscaler would have it, while calls are long."""
+    stage.apply(grpc_model(NAME, "2", **ROUTED | {"replicas": 2}))
+    stage.until_ready(NAME, "2")
+    long.await_answers(5)
+    before = routers(stage)
+    stage.apply(grpc_model(NAME, "2", **ROUTED))
+    leaving = before[0]["metadata"]["name"]
+    stage.client.delete("Pod", stage.namespace, leaving)
+
+    def gone() -> bool:
+        pods = {pod["metadata"]["name"] for pod in stage.client.list("Pod", stage.namespace)}
+        return leaving not in pods and len(pods) == len(before) + 1
+
+    wait("one pod of the model, and the router gone", gone, 90)
+    return long.await_answers(5)
 
 
 @scene
@@ -56,6 +77,9 @@ def canary_of_grpc(world: World) -> Called:
         seen.parts["promoted"] = after.since(promoted)
         seen.parts["all"] = after.since(begun)
 
+        with stage.grpc_load(NAME, rate=2, lasting=LONG) as long:
+            seen.parts["long calls"] = fewer_pods(stage, long)
+
         kill_routers(stage)
         wait("a call that failed", lambda: load.counts().failed > after.failed, 60)
         seen.parts["routers killed"] = load.counts().since(after)
@@ -64,6 +88,13 @@ def canary_of_grpc(world: World) -> Called:
 
 def test_no_call_is_lost_from_the_first_weight_to_the_end_of_the_former_pods(canary_of_grpc: Called) -> None:
     assert not canary_of_grpc.parts["all"].failed, str(canary_of_grpc.parts["all"])
+
+
+def test_calls_of_five_seconds_outlast_the_pods_and_the_router_that_leave(canary_of_grpc: Called) -> None:
+    counts = canary_of_grpc.parts["long calls"]
+
+    assert counts.answered
+    assert not counts.failed, str(counts)
 
 
 def test_calls_that_routers_took_with_them_are_counted_by_the_same_load(canary_of_grpc: Called) -> None:

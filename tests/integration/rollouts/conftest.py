@@ -17,6 +17,7 @@ from tests.integration.operator import Operator
 from tests.integration.rollouts.api import Api
 from tests.integration.rollouts.kubelet import Kubelet
 from tests.integration.rollouts.nursery import Nursery
+from tests.integration.rollouts.routers import Routers
 from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
 from tests.integration.rollouts.world import World
 
@@ -57,7 +58,8 @@ async def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPath
         await kubelet.register()
         watching = asyncio.create_task(world.run())
         await world.ready.wait()
-        yield Cluster(control_plane, api, world, kubelet, tmp_path_factory.mktemp("operators"))
+        routers = await stack.enter_async_context(Routers(world, kubelet))
+        yield Cluster(control_plane, api, world, kubelet, routers, tmp_path_factory.mktemp("operators"))
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         assert not kubelet.failures, kubelet.failures

@@ -12,6 +12,9 @@ _POD = re.compile(rf"pod {MODEL}-[a-z0-9]+-[a-z0-9]+-[a-z0-9]+")
 _ROLLOUT_ID = re.compile(rf"({MODEL}-[a-z0-9]{{10}})-[0-9a-f]+")
 
 VARYING = ("controller",)
+KINDS = (
+    "ControllerRevision", "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ConfigMap"
+)  # fmt: skip
 
 
 def dump(stage: Stage) -> Object:
@@ -21,11 +24,13 @@ def dump(stage: Stage) -> Object:
         found["status"] = {key: value for key, value in stage.status.items() if key not in VARYING}
     except KeyError:
         found["status"] = "none: it is deleted"
-    for kind in ("ControllerRevision", "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"):
+    for kind in KINDS:
         for obj in stage.all(kind):
+            if obj["metadata"]["name"] == "kube-root-ca.crt":
+                continue  # every namespace's
             found["children"][f"{kind} {obj['metadata']['name']}"] = _child(obj, stage.uid)
     for pod in stage.all("Pod"):
-        name = f"Pods of {pod['metadata']['labels']['podium.dev/revision']}"
+        name = f"Pods of {pod['metadata']['labels'].get('podium.dev/revision', 'the router')}"
         found["children"][name] = found["children"].get(name, 0) + 1
     return _plain(found, stage)
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from podium.api import names
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object
 from tests.integration.rollouts.kubelet import SERVES, Crashes, FetchFails, Serves
 from tests.integration.rollouts.stage import MODEL, Stage, spec
@@ -21,6 +22,7 @@ CPU: Final = {
     "type": "Resource",
     "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}},
 }
+ENVOY: Final = {"router": "Envoy"}
 AUTOSCALING: Final = {"minReplicas": 2, "maxReplicas": 5, "metrics": [CPU]}
 
 
@@ -134,6 +136,47 @@ async def canary_put_back(stage: Stage, ready_to_act: ReadyToAct) -> None:
     await stage.apply(spec("v1", 3, rollout=CANARY))
 
 
+async def _routed(stage: Stage, rollout: Object) -> None:
+    await stage.router()
+    await _first(stage, 2, rollout=rollout, traffic=ENVOY)
+    await stage.until(lambda: _led_to_routers(stage), "the stable Service leads to the routers")
+
+
+async def taken_up_by_routers(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """A live ModelDeployment is led through routers, which are made for it."""
+    await stage.router()
+    await _first(stage, 2)
+    await ready_to_act()
+    await stage.apply(spec("v1", 2, traffic=ENVOY))
+
+
+async def envoy_canary(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """v2 gets a quarter of the requests through a router, then half, and then all."""
+    rollout = {**CANARY, "steps": [{"weight": 25, "for": "1s"}, {"weight": 50}], "scaleDownDelay": "1s"}
+    await _routed(stage, rollout)
+    await ready_to_act()
+    await stage.apply(spec("v2", 2, rollout=rollout, traffic=ENVOY))
+
+
+async def envoy_canary_aborted(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """v2 has half of the requests through a router when a person takes them back."""
+    rollout = {**CANARY, "steps": [{"weight": 50}, {"pause": True}]}
+    await _routed(stage, rollout)
+    await ready_to_act()
+    await stage.apply(spec("v2", 2, rollout=rollout, traffic=ENVOY))
+    await stage.until(lambda: stage.phase == "Paused", "that it waits for a person")
+    await stage.command("abort", stage.revision("v2"), "1")
+
+
+async def envoy_canary_put_back(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """While v2 has a quarter of the requests through a router the spec is put back."""
+    await _routed(stage, CANARY)
+    await ready_to_act()
+    await stage.apply(spec("v2", 2, rollout=CANARY, traffic=ENVOY))
+    await stage.until(lambda: stage.phase == "Paused", "that it waits for a person")
+    await stage.apply(spec("v1", 2, rollout=CANARY, traffic=ENVOY))
+
+
 async def reverted_midway(stage: Stage, ready_to_act: ReadyToAct) -> None:
     """With one pod of v2 serving and one that is not ready the spec is put back."""
     await _first(stage, 3)
@@ -245,6 +288,38 @@ def _only(stage: Stage, version: str, pods: int) -> bool:
     )
 
 
+def _led_to_routers(stage: Stage) -> bool:
+    return stage.selector == names.router_selector()
+
+
+def _only_through_routers(stage: Stage, version: str, pods: int) -> bool:
+    """As `_only`, with routers before it: all requests go to one version, which alone has pods."""
+    name = stage.revision(version)
+    services = {one["metadata"]["name"] for one in stage.all("Service")}
+    return (
+        stage.weights == {name: 10_000}
+        and _led_to_routers(stage)
+        and services == {MODEL, name}
+        and {one["metadata"]["name"] for one in stage.all("Deployment")} == {names.ROUTER, name}
+        and len(stage.endpoints(name)) == pods == len(stage.pods(version))
+        and len(stage.all("Pod")) == pods + 1
+        and stage.settled
+        and stage.status["champion"]["available"] == pods
+    )
+
+
+def _routed_to(version: str, pods: int) -> Callable[[Stage], object]:
+    return lambda stage: stage.is_ready(version) and _only_through_routers(stage, version, pods)
+
+
+def _rolled_back_through_routers(to: str, version: str, pods: int) -> Callable[[Stage], object]:
+    return lambda stage: (
+        stage.phase == "RolledBack"
+        and stage.outcome(version) == "RolledBack"
+        and _only_through_routers(stage, to, pods)
+    )
+
+
 def _serves(version: str, pods: int) -> Callable[[Stage], object]:
     return lambda stage: stage.is_ready(version) and _only(stage, version, pods)
 
@@ -305,6 +380,10 @@ SCENARIOS: Final = (
     Scenario("canary-in-place", canary_in_place, _serves("v2", 3)),
     Scenario("canary-aborted", canary_aborted, _rolled_back("v1", "v2", 3)),
     Scenario("canary-put-back", canary_put_back, _serves("v1", 3)),
+    Scenario("taken-up-by-routers", taken_up_by_routers, _routed_to("v1", 2)),
+    Scenario("envoy-canary", envoy_canary, _routed_to("v2", 2)),
+    Scenario("envoy-canary-aborted", envoy_canary_aborted, _rolled_back_through_routers("v1", "v2", 2)),
+    Scenario("envoy-canary-put-back", envoy_canary_put_back, _routed_to("v1", 2)),
     Scenario("reverted-midway", reverted_midway, _serves("v1", 3)),
     Scenario("replaced-midway", replaced_midway, _serves("v3", 2)),
     Scenario("autoscaling-on-and-off", autoscaling_on_and_off, _without_hpa),

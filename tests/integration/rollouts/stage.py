@@ -1,16 +1,20 @@
 """One namespace with one operator and one ModelDeployment: where a scenario is played."""
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from podium.api import names
+from podium.router.state import KEY
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.operator import Operator
 from tests.integration.proxy import Proxy
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Api, Object
 from tests.integration.rollouts.kubelet import Kubelet
+from tests.integration.rollouts.routers import ONE_ROUTER, Router, Routers
 from tests.integration.rollouts.world import PATIENCE, World
 
 MODEL: Final = "fraud"
@@ -20,6 +24,7 @@ SHORT: Final[dict[str, Any]] = {
     "champion_down": 5,
     "environment_window": 300,
     "refused_retry": 1,
+    **ONE_ROUTER,
 }
 """Settings of every operator: what lasts half a minute in production lasts half a second here."""
 
@@ -47,6 +52,7 @@ class Cluster:
     api: Api
     world: World
     kubelet: Kubelet
+    routers: Routers
     folder: Path
     count: int = 0
     names: dict[str, int] = field(default_factory=dict)
@@ -103,6 +109,10 @@ class Stage:
         """`kubectl annotate --overwrite` with a command."""
         patch = {"metadata": {"annotations": {COMMAND: f"{verb} {revision} {token}"}}}
         await self.api.merge(MODEL_DEPLOYMENT, self.namespace, MODEL, patch)
+
+    async def router(self) -> Router:
+        """The namespace's one router pod: whoever has `router: Envoy` needs one."""
+        return await self.cluster.routers.of(self.namespace)
 
     async def delete(self, propagation: str = "Background") -> None:
         """`kubectl delete --cascade=...`."""
@@ -177,8 +187,21 @@ class Stage:
             one
             for one in self.all("Pod")
             if "deletionTimestamp" not in one["metadata"]
-            and (version is None or one["metadata"]["labels"]["podium.dev/revision"] == self.revision(version))
+            and (version is None or one["metadata"]["labels"].get("podium.dev/revision") == self.revision(version))
         ]
+
+    @property
+    def selector(self) -> Object:
+        """Of the stable Service; empty without one."""
+        found = self.get("Service", MODEL)
+        return dict(found["spec"]["selector"]) if found else {}
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """What the routers are told: of 10000, by revision."""
+        found = self.get("ConfigMap", names.routing_name(MODEL))
+        told: Object = json.loads(found["data"][KEY]) if found else {"split": []}
+        return {share["revision"]: share["weight"] for share in told["split"]}
 
     def endpoints(self, service: str = MODEL) -> set[str]:
         """Names of the ready pods behind a Service."""

@@ -1,88 +1,21 @@
 """`router: Envoy` against a real API server: its objects, its rights and its watches. The routers are played."""
 
-import json
-from collections.abc import AsyncIterator
-from typing import Any
-
-import pytest
 import pytest_asyncio
-from aiohttp import web
 
 from podium.api import names
-from podium.router.places import PORT
-from podium.router.said import Said
-from tests.integration.operator import Operator
-from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object
-from tests.integration.rollouts.stage import MODEL, SHORT, USER, Cluster, Stage, spec
-from tests.integration.router.routing_rig import HERE
+from podium.router.state import KEY
+from tests.integration.rollouts.api import MODEL_DEPLOYMENT
+from tests.integration.rollouts.routers import Router
+from tests.integration.rollouts.stage import MODEL, Stage, spec
 
 TOLD = names.routing_name(MODEL)
-KEY = "routing.json"
 ENVOY = {"router": "Envoy"}
 
 
-class Router:
-    """A router's agent: it has loaded at once whatever it is told, unless it is `stuck`, and reaches everybody."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.stuck = False
-        self.applied: dict[str, str] = {}
-
-    async def answer(self, request: web.Request) -> web.Response:
-        told = [
-            one for one in self.stage.all("ConfigMap") if names.LABEL_ROUTER in (one["metadata"].get("labels") or {})
-        ]
-        if not self.stuck:
-            self.applied = {one["metadata"]["name"]: one["data"][KEY] for one in told}
-        reached = {share["revision"] for text in self.applied.values() for share in json.loads(text)["split"]}
-        return web.json_response(Said(applied=self.applied, reached=frozenset(reached)).to_json())
-
-
 @pytest_asyncio.fixture(loop_scope="session")
-async def stage(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """As elsewhere, with operators whose namespaces have one router, since all have the address of this host."""
-    namespace = await cluster.namespace("envoy")
-    cluster.kubelet.place(namespace, names.ROUTER, HERE)
-    operator = Operator(
-        cluster.folder / namespace,
-        cluster.plane.kubeconfig(USER),
-        watch_namespaces=namespace,
-        lease_namespace=namespace,
-        router_image="podium/router:test",
-        router_pods='{"minReplicas": 1}',
-        **SHORT,
-    )
-    with operator:
-        stage = Stage(cluster, namespace, operator)
-        yield stage
-        await cluster.world.caught_up(namespace)
-    broken = cluster.world.violations(namespace)
-    assert not broken, "\n".join(broken)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def router(stage: Stage) -> AsyncIterator[Router]:
-    """What stands in the place of the namespace's router pods."""
-    router = Router(stage)
-    app = web.Application()
-    app.router.add_get("/applied", router.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, HERE, PORT).start()
-    yield router
-    await runner.cleanup()
-
-
-def selector(stage: Stage) -> Object:
-    found = stage.get("Service", MODEL)
-    return dict(found["spec"]["selector"]) if found else {}
-
-
-def weights(stage: Stage) -> dict[str, int]:
-    found = stage.get("ConfigMap", TOLD)
-    told: dict[str, Any] = json.loads(found["data"][KEY]) if found else {"split": []}
-    return {share["revision"]: share["weight"] for share in told["split"]}
+async def router(stage: Stage) -> Router:
+    """What stands in the place of the namespace's router pod."""
+    return await stage.router()
 
 
 async def test_a_ModelDeployment_is_led_through_routers_updated_there_and_led_away_again(
@@ -90,7 +23,7 @@ async def test_a_ModelDeployment_is_led_through_routers_updated_there_and_led_aw
 ) -> None:
     await stage.apply(spec("v1", traffic=ENVOY))
     await stage.until_ready("v1")
-    await stage.until(lambda: selector(stage) == names.router_selector(), "the Service leads to the routers")
+    await stage.until(lambda: stage.selector == names.router_selector(), "the Service leads to the routers")
     deployment = stage.get("Deployment", names.ROUTER)
     assert deployment is not None
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "podium/router:test"
@@ -103,20 +36,20 @@ async def test_a_ModelDeployment_is_led_through_routers_updated_there_and_led_aw
 
     await stage.apply(spec("v2", traffic=ENVOY))
     await stage.until_ready("v2")
-    await stage.until(lambda: weights(stage) == {stage.revision("v2"): 10_000}, "all goes to v2")
+    await stage.until(lambda: stage.weights == {stage.revision("v2"): 10_000}, "all goes to v2")
     assert stage.get("Service", stage.revision("v1")) is None
 
     blue_green = {"strategy": "BlueGreen", "scaleDownDelay": "1s"}
     await stage.apply(spec("v3", traffic=ENVOY, rollout=blue_green))
     await stage.until_ready("v3")
-    await stage.until(lambda: weights(stage) == {stage.revision("v3"): 10_000}, "all goes to v3")
+    await stage.until(lambda: stage.weights == {stage.revision("v3"): 10_000}, "all goes to v3")
 
     await stage.api.merge("ConfigMap", stage.namespace, TOLD, {"data": {KEY: "{}"}})
-    await stage.until(lambda: weights(stage) == {stage.revision("v3"): 10_000}, "nonsense is put back")
+    await stage.until(lambda: stage.weights == {stage.revision("v3"): 10_000}, "nonsense is put back")
 
     await stage.apply(spec("v3", rollout=blue_green))
     await stage.until(
-        lambda: selector(stage).get(names.LABEL_REVISION) == stage.revision("v3"), "the Service leads to the pods"
+        lambda: stage.selector.get(names.LABEL_REVISION) == stage.revision("v3"), "the Service leads to the pods"
     )
     await stage.until_ready("v3")
 
@@ -125,16 +58,16 @@ async def test_a_ModelDeployment_is_led_through_routers_updated_there_and_led_aw
         return bool(told and told["metadata"]["annotations"].get(names.ANNOTATION_UNUSED_SINCE))
 
     await stage.until(stamped, "who is connected to a router is served on for a while")
-    assert weights(stage) == {stage.revision("v3"): 10_000}
+    assert stage.weights == {stage.revision("v3"): 10_000}
 
 
 async def test_no_weight_counts_before_the_router_says_so(stage: Stage, router: Router) -> None:
     await stage.apply(spec("v1", traffic=ENVOY, rollout={"strategy": "BlueGreen"}))
-    await stage.until(lambda: selector(stage) == names.router_selector(), "the Service leads to the routers")
+    await stage.until(lambda: stage.selector == names.router_selector(), "the Service leads to the routers")
     router.stuck = True
     await stage.apply(spec("v2", traffic=ENVOY, rollout={"strategy": "BlueGreen", "scaleDownDelay": "0s"}))
     await stage.until(lambda: stage.outcome("v2") == "Promoted", "v2 is promoted")
-    await stage.until(lambda: weights(stage).get(stage.revision("v2")) == 10_000, "the routers are told so")
+    await stage.until(lambda: stage.weights.get(stage.revision("v2")) == 10_000, "the routers are told so")
     await stage.stays(lambda: stage.replicas("v1") == 2 and not stage.is_ready("v2"), "v1 keeps its pods")
     router.stuck = False
     await stage.until(lambda: not stage.replicas("v1"), "v1 may go")
@@ -144,7 +77,7 @@ async def test_no_weight_counts_before_the_router_says_so(stage: Stage, router: 
 async def test_after_a_restart_nothing_is_written_but_what_is_not_watched(stage: Stage, router: Router) -> None:
     await stage.apply(spec("v1", traffic=ENVOY))
     await stage.until_ready("v1")
-    await stage.until(lambda: selector(stage) == names.router_selector(), "the Service leads to the routers")
+    await stage.until(lambda: stage.selector == names.router_selector(), "the Service leads to the routers")
     told, obj = stage.get("ConfigMap", TOLD), stage.obj
     stage.operator.kill()
     stage.operator.start()
@@ -158,7 +91,7 @@ async def test_after_a_restart_nothing_is_written_but_what_is_not_watched(stage:
 
 async def test_with_the_ModelDeployment_goes_what_the_routers_were_told(stage: Stage, router: Router) -> None:
     await stage.apply(spec("v1", traffic=ENVOY))
-    await stage.until(lambda: selector(stage) == names.router_selector(), "the Service leads to the routers")
+    await stage.until(lambda: stage.selector == names.router_selector(), "the Service leads to the routers")
     await stage.delete()
     await stage.until(lambda: stage.get("ConfigMap", TOLD) is None, "the ConfigMap is gone")
     await stage.until(

@@ -119,6 +119,31 @@ async def test_a_spec_put_back_during_a_canary_supersedes_the_candidate(stage: S
     assert stage.condition("Ready")["reason"] == "Serving"
 
 
+async def test_a_live_ModelDeployment_is_led_through_routers(stage: Stage) -> None:
+    await played(stage, "taken-up-by-routers")
+
+    assert rules(stage) == {"v1": ("Promoted", "first")}
+
+
+async def test_a_canary_through_routers_is_promoted_at_the_end_of_its_steps(stage: Stage) -> None:
+    await played(stage, "envoy-canary")
+
+    assert rules(stage)["v2"] == ("Promoted", "steps-complete")
+
+
+async def test_an_aborted_canary_through_routers_gives_all_requests_back(stage: Stage) -> None:
+    await played(stage, "envoy-canary-aborted")
+
+    assert rules(stage)["v2"] == ("RolledBack", "person")
+    assert last_command(stage) == ("abort", "Done")
+
+
+async def test_a_spec_put_back_during_a_canary_through_routers_supersedes_the_candidate(stage: Stage) -> None:
+    await played(stage, "envoy-canary-put-back")
+
+    assert rules(stage)["v2"] == ("Superseded", "spec-changed")
+
+
 async def test_a_spec_put_back_midway_supersedes_the_candidate(stage: Stage) -> None:
     await played(stage, "reverted-midway")
 

@@ -1,7 +1,8 @@
-"""A model server that speaks gRPC, as a runtime of one's own: grpcio's server in an image that is built for it.
+"""A model server that speaks gRPC alone, as a runtime of one's own: grpcio's server in an image that is built for it.
 
 The built-in runtimes have no gRPC: in front of TorchServe, which would have it, stands a proxy that speaks HTTP/1.1
-alone. The server predicts nothing. What tests ask is which revision answered a call, and it answers with that name.
+alone. Nobody listens at the port that it has to name for HTTP. The server predicts nothing. What tests ask is which
+revision answered a call, and it answers with that name.
 """
 
 from typing import Any
@@ -27,9 +28,9 @@ def runtime() -> Object:
     """The ModelRuntime."""
     spec = {
         "image": localized(IMAGE.reference),
-        "args": ["{{httpPort}}", "{{grpcPort}}"],
+        "args": ["{{grpcPort}}"],
         "ports": {"http": 8080, "grpc": 9000},
-        "probes": {"readiness": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1}},
+        "probes": {"readiness": {"tcpSocket": {"port": "grpc"}, "periodSeconds": 1}},
         "drain": {"preStopSeconds": 2, "seconds": 10},
         "resources": {"requests": {"cpu": "20m", "memory": "48Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}},
     }

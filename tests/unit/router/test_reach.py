@@ -10,8 +10,9 @@ import grpc
 import pytest
 
 from podium.router.endpoints import GRPC, HTTP, Endpoint
-from podium.router.reach import Reach, answers
+from podium.router.reach import Pod, Reach, answers
 
+NOBODY = Endpoint("127.0.0.1", 1)
 A, B = Endpoint("10.0.0.1", 8080), Endpoint("10.0.0.2", 8080)
 
 
@@ -22,9 +23,9 @@ class Network:
         self.up: set[Endpoint] = set()
         self.asked: list[Endpoint] = []
 
-    def ask(self, port: str, pod: Endpoint) -> str:
-        self.asked.append(pod)
-        return "" if pod in self.up else "no answer in time"
+    def ask(self, pod: Pod) -> str:
+        self.asked.append(pod.http)
+        return "" if pod.http in self.up else "no answer in time"
 
 
 @pytest.fixture
@@ -77,19 +78,6 @@ def test_what_is_no_longer_wanted_is_forgotten(network: Network) -> None:
     assert (reach.reached, reach.unreached) == (set(), {})
 
 
-def test_pods_without_a_port_for_HTTP_are_asked_over_gRPC(network: Network) -> None:
-    ports: list[str] = []
-
-    def ask(port: str, _: Endpoint) -> str:
-        ports.append(port)
-        return ""
-
-    reach = Reach(ask)
-    reach.want(["r", "s"], {("r", GRPC): (A,), ("s", HTTP): (B,), ("s", GRPC): (A,)})
-    assert reach.look()
-    assert (ports, reach.reached) == ([GRPC, HTTP], {"r", "s"})
-
-
 class Refuses(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_error(404)
@@ -107,14 +95,14 @@ def server() -> Iterator[http.server.HTTPServer]:
 
 
 def test_any_answer_over_HTTP_will_do(server: http.server.HTTPServer) -> None:
-    assert answers(HTTP, Endpoint("127.0.0.1", server.server_port)) == ""
+    assert answers(Pod(Endpoint("127.0.0.1", server.server_port))) == ""
 
 
 def test_a_port_where_nobody_listens_is_named(server: http.server.HTTPServer) -> None:
     port = server.server_port
     server.shutdown()
     server.server_close()
-    assert f"127.0.0.1 port {port}" in answers(HTTP, Endpoint("127.0.0.1", port))
+    assert f"127.0.0.1 port {port}" in answers(Pod(Endpoint("127.0.0.1", port)))
 
 
 @pytest.fixture
@@ -126,12 +114,17 @@ def grpc_port() -> Iterator[int]:
     server.stop(None)
 
 
-def test_any_answer_over_gRPC_will_do(grpc_port: int) -> None:
-    assert answers(GRPC, Endpoint("127.0.0.1", grpc_port)) == ""
+def test_where_nobody_listens_for_HTTP_any_answer_over_gRPC_will_do(grpc_port: int) -> None:
+    reach = Reach()
+    reach.want(["r"], {("r", HTTP): (NOBODY,), ("r", GRPC): (Endpoint("127.0.0.1", grpc_port),)})
+    assert reach.look()
+    assert reach.reached == {"r"}
 
 
-def test_who_takes_no_plain_text_is_not_reached_over_gRPC() -> None:
+def test_who_takes_no_plain_text_is_not_reached_by_either(grpc_port: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mesh:
         port = mesh.getsockname()[1]
-        threading.Thread(target=lambda: mesh.accept()[0].close(), daemon=True).start()
-        assert f"127.0.0.1 port {port}" in answers(GRPC, Endpoint("127.0.0.1", port))
+        threading.Thread(target=lambda: [mesh.accept()[0].close() for _ in range(2)], daemon=True).start()
+        closes = Endpoint("127.0.0.1", port)
+        assert f"127.0.0.1 port {port}" in answers(Pod(closes, Endpoint("127.0.0.1", grpc_port)))
+        assert f"127.0.0.1 port {port}" in answers(Pod(NOBODY, closes))

@@ -1,6 +1,6 @@
 """Whether this router reaches the pods of a revision: asked once, before anybody else is sent there through it.
 
-A pod that answers anything at all is reached: over HTTP where it has a port for it, else over gRPC. What keeps it from
+A pod that answers anything at all is reached: over HTTP, or over gRPC where nobody listens for HTTP. What keeps it from
 that (a NetworkPolicy, a mesh that takes no plain text) keeps Envoy from it as well: both are in one pod.
 """
 
@@ -8,6 +8,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from podium.router.endpoints import GRPC, HTTP, Endpoint
@@ -20,8 +21,17 @@ PATH: Final = "/v2/health/ready"
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 """How a connection of HTTP/2 begins, with empty settings (RFC 9113, 3.4); the server answers with its own."""
 
-Ask = Callable[[str, Endpoint], str]
-"""Why a pod does not answer at the port of that name; empty if it does."""
+
+@dataclass(frozen=True)
+class Pod:
+    """Where one pod is asked."""
+
+    http: Endpoint
+    grpc: Endpoint | None = None
+
+
+Ask = Callable[[Pod], str]
+"""Why a pod does not answer; empty if it does."""
 
 
 class Reach:
@@ -29,14 +39,14 @@ class Reach:
 
     def __init__(self, ask: Ask | None = None) -> None:
         self._ask = ask or answers
-        self._wanted: dict[str, tuple[str, tuple[Endpoint, ...]]] = {}
+        self._wanted: dict[str, tuple[Pod, ...]] = {}
         self._news = threading.Event()
         self.reached: frozenset[str] = frozenset()
         self.unreached: Mapping[str, str] = {}
 
     def want(self, revisions: Iterable[str], pods: Mapping[tuple[str, str], tuple[Endpoint, ...]]) -> None:
         """From now on these revisions, with their pods by revision and name of the port."""
-        wanted = {name: _asked(name, pods) for name in revisions}
+        wanted = {name: _pods_of(name, pods) for name in revisions}
         if wanted != self._wanted:
             self._wanted = wanted
             self.reached &= wanted.keys()
@@ -54,12 +64,12 @@ class Reach:
     def look(self) -> bool:
         """Try those that are not reached; whether that is nobody any more of whom any pod is known."""
         wanted, found, failed = self._wanted, set(self.reached), {}
-        for name, (port, pods) in wanted.items():
+        for name, pods in wanted.items():
             if name in found or not pods:
                 continue
             reasons = []
             for pod in pods[:TRIED]:
-                why = self._ask(port, pod)
+                why = self._ask(pod)
                 if not why:
                     found.add(name)
                     break
@@ -70,24 +80,30 @@ class Reach:
         return not failed
 
 
-def _asked(revision: str, pods: Mapping[tuple[str, str], tuple[Endpoint, ...]]) -> tuple[str, tuple[Endpoint, ...]]:
-    """At which port a revision's pods are asked."""
-    port = HTTP if pods.get((revision, HTTP)) or not pods.get((revision, GRPC)) else GRPC
-    return port, pods.get((revision, port), ())
+def _pods_of(revision: str, pods: Mapping[tuple[str, str], tuple[Endpoint, ...]]) -> tuple[Pod, ...]:
+    grpc = {each.address: each for each in pods.get((revision, GRPC), ())}
+    return tuple(Pod(each, grpc.get(each.address)) for each in pods.get((revision, HTTP), ()))
 
 
-def answers(port: str, pod: Endpoint) -> str:
-    """Ask one pod, over HTTP/1.1 or, at its port for gRPC, over HTTP/2 without TLS."""
+def answers(pod: Pod) -> str:
+    """Ask one pod over HTTP/1.1 and, if nobody listens there, over HTTP/2 as gRPC does; both without TLS."""
+    asked = pod.http
     try:
-        (_ask_grpc if port == GRPC else _ask_http)(pod)
+        try:
+            _ask_http(asked)
+        except ConnectionRefusedError:
+            if pod.grpc is None:
+                raise
+            asked = pod.grpc
+            _ask_grpc(asked)
     except (OSError, http.client.HTTPException) as error:
-        reason = "no answer in time" if isinstance(error, socket.timeout) else str(error) or type(error).__name__
-        return f"{pod.address} port {pod.port}: {reason}"
+        reason = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        return f"{asked.address} port {asked.port}: {reason}"
     return ""
 
 
-def _ask_http(pod: Endpoint) -> None:
-    connection = http.client.HTTPConnection(pod.address, pod.port, timeout=SECONDS)
+def _ask_http(at: Endpoint) -> None:
+    connection = http.client.HTTPConnection(at.address, at.port, timeout=SECONDS)
     try:
         connection.request("GET", PATH, headers={"user-agent": "podium-router", "connection": "close"})
         connection.getresponse().read(1)
@@ -95,8 +111,8 @@ def _ask_http(pod: Endpoint) -> None:
         connection.close()
 
 
-def _ask_grpc(pod: Endpoint) -> None:
-    with socket.create_connection((pod.address, pod.port), timeout=SECONDS) as connection:
+def _ask_grpc(at: Endpoint) -> None:
+    with socket.create_connection((at.address, at.port), timeout=SECONDS) as connection:
         connection.sendall(PREFACE)
         if not connection.recv(1):
             raise ConnectionError("closed without an answer")

@@ -1,0 +1,92 @@
+"""Routers, played: each namespace has one pod, whose agent loads at once whatever it is told and reaches everybody.
+
+Podium asks a router by its pod's address, so each namespace's has one of its own, in a range that the kernel is told
+to take as this host's (RFC 2544, which nobody routes): EndpointSlices take no loopback addresses.
+"""
+
+import ipaddress
+import json
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiohttp import web
+
+from podium.api import names
+from podium.router.places import PORT
+from podium.router.said import Said
+from podium.router.state import KEY
+from tests.cluster.progress import run
+from tests.integration.rollouts.kubelet import Kubelet
+from tests.integration.rollouts.world import World
+
+RANGE: Final = ipaddress.ip_network("198.18.0.0/15")
+ONE_ROUTER: Final[dict[str, Any]] = {"router_image": "podium/router:test", "router_pods": '{"minReplicas": 1}'}
+"""Of an operator whose namespaces have one router each."""
+
+
+class Router:
+    """The agent of a namespace's router pod. While it is `stuck` it loads nothing."""
+
+    def __init__(self, world: World, namespace: str) -> None:
+        self._world = world
+        self._namespace = namespace
+        self.stuck = False
+        self.applied: dict[str, str] = {}
+
+    def said(self) -> Said:
+        """What it answers now."""
+        if not self.stuck:
+            told = self._world.all("ConfigMap", self._namespace)
+            labelled = (one for one in told if names.LABEL_ROUTER in (one["metadata"].get("labels") or {}))
+            self.applied = {one["metadata"]["name"]: one["data"][KEY] for one in labelled}
+        reached = {share["revision"] for text in self.applied.values() for share in json.loads(text)["split"]}
+        return Said(applied=self.applied, reached=frozenset(reached))
+
+
+class Routers:
+    """The routers of all namespaces of a session; an asynchronous context manager. Needs the right to set a route."""
+
+    def __init__(self, world: World, kubelet: Kubelet) -> None:
+        self._world = world
+        self._kubelet = kubelet
+        mine = list(RANGE.subnets(new_prefix=22))
+        self._subnet = mine[os.getpid() % len(mine)]
+        self._addresses: Iterator[ipaddress.IPv4Address] = iter(self._subnet.hosts())
+        self._by_address: dict[str, Router] = {}
+        self._by_namespace: dict[str, Router] = {}
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            run(["ip", "route", "delete", "local", str(self._subnet), "dev", "lo"])
+
+    async def of(self, namespace: str) -> Router:
+        """The router of a namespace, from now on."""
+        if namespace not in self._by_namespace:
+            runner = self._runner = self._runner or await self._begin()
+            address = str(next(self._addresses))
+            self._by_address[address] = self._by_namespace[namespace] = Router(self._world, namespace)
+            await web.TCPSite(runner, address, PORT).start()
+            self._kubelet.place(namespace, names.ROUTER, address)
+        return self._by_namespace[namespace]
+
+    async def _begin(self) -> web.AppRunner:
+        run(["ip", "route", "add", "local", str(self._subnet), "dev", "lo"])
+        app = web.Application()
+        app.router.add_get("/applied", self._answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        return runner
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        assert request.transport is not None
+        address, *_ = request.transport.get_extra_info("sockname")
+        return web.json_response(self._by_address[address].said().to_json())
