@@ -5,11 +5,13 @@ import time
 from dataclasses import dataclass
 
 from tests import stage as s
+from tests.canaries import drawn, until_all_are_of, until_routed, until_weight
 from tests.client import Object, wait
 from tests.cluster import podium
 from tests.e2e import ground
 from tests.e2e.test_rollouts import QUICK, Update, both_versions_answered
 from tests.e2e.world import World, scene_alone
+from tests.load import Counts
 
 KILLED, STOPPED = 15, 2
 """Seconds within which another replica leads after the leader was killed, and after it was told to stop."""
@@ -65,48 +67,86 @@ def takeover(world: World, number: signal.Signals) -> Takeover:
 
 
 @dataclass(frozen=True)
-class Killed:
-    """The leader's death in the middle of an update, and what the update looked like from outside."""
+class Led:
+    """Another's lead in the middle of an update, and what the update looked like from outside."""
 
     takeover: Takeover
     update: Update
+    meanwhile: Counts
+    """Answers while nobody led."""
+    candidate: str
 
 
 @scene_alone
-def leader_killed(world: World) -> Killed:
-    """Kills the leader when a candidate has just come up. Alone: the limits of other scenes suppose a leader."""
+def leader_killed(world: World) -> Led:
+    """Kills the leader when a quarter goes to a canary. Alone: the limits of other scenes suppose a leader."""
     wait("both replicas are ready", lambda: both_ready(world), 90)
     stage = world.stage("e2e-leader")
-    stage.apply(s.onnx("digits", "1", rollout=QUICK))
+    steps = [{"weight": 25, "for": "20s"}, {"weight": 50, "for": "2s"}]
+    routed: Object = {
+        "traffic": {"router": "Envoy"},
+        "rollout": {**QUICK, "strategy": "Canary", "steps": steps, "scaleDownDelay": "0s"},
+    }
+    stage.apply(s.onnx("digits", "1", **routed))
     stage.until_ready("digits", "1")
+    until_routed(stage, "digits")
     with stage.load("digits", world.digits.questions()) as load:
         load.await_answers()
         began = time.monotonic()
-        stage.apply(s.onnx("digits", "2", rollout=QUICK))
-        stage.until("digits", "a candidate", lambda o: bool(o["status"].get("candidate")))
+        stage.apply(s.onnx("digits", "2", **routed))
+        candidate = until_weight(stage, "digits", "2", 25)
+        at_25 = load.await_answers(1)
         seen = takeover(world, signal.SIGKILL)
+        meanwhile = load.counts().since(at_25)
         after = stage.until_ready("digits", "2")
-        load.await_answers()
-        return Killed(seen, Update(load.close(), time.monotonic() - began, after))
+        until_all_are_of(load, candidate)
+        return Led(seen, Update(load.close(), time.monotonic() - began, after), meanwhile, candidate)
 
 
 @scene_alone
-def leader_stopped(world: World) -> Takeover:
-    """Tells the leader to stop (SIGTERM)."""
+def leader_stopped(world: World) -> Led:
+    """Tells the leader to stop (SIGTERM) when the candidate of a RollingUpdate has just come up."""
     wait("both replicas are ready", lambda: both_ready(world), 90)
-    return takeover(world, signal.SIGTERM)
+    stage = world.stage("e2e-stopped")
+    stage.apply(s.onnx("digits", "1", rollout=QUICK))
+    stage.until_ready("digits", "1")
+    with stage.load("digits", world.digits.questions()) as load:
+        before = load.await_answers()
+        began = time.monotonic()
+        stage.apply(s.onnx("digits", "2", rollout=QUICK))
+        found = stage.until("digits", "a candidate", lambda o: bool(o["status"].get("candidate")))
+        seen = takeover(world, signal.SIGTERM)
+        meanwhile = load.counts().since(before)
+        after = stage.until_ready("digits", "2")
+        load.await_answers()
+        update = Update(load.close(), time.monotonic() - began, after)
+        return Led(seen, update, meanwhile, str(found["status"]["candidate"]["revision"]))
 
 
-def test_another_replica_leads_within_15_seconds_of_the_leaders_death(leader_killed: Killed) -> None:
+def test_another_replica_leads_within_15_seconds_of_the_leaders_death(leader_killed: Led) -> None:
     assert leader_killed.takeover.seconds < KILLED
     assert leader_killed.takeover.new != leader_killed.takeover.old
 
 
-def test_the_update_under_way_goes_on_and_no_request_is_lost(leader_killed: Killed) -> None:
+def test_weights_stay_as_they_are_while_nobody_leads(leader_killed: Led) -> None:
+    counts = leader_killed.meanwhile
+
+    assert counts.answered > 500
+    assert drawn(counts.revisions.get(leader_killed.candidate, 0), counts.answered, 25), str(counts)
+
+
+def test_the_canary_under_way_goes_on_and_no_request_is_lost(leader_killed: Led) -> None:
+    decision = leader_killed.update.after["status"]["rollout"]["decision"]
+
+    assert (decision["verdict"], decision["rule"]) == ("Promoted", "steps-complete")
     assert not leader_killed.update.counts.failed, str(leader_killed.update.counts)
-    assert both_versions_answered(leader_killed.update.counts)
 
 
-def test_a_stopped_leader_is_followed_within_two_seconds(leader_stopped: Takeover) -> None:
-    assert leader_stopped.seconds < STOPPED
-    assert leader_stopped.new != leader_stopped.old
+def test_a_stopped_leader_is_followed_within_two_seconds(leader_stopped: Led) -> None:
+    assert leader_stopped.takeover.seconds < STOPPED
+    assert leader_stopped.takeover.new != leader_stopped.takeover.old
+
+
+def test_the_update_under_way_goes_on_and_no_request_is_lost(leader_stopped: Led) -> None:
+    assert not leader_stopped.update.counts.failed, str(leader_stopped.update.counts)
+    assert both_versions_answered(leader_stopped.update.counts)

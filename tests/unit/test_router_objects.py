@@ -1,5 +1,6 @@
 """The routers of a namespace: there while told anything, gone ten minutes after, replaced one by one."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -41,6 +42,14 @@ class Due(list[Key]):
         self.append(key)
 
 
+class OneMoment(Client):
+    """Writes take a moment, in which others go on."""
+
+    async def apply(self, obj: Object, *, manager: str = "podium") -> Object:
+        await asyncio.sleep(0)
+        return await super().apply(obj, manager=manager)
+
+
 class Term:
     """A leader with an API server, and the kubelets of routers."""
 
@@ -50,9 +59,9 @@ class Term:
         self.due = Due()
         self.start(**settings)
 
-    def start(self, **settings: Any) -> None:
+    def start(self, client: type[Client] = Client, **settings: Any) -> None:
         """A new process."""
-        self.client, self.cache = Client(self.api), Cache()
+        self.client, self.cache = client(self.api), Cache()
         self.feed = Feed(self.cache, self.due)  # type: ignore[arg-type]
         self.delivered = dict.fromkeys(KINDS, 0)
         given = Settings(identity="one", **{"router_image": "podium/router:1"} | settings)
@@ -249,6 +258,20 @@ async def test_a_new_version_of_the_routers_goes_to_one_namespace_at_a_time(term
     term.due += term.routers.keys()
     await term.settle()
     assert term.image("other") == "podium/router:2"
+
+
+async def test_passes_of_two_namespaces_at_the_same_time_replace_the_routers_of_one() -> None:
+    term = Term()
+    for namespace in ("ml", "other"):
+        term.tell(namespace)
+    await term.settle()
+    for namespace in ("ml", "other"):
+        term.roll(namespace)
+    term.start(router_image="podium/router:2", client=OneMoment)
+
+    await asyncio.gather(*(term.routers.reconcile(key) for key in term.routers.keys()))
+
+    assert {term.image("ml"), term.image("other")} == {"podium/router:1", "podium/router:2"}
 
 
 async def test_in_namespaced_mode_the_chart_has_bound_them() -> None:

@@ -4,9 +4,11 @@ import pytest_asyncio
 
 from podium.api import names
 from podium.router.state import KEY
-from tests.integration.rollouts.api import MODEL_DEPLOYMENT
+from tests.integration.operator import Operator
+from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object
 from tests.integration.rollouts.routers import Router
-from tests.integration.rollouts.stage import MODEL, Stage, spec
+from tests.integration.rollouts.stage import MODEL, SHORT, USER, Cluster, Stage, spec
+from tests.invariants import Version
 
 TOLD = names.routing_name(MODEL)
 ENVOY = {"router": "Envoy"}
@@ -103,3 +105,67 @@ async def test_with_the_ModelDeployment_goes_what_the_routers_were_told(stage: S
         "the routers are marked as unused",
     )
     assert stage.get(MODEL_DEPLOYMENT, MODEL) is None
+
+
+async def test_older_routers_serve_on_and_are_brought_up_to_date_one_namespace_at_a_time(cluster: Cluster) -> None:
+    # Given two namespaces with routers of one version,
+    spaces = [await cluster.namespace("one-at-a-time") for _ in range(2)]
+    common = SHORT | {"watch_namespaces": ",".join(spaces), "lease_namespace": spaces[0]}
+
+    def operator(identity: str, image: str) -> Operator:
+        folder, kubeconfig = cluster.folder / spaces[0], cluster.plane.kubeconfig(USER)
+        return Operator(folder, kubeconfig, identity=identity, **common | {"router_image": image})
+
+    with operator("older", "podium/router:older") as older:
+        stages = [Stage(cluster, each, older) for each in spaces]
+        for stage in stages:
+            await stage.router()
+            await stage.apply(spec("v1", traffic=ENVOY))
+        for stage in stages:
+            await stage.until(lambda stage=stage: led_by(stage, "podium/router:older"), "routers of the older version")
+            await stage.until_ready("v1")
+    # when an operator of a newer one takes over,
+    since = latest(stages)
+    with operator("newer", "podium/router:newer"):
+        for stage in stages:
+            await stage.until(lambda stage=stage: led_by(stage, "podium/router:newer"), "routers of the newer version")
+    # then never two namespaces are at it at once, and nobody's Service led elsewhere meanwhile.
+    busy: dict[str, bool] = {}
+    for version in since_then(stages, since):
+        namespace = version.obj["metadata"]["namespace"]
+        if version.kind == "Deployment" and version.name == names.ROUTER:
+            busy[namespace] = not complete(version.obj)
+            assert not all(busy.get(each) for each in spaces), f"{version.revision}: both are being replaced"
+        if version.kind == "Service" and version.name == MODEL:
+            assert version.obj["spec"]["selector"] == names.router_selector()
+        if version.kind == MODEL_DEPLOYMENT:
+            ready = next(one for one in version.obj["status"]["conditions"] if one["type"] == "Ready")
+            assert ready["status"] == "True", ready
+    assert busy.keys() == set(spaces)
+
+
+def led_by(stage: Stage, image: str) -> bool:
+    """Whether the Service leads to routers, all of which run that image and are available."""
+    deployment = stage.get("Deployment", names.ROUTER)
+    if deployment is None or stage.selector != names.router_selector():
+        return False
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    return {one["image"] for one in containers} == {image} and complete(deployment)
+
+
+def complete(deployment: Object) -> bool:
+    """Whether all pods are of the present template and available."""
+    status, meta = deployment.get("status") or {}, deployment["metadata"]
+    counts = {status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")}
+    return bool(status.get("observedGeneration") == meta["generation"] and counts == {deployment["spec"]["replicas"]})
+
+
+def latest(stages: list[Stage]) -> int:
+    """The last version of anything that was seen."""
+    return max(version.revision for stage in stages for version in stage.world.history[stage.namespace])
+
+
+def since_then(stages: list[Stage], revision: int) -> list[Version]:
+    """All later versions, in the order in which they came about."""
+    found = [one for stage in stages for one in stage.world.history[stage.namespace] if one.revision > revision]
+    return sorted(found, key=lambda one: one.revision)

@@ -100,7 +100,7 @@ class RouterObjects:
         self._memories: dict[tuple[str, Resource], Memory] = {}
         self._applied_at: dict[tuple[str, Resource], float] = {}
         self._turn: str | None = None
-        """The namespace whose routers were last told to be brought up to date: its cache may not show it yet."""
+        """The namespace to whose routers a write is on its way: the cache does not show yet that they are replaced."""
 
     def keys(self) -> list[Key]:
         """Every namespace that has routers, or needs them."""
@@ -138,10 +138,16 @@ class RouterObjects:
             resource = resource_of(desired)
             if resource is ROLE_BINDINGS and self._bound_by_chart:
                 continue
-            if resource is DEPLOYMENTS and not self._may_change(namespace, desired):
+            if resource is not DEPLOYMENTS or self._up_to_date(namespace, desired):
+                await self._ensure(namespace, resource, desired)
+            elif self._may_change(namespace):
+                self._turn = namespace
+                try:
+                    await self._ensure(namespace, resource, desired)
+                finally:
+                    self._turn = None
+            else:
                 wait = TURN
-                continue
-            await self._ensure(namespace, resource, desired)
         return wait
 
     async def _ensure(self, namespace: str, resource: Resource, desired: Object) -> None:
@@ -209,23 +215,19 @@ class RouterObjects:
             log.warning(message)
             raise PassRefused(message, retry_after=self._settings.refused_retry, wake_in=None)
 
-    def _may_change(self, namespace: str, desired: Object) -> bool:
+    def _up_to_date(self, namespace: str, desired: Object) -> bool:
+        """Whether the Deployment was last told what is desired now; nobody has routers to lose where there is none."""
+        live = self._live(DEPLOYMENTS, namespace)
+        said = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_APPLIED) if live else None
+        return live is None or said == digest(desired)
+
+    def _may_change(self, namespace: str) -> bool:
         """Whether a Deployment that is there may get another template: one namespace's routers at a time are replaced.
 
         So what is wrong with a new version of the routers stops at the first namespace.
         """
-        live = self._live(DEPLOYMENTS, namespace)
-        said = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_APPLIED) if live else None
-        if live is None or said == digest(desired):
-            return True
-        others = [each for other, each in self._deployments().items() if other != namespace]
-        busy = any(not _is_complete(each) for each in others)
-        if self._turn not in (None, namespace):
-            other = self._live(DEPLOYMENTS, self._turn or "")
-            busy |= other is not None and not _is_complete(other)
-        if not busy:
-            self._turn = namespace
-        return not busy
+        others = (each for other, each in self._deployments().items() if other != namespace)
+        return self._turn is None and all(_is_complete(each) for each in others)
 
     async def _let_go(self, namespace: str) -> float | None:
         """Nothing tells routers anything here any more: they go once that has been so for LINGER."""
