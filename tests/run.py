@@ -1,14 +1,16 @@
 """`make test`: everything that CI runs, in the order in which a mistake shows soonest. `python -m tests.run`.
 
 While the pure tests run, the programs and images that the later ones need are built (from a cold cache that takes
-some minutes, and the tests do not wait for it twice).
+some minutes, and the tests do not wait for it twice). Suites that wait for most of their time run side by side, each
+with programs of its own; the end-to-end tests count late answers, and have the machine for themselves.
 """
 
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,14 +36,21 @@ LINT = (
 PREPARE = Step("programs and images", [sys.executable, "-m", "tests.cluster", "prepare"])
 MACHINES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/unit/planner").glob("test_machine*.py"))
 """State machines, in processes of their own: what Hypothesis draws depends on the modules that are imported."""
-SUITES = (
-    Step("unit", [*PYTEST, "-q", "-n", "2", "tests/unit", *(f"--ignore={path}" for path in MACHINES)]),
-    Step("state machines", [*PYTEST, "-q", "-n", "2", *MACHINES]),
-    Step("fuzzing the server's readers", [sys.executable, "-m", "tests.fuzz", "--seconds", "60"]),
-    Step("soaking the server", [sys.executable, "-m", "tests.soak", "--seconds", "60"]),
-    Step("integration", [*PYTEST, "-q", "tests/integration"]),
-    Step("e2e", [*PYTEST, "-v", "tests/e2e"]),
+ROLLOUTS = "tests/integration/rollouts"
+UNIT = Step("unit", [*PYTEST, "-q", "-n", "2", "tests/unit", *(f"--ignore={path}" for path in MACHINES)])
+SUITES: tuple[tuple[Step, ...], ...] = (
+    (
+        Step("state machines", [*PYTEST, "-q", *MACHINES]),
+        Step("fuzzing the server's readers", [sys.executable, "-m", "tests.fuzz", "--seconds", "60"]),
+        Step("soaking the server", [sys.executable, "-m", "tests.soak", "--seconds", "60"]),
+    ),
+    (
+        Step("integration: rollouts", [*PYTEST, "-q", ROLLOUTS]),
+        Step("integration: the rest", [*PYTEST, "-q", "tests/integration", f"--ignore={ROLLOUTS}"]),
+    ),
+    (Step("e2e", [*PYTEST, "-v", "tests/e2e"]),),
 )
+"""One after the other; those of a row side by side."""
 
 
 def main() -> int:
@@ -65,8 +74,8 @@ def _run_all(costs: dict[str, float]) -> int:
     with tempfile.TemporaryFile("w+") as log:
         preparing = subprocess.Popen(PREPARE.command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         try:
-            for step in (*LINT, SUITES[0]):
-                if not _run(step, costs):
+            for step in (*LINT, UNIT):
+                if not _run((step,), costs):
                     return 1
             waited = time.monotonic()
             print(f"\n== {PREPARE.name}: built beside the tests so far, waiting for the rest", flush=True)
@@ -79,19 +88,34 @@ def _run_all(costs: dict[str, float]) -> int:
             if preparing.poll() is None:
                 preparing.terminate()
                 preparing.wait()
-    for step in SUITES[1:]:
-        if not _run(step, costs):
-            return 1
-    return 0
+    return 0 if all(_run(steps, costs) for steps in SUITES) else 1
 
 
-def _run(step: Step, costs: dict[str, float]) -> bool:
+def _run(steps: Sequence[Step], costs: dict[str, float]) -> bool:
+    """Run steps side by side; the first one's output is shown as it comes, the others' when all are over."""
     begun = time.monotonic()
-    print(f"\n== {step.name}", flush=True)
-    code = subprocess.run(step.command, cwd=ROOT, check=False).returncode
-    costs[step.name] = time.monotonic() - begun
-    print(f"== {step.name}: {'ok' if code == 0 else f'failed ({code})'}, {costs[step.name]:.0f} s", flush=True)
-    return code == 0
+    print("".join(f"\n== {step.name}" for step in steps), flush=True)
+    with ExitStack() as stack:
+        logs = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in steps[1:]]
+        outputs = [(None, None), *((log, subprocess.STDOUT) for log in logs)]
+        running = [
+            subprocess.Popen(step.command, cwd=ROOT, stdout=out, stderr=err)
+            for step, (out, err) in zip(steps, outputs, strict=True)
+        ]
+        waiting = dict(zip(steps, running, strict=True))
+        while waiting:
+            for step, process in list(waiting.items()):
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.2)
+                    costs[step.name] = time.monotonic() - begun
+                    del waiting[step]
+        for step, log in zip(steps[1:], logs, strict=True):
+            log.seek(0)
+            print(f"\n== {step.name}, what it said\n{log.read()}", flush=True)
+    for step, process in zip(steps, running, strict=True):
+        said = "ok" if process.returncode == 0 else f"failed ({process.returncode})"
+        print(f"== {step.name}: {said}, {costs[step.name]:.0f} s", flush=True)
+    return all(process.returncode == 0 for process in running)
 
 
 if __name__ == "__main__":

@@ -140,6 +140,19 @@ def test_rolling_T_is_the_champions_live_replicas_frozen_at_the_start_and_the_me
     assert len(world.ready_pods(two)) == 6
 
 
+def test_rolling_a_change_of_replicas_counts_afterwards_and_is_the_Event_ReplicasPending_with_both_numbers() -> None:
+    world = updating(replicas=4)
+    world.edit(replicas=2)
+    world.advance(2)
+    (note,) = world.events("ReplicasPending")
+    assert "spec.replicas 2 counts when" in note
+    assert "it is 4" in note
+    two = world.revision("2")
+    world.until(lambda: world.outcome(two) == "Promoted")
+    world.rest()
+    assert world.replicas(two) == 2
+
+
 def test_rolling_the_HPA_lets_go_before_any_Deployment_is_sized() -> None:
     world = serving(replicas=3, autoscaling=AUTOSCALING)
     world.advance(30)

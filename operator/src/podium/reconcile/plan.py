@@ -82,7 +82,7 @@ def _follow(observed: Observed, decisions: Decisions, moment: Moment) -> Plan:
         situation=situation,
         move=wanted.move,
         writes=tuple(sorted([*of_children, *entries], key=_order)),
-        notes=_replicas_ignored(observed, situation),
+        notes=_replicas_told(observed, situation),
         hold=decisions.hold,
         declined=decisions.declined,
         wake_at=moment.wake_at,
@@ -105,13 +105,22 @@ def declined_command(declined: Decline) -> Note:
     return Note("CommandRefused", declined.message, "Command", warning=True)
 
 
-def _replicas_ignored(observed: Observed, situation: Situation) -> tuple[Note, ...]:
-    before = observed.replicas_before
-    champion = situation.champion
-    if situation.spec.autoscaling is None or champion is None or before in (None, situation.spec.replicas):
+def _replicas_told(observed: Observed, situation: Situation) -> tuple[Note, ...]:
+    """The Event of a change of spec.replicas that does not count, or not yet."""
+    before, replicas = observed.replicas_before, situation.spec.replicas
+    champion, candidate = situation.champion, situation.candidate
+    if champion is None or before in (None, replicas):
         return ()
-    text = f"spec.replicas {situation.spec.replicas} is ignored: HorizontalPodAutoscaler {champion.name} decides"
-    return (Note("ReplicasIgnored", text, "Scale", champion.name, warning=True),)
+    if situation.spec.autoscaling is not None:
+        text = f"spec.replicas {replicas} is ignored: HorizontalPodAutoscaler {champion.name} decides"
+        return (Note("ReplicasIgnored", text, "Scale", champion.name, warning=True),)
+    if candidate is not None and replicas not in (0, situation.target):
+        text = (
+            f"spec.replicas {replicas} counts when the rollout of {candidate.name} is over: until then it is "
+            f"{situation.target}, as when the rollout began"
+        )
+        return (Note("ReplicasPending", text, "Scale", candidate.name),)
+    return ()
 
 
 def command_of(situation: Situation) -> CommandRecord | None:
