@@ -10,18 +10,22 @@ from podium_serving import cgroups
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 # What a request holds beside its body: tensors, what the model makes of them, the answer.
 _SHARE = 4
-_M_MMAP_THRESHOLD = -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 SMALLEST = 16 * 2**20
 
 
 def return_what_is_freed() -> None:
-    """Lets freed blocks of 4 MiB and more go back to the system at once.
+    """Lets freed blocks of 8 MiB and more go back to the system at once, and smaller ones where 16 MiB are free.
 
-    glibc raises that bound to the largest block that was ever freed, up to 32 MiB, and what is freed below it stays
-    with the process for as long as anything lies above it. Other C libraries have no such switch.
+    glibc raises the first bound to the largest block that was ever freed, up to 32 MiB, and what is freed below it
+    stays with the process for as long as anything lies above it. Once that bound is set, the second is 128 KiB: a
+    model would get its working memory from the system, page by page, at every run. Other C libraries have no such
+    switches.
     """
     with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, 8 * 2**20)
+        library.mallopt(_M_TRIM_THRESHOLD, 16 * 2**20)
 
 
 def limit(cgroup_root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
