@@ -269,7 +269,7 @@ async def test_passes_of_two_namespaces_at_the_same_time_replace_the_routers_of_
         term.roll(namespace)
     term.start(router_image="podium/router:2", client=OneMoment)
 
-    await asyncio.gather(*(term.routers.reconcile(key) for key in term.routers.keys()))
+    await asyncio.gather(*(term.routers.reconcile(router_key(namespace)) for namespace in ("ml", "other")))
 
     assert {term.image("ml"), term.image("other")} == {"podium/router:1", "podium/router:2"}
 
