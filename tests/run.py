@@ -102,13 +102,13 @@ def _run(steps: Sequence[Step], costs: dict[str, float]) -> bool:
             subprocess.Popen(step.command, cwd=ROOT, stdout=out, stderr=err)
             for step, (out, err) in zip(steps, outputs, strict=True)
         ]
-        waiting = dict(zip(steps, running, strict=True))
+        waiting = {step.name: process for step, process in zip(steps, running, strict=True)}
         while waiting:
-            for step, process in list(waiting.items()):
+            for name, process in list(waiting.items()):
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(0.2)
-                    costs[step.name] = time.monotonic() - begun
-                    del waiting[step]
+                    costs[name] = time.monotonic() - begun
+                    del waiting[name]
         for step, log in zip(steps[1:], logs, strict=True):
             log.seek(0)
             print(f"\n== {step.name}, what it said\n{log.read()}", flush=True)

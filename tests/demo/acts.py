@@ -155,7 +155,7 @@ def exact_weights(show: Show) -> None:
     _, took = show.follow(CANARY, "version 2 Ready", lambda obj: s.ready(obj) and s.champion(obj) == "2")
     seen = show.since(CANARY, before)
     held = not seen.failed and both_answered(seen)
-    show.held("A person promotes it", f"{took:.0f} s to all requests; {figures(seen)}", held)
+    show.held("A person promotes it", f"all requests moved in {took:.1f} s; {figures(seen)}", held)
 
 
 def second_thoughts(show: Show) -> None:
@@ -172,7 +172,7 @@ def second_thoughts(show: Show) -> None:
     after = show.ebb(CANARY).since(settled)
     champion = rolled["status"]["champion"]["revision"]
     held = not whole.failed and not after.failed and list(after.revisions) == [champion]
-    show.held("A person aborts it", f"{took:.0f} s to none of the requests; {figures(whole)}", held)
+    show.held("A person aborts it", f"no requests to it after {took:.1f} s; {figures(whole)}", held)
 
 
 def routed(show: Show) -> bool:
