@@ -8,6 +8,7 @@ from podium.api import names
 from podium.kube.resources import CONFIG_MAPS, SERVICES
 from podium.manifests.routing import read_routing, told_in
 from podium.router.routing import Routing
+from tests.unit.planner.apiserver import Call
 from tests.unit.planner.given import created, empty
 from tests.unit.planner.world import NAME, World, model
 
@@ -289,6 +290,27 @@ def test_nonsense_in_the_ConfigMap_is_put_back() -> None:
     world.change(CONFIG_MAPS, TOLD, lambda o: o["data"].update({"routing.json": "{}"}))
     world.advance(5)
     assert told(world) == before
+
+
+def test_nonsense_in_the_ConfigMap_takes_no_weight_from_whom_a_new_router_has_not_reached_yet() -> None:
+    world = routed(replicas=4)
+    world.edit(model=model("2"))
+    world.advance(1)
+    two = world.revision("2")
+    world.until(lambda: 0 < weights(world).get(two, 0) < 10_000)
+    world.routers.cut_off.add(two)
+    least = weights(world)[two]
+    seen = []
+
+    def look(call: Call) -> None:
+        if call.resource is CONFIG_MAPS:
+            seen.append(weights(world)[two])
+
+    world.client.after.append(look)
+    world.change(CONFIG_MAPS, TOLD, lambda o: o["data"].update({"routing.json": "{}"}))
+    world.advance(5)
+    assert seen
+    assert min(seen) >= least
 
 
 def test_a_port_that_somebody_edits_is_put_back() -> None:

@@ -116,13 +116,16 @@ def _weights(router: RouterPod, place: str) -> Mapping[str, int] | None:
 
 
 def _reached(seen: Seen) -> frozenset[str]:
-    """Revisions that every router has reached, and those that they were told a weight of already."""
-    told = read_routing(told_in(seen.config_map))
-    weighed = {share.revision for share in told.split if share.weight} if told else set()
+    """Revisions that every router has reached, and those that have a weight already, by what is told or was loaded."""
+    place = names.routing_name(seen.name)
     ready = [router for router in seen.routers if router.ready and not router.terminating]
-    if not ready or any(router.said is None for router in ready):
-        return frozenset(weighed)
-    return frozenset.intersection(*(router.said.reached for router in ready if router.said)) | weighed
+    said = [router.said for router in ready if router.said is not None]
+    texts = [told_in(seen.config_map), *(each.applied.get(place, "") for each in said)]
+    known = (told for text in texts if (told := read_routing(text)))
+    weighed = frozenset(share.revision for told in known for share in told.split if share.weight)
+    if not ready or len(said) < len(ready):
+        return weighed
+    return frozenset.intersection(*(each.reached for each in said)) | weighed
 
 
 def _capacity(pods: Any) -> dict[str, int]:
