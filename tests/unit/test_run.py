@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests import run
 
 
@@ -19,5 +21,19 @@ def test_each_step_has_a_line_with_its_seconds() -> None:
 def test_a_step_that_fails_ends_the_run_and_its_cost_is_told_too() -> None:
     costs: dict[str, float] = {}
 
-    assert not run._run(run.Step("broken", ["false"]), costs)
+    assert not run._run([run.Step("broken", ["false"])], costs)
     assert list(costs) == ["broken"]
+
+
+def test_steps_side_by_side_all_end_and_each_says_what_it_said(capfd: pytest.CaptureFixture[str]) -> None:
+    costs: dict[str, float] = {}
+    steps = [
+        run.Step("one", ["echo", "from one"]),
+        run.Step("two", ["sh", "-c", "echo from two; exit 3"]),
+        run.Step("three", ["echo", "from three"]),
+    ]
+
+    assert not run._run(steps, costs)
+    assert sorted(costs) == ["one", "three", "two"]
+    told = capfd.readouterr().out
+    assert all(said in told for said in ("from one", "from two", "from three", "== two: failed (3)", "== one: ok"))
