@@ -36,7 +36,8 @@ LINT = (
 PREPARE = Step("programs and images", [sys.executable, "-m", "tests.cluster", "prepare"])
 MACHINES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/unit/planner").glob("test_machine*.py"))
 """State machines, in processes of their own: what Hypothesis draws depends on the modules that are imported."""
-ROLLOUTS = "tests/integration/rollouts"
+DOZENS = ("tests/integration/rollouts/test_kill.py", "tests/integration/rollouts/test_refused.py")
+"""Every write of every scenario: they need the cores, and the other integration tests mostly wait."""
 UNIT = Step("unit", [*PYTEST, "-q", "-n", "2", "tests/unit", *(f"--ignore={path}" for path in MACHINES)])
 SUITES: tuple[tuple[Step, ...], ...] = (
     (
@@ -45,8 +46,8 @@ SUITES: tuple[tuple[Step, ...], ...] = (
         Step("soaking the server", [sys.executable, "-m", "tests.soak", "--seconds", "60"]),
     ),
     (
-        Step("integration: rollouts", [*PYTEST, "-q", ROLLOUTS]),
-        Step("integration: the rest", [*PYTEST, "-q", "tests/integration", f"--ignore={ROLLOUTS}"]),
+        Step("integration: kills and refusals", [*PYTEST, "-q", *DOZENS]),
+        Step("integration: the rest", [*PYTEST, "-q", "tests/integration", *(f"--ignore={path}" for path in DOZENS)]),
     ),
     (Step("e2e", [*PYTEST, "-v", "tests/e2e"]),),
 )
