@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -71,7 +72,7 @@ async def test_any_valid_spec_gets_a_status_and_comes_to_rest(cluster: Cluster, 
         failed = [one for one in played.operator.lines() if one["level"] == "error"]
         assert not failed, failed[:3]
         # and none of them is written again and again.
-        await until_rest(played)
+        await until_rest(played, made)
         counts: dict[str, int] = {}
         for one in played.proxy.answered():
             found = re.search(r"/(m\d+)[-/]?", one.call.path + "/")
@@ -121,10 +122,12 @@ async def until_told(played: Played, names: list[str]) -> None:
     )
 
 
-async def until_rest(played: Played) -> None:
+async def until_rest(played: Played, made: Mapping[str, Object]) -> None:
     """Wait until nothing has been written for three seconds."""
     last, end = -1, asyncio.get_running_loop().time() + PATIENCE
-    while played.writes != last:
-        assert asyncio.get_running_loop().time() < end, "the operator does not come to rest"
-        last = played.writes
+    while (writes := played.writes) != last:
+        late = [one.call.path for one in played.proxy.answered()[last:]]
+        who = {name: one for name, one in made.items() if any(re.search(rf"/{name}(-|/|$)", path) for path in late)}
+        assert asyncio.get_running_loop().time() < end, f"it does not come to rest: {late}\n{who}"
+        last = writes
         await asyncio.sleep(3)  # nothing can be awaited where nothing is to happen

@@ -5,9 +5,15 @@ from typing import Any
 import pytest
 
 from podium.api import names
+from podium.api.v1alpha1 import Traffic
 from podium.kube.resources import CONFIG_MAPS, SERVICES
-from podium.manifests.routing import read_routing, told_in
+from podium.manifests.owner import Owner
+from podium.manifests.routing import config_map, read_routing, routing, told_in
+from podium.reconcile.routers.base import RouterPod, Seen
+from podium.reconcile.routers.reading import weighted
+from podium.rollout.traffic import Applied, Split
 from podium.router.routing import Routing
+from podium.router.said import Said
 from tests.unit.planner.apiserver import Call
 from tests.unit.planner.given import created, empty
 from tests.unit.planner.world import NAME, World, model
@@ -234,6 +240,19 @@ def test_a_candidate_that_is_taken_back_keeps_its_pods_until_late_routers_have_l
     world.edit(model=model("3"))
     world.rest()
     assert weights(world) == {world.revision("3"): 10_000}
+
+
+def test_a_router_that_has_gone_and_is_listed_a_moment_longer_leads_nowhere_else() -> None:
+    told = config_map(Owner(NAME, "ml", "uid"), routing(NAME, 20_000, {"r": 10_000}, ["r"], Traffic()))
+    text = told_in(told)
+    ready = [{"targetRef": {"name": name}, "conditions": {"ready": True}} for name in ("podium-router-1", "gone")]
+    piece = {"metadata": {"labels": {"kubernetes.io/service-name": NAME}}, "endpoints": ready}
+    said = Said(applied={TOLD: text}, reached=frozenset({"r"}))
+    router = RouterPod("podium-router-1", ready=True, terminating=False, said=said)
+    service = {"metadata": {}, "spec": {"selector": names.router_selector()}}
+    seen = Seen(NAME, [piece], [], service=service, config_map=told, routers=[router])
+
+    assert weighted(seen, asked_for=True).applied(Split.to("r")) is Applied.YES
 
 
 def test_while_a_router_does_not_answer_nobody_gives_up_a_pod() -> None:

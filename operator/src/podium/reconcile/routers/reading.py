@@ -41,6 +41,8 @@ def weighted(seen: Seen, *, asked_for: bool) -> Weighted:
     names_of_routers = {router.name for router in seen.routers}
     routed, callers = is_routed(seen.service), not asked_for or is_past(seen.service)
     direct = {revision: len(found - names_of_routers) for revision, found in listed.items()}
+    if routed:
+        direct.pop("", None)  # a Service that leads to routers lists those that have gone for a moment longer
     # One that stops says what it does for as long as it can; whether it answers is no longer asked.
     counted = [router for router in seen.routers if router.ready and not router.terminating]
     counted += [router for router in seen.routers if router.terminating and router.said is not None]
