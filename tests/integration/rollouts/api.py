@@ -1,5 +1,6 @@
 """The API server as a test speaks to it: as admin, past the operator and its proxy."""
 
+import asyncio
 import base64
 import io
 import json
@@ -88,6 +89,7 @@ class Api:
         # Else transports of watches are still saying goodbye when the loop ends, and are told of as unclosed.
         await self._session.connector.close(abort_ssl=True)
         await self._session.close()
+        await asyncio.sleep(0)  # a transport that was aborted closes its socket in the loop's next turn
 
     async def request(
         self,
