@@ -11,10 +11,13 @@ from podium.analysis.decision import Circumstances
 from podium.analysis.intervals import Interval
 from podium.analysis.ledger import (
     MOST_BYTES,
+    MOST_ROWS,
     Ledger,
     LedgerChanged,
     LedgerUnreadable,
+    Row,
     digest,
+    history,
     read,
     replay,
     verdict,
@@ -166,7 +169,7 @@ def test_the_largest_ledger_fits() -> None:
     for k in range(40):
         ledger = ledger.record(interval(2 * k, step=k // 2, counted=counted), seen)
         if k == 20:
-            ledger = ledger.checkpointed()
+            ledger = replace(ledger.checkpointed(), trace=(Row(BEGAN, -1234.56, (-12345.67,) * 20),) * MOST_ROWS)
     text = ledger.to_text()
     assert read(text).intervals
     assert len(text) <= MOST_BYTES
@@ -175,6 +178,18 @@ def test_the_largest_ledger_fits() -> None:
 def test_with_the_defaults_every_start_is_kept_and_the_ledger_fits_as_well() -> None:
     ledger = recorded([interval(4000.0 * k, step=min(k, 2)) for k in range(15)])
     assert len(ledger.checkpointed().to_text()) < MOST_BYTES / 2
+
+
+def test_the_trace_of_earlier_evidence_is_kept_and_bounded() -> None:
+    ledger = Ledger.begin(plan(ERRORS))
+    for k in range(450):
+        ledger = ledger.record(interval(2 * k), {}).checkpointed()
+    ledger = ledger.record(interval(900), {})
+    rows = list(history(read(ledger.to_text())))
+    assert MOST_ROWS / 2 <= len(ledger.trace) <= MOST_ROWS
+    assert rows[0].at < BEGAN + 40
+    assert rows[-1].at == BEGAN + 902
+    assert [row.better for row in rows] == sorted(row.better for row in rows)
 
 
 def test_a_ledger_with_too_many_intervals_is_folded_before_it_is_written() -> None:

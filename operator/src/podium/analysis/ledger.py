@@ -9,7 +9,7 @@ What a restart missed is one coarse interval if the weight stayed, else an inter
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from typing import Any
@@ -24,6 +24,9 @@ from podium.analysis.state import State
 VERSION = 1
 MOST_BYTES = 256 * 1024
 """Of a ledger as text."""
+_DIGITS = 2
+MOST_ROWS = 100
+"""Of its trace; beyond it every second one goes."""
 
 
 class LedgerUnreadable(ValueError):
@@ -35,6 +38,18 @@ class LedgerChanged(ValueError):
 
 
 @dataclass(frozen=True)
+class Row:
+    """How strong the evidence was at one moment, for people who look back: nothing is decided by it."""
+
+    at: float
+    """Seconds since 1970."""
+    harm: float
+    """Natural logarithm of the weighted sum of evidence of harm."""
+    better: tuple[float, ...]
+    """Natural logarithms of the evidence for promotion, of the metrics that decide."""
+
+
+@dataclass(frozen=True)
 class Ledger:
     """A plan, a checkpoint, and the intervals since."""
 
@@ -43,6 +58,8 @@ class Ledger:
     intervals: tuple[Interval, ...] = ()
     seen: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Counters last seen, by series: from them the next interval is counted."""
+    trace: tuple[Row, ...] = ()
+    """Evidence at earlier checkpoints, at most MOST_ROWS of them."""
 
     @staticmethod
     def begin(plan: Plan) -> "Ledger":
@@ -58,7 +75,12 @@ class Ledger:
 
     def checkpointed(self) -> "Ledger":
         """The same with all intervals folded into the checkpoint: no evidence changes."""
-        return replace(self, checkpoint=replay(self), intervals=())
+        if not self.intervals:
+            return self
+        state = replay(self)
+        trace = (*self.trace, _row(self.plan, state))
+        kept = trace if len(trace) <= MOST_ROWS else trace[::2]
+        return replace(self, checkpoint=state, intervals=(), trace=kept)
 
     def to_text(self) -> str:
         """As it is stored: at most MOST_BYTES, folded where it would be more."""
@@ -69,6 +91,15 @@ class Ledger:
 def replay(ledger: Ledger) -> State:
     """The state that checkpoint and intervals come to."""
     return reduce(partial(states.fold, ledger.plan), ledger.intervals, ledger.checkpoint)
+
+
+def history(ledger: Ledger) -> Iterator[Row]:
+    """How the evidence grew: by checkpoint as long as the trace goes back, then by interval."""
+    yield from ledger.trace
+    state = ledger.checkpoint
+    for interval in ledger.intervals:
+        state = states.fold(ledger.plan, state, interval)
+        yield _row(ledger.plan, state)
 
 
 def verdict(ledger: Ledger, circumstances: Circumstances) -> Decision:
@@ -98,6 +129,11 @@ def read(text: str, recorded: str | None = None) -> Ledger:
         raise LedgerUnreadable(f"no ledger of version {VERSION}: {error!r}") from error
 
 
+def _row(plan: Plan, state: State) -> Row:
+    found = decide(plan, state, Circumstances())
+    return Row(state.until, round(found.harm, _DIGITS), tuple(round(one.better, _DIGITS) for one in found.metrics))
+
+
 def _text(ledger: Ledger) -> str:
     data = {
         "version": VERSION,
@@ -105,6 +141,7 @@ def _text(ledger: Ledger) -> str:
         "checkpoint": wire.state_to_json(ledger.checkpoint),
         "intervals": [interval.to_json() for interval in ledger.intervals],
         "seen": ledger.seen,
+        "trace": [[row.at, row.harm, *row.better] for row in ledger.trace],
     }
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -115,6 +152,7 @@ def _from_json(data: Mapping[str, Any]) -> Ledger:
         checkpoint=wire.state_from_json(data["checkpoint"]),
         intervals=tuple(Interval.from_json(interval) for interval in data["intervals"]),
         seen=data["seen"],
+        trace=tuple(Row(at, harm, tuple(better)) for at, harm, *better in data["trace"]),
     )
     if not isinstance(ledger.seen, dict):
         raise ValueError("the counters last seen are an object")
