@@ -156,7 +156,26 @@ def odds_form(runs: int) -> Iterator[Promise]:
     yield told("20 -> 20 % wrong, odds form", result, "<= 5 % rolled back", result.back <= 0.05)
 
 
-PARTS = (false_rollbacks, tolerance_table, joint, reach, odds_form)
+def others(runs: int) -> Iterator[Promise]:
+    """Rules that are looked at as often and do not allow for it, on a candidate that is the same model."""
+    random = np.random.default_rng(SEED)
+    bases = (0.001, 0.005, 0.01, 0.05)
+    shares: dict[str, list[str]] = {"5 checks of 100 failed": [], "1 check of 10 failed": [], "z at each look": []}
+    for base in bases:
+        candidate, champion = (random.binomial(100, base, (runs, 100)) for _ in range(2))
+        failed = candidate > 1  # a success rate below 99 %
+        pooled = np.cumsum(candidate + champion, axis=1) / (200 * np.arange(1, 101))
+        spread_ = np.sqrt(np.maximum(2 * pooled * (1 - pooled), 1e-12) * 100 * np.arange(1, 101))
+        z = np.cumsum(candidate - champion, axis=1) / spread_
+        shares["5 checks of 100 failed"].append(f"{np.mean(failed.sum(axis=1) >= 5):.1%}")
+        shares["1 check of 10 failed"].append(f"{np.mean(failed[:, :10].any(axis=1)):.1%}")
+        shares["z at each look"].append(f"{np.mean((z > 1.645).any(axis=1)):.1%}")
+    listed = ", ".join(f"{base:.1%}" for base in bases)
+    for name, rolled_back in shares.items():
+        yield Promise(Row(f"other rules, A/A: {name}", f"rolled back {', '.join(rolled_back)} at {listed}", ""))
+
+
+PARTS = (false_rollbacks, tolerance_table, joint, reach, odds_form, others)
 
 
 def promises(runs: int = RUNS) -> Iterator[Promise]:

@@ -138,6 +138,18 @@ def test_a_report_has_the_counted_beside_the_weighed_and_the_ratio_with_its_inte
     assert report.interval[0] < 2 < report.interval[1]
 
 
+def test_a_report_of_a_mean_has_the_difference_with_its_interval() -> None:
+    click = metric("click", Kind.REWARD, role=Role.GOAL)
+    counted = {"values:click": (300.0, 100.0), "sum:click": (300.0, 130.0), "squares:click": (600.0, 269.0)}
+    rows = [interval(2 * k, counted=counted) for k in range(50)]
+    rows.append(interval(100, counted=counted, straddles=True))
+    of = plan(click)
+    (report,) = reports(of, folded(of, rows), decision(of, rows))
+    assert (report.counted, report.weighed) == ((5100, 0, 15300, 0), (5000, 0, 15000, 0))
+    assert report.ratio == pytest.approx(0.3)
+    assert 0.2 < report.interval[0] < 0.3 < report.interval[1] < 0.4
+
+
 @pytest.mark.parametrize(
     ("log", "text"),
     [

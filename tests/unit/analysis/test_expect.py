@@ -7,6 +7,7 @@ import pytest
 from podium.analysis.expect import Traffic, seconds_to_promotion, units_to_promotion
 from podium.analysis.metrics import Kind
 from podium.analysis.plan import Role, defaults, metric
+from podium.analysis.restarts import starts
 from podium.analysis.state import begun
 from tests.unit.analysis.given import ERRORS, folded, interval, plan
 
@@ -37,11 +38,17 @@ def test_seconds_follow_from_the_candidates_traffic() -> None:
 
 @pytest.mark.parametrize(
     ("rates", "measured"),
-    [((0.0, 0.0, 0.0, 0.05), 5_530), ((0.0, 0.0, 0.0, 0.01), 8_460), ((0.01, 0.01, 0.0, 0.05), 9_100)],
+    [((0.0, 0.0, 0.0, 0.05), 5_200), ((0.0, 0.0, 0.0, 0.01), 7_940), ((0.01, 0.01, 0.0, 0.05), 9_370)],
 )
-def test_it_is_the_joint_figure_that_was_measured(rates: tuple[float, ...], measured: float) -> None:
-    of = plan(*defaults(0.1, [(100_000, rate * 100_000) for rate in rates]))
-    assert units_to_promotion(of, begun(of), TEN) == pytest.approx(measured, rel=0.25)
+def test_it_is_the_joint_figure_that_simulated_rollouts_come_to(rates: tuple[float, ...], measured: float) -> None:
+    of = plan(*defaults(0.1, [(100_000, rate * 100_000) for rate in rates]), starts=starts(3, 86_400, 4))
+    assert units_to_promotion(of, begun(of), TEN) == pytest.approx(measured, rel=0.2)
+
+
+def test_at_high_rates_the_odds_form_is_carried_on_as_well() -> None:
+    high = metric("wrong", Kind.ACCURACY, champion=(10_000, 2000))
+    assert high.odds
+    assert units_to_promotion(plan(high), begun(plan(high)), TEN) == pytest.approx(240, rel=0.3)
 
 
 def test_how_much_better_a_candidate_is_nobody_knows_beforehand() -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from podium.analysis import odds, ratio, tolerance
 from podium.analysis.counts import Counts
 from podium.analysis.grids import Grid, above, below, log_mean_exp
+from podium.analysis.metrics import Kind
+from podium.analysis.plan import Role, metric
 
 ROUNDING = 1e-9
 
@@ -83,6 +85,10 @@ def test_a_ratio_without_room_above_the_champions_rate_cannot_be_ruled_out() -> 
     with pytest.raises(odds.MaxRatioUnreachable, match=r"choose one below 1\.29"):
         odds.null_odds(1.5, 0.7)
     assert odds.null_odds(1.2, 0.7) > 1.2
+    assert odds.null_odds(1, 0.99) == 1
+    with pytest.raises(odds.MaxRatioUnreachable):
+        metric("accuracy", Kind.ACCURACY, champion=(10_000, 7000))
+    assert metric("accuracy", Kind.ACCURACY, role=Role.GOAL, champion=(10_000, 9500)).odds
 
 
 @pytest.mark.parametrize("n", [1, 5, 30])

@@ -23,7 +23,7 @@ from podium.analysis.ledger import (
     verdict,
 )
 from podium.analysis.metrics import Kind
-from podium.analysis.plan import Role, defaults, metric
+from podium.analysis.plan import Plan, Role, defaults, metric
 from podium.analysis.restarts import starts
 from tests.unit.analysis.given import BEGAN, ERRORS, interval, plan
 
@@ -190,6 +190,11 @@ def test_the_trace_of_earlier_evidence_is_kept_and_bounded() -> None:
     assert rows[0].at < BEGAN + 40
     assert rows[-1].at == BEGAN + 902
     assert [row.better for row in rows] == sorted(row.better for row in rows)
+
+
+def test_an_analysis_without_metrics_has_a_ledger_as_well() -> None:
+    ledger = Ledger.begin(Plan(BEGAN, ())).record(interval(0), {}).checkpointed()
+    assert read(ledger.to_text()) == ledger
 
 
 def test_a_ledger_with_too_many_intervals_is_folded_before_it_is_written() -> None:

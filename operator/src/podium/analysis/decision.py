@@ -89,7 +89,7 @@ def decide(plan: Plan, state: State, circumstances: Circumstances) -> Decision:
         for metric in plan.weighed
         for better in (log_better(state, metric),)
     )
-    harm = log_sum_exp(strength.harm + math.log(plan.share) for strength in metrics)
+    harm = log_sum_exp(strength.harm + math.log(plan.share) for strength in metrics) if metrics else 0.0
     asked = _Asked(plan, state, circumstances, metrics, harm)
     found = next((finding for rule in RULES if (finding := rule(asked)) is not None), (Call.GO_ON, "", _awaited(asked)))
     return Decision(*found, harm, math.log(plan.needed_for_harm), needed, metrics)

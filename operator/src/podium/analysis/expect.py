@@ -1,28 +1,30 @@
 """When a decision can be expected, at the present traffic, if the candidate is as good as the champion.
 
-Each guardrail's evidence is carried on from where it stands, an answer of the candidate at a time, with events at the
-champion's rate in both arms (or at the frozen rate before anything was counted). The slowest guardrail decides. This
-is the path without chance; chance delays, and joint figures are means over it, so it is stretched by what simulations
-of whole rollouts found (tests/bench/bench_analysis.py).
+Each guardrail's evidence is carried on from where it stands, with events at the champion's rate in both arms (at the
+frozen rate before anything was counted). The slowest guardrail decides. This is the path without chance. Chance delays
+where there are events, so that path is stretched by what simulations of whole rollouts with the default guardrails
+found (tests/bench/bench_analysis.py prints both).
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podium.analysis.counts import Counts
-from podium.analysis.evidence import Evidence, log_better
-from podium.analysis.evidence import added as evidence_added
-from podium.analysis.evidence import restarted as evidence_restarted
+from podium.analysis.evidence import Evidence, log_better, restarted
+from podium.analysis.grids import Grid
+from podium.analysis.kernel import questions
 from podium.analysis.mean import Mean
-from podium.analysis.plan import Metric, Plan, Role
+from podium.analysis.plan import FEWEST_UNITS, Metric, Plan, Role
 from podium.analysis.state import State
 
-STRETCH = 1.0
-"""Mean over the path without chance."""
+STRETCH = 1.15
+"""Mean of the simulated rollouts over the path without chance, where events are to be expected on it."""
 MOST_UNITS = 10**9
 """Beyond it there is no decision to expect."""
 _PRECISION = 1.02
+_BATCH = 1000.0
+"""Units at a time; evidence grows in proportion while allocation and rates stay (the odds form: nearly)."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +55,33 @@ def _of_metric(plan: Plan, metric: Metric, state: State, traffic: Traffic) -> fl
     if metric.role is Role.GOAL or isinstance(found, Mean) or not traffic.candidate > 0 or not traffic.champion > 0:
         return math.inf  # how much better a candidate is, nobody knows beforehand
     if not any(found.starts):
-        found = evidence_restarted(found, metric, 0)
+        found = restarted(found, metric, 0)
     needed = math.log(plan.needed)
     if log_better(found, metric) >= needed:
         return 0.0
     rate, beside = _rate(found, metric), traffic.champion / traffic.candidate
-    units = _least(lambda n: log_better(_after(found, metric, n, rate, beside), metric) >= needed)
-    return units * STRETCH
+    batch = Counts(_BATCH, _BATCH * rate, _BATCH * beside, _BATCH * beside * rate)
+    better = questions(metric).better
+    by_ratio, by_rate = better.by_ratio(batch, found.by_odds), better.by_rate(batch)
+    units = _least(lambda n: log_better(_after(found, n / _BATCH, by_ratio, by_rate), metric) >= needed)
+    return units * STRETCH if units * rate >= 1 else units
 
 
-def _after(evidence: Evidence, metric: Metric, units: float, rate: float, beside: float) -> Evidence:
-    counts = Counts(units, units * rate, units * beside, units * beside * rate)
-    return evidence_added(evidence, metric, counts, promotes=True)
+def _after(evidence: Evidence, batches: float, by_ratio: Grid, by_rate: Grid) -> Evidence:
+    before = evidence.cumulative
+    cumulative = replace(
+        before,
+        better_ratio=tuple(a + batches * b for a, b in zip(before.better_ratio, by_ratio, strict=True)),
+        better_rate=tuple(a + batches * b for a, b in zip(before.better_rate, by_rate, strict=True)),
+    )
+    return replace(evidence, cumulative=cumulative)
 
 
 def _rate(evidence: Evidence, metric: Metric) -> float:
     """The champion's rate as far as it is known."""
     _, _, n0, s0 = evidence.totals
     base = metric.base or 0.0
-    # A frozen figure counts as many units as are needed to freeze one.
-    return (s0 + base * 1000) / (n0 + 1000)
+    return (s0 + base * FEWEST_UNITS) / (n0 + FEWEST_UNITS)  # a frozen figure counts as much as is needed to freeze one
 
 
 def _least(enough: Callable[[float], bool]) -> float:

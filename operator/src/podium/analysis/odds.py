@@ -36,6 +36,8 @@ class MaxRatioUnreachable(ValueError):
 
 def null_odds(ratio: float, base: float) -> float:
     """psi0 = m (1 - p0)/(1 - m p0): the odds ratio of two rates whose ratio is m, at the champion's frozen rate p0."""
+    if ratio == 1:
+        return 1.0
     if ratio * base >= HIGHEST_RATE:
         raise MaxRatioUnreachable(ratio, base)
     return ratio * (1 - base) / (1 - ratio * base)

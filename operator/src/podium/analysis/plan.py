@@ -116,7 +116,7 @@ def metric(
     base = events / units if units >= FEWEST_UNITS else None
     form = not row.mean and base is not None and base > odds.FROM_RATE
     if form and base is not None:
-        odds.null_odds(most, base)
+        odds.null_odds(harm if role is Role.GOAL else most, base)
     weighed = kind is not Kind.LATENCY or edge is not None
     return Metric(name, kind, role, most, harm, q, base, form, edge, margin, weighed)
 

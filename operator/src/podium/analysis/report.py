@@ -6,7 +6,7 @@ from podium.analysis import curve, mean
 from podium.analysis.counts import NO_COUNTS, Counts
 from podium.analysis.decision import Decision
 from podium.analysis.mean import Mean
-from podium.analysis.metrics import TYPES, counts
+from podium.analysis.metrics import Counted, counts
 from podium.analysis.plan import Metric, Plan
 from podium.analysis.state import State
 
@@ -40,7 +40,7 @@ def reports(plan: Plan, state: State, decision: Decision) -> tuple[Report, ...]:
         found.append(
             Report(
                 name=metric.name,
-                counted=_counted(metric, state),
+                counted=_of(metric, state.counted),
                 weighed=weighed,
                 ratio=ratio,
                 interval=interval,
@@ -55,13 +55,14 @@ def _compared(plan: Plan, metric: Metric, state: State) -> tuple[Counts, float |
     found = state.metrics[metric.name]
     if isinstance(found, Mean):
         ratio = found.sums.s / found.sums.h if found.sums.h else None
-        return _counted(metric, state), ratio, mean.interval(found, plan.alpha)
+        return _of(metric, state.weighed), ratio, mean.interval(found, plan.alpha)
     ratio = curve.estimate(found.table, found.totals)
     return found.totals, ratio, curve.interval(found.table, found.totals, plan.alpha)
 
 
-def _counted(metric: Metric, state: State) -> Counts:
-    if TYPES[metric.kind].mean:
-        champion, candidate = state.counted.get(f"values:{metric.name}", (0, 0))
+def _of(metric: Metric, totals: Counted) -> Counts:
+    """Units and events in totals; means have no events."""
+    if metric.type.mean:
+        champion, candidate = totals.get(f"values:{metric.name}", (0, 0))
         return Counts(candidate, 0, champion, 0)
-    return counts(metric.kind, metric.name, state.counted) or NO_COUNTS
+    return counts(metric.kind, metric.name, totals) or NO_COUNTS

@@ -45,7 +45,7 @@ class State:
     counted: Counted = field(default_factory=dict)
     """Totals by counter: the champion's and the candidate's. What callers saw, all of it."""
     weighed: Counted = field(default_factory=dict)
-    """The same without intervals that were not weighed."""
+    """The same without intervals that straddle a weight change. (Young pods' latency is left out by its metric.)"""
     seconds: float = 0.0
     """How long the weighed intervals lasted together."""
     intervals: int = 0
