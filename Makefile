@@ -81,6 +81,10 @@ bench: venv ## Figures, as a table
 bench-serving: venv ## The onnxruntime server beside others and beside a bare answer
 	$(BIN)/python -m tests.bench.serving_peers
 
+.PHONY: bench-analysis
+bench-analysis: venv ## Thousands of simulated rollouts: how often evidence errs, and how long it takes
+	$(BIN)/python -m tests.bench.bench_analysis
+
 .PHONY: soak
 soak: venv ## The onnxruntime server under mixed load for ten minutes, then 100 canaries in a row under HTTP and gRPC
 	$(BIN)/python -m tests.soak

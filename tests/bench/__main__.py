@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 
 from tests.bench import (
+    bench_analysis,
     bench_argo_rollouts,
     bench_cluster,
     bench_floor,
@@ -52,6 +53,7 @@ PARTS: dict[str, Callable[[], Iterable[Row]]] = {
     "event-loop": bench_loop.figures,
     "images": bench_images.figures,
     "cluster": bench_cluster.figures,
+    "analysis": bench_analysis.figures,
 }
 
 

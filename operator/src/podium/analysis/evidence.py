@@ -1,0 +1,132 @@
+"""The evidence on one metric of events: what is kept, how an interval adds to it, and what it says now.
+
+    non-inferiority  H0 p1 >= max(maxRatio p0, q):  E = (E_ratio + E_rate)/2; without q: E_ratio
+    superiority      H0 p1 >= p0:                   E_ratio
+    harm             H0 in every block p1 <= harmRatio p0 throughout or p1 <= q throughout:
+                     log L_j = sum over blocks of min(log L_ratio,j, log L_rate,j);  E = mean_j exp(log L_j)
+
+The mean of two e-processes is one. In a block one of the two is a supermartingale, and the minimum is not above it; a
+minimum over the whole run would let a shared incident spend one half, and tolerable noise the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from podium.analysis import curve, odds
+from podium.analysis.counts import NO_COUNTS, Counts
+from podium.analysis.grids import Grid, log_mean_exp, log_weighted
+from podium.analysis.kernel import NOTHING, Question, questions
+from podium.analysis.plan import Metric
+from podium.analysis.restarts import weights
+
+
+@dataclass(frozen=True)
+class Cumulative:
+    """Log evidence at each grid point since the first interval."""
+
+    harm: Grid = NOTHING
+    """Of the blocks that are over."""
+    better_ratio: Grid = NOTHING
+    better_rate: Grid = NOTHING
+
+
+NOTHING_YET = Cumulative()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The state of one metric of events."""
+
+    cumulative: Cumulative = NOTHING_YET
+    block_ratio: Grid = NOTHING
+    """Harm in the block that is not over, by the ratio ..."""
+    block_rate: Grid = NOTHING
+    """... and by the candidate's rate alone."""
+    starts: tuple[Cumulative | None, ...] = ()
+    """The cumulative evidence at each start; None before it."""
+    table: tuple[float, ...] = curve.empty()
+    """For the ratio and its interval."""
+    totals: Counts = NO_COUNTS
+    """What was weighed."""
+    by_odds: bool = False
+
+
+def begun(metric: Metric, starts: int) -> Evidence:
+    """The evidence before anything was counted: 1 for each question."""
+    return Evidence(starts=(None,) * starts, by_odds=metric.odds)
+
+
+def added(evidence: Evidence, metric: Metric, counts: Counts, promotes: bool) -> Evidence:
+    """The evidence after one interval. `promotes`: whether it counts for promotion, too, or for harm alone."""
+    harm, better = questions(metric)
+    cumulative = evidence.cumulative
+    if promotes:
+        cumulative = replace(
+            cumulative,
+            better_ratio=_sum(cumulative.better_ratio, better.by_ratio(counts, evidence.by_odds)),
+            better_rate=_sum(cumulative.better_rate, better.by_rate(counts)),
+        )
+    return replace(
+        evidence,
+        cumulative=cumulative,
+        block_ratio=_sum(evidence.block_ratio, harm.by_ratio(counts, evidence.by_odds)),
+        block_rate=_sum(evidence.block_rate, harm.by_rate(counts)),
+        table=curve.added(evidence.table, counts),
+        totals=evidence.totals + counts,
+        # Decided by what was counted, so from the next interval on: the choice must not know what it chooses for.
+        by_odds=evidence.by_odds and counts.events <= odds.MOST_EVENTS,
+    )
+
+
+def block_ended(evidence: Evidence, metric: Metric) -> Evidence:
+    """The same with the block that was open counted among those that are over."""
+    cumulative = replace(evidence.cumulative, harm=_harm(evidence, metric))
+    return replace(evidence, cumulative=cumulative, block_ratio=NOTHING, block_rate=NOTHING)
+
+
+def restarted(evidence: Evidence, metric: Metric, start: int) -> Evidence:
+    """The same with the evidence of that start begun: blocks end with it."""
+    ended = block_ended(evidence, metric)
+    starts = tuple(ended.cumulative if place == start else at for place, at in enumerate(ended.starts))
+    return replace(ended, starts=starts)
+
+
+def log_harm(evidence: Evidence, metric: Metric) -> float:
+    """Log evidence that the candidate is worse."""
+    now = _harm(evidence, metric)
+    return _over_starts(evidence, [log_mean_exp(_difference(now, at.harm)) if at else 0.0 for at in evidence.starts])
+
+
+def log_better(evidence: Evidence, metric: Metric) -> float:
+    """Log evidence for promotion: that a guardrail is no worse than allowed, or that a goal is better."""
+    return _over_starts(evidence, [_better(evidence, questions(metric).better, at) for at in evidence.starts])
+
+
+def _better(evidence: Evidence, question: Question, at: Cumulative | None) -> float:
+    if at is None:
+        return 0.0
+    by_ratio = log_mean_exp(_difference(evidence.cumulative.better_ratio, at.better_ratio))
+    if not question.tolerate:
+        return by_ratio
+    by_rate = log_mean_exp(_difference(evidence.cumulative.better_rate, at.better_rate))
+    return log_mean_exp((by_ratio, by_rate))
+
+
+def _harm(evidence: Evidence, metric: Metric) -> Grid:
+    """Log evidence of harm at each grid point, the open block included."""
+    block = evidence.block_ratio
+    if metric.tolerate:
+        block = tuple(map(min, block, evidence.block_rate))
+    return _sum(evidence.cumulative.harm, block)
+
+
+def _over_starts(evidence: Evidence, logs: Sequence[float]) -> float:
+    return log_weighted(weights(len(evidence.starts)), logs)
+
+
+def _sum(left: Sequence[float], right: Sequence[float]) -> Grid:
+    return tuple(a + b for a, b in zip(left, right, strict=True))
+
+
+def _difference(now: Sequence[float], before: Sequence[float]) -> list[float]:
+    return [a - b for a, b in zip(now, before, strict=True)]
