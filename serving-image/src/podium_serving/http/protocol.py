@@ -324,6 +324,8 @@ class Connection(asyncio.Protocol):
 
     def _look_for_peer(self) -> None:
         connection = self._transport.get_extra_info("socket")
+        if connection is None:
+            return  # uvloop's transport has none once it is closed
         with contextlib.suppress(OSError):
             if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
                 self.abort()
