@@ -24,7 +24,7 @@ from podium.kube.resources import (
 from podium.manifests.owner import Owner
 from podium.manifests.routing import config_map, routing
 from podium.reconcile.outcome import PassRefused
-from podium.reconcile.router_objects import InvalidRouterPods, RouterObjects
+from podium.reconcile.router_objects import WAITED_FOR, InvalidRouterPods, RouterObjects
 from podium.settings import Settings
 from podium.watch.cache import Cache
 from podium.watch.feed import Feed
@@ -258,6 +258,25 @@ async def test_a_new_version_of_the_routers_goes_to_one_namespace_at_a_time(term
     term.due += term.routers.keys()
     await term.settle()
     assert term.image("other") == "podium/router:2"
+
+
+async def test_a_namespace_whose_routers_do_not_come_up_is_waited_for_ten_minutes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    term = Term()
+    for namespace in ("ml", "nn", "other"):
+        term.tell(namespace)
+    await term.settle()
+    term.roll("other")
+    term.start(router_image="podium/router:2")
+    await term.settle()
+    assert term.image("other") == "podium/router:1", "those of ml and nn are not complete"
+
+    term.now += timedelta(seconds=WAITED_FOR)
+    term.due += term.routers.keys()
+    await term.settle()
+    assert term.image("other") == "podium/router:2"
+    assert "kubectl -n ml describe deployment podium-router" in caplog.text
 
 
 async def test_passes_of_two_namespaces_at_the_same_time_replace_the_routers_of_one() -> None:

@@ -1,5 +1,7 @@
 """api.md, Strategies: Canary with `router: Envoy`: the weights are the steps' own, once every router says so."""
 
+import math
+
 import pytest
 
 from podium.kube.client import Object
@@ -82,6 +84,22 @@ def test_pods_in_place_with_exact_weights() -> None:
     world.command("promote", two(world))
     world.until(lambda: world.condition("Ready") == ("True", "Serving"))
     assert sizes(world)[1] == 4
+
+
+@pytest.mark.parametrize(("weight", "replicas", "given"), [(75, 2, 50), (51, 2, 50), (99, 3, 66), (80, 4, 75)])
+def test_pods_in_place_that_cannot_carry_the_weight_carry_what_they_can_and_it_is_said(
+    weight: int, replicas: int, given: int
+) -> None:
+    world = at_step(1, canary(weight, PAUSE, rollingUpdate=IN_PLACE), replicas=replicas)
+    assert sizes(world) == (1, replicas - 1)
+    assert shares(world)[1] // 100 == given
+    assert world.condition("WeightPossible") == ("False", "WeightNotPossible")
+    (said,) = world.events("WeightNotPossible")
+    assert f"gets {given} %" in said
+    enough = int(said.partition("; replicas ")[2].split()[0])
+    assert math.ceil(weight * enough / 100) <= enough - 1
+    world.command("promote", two(world))
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
 
 
 def test_without_a_ready_pod_the_weight_is_0_at_once() -> None:

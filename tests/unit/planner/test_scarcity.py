@@ -7,12 +7,13 @@ from tests.unit.planner.given import serving
 from tests.unit.planner.world import World, model
 
 GPU = "nvidia.com/gpu"
-SENTENCE = f"waits for {GPU}, which only version 1's pods hold; set rollout.rollingUpdate.maxSurge: 0"
+HELD = f"waits for {GPU}, which only version 1's pods hold; set "
+SENTENCE = f"{HELD}rollout.rollingUpdate.maxSurge: 0 and maxUnavailable: 1"
 
 
-def unschedulable(rollout: Object, resource: str = GPU) -> World:
+def unschedulable(rollout: Object, resource: str = GPU, replicas: int = 2) -> World:
     """No node has any of what version 2 asks for left."""
-    world = serving(replicas=2, runtime={"resources": {"limits": {resource: 1}}}, rollout=rollout)
+    world = serving(replicas=replicas, runtime={"resources": {"limits": {resource: 1}}}, rollout=rollout)
     world.behave("2", failure="unschedulable")
     world.edit(model=model("2"))
     world.until(lambda: world.condition("PodFailure"), within=60)
@@ -26,10 +27,16 @@ def test_the_message_names_resource_holder_and_way_out_within_30_s(strategy: str
     assert SENTENCE in world.message()
 
 
-def test_a_BlueGreen_has_to_become_a_RollingUpdate() -> None:
-    world = unschedulable({"strategy": "BlueGreen"})
-    way = "set rollout.strategy: RollingUpdate and rollout.rollingUpdate.maxSurge: 0"
-    assert world.message().endswith(f"{GPU}, which only version 1's pods hold; {way}")
+def test_what_spec_has_already_is_not_asked_for() -> None:
+    world = unschedulable({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}})
+    assert world.message().endswith(f"{HELD}rollout.rollingUpdate.maxSurge: 0")
+
+
+@pytest.mark.parametrize(("strategy", "replicas"), [("BlueGreen", 2), ("Canary", 1)])
+def test_what_cannot_exchange_pod_for_pod_has_to_become_a_RollingUpdate(strategy: str, replicas: int) -> None:
+    world = unschedulable({"strategy": strategy}, replicas=replicas)
+    way = "rollout.strategy: RollingUpdate and rollout.rollingUpdate.maxSurge: 0 and maxUnavailable: 1"
+    assert world.message().endswith(HELD + way)
 
 
 def test_the_rollback_at_the_deadline_gives_it_as_the_cause() -> None:

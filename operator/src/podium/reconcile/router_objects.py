@@ -39,6 +39,8 @@ LOOK_AGAIN: Final = 240.0
 """Seconds after which what is not watched, the ServiceAccount and its binding, is applied again: at each resync."""
 TURN: Final = 5.0
 """Seconds until a namespace asks again whether its routers may be brought up to date: one namespace at a time."""
+WAITED_FOR: Final = 600.0
+"""Seconds for which others wait for a namespace's routers: one with a full quota must not keep a mend from all."""
 UNWATCHED: Final = (SERVICE_ACCOUNTS, ROLE_BINDINGS)
 GOING: Final = (HPAS, PDBS, DEPLOYMENTS, ROLE_BINDINGS, SERVICE_ACCOUNTS)
 """In the order in which they are deleted."""
@@ -102,6 +104,9 @@ class RouterObjects:
         self._turn: str | None = None
         """The namespace to whose routers a write is on its way: the cache does not show yet that they are replaced."""
 
+        self._incomplete: dict[str, float] = {}
+        """Since when routers have been seen that are not all of their present template, by namespace."""
+
     def keys(self) -> list[Key]:
         """Every namespace that has routers, or needs them."""
         told = {each["metadata"]["namespace"] for each in self._cache.all(CONFIG_MAPS) if told_in(each)}
@@ -112,6 +117,7 @@ class RouterObjects:
         self._memories.clear()
         self._applied_at.clear()
         self._turn = None
+        self._incomplete.clear()
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass over the routers of one namespace.
@@ -224,10 +230,22 @@ class RouterObjects:
     def _may_change(self, namespace: str) -> bool:
         """Whether a Deployment that is there may get another template: one namespace's routers at a time are replaced.
 
-        So what is wrong with a new version of the routers stops at the first namespace.
+        So what is wrong with a new version of the routers stops at the first namespace, for as long as WAITED_FOR.
         """
-        others = (each for other, each in self._deployments().items() if other != namespace)
-        return self._turn is None and all(_is_complete(each) for each in others)
+        now = self._clock()
+        incomplete = [each for each, deployment in self._deployments().items() if not _is_complete(deployment)]
+        self._incomplete = {each: self._incomplete.get(each, now) for each in incomplete}
+        others = self._incomplete.keys() - {namespace}
+        waited_for = sorted(each for each in others if now - self._incomplete[each] < WAITED_FOR)
+        if waited_for:
+            log.info("the routers of namespace %s wait to be replaced for those of %s", namespace, waited_for[0])
+        elif others:
+            log.warning(
+                "the routers of namespace %s are replaced although those of namespace %s have not been complete for "
+                "%d s: see kubectl -n %s describe deployment %s",
+                namespace, min(others), WAITED_FOR, min(others), names.ROUTER,
+            )  # fmt: skip
+        return self._turn is None and not waited_for
 
     async def _let_go(self, namespace: str) -> float | None:
         """Nothing tells routers anything here any more: they go once that has been so for LINGER."""

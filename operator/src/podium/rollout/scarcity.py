@@ -21,11 +21,15 @@ def scarcity(situation: Situation) -> str:
     champion, candidate = situation.champion, situation.candidate
     if champion is None or candidate is None or not situation.scarce:
         return ""
-    exchanges = candidate.facts.shares_traffic
-    if exchanges and candidate.record.surge == 0:
+    facts = candidate.facts
+    if facts.shares_traffic and candidate.record.surge == 0:
         return ""  # they do give way, one by one
-    way = "set rollout.rollingUpdate.maxSurge: 0"
-    if not exchanges:
-        way = f"set rollout.strategy: RollingUpdate and {way.removeprefix('set ')}"
+    rolling = situation.spec.rollout.rolling_update
+    way = "rollout.rollingUpdate.maxSurge: 0"
+    # Both 0 is refused: then no pod could ever be exchanged.
+    way += " and maxUnavailable: 1" if rolling.max_unavailable in (0, "0%") else ""
+    # Of one pod no part can be given away: neither for a BlueGreen nor for a canary's first step.
+    if not facts.shares_traffic or (facts.preview and situation.target == 1):
+        way = f"rollout.strategy: RollingUpdate and {way}"
     holder = f"version {champion.version}" if champion.version else champion.name
-    return f"waits for {situation.scarce}, which only {holder}'s pods hold; {way}"
+    return f"waits for {situation.scarce}, which only {holder}'s pods hold; set {way}"

@@ -50,6 +50,11 @@ def enough_replicas(weight: int, *, beside: bool) -> int:
     return math.ceil((100 - smaller) / smaller) if beside else math.ceil(100 / smaller)
 
 
+def enough_in_place(weight: int) -> int:
+    """The fewest pods of which `weight` percent (at most 99), rounded up to whole pods, leave one to the champion."""
+    return math.ceil(100 / (100 - weight))
+
+
 def _exchanged(candidate: int, size: int) -> Pods:
     taken = min(candidate, max(1, size - 1))
     return Pods(max(1, size - taken), taken)

@@ -16,7 +16,7 @@ from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.shares import BEYOND, Pods, enough_replicas, exact_pods, pods_by_share
+from podium.rollout.shares import BEYOND, Pods, enough_in_place, enough_replicas, exact_pods, pods_by_share
 from podium.rollout.steps import Step, weight_at
 from podium.rollout.strategies.base import Frozen, Move, Progress, Target, at_full_size
 from podium.rollout.strategies.rolling import exchange, kept, sizes
@@ -64,7 +64,11 @@ class Canary:
     def excess(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> str:
         """See Strategy: one pod of few is a large share."""
         weight, pods = candidate.record.weight, _wanted(situation, champion, candidate)
-        if situation.exact or candidate.record.promoting or not weight or pods.share <= weight + BEYOND:
+        if candidate.record.promoting or not weight:
+            return ""
+        if situation.exact:
+            return _short_of(situation, candidate, pods)
+        if pods.share <= weight + BEYOND:
             return ""
         enough = enough_replicas(weight, beside=candidate.record.surge > 0)
         return (
@@ -171,7 +175,8 @@ class Canary:
         if candidate.available < wanted.candidate:
             return False
         split = self._split(situation, champion, candidate, clear=False)
-        full = not situation.exact or split.weights.get(candidate.name) == _asked(candidate.record)
+        least = min(_asked(candidate.record), _most(situation, wanted))
+        full = not situation.exact or split.weights.get(candidate.name, 0) >= least
         return full and candidate.name in split.weights and situation.traffic.applied(split) is Applied.YES
 
 
@@ -257,6 +262,22 @@ def _carried(situation: Situation, candidate: RevisionState) -> int:
         # An HPA of its own may have left it fewer pods, which were enough for the weight before.
         carried = max(carried, weight_at(record.steps, record.step - 1) * WHOLE // 100)
     return min(asked, carried)
+
+
+def _most(situation: Situation, pods: Pods) -> int:
+    """Parts of 10,000 that all of a candidate's pods carry: pod for pod, one stays the champion's, whatever is asked."""
+    return WHOLE * pods.candidate // max(1, situation.target)
+
+
+def _short_of(situation: Situation, candidate: RevisionState, pods: Pods) -> str:
+    """Why a router gives less than the weight of the step; nothing if it can be given."""
+    weight, most = candidate.record.weight, _most(situation, pods)
+    if candidate.record.surge or most >= _asked(candidate.record):
+        return ""
+    return (
+        f"{weight} % of {situation.target} pods is not possible pod for pod, since one stays the champion's: "
+        f"{candidate.name} gets {most // 100} %; replicas {enough_in_place(weight)} would do"
+    )
 
 
 def _asked(record: RolloutRecord) -> int:
