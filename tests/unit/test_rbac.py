@@ -95,11 +95,26 @@ def test_the_operator_binds_the_routers_role_and_no_other_and_nothing_in_namespa
         if "rbac.authorization.k8s.io" in rule["apiGroups"]
     ]
     assert [(rule["resources"], rule["verbs"], rule.get("resourceNames")) for rule in rules] == [
-        (["rolebindings"], ["create", "patch", "delete"], None),
+        (["rolebindings"], ["create"], None),
+        (["rolebindings"], ["get", "patch", "delete"], ["podium-router"]),
         (["clusterroles"], ["bind"], ["podium-router"]),
     ]
     named = of_kind(render(*NAMESPACES), "Role") + of_kind(render(*NAMESPACES), "ClusterRole")
     assert not [r for r in rights_of(each for each in named if "rules" in each) if r[0] == "rbac.authorization.k8s.io"]
+
+
+@pytest.mark.parametrize("values", [(), NAMESPACES])
+def test_of_service_accounts_it_changes_the_routers_alone(values: tuple[str, ...]) -> None:
+    objects = render(*values)
+    rules = [
+        rule
+        for role in of_kind(objects, "Role") + of_kind(objects, "ClusterRole")
+        for rule in role.get("rules", ())
+        if "serviceaccounts" in rule["resources"]
+    ]
+    assert rules
+    for rule in rules:
+        assert rule.get("resourceNames") == ["podium-router"] or rule["verbs"] == ["create"]
 
 
 @pytest.mark.parametrize("values", [(), NAMESPACES])

@@ -197,16 +197,38 @@ async def test_an_edit_is_put_back_until_it_is_a_fight(term: Term) -> None:
     assert live["spec"]["maxUnavailable"] == 2
 
 
-async def test_a_persons_object_of_that_name_is_left_alone() -> None:
+@pytest.mark.parametrize("resource", [DEPLOYMENTS, SERVICE_ACCOUNTS, ROLE_BINDINGS], ids=lambda r: r.kind)
+async def test_a_persons_object_of_that_name_is_left_alone(resource: Resource) -> None:
     term = Term()
-    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {}, "spec": {}}}
-    meta = {"name": names.ROUTER, "namespace": "ml"}
-    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
-    before = term.api.create(theirs, "kubectl")
+    before = persons(term, resource)
     term.tell("ml")
     with pytest.raises(PassRefused, match="none of Podium's"):
         await term.settle()
-    assert term.api.get(DEPLOYMENTS, "ml", names.ROUTER) == before
+    assert term.api.get(resource, "ml", names.ROUTER) == before
+
+
+@pytest.mark.parametrize("resource", [SERVICE_ACCOUNTS, ROLE_BINDINGS], ids=lambda r: r.kind)
+async def test_what_a_person_has_put_in_its_place_is_not_deleted_with_the_rest(term: Term, resource: Resource) -> None:
+    term.api.purge((resource, "ml", names.ROUTER))
+    before = persons(term, resource)
+    term.untell("ml")
+    await term.settle()
+    term.start()
+    term.now += timedelta(minutes=10)
+    await term.settle()
+    assert term.there("ml") == {resource.kind}
+    assert term.api.get(resource, "ml", names.ROUTER) == before
+
+
+def persons(term: Term, resource: Resource) -> Object:
+    """An object of the routers' name that somebody else has made."""
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {}, "spec": {}}}
+    obj = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": names.ROUTER, "namespace": "ml"},
+    }
+    return term.api.create({**obj, "spec": spec} if resource is DEPLOYMENTS else obj, "kubectl")
 
 
 async def test_ten_minutes_after_the_last_one_they_are_gone_whoever_leads_then(term: Term) -> None:

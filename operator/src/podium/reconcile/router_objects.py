@@ -161,8 +161,9 @@ class RouterObjects:
         stamped = _stamped(desired, stamp)
         live, memory = self._live(resource, namespace), self._memories.get(place)
         if resource in UNWATCHED:
-            due = memory is None or memory.applied != stamp
-            if not due and self._clock() - self._applied_at.get(place, float("-inf")) < LOOK_AGAIN:
+            if memory is None:
+                await self._not_somebody_elses(resource, namespace)
+            elif memory.applied == stamp and self._clock() - self._applied_at[place] < LOOK_AGAIN:
                 return
         elif live is None:
             await self._not_somebody_elses(resource, namespace)
@@ -262,14 +263,15 @@ class RouterObjects:
         for resource in GOING:
             if resource is ROLE_BINDINGS and self._bound_by_chart:
                 continue
-            known = self._live(resource, namespace) if resource not in UNWATCHED else None
-            if known is None and resource not in UNWATCHED:
+            known = self._live(resource, namespace)
+            if resource in UNWATCHED:
+                found = await self._client.get(resource, namespace, names.ROUTER)
+                known = found if found is not None and _is_ours(found) else None
+            if known is None:
                 continue
-            await self._client.delete(
-                resource, namespace, names.ROUTER, uid=known["metadata"]["uid"] if known is not None else None
-            )
+            await self._client.delete(resource, namespace, names.ROUTER, uid=known["metadata"]["uid"])
             self._memories.pop((namespace, resource), None)
-            if known is not None:
+            if resource not in UNWATCHED:
                 self._cache.drop(resource, known)
         return None
 

@@ -265,7 +265,7 @@ def _carried(situation: Situation, candidate: RevisionState) -> int:
 
 
 def _most(situation: Situation, pods: Pods) -> int:
-    """Parts of 10,000 that all of a candidate's pods carry: pod for pod, one stays the champion's, whatever is asked."""
+    """Parts of 10,000 that all pods of a candidate carry: pod for pod, one stays the champion's."""
     return WHOLE * pods.candidate // max(1, situation.target)
 
 
