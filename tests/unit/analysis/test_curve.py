@@ -39,6 +39,18 @@ def test_the_interval_narrows_around_the_ratio() -> None:
     assert few[0] < many[0] < 2 < many[1] < few[1]
 
 
+def test_a_ratio_beyond_a_hundred_is_told_as_beyond_it() -> None:
+    none = of([Counts(10**9, 0, 3 * 10**9, 10**6)])
+    all_of_them = of([Counts(10**9, 10**6, 3 * 10**9, 1)])
+    assert curve.interval(*none, 0.05) == (0.0, pytest.approx(0.01))
+    assert curve.interval(*all_of_them, 0.05) == (pytest.approx(100), math.inf)
+
+
+def test_a_thousand_million_units_have_a_narrow_interval() -> None:
+    low, high = curve.interval(*of([Counts(10**8, 10**6, 10**8, 10**6)] * 10), 0.05)
+    assert 0.98 < low < 1 < high < 1.02  # half of the way to the nearest alternative of the grid
+
+
 def test_exchanged_arms_have_the_inverse_interval() -> None:
     low, high = curve.interval(*of([Counts(500, 30, 1500, 45)]), 0.05)
     other_low, other_high = curve.interval(*of([Counts(1500, 45, 500, 30)]), 0.05)

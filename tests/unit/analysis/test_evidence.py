@@ -34,7 +34,7 @@ def test_without_tolerance_the_ratio_stands_alone_and_is_not_halved() -> None:
 
 
 def test_a_goal_must_be_better_than_the_champion_itself() -> None:
-    goal = metric("accuracy", Kind.ACCURACY, role=Role.GOAL, champion=(10_000, 500))
+    goal = metric("accuracy", Kind.ACCURACY, role=Role.GOAL, tolerate=0.1, champion=(10_000, 500))
     counted = {"labelled": (4000.0, 4000.0), "wrong": (200.0, 100.0)}
     state = folded(plan(goal), [interval(counted=counted)])
     alone = log_mean_exp(ratio.increments(Counts(4000, 100, 4000, 200), 1.0, below(1.0, 0.5)))

@@ -105,6 +105,13 @@ def test_evidence_on_a_tolerated_rate_has_mean_at_most_one(n: int, q: float, up:
     assert max(means) <= 1 + ROUNDING
 
 
+def test_the_alternatives_to_a_tolerated_rate_reach_far_in_both_directions() -> None:
+    farthest = 7.37550504 ** (1 / 0.8)  # exp of the largest z
+    assert tolerance.worse(0.001)[39] == pytest.approx(0.001 * farthest**1.6)
+    assert tolerance.better(0.001)[39] == pytest.approx(0.001 / farthest**2)
+    assert tolerance.worse(0.5)[39] == 1 - 1e-6
+
+
 numbers = st.integers(0, 2000)
 
 

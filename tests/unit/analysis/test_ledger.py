@@ -115,6 +115,12 @@ def test_another_hands_ledger_is_told_from_ours() -> None:
         read(changed, digest(text))
 
 
+def test_a_ledger_of_another_version_is_not_guessed_at() -> None:
+    text = recorded([interval(0)]).to_text().replace('"version":1', '"version":2')
+    with pytest.raises(LedgerUnreadable, match="a ledger of version 2; this operator reads version 1"):
+        read(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [

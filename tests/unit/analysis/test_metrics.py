@@ -4,6 +4,7 @@ import pytest
 
 from podium.analysis.counts import Counts, Moments
 from podium.analysis.metrics import TYPES, Counted, Kind, counts, moments
+from podium.analysis.plan import metric
 
 SEEN: Counted = {
     "started": (1000, 500), "finished": (990, 490), "answered": (980, 480), "abandoned": (4, 3),
@@ -30,6 +31,34 @@ SEEN: Counted = {
 )
 def test_events_and_units(kind: Kind, name: str, candidate: tuple[int, int], champion: tuple[int, int]) -> None:
     assert counts(kind, name, SEEN) == Counts(*candidate, *champion)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tolerate", "max_ratio", "harm_ratio"),
+    [
+        (Kind.ERROR_RATE, 0.001, 1.5, 1.0),
+        (Kind.REJECTIONS, 0.001, 1.5, 1.0),
+        (Kind.ABANDONED, 0.01, 1.5, 1.0),
+        (Kind.LATENCY, 0.01, 1.5, 1.5),
+        (Kind.ACCURACY, 0.0, 1.5, 1.0),
+        (Kind.PROMETHEUS, 0.0, 1.5, 1.0),
+    ],
+)
+def test_what_a_metric_asks_if_it_does_not_say(
+    kind: Kind, tolerate: float, max_ratio: float, harm_ratio: float
+) -> None:
+    found = metric("m", kind, edge=0.1)
+    assert (found.tolerate, found.max_ratio, found.harm_ratio) == (tolerate, max_ratio, harm_ratio)
+
+
+def test_slower_is_harm_from_the_ratio_on_that_must_be_ruled_out() -> None:
+    assert metric("slow", Kind.LATENCY, edge=0.1, max_ratio=1.3).harm_ratio == 1.3
+
+
+@pytest.mark.parametrize(("harm", "most"), [(1.6, 1.5), (0.9, 1.5), (1.0, 0.9)])
+def test_ratios_that_contradict_each_other_are_refused(harm: float, most: float) -> None:
+    with pytest.raises(ValueError, match="metric errors: harmRatio"):
+        metric("errors", Kind.ERROR_RATE, harm_ratio=harm, max_ratio=most)
 
 
 def test_every_type_but_means_is_in_the_table_above() -> None:

@@ -56,6 +56,14 @@ def test_a_start_by_the_clock_forgets_what_came_before() -> None:
     assert log_better(later, ERRORS) > math.log(20)
 
 
+def test_a_start_amid_a_block_forgets_what_came_before_in_it() -> None:
+    of = plan(ERRORS, starts=(Start(after=1e9), Start(after=100.0)))
+    before = [interval(2 * k, (150, 0), (50, 5)) for k in range(50)]
+    after = [interval(100 + 2 * k, (150, 1), (50, 2)) for k in range(5)]
+    whole, only_after = folded(of, before + after), folded(of, after)
+    assert log_harm(whole, ERRORS) == pytest.approx(log_harm(only_after, ERRORS))
+
+
 def test_a_late_regression_is_found_by_the_start_of_its_step() -> None:
     of = plan(BY_RATIO, starts=(Start(step=0), Start(step=1)))
     good = [interval(2 * k, (150, 15), (50, 1)) for k in range(100)]

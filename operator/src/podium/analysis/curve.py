@@ -20,10 +20,11 @@ _REACH = 56
 KNOTS = tuple(math.exp(_STEP * place) for place in range(-_REACH, _REACH + 1))
 """Ratios from 1/1097 to 1097."""
 _AROUND = 6
-_DENOMINATORS = tuple(math.prod(i - j for j in range(_AROUND) if j != i) for i in range(_AROUND))
 _OUTERMOST = math.log(100)
 """Ratios beyond 100 and below 1/100 are told as no bound at all."""
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-8
+_FIRST_STEP = 0.02
+_MOST_LOOKS = 60
 
 
 def empty() -> tuple[float, ...]:
@@ -49,7 +50,7 @@ def estimate(table: Sequence[float], totals: Counts) -> float | None:
         return 0.0
     if totals.champion_events == 0:
         return math.inf
-    low, high = -_OUTERMOST, _OUTERMOST
+    low, high = -_REACH * _STEP, _REACH * _STEP
     while high - low > _TOLERANCE:
         third = (high - low) / 3
         if _log_g(table, totals, low + third) < _log_g(table, totals, high - third):
@@ -67,11 +68,11 @@ def interval(table: Sequence[float], totals: Counts, alpha: float) -> tuple[floa
     middle = min(max(math.log(found) if found > 0 else -_OUTERMOST, -_OUTERMOST), _OUTERMOST)
     needed = -math.log(alpha)
 
-    def refuted(at: float) -> bool:
-        return log_evidence(table, totals, math.exp(at)) >= needed
+    def beyond(at: float) -> float:
+        return log_evidence(table, totals, math.exp(at)) - needed
 
-    low = _edge(middle, -_OUTERMOST, refuted)
-    high = _edge(middle, _OUTERMOST, refuted)
+    low = _edge(middle, -_OUTERMOST, beyond)
+    high = _edge(middle, _OUTERMOST, beyond)
     return (0.0 if low is None else math.exp(low)), (math.inf if high is None else math.exp(high))
 
 
@@ -81,24 +82,49 @@ def log_evidence(table: Sequence[float], totals: Counts, null: float) -> float:
     return log_mean_exp([_log_g(table, totals, at + TAU * z) - here for z in normal(POINTS)])
 
 
-def _edge(inside: float, outermost: float, refuted: Callable[[float], bool]) -> float | None:
-    """Where between the two the test begins to refute, by bisection; None if it does not even at the outermost."""
-    if not refuted(outermost):
+def _edge(inside: float, outermost: float, beyond: Callable[[float], float]) -> float | None:
+    """Where between the two `beyond` becomes positive; None if it does not even at the outermost.
+
+    Bracketed by doubling steps, then false position (Illinois: the end that stays counts half), since each look at
+    the evidence costs as much as counting an interval.
+    """
+    if inside == outermost:
         return None
-    low, high = inside, outermost
-    while abs(high - low) > _TOLERANCE:
-        middle = (low + high) / 2
-        low, high = (low, middle) if refuted(middle) else (middle, high)
-    return (low + high) / 2
+    if beyond(inside) >= 0:
+        return inside  # the ratio itself is beyond what is told
+    step, near, far = math.copysign(_FIRST_STEP, outermost - inside), inside, inside
+    while beyond(far) < 0:
+        if far == outermost:
+            return None
+        near, far, step = far, max(min(inside + step, _OUTERMOST), -_OUTERMOST), 2 * step
+    at_near, at_far = beyond(near), beyond(far)
+    middle = far
+    for _ in range(_MOST_LOOKS):
+        middle = (near * at_far - far * at_near) / (at_far - at_near)
+        found = beyond(middle)
+        if abs(found) < _TOLERANCE:
+            break
+        if found < 0:
+            near, at_near, at_far = middle, found, at_far / 2
+        else:
+            far, at_far, at_near = middle, found, at_near / 2
+    return middle
 
 
 def _log_g(table: Sequence[float], totals: Counts, at: float) -> float:
     """G at a log ratio, by the six knots around it."""
     place = at / _STEP + _REACH
     first = min(max(math.floor(place) - _AROUND // 2 + 1, 0), len(table) - _AROUND)
-    x = place - first
-    between = 0.0
-    for i, value in enumerate(table[first : first + _AROUND]):
-        weight = math.prod(x - j for j in range(_AROUND) if j != i) / _DENOMINATORS[i]
-        between += weight * value
+    a = place - first
+    b, c, d, e, f = a - 1, a - 2, a - 3, a - 4, a - 5
+    ab, ef, cd = a * b, e * f, c * d
+    k0, k1, k2, k3, k4, k5 = table[first : first + _AROUND]
+    between = (
+        -k0 * b * cd * ef / 120
+        + k1 * a * cd * ef / 24
+        - k2 * ab * d * ef / 12
+        + k3 * ab * c * ef / 12
+        - k4 * ab * cd * f / 24
+        + k5 * ab * cd * e / 120
+    )
     return totals.candidate_events * at - between
