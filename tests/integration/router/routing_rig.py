@@ -47,6 +47,14 @@ NOBODY = f"{HERE}:1"
 """An address where nothing listens: a pod that is listed and dead."""
 
 
+def revision_name(number: int, model: str = "fraud") -> str:
+    """As the operator names revisions: a router takes no others."""
+    return f"{model}-{number:010d}".translate(str.maketrans("0123456789", "bcdfghjklm"))
+
+
+OLD, NEW = revision_name(0), revision_name(1)
+
+
 class Pod:
     """A model server that says which revision it is, and what it was sent."""
 
