@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS: Final = 300
 """Then the API server ends the watch, and a new one goes on from there."""
-SILENT_SECONDS: Final = 30.0
-"""More than a watch's bookmarks are apart is a broken connection: added to WATCH_SECONDS."""
+LIST_SECONDS: Final = 30.0
+"""For the next piece of a list."""
+SILENT_SECONDS: Final = 90.0
+"""Without a line from a watch, its connection counts as broken: bookmarks come about once a minute."""
 PAUSE_SECONDS: Final = (0.5, 30.0)
 """Between attempts while the API server cannot be had: the first pause, doubled up to the second."""
 
@@ -70,7 +72,11 @@ class Server:
 class Watching:
     """The objects of one kind that match a selector, by name; `changed` is called after each change."""
 
-    def __init__(self, server: Server, path: str, selector: str, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, server: Server, path: str, selector: str, changed: Callable[[], None], *, silent: float = SILENT_SECONDS
+    ) -> None:
+        """`silent`: seconds without a line after which a watch is begun anew."""
+        self._silent = silent
         self._server = server
         self._path = path
         self._selector = selector
@@ -119,7 +125,7 @@ class Watching:
                 self._version = ""
 
     def _listed(self) -> tuple[dict[str, Object], str]:
-        with self._server.get(self._path, {"labelSelector": self._selector}, seconds=SILENT_SECONDS) as answer:
+        with self._server.get(self._path, {"labelSelector": self._selector}, seconds=LIST_SECONDS) as answer:
             found = json.load(answer)
         return {each["metadata"]["name"]: each for each in found["items"]}, found["metadata"]["resourceVersion"]
 
@@ -131,7 +137,7 @@ class Watching:
             "resourceVersion": self._version,
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        with self._server.get(self._path, query, seconds=WATCH_SECONDS + SILENT_SECONDS) as answer:
+        with self._server.get(self._path, query, seconds=self._silent) as answer:
             for event in _lines(answer):
                 kind, obj = event["type"], event["object"]
                 if kind == "ERROR":
