@@ -41,9 +41,11 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
                 if "watch=1" in self.path:
                     self._watched()
                     return
-                answer = left.pop(0)
+                answer = left.pop(0) if left else 503
                 status, items = (answer, []) if isinstance(answer, int) else (200, answer)
                 body = json.dumps({"metadata": {"resourceVersion": str(len(asked))}, "items": list(map(_item, items))})
+                if items == ["junk"]:
+                    body = json.dumps({"metadata": None, "items": [7]})
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -150,6 +152,14 @@ def test_a_watch_that_has_gone_silent_is_begun_anew_with_a_list(make: Make, run:
     until(lambda: len(asked) >= 3)
     until(lambda: names(watching) == ["one", "two"])
     assert ["watch=1" in each for each in asked[:3]] == [False, True, False]
+
+
+def test_junk_is_said_and_tried_again(make: Make, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    watching, _ = make(["junk"], ["one"], silent=0.3)
+    run(watching)
+
+    until(lambda: names(watching) == ["one"])
+    assert "/things cannot be watched, trying again in 0.5 s: TypeError(" in caplog.text
 
 
 def until(holds: Callable[[], bool]) -> None:

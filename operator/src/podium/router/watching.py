@@ -114,12 +114,13 @@ class Watching:
                     self.list()
                 self._watch()
                 pause = PAUSE_SECONDS[0]
-            except (OSError, http.client.HTTPException, ValueError, KeyError, Refused) as error:
+            except Exception as error:
+                # Also for what nobody foresaw: without this thread, a router that looks well would hear of nothing.
                 if isinstance(error, Refused) and error.status == 410:
                     self._version = ""
                     continue
                 # What was loaded last serves on, for as long as this takes.
-                log.warning("%s cannot be watched, trying again in %.1f s: %s", self._path, pause, error)
+                log.warning("%s cannot be watched, trying again in %.1f s: %r", self._path, pause, error)
                 time.sleep(pause)
                 pause = min(longest, pause * 2)
                 self._version = ""
