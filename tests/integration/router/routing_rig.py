@@ -20,6 +20,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
+from podium.manifests.owner import Owner, owner_reference
 from podium.manifests.router import ENVOY, RouterPods, router_objects
 from podium.router.agent import CONFIG_MAPS, SLICES
 from podium.router.places import FOLDER, PORT, READY_PORT, STATS_PORT
@@ -201,8 +202,9 @@ class Router:
         self.config_map(name_of(routing.model), routing.to_json())
 
     def config_map(self, name: str, text: str) -> None:
-        """A ConfigMap of the routers, with any text."""
-        self._apply("v1", "ConfigMap", name, CONFIG_MAPS, data={KEY: text})
+        """A ConfigMap of the routers, with any text, and the owner that the operator gives it."""
+        owner = Owner(name.removesuffix(SUFFIX), self.namespace, name)
+        self._apply("v1", "ConfigMap", name, CONFIG_MAPS, owner, data={KEY: text})
 
     def delete_config_map(self, name: str) -> None:
         """The ModelDeployment is gone, or has another router."""
@@ -222,8 +224,12 @@ class Router:
                 addressType="IPv4", endpoints=endpoints, ports=ports,
             )  # fmt: skip
 
-    def _apply(self, version: str, kind: str, name: str, labels: str, **fields: Any) -> None:
-        metadata = {"name": name, "labels": dict(each.split("=") for each in labels.split(","))}
+    def _apply(
+        self, version: str, kind: str, name: str, labels: str, owner: Owner | None = None, **fields: Any
+    ) -> None:
+        metadata: dict[str, Any] = {"name": name, "labels": dict(each.split("=") for each in labels.split(","))}
+        if owner:
+            metadata["ownerReferences"] = [owner_reference(owner)]
         obj = {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
         self.plane.kubectl("apply", "--server-side", f"--namespace={self.namespace}", "-f", "-", stdin=json.dumps(obj))
 

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from podium.api import names
+from podium.manifests.owner import Owner, owner_reference
 from podium.router.endpoints import GRPC, HTTP, Endpoint, endpoints_of
 from podium.router.routing import Routing, Share
 from podium.router.state import KEY, SUFFIX, State, pods_of
@@ -13,8 +16,10 @@ def routing(model: str, port: int, **weights: int) -> Routing:
     return Routing(model, port, tuple(Share(f"{model}-{name * 10}", weight) for name, weight in weights.items()))
 
 
-def config_map(name: str, text: str) -> dict[str, Any]:
-    return {"metadata": {"name": name}, "data": {KEY: text}}
+def config_map(name: str, text: str, /, **changed: Any) -> dict[str, Any]:
+    """`changed`: in its reference to its owner."""
+    reference = owner_reference(Owner(name.removesuffix(SUFFIX), "ml", "uid")) | changed
+    return {"metadata": {"name": name, "ownerReferences": [reference]}, "data": {KEY: text}}
 
 
 def a_slice(
@@ -74,10 +79,54 @@ def test_a_copy_under_another_name_moves_nothing_wherever_it_stands() -> None:
                 config_map("before", routing("fraud", 20_000, c=10_000).to_json())])  # fmt: skip
 
     assert state.wanted() == [first]
-    assert state.refused == {
-        "before": "ConfigMap before, routing.json: model fraud is told of in ConfigMap fraud-router alone"
-    }
+    assert state.foreign == {"before"}
+    assert state.refused == {}
     assert state.missing() == []
+
+
+def test_what_speaks_of_another_model_than_its_name_does_is_refused() -> None:
+    state = State()
+    state.take([config_map("spam-router", routing("fraud", 20_000, b=10_000).to_json())])
+    assert state.wanted() == []
+    assert state.refused == {
+        "spam-router": "ConfigMap spam-router, routing.json: model fraud is told of in ConfigMap fraud-router alone"
+    }
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"controller": False},
+        {"kind": "Deployment"},
+        {"apiVersion": "apps/v1"},
+        {"apiVersion": "podium.dev.example/v1"},
+        {"name": "spam"},
+    ],
+)
+@pytest.mark.parametrize("text", ["{", routing("fraud", 20_000, b=10_000).to_json()])
+def test_what_no_model_deployment_of_its_name_controls_counts_as_not_there(changed: dict[str, Any], text: str) -> None:
+    spam = routing("spam", 20_000, b=10_000)
+    state = State()
+    state.take([config_map("fraud-router", text, **changed), config_map("spam-router", spam.to_json())])
+
+    assert state.wanted() == [spam]
+    assert (state.refused, state.missing(), state.foreign) == ({}, [], {"fraud-router"})
+
+
+def test_what_is_taken_from_its_owner_serves_on_as_it_was() -> None:
+    first, next_one = routing("fraud", 20_000, b=10_000), routing("fraud", 20_000, c=10_000)
+    state = State()
+    state.take([config_map("fraud-router", first.to_json())])
+    orphan = config_map("fraud-router", next_one.to_json())
+    del orphan["metadata"]["ownerReferences"]
+    state.take([orphan])
+
+    assert state.wanted() == [first]
+    assert state.missing() == []
+    assert state.refused["fraud-router"].startswith("ConfigMap fraud-router: no ModelDeployment of its name controls")
+
+    state.take([config_map("fraud-router", next_one.to_json())])
+    assert (state.wanted(), state.refused, state.foreign) == ([next_one], {}, frozenset())
 
 
 def test_a_router_misses_what_it_never_understood_and_not_what_it_once_did() -> None:

@@ -74,7 +74,10 @@ class Agent:
 
         Listeners open each for itself: that of readiness only after all others are known to be open.
         """
+        known = self._state.foreign
         self._state.take(self.config_maps.objects())
+        for name in sorted(self._state.foreign - known):
+            log.warning("ConfigMap %s is ignored: no ModelDeployment of its name controls it", name)
         self._refused = dict(self._state.refused)
         wanted = self._state.wanted()
         pods = pods_of(wanted, self.slices.objects())
