@@ -138,8 +138,10 @@ async def test_it_serves_on_without_the_API_server_also_after_a_restart(router: 
 
 
 async def test_ModelDeployments_come_and_go_beside_one_another(router: Router) -> None:
-    other = split((revision_name(1, "spam"), 10_000), model="spam", port=PORT + 1)
-    async with load(router, PORT) as seen:
+    revision = revision_name(0, "spam")
+    other = split((revision, 10_000), model="spam", port=PORT + 1)
+    async with Pod(revision) as pod, load(router, PORT) as seen:
+        await asyncio.to_thread(router.pods, revision, pod.address)
         await asyncio.to_thread(router.ask_for, other)
         await router.until_applied(other)
         async with load(router, PORT + 1) as others:
