@@ -201,10 +201,10 @@ class Router:
         """The operator's ConfigMap."""
         self.config_map(name_of(routing.model), routing.to_json())
 
-    def config_map(self, name: str, text: str) -> None:
-        """A ConfigMap of the routers, with any text, and the owner that the operator gives it."""
+    def config_map(self, name: str, text: str, *, owned: bool = True) -> None:
+        """A ConfigMap of the routers, with any text; `owned`: by whom the operator says."""
         owner = Owner(name.removesuffix(SUFFIX), self.namespace, name)
-        self._apply("v1", "ConfigMap", name, CONFIG_MAPS, owner, data={KEY: text})
+        self._apply("v1", "ConfigMap", name, CONFIG_MAPS, owner if owned else None, data={KEY: text})
 
     def delete_config_map(self, name: str) -> None:
         """The ModelDeployment is gone, or has another router."""

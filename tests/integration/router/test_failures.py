@@ -11,7 +11,7 @@ import pytest
 from podium.router.places import READY_PORT
 from podium.router.routing import Routing, Share
 from tests.cluster.controlplane import APISERVER, ControlPlane
-from tests.integration.router.routing_rig import NEW, OLD, Pod, Router, enough, failed, load, name_of
+from tests.integration.router.routing_rig import NEW, OLD, Pod, Router, enough, failed, load, name_of, revision_name
 
 PORT = 20_000
 ALL_OLD = Routing("fraud", PORT, (Share(OLD, 10_000),))
@@ -103,6 +103,20 @@ async def test_a_new_router_is_not_ready_before_it_knows_every_listener(
     other.ask_for(ALL_OLD)
     await other.until(other.ready)
     assert await other.listens(PORT)
+
+
+async def test_what_no_ModelDeployment_controls_keeps_no_router_from_being_ready(bare: Router) -> None:
+    bare.config_map(name_of("churn"), TORN, owned=False)
+    bare.config_map(
+        name_of("spam"), Routing("spam", PORT + 1, (Share(revision_name(0, "spam"), 10_000),)).to_json(), owned=False
+    )
+    await bare.run()
+
+    await bare.until_applied(ALL_OLD)
+    assert (await bare.said())["refused"] == {}
+    assert not await bare.listens(PORT + 1)
+    log = bare.log("agent").read_text()
+    assert log.count("is ignored: no ModelDeployment of its name controls it") == 2
 
 
 async def test_an_agent_that_starts_anew_leaves_the_router_ready(router: Router) -> None:
