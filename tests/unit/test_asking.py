@@ -60,7 +60,7 @@ class Place:
 
     def tell(self, model: str = "fraud", port: int = 20_000, **weights: int) -> str:
         """The ConfigMap of a ModelDeployment; answers its text."""
-        split = weights or {f"{model}-a": 10_000}
+        split = weights or {f"{model}-{'b' * 10}": 10_000}
         told = config_map(Owner(model, "ml", f"uid-{model}"), routing(model, port, split, list(split), Traffic()))
         self.version += 1
         told["metadata"] |= {"uid": f"uid-{model}", "resourceVersion": str(self.version)}
@@ -108,7 +108,7 @@ async def test_a_namespace_without_routers_told_anything_is_not_asked(place: Pla
 
 async def test_what_a_router_says_is_kept_and_wakes_whom_it_concerns(place: Place) -> None:
     text = place.tell()
-    place.router.said = Said(applied={"fraud-router": text}, reached=frozenset({"fraud-a"}))
+    place.router.said = Said(applied={"fraud-router": text}, reached=frozenset({"fraud-bbbbbbbbbb"}))
     await place.until(lambda: place.heard is not None)
     assert place.heard == place.router.said
     assert set(place.due) == {FRAUD}
@@ -117,10 +117,12 @@ async def test_what_a_router_says_is_kept_and_wakes_whom_it_concerns(place: Plac
 async def test_news_of_one_ModelDeployment_wake_no_other(place: Place) -> None:
     text, other = place.tell(), place.tell("churn", 20_001)
     applied = {"fraud-router": "", "churn-router": other}
-    place.router.said = Said(applied=applied, reached=frozenset({"fraud-a", "churn-a"}))
+    place.router.said = Said(applied=applied, reached=frozenset({"fraud-bbbbbbbbbb", "churn-bbbbbbbbbb"}))
     await place.until(lambda: place.heard is not None)
     place.due.clear()
-    place.router.said = Said(applied=applied | {"fraud-router": text}, reached=frozenset({"fraud-a", "churn-a"}))
+    place.router.said = Said(
+        applied=applied | {"fraud-router": text}, reached=frozenset({"fraud-bbbbbbbbbb", "churn-bbbbbbbbbb"})
+    )
     await place.until(lambda: place.due)
     assert set(place.due) == {FRAUD}
 
@@ -128,7 +130,7 @@ async def test_news_of_one_ModelDeployment_wake_no_other(place: Place) -> None:
 async def test_it_asks_quickly_until_all_is_confirmed_and_then_hardly_ever(place: Place) -> None:
     text = place.tell()
     await place.until(lambda: place.router.asked >= 5, within=3.0)
-    place.router.said = Said(applied={"fraud-router": text}, reached=frozenset({"fraud-a"}))
+    place.router.said = Said(applied={"fraud-router": text}, reached=frozenset({"fraud-bbbbbbbbbb"}))
     await place.until(lambda: place.heard == place.router.said)
     asked = place.router.asked
     await asyncio.sleep(1.0)
@@ -137,16 +139,16 @@ async def test_it_asks_quickly_until_all_is_confirmed_and_then_hardly_ever(place
 
 async def test_what_is_told_anew_is_asked_for_at_once(place: Place) -> None:
     text = place.tell()
-    place.router.said = Said(applied={"fraud-router": text}, reached=frozenset({"fraud-a"}))
+    place.router.said = Said(applied={"fraud-router": text}, reached=frozenset({"fraud-bbbbbbbbbb"}))
     await place.until(lambda: place.heard == place.router.said)
     asked = place.router.asked
-    place.tell(**{"fraud-a": 9_000, "fraud-b": 1_000})
+    place.tell(**{"fraud-bbbbbbbbbb": 9_000, "fraud-cccccccccc": 1_000})
     await place.until(lambda: place.router.asked > asked, within=1.0)
 
 
 async def test_a_cache_in_which_nothing_changes_is_not_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     text = place.tell()
-    place.router.said = Said(applied={"fraud-router": text}, reached=frozenset({"fraud-a"}))
+    place.router.said = Said(applied={"fraud-router": text}, reached=frozenset({"fraud-bbbbbbbbbb"}))
     await place.until(lambda: place.heard == place.router.said)
     read: list[object] = []
     for name in ("all", "owned"):

@@ -94,7 +94,8 @@ class Term:
     def tell(self, namespace: str, model: str = "fraud") -> None:
         """A ModelDeployment has a router."""
         told = config_map(
-            Owner(model, namespace, f"uid-{model}"), routing(model, 20_000, {"r": 10_000}, ["r"], Traffic())
+            Owner(model, namespace, f"uid-{model}"),
+            routing(model, 20_000, {f"{model}-{'b' * 10}": 10_000}, [], Traffic()),
         )
         self.api.apply(told, "podium")
 
@@ -149,7 +150,9 @@ async def test_what_tells_the_routers_makes_them_with_two_pods_and_nobody_owns_t
 
 async def test_our_own_write_of_what_tells_them_is_enough() -> None:
     term = Term()
-    told = config_map(Owner("fraud", "ml", "uid"), routing("fraud", 20_000, {"r": 10_000}, ["r"], Traffic()))
+    told = config_map(
+        Owner("fraud", "ml", "uid"), routing("fraud", 20_000, {"fraud-bbbbbbbbbb": 10_000}, [], Traffic())
+    )
     term.cache.put(CONFIG_MAPS, await term.client.apply(told))
     await term.settle()
     assert "Deployment" in term.there("ml")

@@ -20,6 +20,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
+from podium.manifests.owner import Owner, owner_reference
 from podium.manifests.router import ENVOY, RouterPods, router_objects
 from podium.router.agent import CONFIG_MAPS, SLICES
 from podium.router.places import FOLDER, PORT, READY_PORT, STATS_PORT
@@ -45,6 +46,14 @@ def _own_address() -> str:
 HERE = _own_address()
 NOBODY = f"{HERE}:1"
 """An address where nothing listens: a pod that is listed and dead."""
+
+
+def revision_name(number: int, model: str = "fraud") -> str:
+    """As the operator names revisions: a router takes no others."""
+    return f"{model}-{number:010d}".translate(str.maketrans("0123456789", "bcdfghjklm"))
+
+
+OLD, NEW = revision_name(0), revision_name(1)
 
 
 class Pod:
@@ -192,9 +201,10 @@ class Router:
         """The operator's ConfigMap."""
         self.config_map(name_of(routing.model), routing.to_json())
 
-    def config_map(self, name: str, text: str) -> None:
-        """A ConfigMap of the routers, with any text."""
-        self._apply("v1", "ConfigMap", name, CONFIG_MAPS, data={KEY: text})
+    def config_map(self, name: str, text: str, *, owned: bool = True) -> None:
+        """A ConfigMap of the routers, with any text; `owned`: by whom the operator says."""
+        owner = Owner(name.removesuffix(SUFFIX), self.namespace, name)
+        self._apply("v1", "ConfigMap", name, CONFIG_MAPS, owner if owned else None, data={KEY: text})
 
     def delete_config_map(self, name: str) -> None:
         """The ModelDeployment is gone, or has another router."""
@@ -214,8 +224,12 @@ class Router:
                 addressType="IPv4", endpoints=endpoints, ports=ports,
             )  # fmt: skip
 
-    def _apply(self, version: str, kind: str, name: str, labels: str, **fields: Any) -> None:
-        metadata = {"name": name, "labels": dict(each.split("=") for each in labels.split(","))}
+    def _apply(
+        self, version: str, kind: str, name: str, labels: str, owner: Owner | None = None, **fields: Any
+    ) -> None:
+        metadata: dict[str, Any] = {"name": name, "labels": dict(each.split("=") for each in labels.split(","))}
+        if owner:
+            metadata["ownerReferences"] = [owner_reference(owner)]
         obj = {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
         self.plane.kubectl("apply", "--server-side", f"--namespace={self.namespace}", "-f", "-", stdin=json.dumps(obj))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import grpc.aio
 
 from podium.router.routing import Routing, Share
-from tests.integration.router.routing_rig import CALLERS, Pod, Router, enough, failed, load
+from tests.integration.router.routing_rig import CALLERS, Pod, Router, enough, failed, load, revision_name
 from tests.integration.router.servicer import ASK, serving
 
 PORT = 20_000
@@ -76,13 +76,13 @@ async def calls(router: Router) -> AsyncIterator[Counter[str]]:
 
 async def test_canaries_in_a_row_lose_no_request(make_router: Callable[..., Router]) -> None:
     router = make_router()
-    champion = await started(router, "r-0")
-    router.ask_for(Routing("fraud", PORT, (Share("r-0", 10_000),)))
+    champion = await started(router, revision_name(0))
+    router.ask_for(Routing("fraud", PORT, (Share(revision_name(0), 10_000),)))
     await router.run()
 
     async with load(router, PORT) as seen, calls(router) as called:
         for number in range(1, CANARIES + 1):
-            candidate = await started(router, f"r-{number}")
+            candidate = await started(router, revision_name(number))
             for weight in STEPS:
                 await told(router, (candidate.name, weight), (champion.name, 10_000 - weight))
                 await enough(seen, 40)
@@ -101,8 +101,8 @@ async def test_canaries_in_a_row_lose_no_request(make_router: Callable[..., Rout
 
 async def test_a_candidate_whose_pods_go_before_its_weight_is_seen_by_both(make_router: Callable[..., Router]) -> None:
     router = make_router()
-    champion, candidate = await started(router, "r-0"), await started(router, "r-1")
-    router.ask_for(Routing("fraud", PORT, (Share("r-1", 5_000), Share("r-0", 5_000))))
+    champion, candidate = await started(router, revision_name(0)), await started(router, revision_name(1))
+    router.ask_for(Routing("fraud", PORT, (Share(revision_name(1), 5_000), Share(revision_name(0), 5_000))))
     await router.run()
 
     async with load(router, PORT) as seen, calls(router) as called:

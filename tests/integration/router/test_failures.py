@@ -11,16 +11,16 @@ import pytest
 from podium.router.places import READY_PORT
 from podium.router.routing import Routing, Share
 from tests.cluster.controlplane import APISERVER, ControlPlane
-from tests.integration.router.routing_rig import Pod, Router, enough, failed, load, name_of
+from tests.integration.router.routing_rig import NEW, OLD, Pod, Router, enough, failed, load, name_of, revision_name
 
 PORT = 20_000
-OLD = Routing("fraud", PORT, (Share("old", 10_000),))
-TORN = OLD.to_json()[:-20]
+ALL_OLD = Routing("fraud", PORT, (Share(OLD, 10_000),))
+TORN = ALL_OLD.to_json()[:-20]
 
 
 @pytest.fixture
 async def old() -> AsyncIterator[Pod]:
-    async with Pod("old") as pod:
+    async with Pod(OLD) as pod:
         yield pod
 
 
@@ -28,8 +28,8 @@ async def old() -> AsyncIterator[Pod]:
 def bare(make_router: Callable[..., Router], old: Pod) -> Router:
     """Not started; there is one ModelDeployment whose requests all go to `old`."""
     found = make_router()
-    found.pods("old", old.address)
-    found.ask_for(OLD)
+    found.pods(OLD, old.address)
+    found.ask_for(ALL_OLD)
     return found
 
 
@@ -100,9 +100,23 @@ async def test_a_new_router_is_not_ready_before_it_knows_every_listener(
     await other.until(told)
     assert not await other.ready()
 
-    other.ask_for(OLD)
+    other.ask_for(ALL_OLD)
     await other.until(other.ready)
     assert await other.listens(PORT)
+
+
+async def test_what_no_ModelDeployment_controls_keeps_no_router_from_being_ready(bare: Router) -> None:
+    bare.config_map(name_of("churn"), TORN, owned=False)
+    bare.config_map(
+        name_of("spam"), Routing("spam", PORT + 1, (Share(revision_name(0, "spam"), 10_000),)).to_json(), owned=False
+    )
+    await bare.run()
+
+    await bare.until_applied(ALL_OLD)
+    assert (await bare.said())["refused"] == {}
+    assert not await bare.listens(PORT + 1)
+    log = bare.log("agent").read_text()
+    assert log.count("is ignored: no ModelDeployment of its name controls it") == 2
 
 
 async def test_an_agent_that_starts_anew_leaves_the_router_ready(router: Router) -> None:
@@ -125,20 +139,20 @@ async def test_a_crash_of_envoy_costs_what_was_under_way_and_nothing_after_it(ro
         await enough(seen)
     assert failed(seen) == {}
     # and it still hears the agent
-    routing = Routing("fraud", PORT, (Share("new", 0), Share("old", 10_000)))
+    routing = Routing("fraud", PORT, (Share(NEW, 0), Share(OLD, 10_000)))
     router.ask_for(routing)
     await router.until_applied(routing)
 
 
 async def test_a_candidate_without_a_pod_costs_its_own_share_alone(router: Router) -> None:
-    waiting = Routing("fraud", PORT, (Share("new", 0), Share("old", 10_000)))
+    waiting = Routing("fraud", PORT, (Share(NEW, 0), Share(OLD, 10_000)))
     async with load(router, PORT) as seen:
         await asyncio.to_thread(router.ask_for, waiting)
         await router.until_applied(waiting)
         await enough(seen)
     assert failed(seen) == {}
 
-    half = Routing("fraud", PORT, (Share("new", 5_000), Share("old", 5_000)))
+    half = Routing("fraud", PORT, (Share(NEW, 5_000), Share(OLD, 5_000)))
     router.ask_for(half)
     await router.until_applied(half)
     async with load(router, PORT) as seen:
@@ -147,13 +161,13 @@ async def test_a_candidate_without_a_pod_costs_its_own_share_alone(router: Route
     assert "503" in why
     assert "no healthy upstream" in why
     # 200 of 400 are expected; 6 standard deviations are 60
-    assert abs(seen["old"] - seen.total() / 2) < 60 + seen.total() / 100
+    assert abs(seen[OLD] - seen.total() / 2) < 60 + seen.total() / 100
 
 
 async def test_a_pod_that_is_listed_no_more_finishes_what_it_was_asked(router: Router, old: Pod) -> None:
     old.delay = 1.0
     async with AsyncExitStack() as stack:
-        second = await stack.enter_async_context(Pod("old"))
+        second = await stack.enter_async_context(Pod(OLD))
         async with aiohttp.ClientSession() as http:
             asked = [asyncio.create_task(_status(http, router)) for _ in range(8)]
 
@@ -161,7 +175,7 @@ async def test_a_pod_that_is_listed_no_more_finishes_what_it_was_asked(router: R
                 return old.asked >= len(asked)
 
             await router.until(all_asked)
-            await asyncio.to_thread(router.pods, "old", second.address)
+            await asyncio.to_thread(router.pods, OLD, second.address)
             while not second.asked:
                 assert await _status(http, router) == 200
             assert await asyncio.gather(*asked) == [200] * len(asked)
@@ -175,8 +189,8 @@ async def _status(http: aiohttp.ClientSession, router: Router) -> int:
 @pytest.mark.parametrize("family", ["127.0.0.1", "[::1]"])
 async def test_it_listens_on_both_families(make_router: Callable[..., Router], old: Pod, family: str) -> None:
     router = make_router("::")
-    router.pods("old", old.address)
-    router.ask_for(OLD)
+    router.pods(OLD, old.address)
+    router.ask_for(ALL_OLD)
     await router.run()
 
     async with aiohttp.ClientSession() as http:

@@ -11,7 +11,7 @@ import pytest
 
 from podium.router.routing import Routing, Share
 from tests.cluster.controlplane import ControlPlane
-from tests.integration.router.routing_rig import Router
+from tests.integration.router.routing_rig import NEW, OLD, Router
 from tests.integration.router.servicer import ASK, STREAM, serving
 
 PORT = 20_000
@@ -22,9 +22,9 @@ async def router(plane: ControlPlane, namespace: str, make_router: Callable[...,
     """Half and half, with a time-out that no stream keeps."""
     async with AsyncExitStack() as stack:
         found = make_router()
-        for revision in ("old", "new"):
+        for revision in (OLD, NEW):
             found.pods(revision, await stack.enter_async_context(serving(revision)), port="grpc")
-        found.ask_for(Routing("fraud", PORT, (Share("new", 5_000), Share("old", 5_000)), timeout=0.3))
+        found.ask_for(Routing("fraud", PORT, (Share(NEW, 5_000), Share(OLD, 5_000)), timeout=0.3))
         await found.run()
         yield found
 
@@ -42,7 +42,7 @@ async def test_calls_are_split_by_weight_and_say_which_revision_answered(router:
             await ask(b"no")
     assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "no")
     # 200 are expected of one connection; 5 standard deviations are 50
-    assert abs(seen[b"new"] - 200) < 50, seen
+    assert abs(seen[NEW.encode()] - 200) < 50, seen
 
 
 async def test_a_stream_outlasts_the_time_out_and_stays_with_its_revision(router: Router) -> None:
@@ -50,9 +50,9 @@ async def test_a_stream_outlasts_the_time_out_and_stays_with_its_revision(router
         call = channel.stream_stream(STREAM)()
         await call.write(b"first")
         revision = await call.read()
-        other = "old" if revision == b"new" else "new"
-        routing = Routing("fraud", PORT, (Share("new", 0), Share("old", 10_000)) if other == "old"
-                          else (Share("new", 10_000), Share("old", 0)), timeout=0.3)  # fmt: skip
+        other = OLD if revision == NEW.encode() else NEW
+        routing = Routing("fraud", PORT, (Share(NEW, 0), Share(OLD, 10_000)) if other == OLD
+                          else (Share(NEW, 10_000), Share(OLD, 0)), timeout=0.3)  # fmt: skip
         router.ask_for(routing)
         await router.until_applied(routing)
 

@@ -14,7 +14,7 @@ import pytest
 
 from podium.router.routing import Routing, Share
 from tests.cluster.controlplane import APISERVER, ControlPlane
-from tests.integration.router.routing_rig import NOBODY, Pod, Router, enough, failed, load
+from tests.integration.router.routing_rig import NEW, NOBODY, OLD, Pod, Router, enough, failed, load, revision_name
 
 PORT = 20_000
 
@@ -26,7 +26,7 @@ def split(*shares: tuple[str, int], model: str = "fraud", port: int = PORT) -> R
 @pytest.fixture
 async def pods() -> AsyncIterator[dict[str, Pod]]:
     async with AsyncExitStack() as stack:
-        yield {name: await stack.enter_async_context(Pod(name)) for name in ("old", "new")}
+        yield {name: await stack.enter_async_context(Pod(name)) for name in (OLD, NEW)}
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ async def router(bare: Router, pods: dict[str, Pod]) -> Router:
     """Started, with one ModelDeployment whose requests all go to `old`."""
     for name, pod in pods.items():
         bare.pods(name, pod.address)
-    bare.ask_for(split(("old", 10_000)))
+    bare.ask_for(split((OLD, 10_000)))
     await bare.run()
     return bare
 
 
 async def test_each_revision_gets_its_weight_and_says_who_it_is(router: Router) -> None:
-    routing = split(("new", 500), ("old", 9_500))
+    routing = split((NEW, 500), (OLD, 9_500))
     router.ask_for(routing)
     await router.until_applied(routing)
 
@@ -55,7 +55,7 @@ async def test_each_revision_gets_its_weight_and_says_who_it_is(router: Router) 
 
     assert failed(seen) == {}
     # 200 of 4,000 are expected; 5 standard deviations are 69
-    assert abs(seen["new"] - seen.total() / 20) < 69 + seen.total() / 400
+    assert abs(seen[NEW] - seen.total() / 20) < 69 + seen.total() / 400
 
 
 async def test_weights_that_change_under_load_lose_nothing_and_weight_0_gets_nothing(
@@ -63,22 +63,22 @@ async def test_weights_that_change_under_load_lose_nothing_and_weight_0_gets_not
 ) -> None:
     async with load(router, PORT) as seen:
         for weight in (100, 2_500, 5_000, 10_000, 0):
-            routing = split(("new", weight), ("old", 10_000 - weight))
+            routing = split((NEW, weight), (OLD, 10_000 - weight))
             await asyncio.to_thread(router.ask_for, routing)
             await router.until_applied(routing)
-            asked = pods["new"].asked, pods["old"].asked
+            asked = pods[NEW].asked, pods[OLD].asked
             await enough(seen, 300)
             if weight == 10_000:
                 # those that were under way when it was applied
-                assert pods["old"].asked - asked[1] <= 4
-        assert pods["new"].asked - asked[0] <= 4
+                assert pods[OLD].asked - asked[1] <= 4
+        assert pods[NEW].asked - asked[0] <= 4
     assert failed(seen) == {}
 
 
 async def test_pods_come_and_go_under_load(router: Router, pods: dict[str, Pod]) -> None:
-    async with Pod("old") as second, load(router, PORT) as seen:
-        for addresses in ([pods["old"].address, second.address], [second.address], [pods["old"].address, NOBODY]):
-            await asyncio.to_thread(router.pods, "old", *addresses)
+    async with Pod(OLD) as second, load(router, PORT) as seen:
+        for addresses in ([pods[OLD].address, second.address], [second.address], [pods[OLD].address, NOBODY]):
+            await asyncio.to_thread(router.pods, OLD, *addresses)
             await enough(seen, 400)
         assert second.asked > 100
     assert failed(seen) == {}
@@ -87,8 +87,8 @@ async def test_pods_come_and_go_under_load(router: Router, pods: dict[str, Pod])
 async def test_without_configuration_it_is_not_ready_and_answers_nobody(bare: Router, pods: dict[str, Pod]) -> None:
     bare.prepare()
     bare.start("envoy")
-    bare.pods("old", pods["old"].address)
-    bare.ask_for(split(("old", 10_000)))
+    bare.pods(OLD, pods[OLD].address)
+    bare.ask_for(split((OLD, 10_000)))
     await bare.until(bare.lives)
     assert not await bare.listens(PORT)
     assert not await bare.ready()
@@ -98,7 +98,7 @@ async def test_without_configuration_it_is_not_ready_and_answers_nobody(bare: Ro
 
     async with load(bare, PORT) as seen:
         await enough(seen, 20)
-    assert seen == {"old": seen.total()}
+    assert seen == {OLD: seen.total()}
 
 
 async def test_nonsense_in_a_config_map_changes_nothing_and_is_told(router: Router) -> None:
@@ -110,12 +110,12 @@ async def test_nonsense_in_a_config_map_changes_nothing_and_is_told(router: Rout
 
         await router.until(refused)
         await enough(seen)
-    assert seen == {"old": seen.total()}
+    assert seen == {OLD: seen.total()}
     said = await router.said()
     assert said["refused"] == {
         "fraud-router": "ConfigMap fraud-router, routing.json: routing has the unknown field 'static_resources'"
     }
-    assert said["applied"] == {"fraud-router": split(("old", 10_000)).to_json()}
+    assert said["applied"] == {"fraud-router": split((OLD, 10_000)).to_json()}
 
 
 async def test_it_serves_on_without_the_API_server_also_after_a_restart(router: Router, plane: ControlPlane) -> None:
@@ -132,14 +132,16 @@ async def test_it_serves_on_without_the_API_server_also_after_a_restart(router: 
     finally:
         plane.start(APISERVER)
 
-    routing = split(("new", 10_000))
+    routing = split((NEW, 10_000))
     router.ask_for(routing)
     await router.until_applied(routing)
 
 
 async def test_ModelDeployments_come_and_go_beside_one_another(router: Router) -> None:
-    other = split(("new", 10_000), model="spam", port=PORT + 1)
-    async with load(router, PORT) as seen:
+    revision = revision_name(0, "spam")
+    other = split((revision, 10_000), model="spam", port=PORT + 1)
+    async with Pod(revision) as pod, load(router, PORT) as seen:
+        await asyncio.to_thread(router.pods, revision, pod.address)
         await asyncio.to_thread(router.ask_for, other)
         await router.until_applied(other)
         async with load(router, PORT + 1) as others:
@@ -156,7 +158,7 @@ async def test_ModelDeployments_come_and_go_beside_one_another(router: Router) -
 
 
 async def test_headers_that_are_ours_come_from_nobody_else_and_the_rest_passes(router: Router) -> None:
-    sent = {"X-Podium-Revision": "new", "x-envoy-max-retries": "9", "x-request-id": "7", "authorization": "Bearer t"}
+    sent = {"X-Podium-Revision": NEW, "x-envoy-max-retries": "9", "x-request-id": "7", "authorization": "Bearer t"}
 
     def ask() -> tuple[dict[str, Any], list[str] | None]:
         connection = http.client.HTTPConnection(router.address, PORT, timeout=10)
@@ -170,11 +172,11 @@ async def test_headers_that_are_ours_come_from_nobody_else_and_the_rest_passes(r
     assert not [name for name in received if name.startswith(("x-podium-", "x-envoy-"))]
     assert (received["x-request-id"], received["authorization"]) == ("7", "Bearer t")
     assert said["path"] == "/a//b/%2e?q=%20"
-    assert revisions == ["old"]
+    assert revisions == [OLD]
 
 
 async def test_bodies_up_to_the_limit_and_answers_up_to_the_time_out(router: Router, pods: dict[str, Pod]) -> None:
-    routing = replace(split(("old", 10_000)), max_request_bytes=1_000_000, timeout=0.5)
+    routing = replace(split((OLD, 10_000)), max_request_bytes=1_000_000, timeout=0.5)
     router.ask_for(routing)
     await router.until_applied(routing)
     async with aiohttp.ClientSession() as http:
@@ -183,7 +185,7 @@ async def test_bodies_up_to_the_limit_and_answers_up_to_the_time_out(router: Rou
         async with http.post(router.url(PORT), data=b"x" * 1_000_001) as answer:
             assert answer.status == 413
             assert "larger than 1000000 bytes (spec.traffic.maxRequestBytes)" in (await answer.json())["error"]
-        pods["old"].delay = 2.0
+        pods[OLD].delay = 2.0
         async with http.post(router.url(PORT), data=b"x") as answer:
             assert answer.status == 504
             assert json.loads(await answer.text())["error"].startswith("podium-router: ")
@@ -193,7 +195,7 @@ async def test_a_router_that_stops_or_is_replaced_loses_no_request(
     router: Router, make_router: Callable[..., Router], pods: dict[str, Pod]
 ) -> None:
     """Its Service lists it no more; who is connected is told to go, and its answers under way are given."""
-    pods["old"].delay = 0.2
+    pods[OLD].delay = 0.2
     other = make_router()
     await other.run()
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from podium.router.routing import Routing, Share
-from tests.integration.router.routing_rig import HERE, Pod, Router
+from tests.integration.router.routing_rig import HERE, OLD, Pod, Router
 
 PORT = 20_000
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -41,8 +41,8 @@ async def heard() -> AsyncIterator[tuple[str, asyncio.Event]]:
 
 async def started(make_router: Callable[..., Router], address: str) -> Router:
     router = make_router()
-    router.pods("old", address)
-    router.ask_for(Routing("fraud", PORT, (Share("old", 10_000),)))
+    router.pods(OLD, address)
+    router.ask_for(Routing("fraud", PORT, (Share(OLD, 10_000),)))
     await router.run()
     return router
 
@@ -60,10 +60,10 @@ async def test_each_piece_of_an_answer_passes_at_once(
 
 
 async def test_HTTP_2_without_gRPC_reaches_a_server_of_HTTP_1(make_router: Callable[..., Router]) -> None:
-    async with Pod("old") as pod:
+    async with Pod(OLD) as pod:
         router = await started(make_router, pod.address)
         said = json.loads(await asyncio.wait_for(ask_by_http_2(router.address, PORT, "/v2/x"), 10))
-    assert (said["revision"], said["path"]) == ("old", "/v2/x")
+    assert (said["revision"], said["path"]) == (OLD, "/v2/x")
 
 
 async def ask_by_http_2(host: str, port: int, path: str) -> bytes:

@@ -243,16 +243,17 @@ def test_a_candidate_that_is_taken_back_keeps_its_pods_until_late_routers_have_l
 
 
 def test_a_router_that_has_gone_and_is_listed_a_moment_longer_leads_nowhere_else() -> None:
-    told = config_map(Owner(NAME, "ml", "uid"), routing(NAME, 20_000, {"r": 10_000}, ["r"], Traffic()))
+    revision = f"{NAME}-bbbbbbbbbb"
+    told = config_map(Owner(NAME, "ml", "uid"), routing(NAME, 20_000, {revision: 10_000}, [revision], Traffic()))
     text = told_in(told)
     ready = [{"targetRef": {"name": name}, "conditions": {"ready": True}} for name in ("podium-router-1", "gone")]
     piece = {"metadata": {"labels": {"kubernetes.io/service-name": NAME}}, "endpoints": ready}
-    said = Said(applied={TOLD: text}, reached=frozenset({"r"}))
+    said = Said(applied={TOLD: text}, reached=frozenset({revision}))
     router = RouterPod("podium-router-1", ready=True, terminating=False, said=said)
     service = {"metadata": {}, "spec": {"selector": names.router_selector()}}
     seen = Seen(NAME, [piece], [], service=service, config_map=told, routers=[router])
 
-    assert weighted(seen, asked_for=True).applied(Split.to("r")) is Applied.YES
+    assert weighted(seen, asked_for=True).applied(Split.to(revision)) is Applied.YES
 
 
 def test_while_a_router_does_not_answer_nobody_gives_up_a_pod() -> None:

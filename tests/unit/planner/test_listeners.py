@@ -22,7 +22,10 @@ class Told:
     def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
         assert (resource, model) == (CONFIG_MAPS, names.ROUTER)
         made = (
-            config_map(Owner(name, namespace, f"uid-{name}"), routing(name, port, {name: 10_000}, [name], Traffic()))
+            config_map(
+                Owner(name, namespace, f"uid-{name}"),
+                routing(name, port, {f"{name}-{'b' * 10}": 10_000}, [], Traffic()),
+            )
             for name, port in self.ports.items()
         )
         return list(made) if namespace == ML else []

@@ -7,13 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.api.names import HASH_ALPHABET
 from podium.router.routing import LARGEST_BODY, LAST_PORT, LEAST_PORT, LONGEST_SECONDS, Routing, RoutingError, Share
 
-GOOD = Routing("fraud", 20_001, (Share("fraud-b57wq4c9d2", 500), Share("fraud-6f9c4d2b7k", 9_500)))
+OWN = "fraud-6f9c4d2b7k"
+GOOD = Routing("fraud", 20_001, (Share("fraud-b57wq4c9d2", 500), Share(OWN, 9_500)))
 
 
 def changed(**values: Any) -> str:
     return json.dumps({**json.loads(GOOD.to_json()), **values})
+
+
+def to(revision: Any) -> str:
+    return changed(split=[{"revision": revision, "weight": 10_000}])
 
 
 names = st.from_regex(r"\A[a-z]([-a-z0-9]{0,20}[a-z0-9])?\Z")
@@ -22,13 +28,15 @@ seconds = st.floats(0.001, LONGEST_SECONDS)
 
 @st.composite
 def routings(draw: st.DrawFn) -> Routing:
-    revisions = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    model = draw(names)
+    ends = draw(st.lists(st.text(HASH_ALPHABET, min_size=10, max_size=10), min_size=1, max_size=3, unique=True))
+    revisions = [f"{model}-{end}" for end in ends]
     cuts = sorted(draw(st.lists(st.integers(0, 10_000), min_size=len(revisions) - 1, max_size=len(revisions) - 1)))
     weights = [end - start for start, end in zip([0, *cuts], [*cuts, 10_000], strict=True)]
     split = tuple(Share(name, weight) for name, weight in zip(revisions, weights, strict=True))
     port = draw(st.integers(LEAST_PORT, LAST_PORT))
     return Routing(
-        draw(names), port, split, draw(seconds), draw(seconds), draw(st.integers(1, LARGEST_BODY))
+        model, port, split, draw(seconds), draw(seconds), draw(st.integers(1, LARGEST_BODY))
     )  # fmt: skip
 
 
@@ -57,9 +65,17 @@ def test_what_is_written_is_read(routing: Routing) -> None:
         (changed(split=[]), "split must list 1 to 8 revisions"),
         (changed(split={"a": 1}), "split must list 1 to 8 revisions"),
         (changed(split=[{"revision": "a"}]), "split lacks the field weight"),
-        (changed(split=[{"revision": "a", "weight": 9_999}]), "sum to 9999; they must sum to 10000"),
-        (changed(split=[{"revision": "a", "weight": -1}]), "split.weight must be a whole number from 0 to 10000"),
-        (changed(split=[{"revision": "a", "weight": 5_000}] * 2), "split names a revision twice"),
+        (changed(split=[{"revision": OWN, "weight": 9_999}]), "sum to 9999; they must sum to 10000"),
+        (changed(split=[{"revision": OWN, "weight": -1}]), "split.weight must be a whole number from 0 to 10000"),
+        (changed(split=[{"revision": OWN, "weight": 5_000}] * 2), "split names a revision twice"),
+        (to("Fraud"), "split.revision must be a Kubernetes name"),
+        (to("fraud"), "split.revision must be a revision of fraud, which is named fraud-, 10 letters"),
+        (to("fraud-preview"), "split.revision must be a revision of fraud"),
+        (to("spam-6f9c4d2b7k"), "not 'spam-6f9c4d2b7k'"),
+        (to("fraud-6f9c4d2b7k2"), "split.revision must be a revision of fraud"),
+        (to("fraud-6f9c4d2b7a"), "split.revision must be a revision of fraud"),
+        (to("fraudx6f9c4d2b7k"), "split.revision must be a revision of fraud"),
+        (to(["fraud-6f9c4d2b7k"]), "split.revision must be a Kubernetes name"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(text: str, names_it: str) -> None:

@@ -1,19 +1,24 @@
 """Lists and watches, against a server that answers what the test says, over TLS as the API server does."""
 
+import contextlib
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from podium.router import watching as watching_module
 from podium.router.watching import Refused, Server, Watching
 from tests.cluster.pki import Authority
 
 Make = Callable[..., tuple[Watching, list[str]]]
+Run = Callable[[Watching], None]
 
 
 @pytest.fixture
@@ -25,19 +30,34 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     (tmp_path / "ca.crt").write_bytes(authority.certificate.read_bytes())
     (tmp_path / "token").write_text("secret\n")
 
-    def made(*answers: list[str] | int) -> tuple[Watching, list[str]]:
+    quiet = threading.Event()
+
+    def made(*answers: list[str] | int, silent: float = 90.0) -> tuple[Watching, list[str]]:
         left, asked = list(answers), list[str]()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked.append(f"{self.path} {self.headers['authorization']}")
-                answer = left.pop(0)
+                if "watch=1" in self.path:
+                    self._watched()
+                    return
+                answer = left.pop(0) if left else 503
                 status, items = (answer, []) if isinstance(answer, int) else (200, answer)
                 body = json.dumps({"metadata": {"resourceVersion": str(len(asked))}, "items": list(map(_item, items))})
+                if items == ["junk"]:
+                    body = json.dumps({"metadata": None, "items": [7]})
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body.encode())
+
+            def _watched(self) -> None:
+                """One change, and then nothing more."""
+                self.send_response(200)
+                self.end_headers()
+                event = {"type": "MODIFIED", "object": {"metadata": {"name": "one", "resourceVersion": "7"}}}
+                self.wfile.write(json.dumps(event).encode() + b"\n")
+                quiet.wait(30)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -50,12 +70,40 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         servers.append(server)
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
-        return Watching(Server.in_pod(tmp_path), "/things", "a=b", lambda: None), asked
+        return Watching(Server.in_pod(tmp_path), "/things", "a=b", lambda: None, silent=silent), asked
 
     yield made
+    quiet.set()
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def run(make: Make, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Runs what watches in a thread, with hardly a pause, until the test ends."""
+    ended = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def sleep(seconds: float) -> None:
+        if ended.wait(0.01):
+            raise SystemExit
+
+    monkeypatch.setattr(watching_module, "time", SimpleNamespace(sleep=sleep))
+
+    def until_ended(watching: Watching) -> None:
+        with contextlib.suppress(SystemExit):
+            watching.run()
+
+    def running(watching: Watching) -> None:
+        threads.append(threading.Thread(target=until_ended, args=(watching,), daemon=True))
+        threads[-1].start()
+
+    yield running
+    ended.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def _item(name: str) -> dict[str, Any]:
@@ -95,3 +143,27 @@ def test_what_was_seen_stays_when_the_second_list_does_not_come(make: Make) -> N
     with pytest.raises(Refused):
         watching.list()
     assert names(watching) == ["one"]
+
+
+def test_a_watch_that_has_gone_silent_is_begun_anew_with_a_list(make: Make, run: Run) -> None:
+    watching, asked = make(["one"], ["one", "two"], silent=0.3)
+    run(watching)
+
+    until(lambda: len(asked) >= 3)
+    until(lambda: names(watching) == ["one", "two"])
+    assert ["watch=1" in each for each in asked[:3]] == [False, True, False]
+
+
+def test_junk_is_said_and_tried_again(make: Make, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    watching, _ = make(["junk"], ["one"], silent=0.3)
+    run(watching)
+
+    until(lambda: names(watching) == ["one"])
+    assert "/things cannot be watched, trying again in 0.5 s: TypeError(" in caplog.text
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)

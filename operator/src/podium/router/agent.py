@@ -37,6 +37,9 @@ CONFIG_MAPS: Final = "podium.dev/router=routing"
 SLICES: Final = "app.kubernetes.io/managed-by=podium"
 LINGER_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 1.0
+MOST_CALLERS: Final = 32
+CALLER_SECONDS: Final = 5.0
+"""Of /applied: each has a thread, and anybody in the cluster may connect."""
 LEAST_SECONDS, QUIET_SECONDS, LOOK_SECONDS = 5.0, 10.0, 0.2
 """Of a drain: see `leave`."""
 
@@ -74,7 +77,10 @@ class Agent:
 
         Listeners open each for itself: that of readiness only after all others are known to be open.
         """
+        known = self._state.foreign
         self._state.take(self.config_maps.objects())
+        for name in sorted(self._state.foreign - known):
+            log.warning("ConfigMap %s is ignored: no ModelDeployment of its name controls it", name)
         self._refused = dict(self._state.refused)
         wanted = self._state.wanted()
         pods = pods_of(wanted, self.slices.objects())
@@ -133,10 +139,15 @@ def _write(file: Path, texts: dict[str, str]) -> None:
     os.replace(draft, file)
 
 
-def serve(agent: Agent, address: str, port: int) -> ThreadingHTTPServer:
-    """Answers /applied, in a thread of its own."""
+def serve(
+    agent: Agent, address: str, port: int, *, most: int = MOST_CALLERS, seconds: float = CALLER_SECONDS
+) -> ThreadingHTTPServer:
+    """Answers /applied, in a thread of its own. `most` callers at a time, and none that is silent for `seconds`."""
+    free = threading.BoundedSemaphore(most)
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = seconds
+
         def do_GET(self) -> None:
             if self.path != "/applied":
                 self.send_error(404)
@@ -154,6 +165,20 @@ def serve(agent: Agent, address: str, port: int) -> ThreadingHTTPServer:
     class Listener(ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         daemon_threads = True
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            free.acquire()  # the next ones wait to be accepted
+            try:
+                super().process_request(request, client_address)
+            except BaseException:
+                free.release()
+                raise
+
+        def process_request_thread(self, request: Any, client_address: Any) -> None:
+            try:
+                super().process_request_thread(request, client_address)
+            finally:
+                free.release()
 
         def server_bind(self) -> None:
             if self.address_family == socket.AF_INET6:

@@ -18,6 +18,8 @@ MOST_REVISIONS: Final = 8
 LONGEST_SECONDS: Final = 86_400.0
 LARGEST_BODY: Final = 2**40
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+REVISION_END = re.compile(r"-[bcdfghjklmnpqrstvwxz2456789]{10}")
+"""What a revision's name has after its ModelDeployment's. No Service of another kind is named so."""
 
 
 class RoutingError(ValueError):
@@ -29,7 +31,7 @@ class Share:
     """One revision's part of the requests."""
 
     revision: str
-    """Name of the revision, of its Service, and the value of the response header x-podium-revision."""
+    """Name of a revision of the model, of its Service, and the value of the response header x-podium-revision."""
     weight: int
     """Of 10,000; 0 keeps it known to the routers, and gives it nothing."""
 
@@ -74,7 +76,7 @@ class Routing:
         _name("model", self.model)
         _whole("port", self.port, LEAST_PORT, LAST_PORT)
         for share in self.split:
-            _name("split.revision", share.revision)
+            _revision(self.model, share.revision)
             _whole("split.weight", share.weight, 0, WHOLE)
         if len({share.revision for share in self.split}) != len(self.split):
             raise RoutingError("split names a revision twice")
@@ -107,6 +109,17 @@ def _object(value: object, what: str, fields: set[str]) -> dict[str, Any]:
 def _name(field: str, value: object) -> None:
     if not isinstance(value, str) or NAME.fullmatch(value) is None:
         raise RoutingError(f"{field} must be a Kubernetes name of at most 63 characters, not {_shown(value)}")
+
+
+def _revision(model: str, value: object) -> None:
+    """Else it may be the Service of somebody else, or the stable one, which leads back to the routers."""
+    _name("split.revision", value)
+    own, end = str(value)[: len(model)], str(value)[len(model) :]
+    if own != model or REVISION_END.fullmatch(end) is None:
+        raise RoutingError(
+            f"split.revision must be a revision of {model}, which is named {model}-, 10 letters and digits; "
+            f"not {_shown(value)}"
+        )
 
 
 def _whole(field: str, value: object, least: int, most: int) -> None:

@@ -1,6 +1,6 @@
 """What a router knows of its namespace: the last good routing of each ModelDeployment, and the pods. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -11,6 +11,7 @@ KEY: Final = "routing.json"
 """Of a ConfigMap's data."""
 SUFFIX: Final = "-router"
 """The ConfigMap of the ModelDeployment `fraud` is called `fraud-router`. A copy under another name moves nothing."""
+OWNER_GROUP, OWNER_KIND = "podium.dev/", "ModelDeployment"
 SERVICE_LABEL: Final = "kubernetes.io/service-name"
 
 Object = Mapping[str, Any]
@@ -24,12 +25,14 @@ class State:
     """By ConfigMap: the text that was understood last, and what it says."""
     refused: dict[str, str] = field(default_factory=dict)
     """By ConfigMap: why its present text is not used."""
+    foreign: frozenset[str] = frozenset()
+    """ConfigMaps with our label that no ModelDeployment of their name controls: nothing is taken from them."""
 
     @classmethod
     def remembered(cls, texts: Mapping[str, str]) -> Self:
         """What an earlier agent of this router understood last, by ConfigMap; what this one would not is left out."""
         state = cls()
-        state.take({"metadata": {"name": name}, "data": {KEY: text}} for name, text in texts.items())
+        state._read(texts)
         state.refused = {}
         return state
 
@@ -43,9 +46,18 @@ class State:
 
     def take(self, config_maps: Iterable[Object]) -> None:
         """All ConfigMaps of the routers, as they are now."""
-        texts = {each["metadata"]["name"]: (each.get("data") or {}).get(KEY, "") for each in config_maps}
-        self.routings = {name: known for name, known in self.routings.items() if name in texts}
-        self.refused = {}
+        found = {each["metadata"]["name"]: each for each in config_maps}
+        foreign = {name for name, each in found.items() if not _is_ours(name, each)}
+        # One that was ours serves on as it was: whoever takes its owner away takes nothing from its callers.
+        texts = {name: (each.get("data") or {}).get(KEY, "") for name, each in found.items()
+                 if name not in foreign}  # fmt: skip
+        self._read(texts, {name for name in foreign if name in self.routings})
+        self.foreign = frozenset(foreign)
+
+    def _read(self, texts: Mapping[str, str], lost: Collection[str] = ()) -> None:
+        self.routings = {name: known for name, known in self.routings.items() if name in texts or name in lost}
+        self.refused = {name: f"ConfigMap {name}: no ModelDeployment of its name controls it any more; "
+                              "what it said before is in force" for name in lost}  # fmt: skip
         for name, text in sorted(texts.items()):
             known = self.routings.get(name)
             if known is not None and known[0] == text:
@@ -71,6 +83,17 @@ class State:
     def wanted(self) -> list[Routing]:
         """In the order of the ModelDeployments' names."""
         return sorted((routing for _, routing in self.routings.values()), key=lambda routing: routing.model)
+
+
+def _is_ours(name: str, config_map: Object) -> bool:
+    """Whether the operator may have written it: for the ModelDeployment that it is named after."""
+    return any(
+        each.get("controller") is True
+        and each.get("kind") == OWNER_KIND
+        and str(each.get("apiVersion")).startswith(OWNER_GROUP)
+        and f"{each.get('name')}{SUFFIX}" == name
+        for each in config_map["metadata"].get("ownerReferences") or []
+    )
 
 
 def pods_of(routings: Iterable[Routing], slices: Iterable[Object]) -> dict[tuple[str, str], tuple[Endpoint, ...]]:

@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS: Final = 300
 """Then the API server ends the watch, and a new one goes on from there."""
-SILENT_SECONDS: Final = 30.0
-"""More than a watch's bookmarks are apart is a broken connection: added to WATCH_SECONDS."""
+LIST_SECONDS: Final = 30.0
+"""For the next piece of a list."""
+SILENT_SECONDS: Final = 90.0
+"""Without a line from a watch, its connection counts as broken: bookmarks come about once a minute."""
 PAUSE_SECONDS: Final = (0.5, 30.0)
 """Between attempts while the API server cannot be had: the first pause, doubled up to the second."""
 
@@ -70,7 +72,11 @@ class Server:
 class Watching:
     """The objects of one kind that match a selector, by name; `changed` is called after each change."""
 
-    def __init__(self, server: Server, path: str, selector: str, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, server: Server, path: str, selector: str, changed: Callable[[], None], *, silent: float = SILENT_SECONDS
+    ) -> None:
+        """`silent`: seconds without a line after which a watch is begun anew."""
+        self._silent = silent
         self._server = server
         self._path = path
         self._selector = selector
@@ -108,18 +114,19 @@ class Watching:
                     self.list()
                 self._watch()
                 pause = PAUSE_SECONDS[0]
-            except (OSError, http.client.HTTPException, ValueError, KeyError, Refused) as error:
+            except Exception as error:
+                # Also for what nobody foresaw: without this thread, a router that looks well would hear of nothing.
                 if isinstance(error, Refused) and error.status == 410:
                     self._version = ""
                     continue
                 # What was loaded last serves on, for as long as this takes.
-                log.warning("%s cannot be watched, trying again in %.1f s: %s", self._path, pause, error)
+                log.warning("%s cannot be watched, trying again in %.1f s: %r", self._path, pause, error)
                 time.sleep(pause)
                 pause = min(longest, pause * 2)
                 self._version = ""
 
     def _listed(self) -> tuple[dict[str, Object], str]:
-        with self._server.get(self._path, {"labelSelector": self._selector}, seconds=SILENT_SECONDS) as answer:
+        with self._server.get(self._path, {"labelSelector": self._selector}, seconds=LIST_SECONDS) as answer:
             found = json.load(answer)
         return {each["metadata"]["name"]: each for each in found["items"]}, found["metadata"]["resourceVersion"]
 
@@ -131,7 +138,7 @@ class Watching:
             "resourceVersion": self._version,
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        with self._server.get(self._path, query, seconds=WATCH_SECONDS + SILENT_SECONDS) as answer:
+        with self._server.get(self._path, query, seconds=self._silent) as answer:
             for event in _lines(answer):
                 kind, obj = event["type"], event["object"]
                 if kind == "ERROR":
