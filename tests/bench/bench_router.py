@@ -34,7 +34,7 @@ from tests.cluster import binaries
 from tests.cluster.controlplane import APISERVER, ControlPlane
 from tests.cluster.ports import reserve
 from tests.cluster.progress import ClusterError
-from tests.integration.router.routing_rig import HERE, Router, grant
+from tests.integration.router.routing_rig import HERE, NEW, OLD, Router, grant, revision_name
 from tests.unit.serving.harness import serving
 
 NAMESPACE = "bench"
@@ -162,8 +162,8 @@ def flips(router: Router, api: Client, body: bytes) -> Row:
         reader, writer = await asyncio.open_connection(router.address, PORT)
         head = f"POST /v2/models/model/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
         for number in range(FLIPS):
-            wanted = ("new", "old")[number % 2]
-            weights = {"new": 10_000, "old": 0} if wanted == "new" else {"new": 0, "old": 10_000}
+            wanted = (NEW, OLD)[number % 2]
+            weights = {NEW: 10_000, OLD: 0} if wanted == NEW else {NEW: 0, OLD: 10_000}
             routing = Routing("fraud", PORT, tuple(Share(*each) for each in weights.items()))
             await asyncio.to_thread(api.patch, "ConfigMap", NAMESPACE, "fraud-router",
                                     {"data": {"routing.json": routing.to_json()}})  # fmt: skip
@@ -192,8 +192,10 @@ def memory(router: Router) -> Iterator[Row]:
     for many in (False, True):
         if many:
             for number in range(1, MODELS):
-                router.ask_for(Routing(f"model-{number}", PORT + number, (Share("new", 0), Share("old", 10_000))))
-            last = Routing(f"model-{MODELS - 1}", PORT + MODELS - 1, (Share("new", 0), Share("old", 10_000)))
+                model = f"model-{number}"
+                split = (Share(revision_name(1, model), 0), Share(revision_name(0, model), 10_000))
+                router.ask_for(Routing(model, PORT + number, split))
+            last = Routing(model, PORT + MODELS - 1, split)
             asyncio.run(router.until_applied(last))
         envoy, agent = resident(router.process("envoy")), resident(router.process("agent"))
         what = f"memory of a router with {MODELS if many else 1} ModelDeployment{'s' * many}"
@@ -273,9 +275,9 @@ def figures() -> Iterator[Row]:
         bare = stack.enter_context(bare_envoy(address, folder))
         router = Router(plane, NAMESPACE, folder / "router")
         stack.callback(router.close)
-        for revision in ("old", "new"):
+        for revision in (OLD, NEW):
             router.pods(revision, address)
-        router.ask_for(Routing("fraud", PORT, (Share("new", 500), Share("old", 9_500))))
+        router.ask_for(Routing("fraud", PORT, (Share(NEW, 500), Share(OLD, 9_500))))
         asyncio.run(router.run())
         ways = [
             Way("without a router", HERE, server.port, None),
