@@ -62,6 +62,7 @@ async def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPath
         yield Cluster(control_plane, api, world, kubelet, routers, tmp_path_factory.mktemp("operators"))
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+        await kubelet.close()
         assert not kubelet.failures, kubelet.failures
 
 

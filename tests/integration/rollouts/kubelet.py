@@ -144,6 +144,13 @@ class Kubelet:
         """Make the one node, without which no EndpointSlice lists a pod."""
         await self._api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
 
+    async def close(self) -> None:
+        """Do nothing more: a request on its way when the session's loop ends would leave its connection open."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def script(self, namespace: str, version: str, script: Script, *, model: str = "fraud") -> None:
         """From now on the pods of this version of the model behave like that, those that are there included."""
         self._scripts[namespace, model, version] = script
