@@ -74,7 +74,8 @@ class Routers:
             runner = self._runner = self._runner or await self._begin()
             address = str(next(self._addresses))
             self._by_address[address] = self._by_namespace[namespace] = Router(self._world, namespace)
-            await web.TCPSite(runner, address, PORT).start()
+            # A real agent may listen there, too, at all addresses: tests/integration/router runs some.
+            await web.TCPSite(runner, address, PORT, reuse_port=True).start()
             self._kubelet.place(namespace, names.ROUTER, address)
         return self._by_namespace[namespace]
 

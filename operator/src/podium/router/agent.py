@@ -165,6 +165,7 @@ def serve(
     class Listener(ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         daemon_threads = True
+        allow_reuse_port = True  # also while another process still listens at an address of this host
 
         def process_request(self, request: Any, client_address: Any) -> None:
             free.acquire()  # the next ones wait to be accepted
