@@ -74,7 +74,7 @@ def test_attempts_that_never_got_a_connection_are_no_callers_who_gave_up() -> No
 def test_without_the_log_nothing_is_said_of_how_grpc_ended() -> None:
     used = levels(reading(cluster("new.grpc", total=9, completed=9, c200=9, times={1: 9})), "new.grpc")
     assert used is not None
-    assert [name for name in (*KNOWN, "answered") if name in used] == ["started"]
+    assert [name for name in (*KNOWN, "answered") if name in used] == []
     assert told(reading(cluster("new.grpc")), "new.grpc") == {}
     assert "finished" not in total([used, levels(reading(cluster()), "new.http") or {}])
 

@@ -12,8 +12,8 @@ alone, by an identity:
     abandoned = started - completed - active - pending
 
 `upstream_rq_total` counts attempts that got a connection; those that did not are in the other terms. In these broken
-answers count as whole ones, gRPC's errors are not seen (so nothing but `started` is said of them), and resets and
-time-outs before an answer are 5xx.
+answers count as whole ones, and resets and time-outs before an answer are 5xx. Of gRPC nothing is said without a log:
+its errors are answers 200, and streams that end with their HTTP/2 connection are among the ejected ones as well.
 """
 
 from collections.abc import Iterable, Mapping
@@ -153,7 +153,7 @@ def _by_identity(cluster: Cluster, name: str) -> dict[str, float]:
     )
     started = attempts - counters["upstream_rq_retry"]
     if name.endswith(f".{GRPC}") and started:
-        return {STARTED: started}
+        return {}
     completed = counters.get(COMPLETED, 0)
     found: dict[str, float] = dict.fromkeys((TOO_MANY, REJECTED, FAILED), 0)
     for code, count in cluster.codes.items():

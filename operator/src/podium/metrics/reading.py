@@ -32,7 +32,7 @@ _WITHIN: Final = 0.005
 
 _CLUSTER = re.compile(r"cluster\.([a-z0-9-]+\.(?:http|grpc))\.(upstream_\w+)")
 _ENDED = re.compile(
-    rf"{ENDED}\.\w+\.cluster\.([a-z0-9-]+\.(?:http|grpc))\.code\.(\d+)\.flags\.([A-Z,]+|-)\.grpc\.(\d+|-)"
+    rf"{ENDED}\.\w+\.cluster\.([a-z0-9-]+\.(?:http|grpc))\.code\.(\d+)\.flags\.([A-Z,]+|-)\.grpc\.(\d*|-)"
 )
 _CODE = re.compile(r"upstream_rq_(\d{3})")
 _BUCKET = re.compile(r"B([0-9.e+]+)\([^,()]+,([0-9]+)\)")
@@ -106,8 +106,10 @@ def read(pod: str, text: str) -> Reading:
         elif match := _ENDED.fullmatch(name):
             cluster = found.setdefault(match[1], Cluster())
             flags = frozenset() if match[3] == NO_FLAGS else frozenset(match[3].split(","))
-            key = Ended(int(match[2]), flags, None if match[4] == NO_FLAGS else int(match[4]))
-            cluster.ended = {**(cluster.ended or {}), key: _number(pod, name, value)}
+            key = Ended(int(match[2]), flags, int(match[4]) if match[4].isdigit() else None)
+            if cluster.ended is None:
+                cluster.ended = {}
+            cluster.ended[key] = _number(pod, name, value)
         elif name.startswith(f"{ENDED}."):
             raise Unreadable(f"router pod {pod}: {name[:200]!r} does not say how a request ended")
         elif name == UPTIME:
