@@ -126,7 +126,7 @@ async def test_the_weights_that_intervals_are_weighed_at_were_applied_throughout
     make_router: MakeRouter, callers: Callers
 ) -> None:
     async with make_router(log=True) as router:
-        measuring = await loaded(router, callers, requests(**{"200": 3000, "200-slow": 300}))
+        measuring = await loaded(router, callers, requests(**{"200": 2400, "200-slow": 600}))
 
     weighed: Counter[tuple[int, str]] = Counter()
     for interval in measuring.intervals:
