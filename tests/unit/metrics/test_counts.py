@@ -121,6 +121,7 @@ def test_a_reading_between_two_counters_of_one_request_counts_it_once() -> None:
         now = levels(reading(cluster(total=total_, completed=completed, active=active)), "new.http")
         assert now is not None
         new, seen = grown(seen, now)
+        assert min(new.values()) >= 0
         sums = {name: count + new[name] for name, count in sums.items()}
     assert sums == {"started": 12, "abandoned": 1}
 
