@@ -2,8 +2,8 @@
 
 https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--stats: a line `name: value` for each counter and
 gauge, in the order of their names, then one for each histogram. The cheapest of the formats that are exact: JSON has
-three times as many bytes, Prometheus' five times as many, and that splits the names of our clusters. Without `usedonly`: a
-cluster that is there and unused is told apart from one that is not there.
+three times as many bytes, Prometheus' five times as many, and that splits the names of our clusters. Without
+`usedonly`: a cluster that is there and unused is told apart from one that is not there.
 
 The histogram comes last that every Envoy has from its start on: without it the text is not whole.
 """
