@@ -1,0 +1,207 @@
+"""A router's Envoy whose log counts how requests end, servers of known fates, and callers who note what they saw.
+
+Envoy is started by the pod's own command, and its files are what the router's own code renders: only the log is added,
+and who would otherwise write the files, the agent, is played (it needs an API server, and nothing here does).
+"""
+
+import asyncio
+import itertools
+import json
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from podium.manifests.router import ENVOY, router_objects
+from podium.router.admin import Admin, Unreachable
+from podium.router.bootstrap import bootstrap
+from podium.router.endpoints import Endpoint
+from podium.router.files import Files
+from podium.router.places import BOOTSTRAP, FOLDER, SOCKET, XDS
+from podium.router.routing import Routing, Share
+from podium.router.xds import Pods, render
+from tests.cluster import binaries
+from tests.cluster.progress import tail
+from tests.integration.router.routing_rig import HERE, POD
+
+PORT = 20_000
+GIVES_UP, SLOW, TIME_OUT = 0.2, 0.35, 0.5
+"""Seconds: callers who give up, a slow answer, and the router's patience, 100 ms apart from one another."""
+SECONDS = 30.0
+
+LOG: dict[str, Any] = {
+    "name": "envoy.access_loggers.stats",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
+        "stats_scope": {"prefix": "ended"},
+        "counters": [
+            {
+                "stat": {
+                    "name": "requests",
+                    "tags": [
+                        {"name": "cluster", "value_format": "%UPSTREAM_CLUSTER_RAW%"},
+                        {"name": "code", "value_format": "%RESPONSE_CODE%"},
+                        {"name": "flags", "value_format": "%RESPONSE_FLAGS%"},
+                        {"name": "grpc", "value_format": "%GRPC_STATUS_NUMBER%"},
+                    ],
+                },
+                "value_fixed": 1,
+            }
+        ],
+    },
+}
+
+
+class Router:
+    """An Envoy as a router's pod runs it; `log`: whether it counts how requests end."""
+
+    def __init__(self, folder: Path, address: str, pods: Pods, *, log: bool) -> None:
+        self.address, self.pods, self.log = address, pods, log
+        self.folder = folder
+        (folder / XDS).mkdir(parents=True)
+        self._admin = Admin(folder / SOCKET)
+        self._files = Files(folder / XDS, None, linger=600)
+
+    def weigh(self, weight: int) -> None:
+        """Give `new` this weight; returns when Envoy has it."""
+        config = render(
+            [Routing("fraud", PORT, (Share("new", weight), Share("old", 10_000 - weight)), timeout=TIME_OUT)],
+            self.pods, folder=self.folder / XDS, address=self.address, ready=True,
+        )  # fmt: skip
+        if self.log:
+            manager = config.listeners["fraud"]["filter_chains"][0]["filters"][0]["typed_config"]
+            manager["access_log"] = [LOG]
+        self._files.put(config)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """From being ready until SIGKILL."""
+        start = bootstrap(self.folder / XDS, self.folder / SOCKET, address=self.address, node="router")
+        start["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"].append({"prefix": "ended."})
+        (self.folder / BOOTSTRAP).write_text(json.dumps(start))
+        (template,) = (each["spec"]["template"] for each in router_objects("ml", POD, replicas=1)
+                       if each["kind"] == "Deployment")  # fmt: skip
+        (words,) = (each["command"] for each in template["spec"]["containers"] if each["name"] == ENVOY)
+        command = [str(binaries.envoy()), *(word.replace(FOLDER, str(self.folder)) for word in words[1:])]
+        with (self.folder / "envoy.log").open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            self._files = Files(self.folder / XDS, self._admin.loaded, linger=600)
+            yield
+        finally:
+            process.kill()
+            process.wait(SECONDS)
+
+    async def until_ready(self) -> None:
+        """Until it answers callers; AssertionError with its log."""
+        for _ in range(int(SECONDS / 0.02)):
+            with suppress(Unreachable, OSError):
+                if self._admin.loaded():
+                    _, writer = await asyncio.open_connection(self.address, PORT)
+                    writer.close()
+                    return
+            await asyncio.sleep(0.02)
+        raise AssertionError(tail(self.folder / "envoy.log"))
+
+
+class Server:
+    """HTTP/1.1: the path is the fate of a request and its number, and which ones came is noted."""
+
+    def __init__(self, asked: dict[int, str], revision: str) -> None:
+        self._asked, self._revision = asked, revision
+        self._talking: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Endpoint]:
+        """Where."""
+        listening = await asyncio.start_server(self._talk, HERE, 0, backlog=1024)
+        try:
+            yield Endpoint(HERE, listening.sockets[0].getsockname()[1])
+        finally:
+            listening.close()
+            for task in list(self._talking):
+                task.cancel()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._answers(reader, writer))
+        self._talking.add(task)
+        task.add_done_callback(self._talking.discard)
+
+    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            while True:
+                _, fate, number = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode().split("/")
+                self._asked[int(number)] = self._revision
+                if not await _answer(fate, reader, writer):
+                    break
+        writer.close()
+
+
+async def _answer(fate: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Whether the connection stays open."""
+    code, _, how = fate.partition("-")
+    if how == "reset":
+        return False
+    if how == "hang":
+        await reader.read()
+        return False
+    if how == "slow":
+        await asyncio.sleep(SLOW)
+    length = "transfer-encoding: chunked" if how == "chunk" else f"content-length: {2 if how in ('', 'slow') else 200}"
+    writer.write(f"HTTP/1.1 {code} X\r\n{length}\r\n\r\n{'2' + chr(13) + chr(10) if how == 'chunk' else ''}ok".encode())
+    await writer.drain()
+    if how == "half":
+        await reader.read()
+    return how in ("", "slow")
+
+
+class Callers:
+    """What callers saw, in the classes of the analysis: from nothing but what came back to them."""
+
+    def __init__(self) -> None:
+        self.asked: dict[int, str] = {}
+        """By number: the revision whose server got the request."""
+        self._saw: dict[int, str] = {}
+        self._took: dict[int, float] = {}
+        self._numbers = itertools.count()
+
+    async def ask(self, http: aiohttp.ClientSession, url: str, fate: str, patience: float = SECONDS) -> None:
+        """One request."""
+        number, begun = next(self._numbers), asyncio.get_running_loop().time()
+        try:
+            timeout = aiohttp.ClientTimeout(total=patience)
+            async with http.post(f"{url}/{fate}/{number}", timeout=timeout) as answer:
+                self._saw[number] = _class(answer.status, await answer.text())
+                self._took[number] = asyncio.get_running_loop().time() - begun
+        except TimeoutError:
+            self._saw[number] = "abandoned"
+        except aiohttp.ClientError:
+            self._saw[number] = "timeout" if fate.endswith("half") else "reset"
+
+    def saw(self, revision: str) -> Counter[str]:
+        """By class, of one revision; "answered": whole answers of its servers."""
+        seen = Counter(kind for number, kind in self._saw.items() if self.asked[number] == revision)
+        seen["answered"] = self.slower(revision, 0)
+        return seen
+
+    def slower(self, revision: str, seconds: float) -> int:
+        """Whole answers of its servers that took longer, as their callers saw it."""
+        return sum(
+            took > seconds
+            for number, took in self._took.items()
+            if self.asked[number] == revision and self._saw[number] not in ("reset", "timeout")
+        )
+
+
+def _class(status: int, text: str) -> str:
+    if "podium-router: " in text:
+        return "timeout" if status == 504 else "reset"
+    if status == 429:
+        return "429"
+    if status >= 500:
+        return "5xx"
+    return "4xx" if status >= 400 and status not in (408, 499) else "whole"

@@ -1,0 +1,157 @@
+"""The counts are the callers': by revision and class, however a request ended, while the weights change."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import aiohttp
+
+from podium.analysis.edges import next_edge
+from podium.analysis.intervals import Interval
+from podium.metrics.rounds import Rounds, Situation, take
+from podium.metrics.scraper import Scraper
+from tests.integration.metrics.known import GIVES_UP, PORT, SECONDS, SLOW, Callers, Router
+
+MakeRouter = Callable[..., AbstractAsyncContextManager[Router]]
+EVERY, AT_ONCE = 0.5, 24
+EDGE = next_edge(SLOW - 0.1)
+WEIGHTS = (5_000, 1_500, 8_000)
+COUNTED = ("429", "4xx", "5xx", "reset", "timeout", "abandoned")
+
+SEEN_AT_ALL = {"200": 1500, "400": 200, "429": 150, "500": 150, "200-reset": 100, "200-slow": 60}
+GIVEN_UP = {"200-hang": 90}
+LATE = {"200-hang": 40}
+BROKEN = {"200-broken": 80, "200-chunk": 80, "400-broken": 20, "429-broken": 20, "500-broken": 20}
+HALF_GIVEN_UP, HALF_LATE = {"200-half": 40}, {"200-half": 40}
+
+
+class Measuring:
+    """What an operator would do beside the load: a round at each interval."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._rounds = Rounds()
+        self.situation = Situation(
+            "old", "new", WEIGHTS[0], since=time.time(), routers=("router",), edges={"latency": EDGE}
+        )
+        self.intervals: list[Interval] = []
+
+    async def round(self, scraper: Scraper) -> None:
+        round_ = await scraper.round({"router": self._router.address}, ["old", "new"], EVERY)
+        assert round_.failed == {}
+        taken = take(self._rounds, self.situation, round_.began, round_.samples, EVERY)
+        self._rounds = taken.rounds
+        self.intervals += taken.intervals
+
+    def sums(self, place: int) -> Counter[str]:
+        """Of all intervals, by counter: place 0 is the champion's."""
+        found: Counter[str] = Counter()
+        for interval in self.intervals:
+            found.update({name: round(pair[place]) for name, pair in interval.counted.items()})
+        return found
+
+
+async def loaded(router: Router, callers: Callers, todo: list[tuple[str, float]]) -> Measuring:
+    """After all requests, in rounds until nothing is under way; the weights change as they go."""
+    measuring = Measuring(router)
+    random.Random(1).shuffle(todo)
+    waiting = iter(todo)
+    per_weight = len(todo) // len(WEIGHTS)
+    changes = {per_weight * number: weight for number, weight in enumerate(WEIGHTS)}
+    asked = 0
+
+    async with Scraper() as scraper, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        await measuring.round(scraper)
+
+        async def caller() -> None:
+            nonlocal asked
+            for fate, patience in waiting:
+                if weight := changes.pop(asked, None):
+                    await asyncio.to_thread(router.weigh, weight)
+                    measuring.situation = Situation(
+                        "old", "new", weight, since=time.time(), routers=("router",), edges={"latency": EDGE}
+                    )
+                asked += 1
+                await callers.ask(http, f"http://{router.address}:{PORT}", fate, patience)
+
+        calling = asyncio.gather(*(caller() for _ in range(AT_ONCE)))
+        while not calling.done():
+            await measuring.round(scraper)
+            await asyncio.wait([calling], timeout=EVERY)
+        await calling
+        end = time.monotonic() + SECONDS / 3
+        while not _over(measuring, callers) and time.monotonic() < end:
+            await measuring.round(scraper)
+            await asyncio.sleep(EVERY / 2)
+    return measuring
+
+
+def _over(measuring: Measuring, callers: Callers) -> bool:
+    """Whether all is counted: Envoy merges its histograms once a second."""
+    sums = [measuring.sums(0), measuring.sums(1)]
+    return all(
+        each["answered"] == callers.saw(revision)["answered"]
+        and each["started"] == each["finished"] + each["abandoned"]
+        for each, revision in zip(sums, ("old", "new"), strict=True)
+    )
+
+
+def requests(patience: float = SECONDS, **fates: int) -> list[tuple[str, float]]:
+    return [(fate, patience) for fate, count in fates.items() for _ in range(count)]
+
+
+async def test_each_request_is_counted_once_as_its_caller_saw_it(make_router: MakeRouter, callers: Callers) -> None:
+    todo = [
+        *requests(**SEEN_AT_ALL), *requests(**LATE), *requests(**BROKEN), *requests(**HALF_LATE),
+        *requests(GIVES_UP, **GIVEN_UP), *requests(GIVES_UP, **HALF_GIVEN_UP),
+    ]  # fmt: skip
+    async with make_router(log=True) as router:
+        measuring = await loaded(router, callers, todo)
+
+    for place, revision in enumerate(("old", "new")):
+        counted, saw = measuring.sums(place), callers.saw(revision)
+        assert {name: counted[name] for name in COUNTED} == {name: saw[name] for name in COUNTED}, revision
+        assert all(saw[name] > 5 for name in COUNTED), saw
+        assert counted["started"] == sum(saw[name] for name in (*COUNTED, "whole"))
+        assert counted["finished"] == counted["started"] - saw["abandoned"]
+        assert counted["answered"] == saw["answered"]
+        assert callers.slower(revision, SLOW) <= counted["above:latency"] <= callers.slower(revision, EDGE * 0.9)
+    assert len(callers.asked) == len(todo)
+
+
+async def test_the_weights_that_intervals_are_weighed_at_were_applied_throughout(
+    make_router: MakeRouter, callers: Callers
+) -> None:
+    async with make_router(log=True) as router:
+        measuring = await loaded(router, callers, requests(**{"200": 2400, "200-slow": 600}))
+
+    weighed: Counter[tuple[int, str]] = Counter()
+    for interval in measuring.intervals:
+        if not interval.straddles:
+            champion, candidate = interval.counted["started"]
+            weighed.update({(interval.weight, "all"): champion + candidate, (interval.weight, "new"): candidate})
+    assert any(interval.straddles for interval in measuring.intervals)
+    for weight in WEIGHTS:
+        units, share = weighed[weight, "all"], weight / 10_000
+        assert units > 50, measuring.intervals
+        assert abs(weighed[weight, "new"] - share * units) < 5 * (units * share * (1 - share)) ** 0.5
+
+
+async def test_without_the_log_all_but_answers_that_break_off_is_the_same(
+    make_router: MakeRouter, callers: Callers
+) -> None:
+    """By Envoy's cluster statistics, among them attempts at a pod that is dead."""
+    todo = [*requests(**SEEN_AT_ALL), *requests(**LATE), *requests(GIVES_UP, **GIVEN_UP)]
+    async with make_router(log=False) as router:
+        measuring = await loaded(router, callers, todo)
+
+    for place, revision in enumerate(("old", "new")):
+        counted, saw = measuring.sums(place), callers.saw(revision)
+        by_code = {name: saw[name] for name in ("429", "4xx", "abandoned")}
+        by_code["5xx"] = saw["5xx"] + saw["reset"] + saw["timeout"]
+        assert {name: counted[name] for name in by_code} == by_code, revision
+        assert counted["started"] == sum(saw[name] for name in (*COUNTED, "whole"))
+        assert counted["answered"] == saw["answered"]
