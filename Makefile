@@ -50,12 +50,16 @@ test-integration: venv ## The operator as a process against a real API server an
 test-refusals: venv ## Writes of every scenario refused in seven ways by a real API server; make test plays one of them, 403
 	PODIUM_REFUSALS=1 $(PYTEST) tests/integration/rollouts/test_refused.py
 
+.PHONY: test-counting
+test-counting: venv ## What callers saw against what a real Envoy counted; on a machine that does nothing else
+	$(PYTEST) tests/integration/metrics
+
 .PHONY: test-e2e
 test-e2e: venv ## Real pods on a real cluster
 	$(PYTEST) tests/e2e
 
 .PHONY: test-all
-test-all: test test-refusals ## That, and the ways of refusal that it leaves out
+test-all: test test-refusals test-counting ## That, and the ways of refusal that it leaves out
 
 .PHONY: cluster
 cluster: venv ## A local cluster with Podium installed; its kubeconfig is .cluster/kubeconfig
