@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import uvloop
 
@@ -48,7 +49,16 @@ async def ended() -> Connection:
 
 
 def test_a_client_is_not_looked_for_on_a_connection_that_is_closed_already() -> None:
+    failed: list[dict[str, Any]] = []
+
     async def play() -> None:
-        (await ended())._look_for_peer()
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(lambda _, context: failed.append(context))
+        connection = await ended()
+        loop.call_soon(connection._look_for_peer)
+        loop.call_soon(done.set)
+        await done.wait()
 
     uvloop.run(play())
+
+    assert not failed

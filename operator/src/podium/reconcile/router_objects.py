@@ -103,9 +103,10 @@ class RouterObjects:
         self._applied_at: dict[tuple[str, Resource], float] = {}
         self._turn: str | None = None
         """The namespace to whose routers a write is on its way: the cache does not show yet that they are replaced."""
-
         self._incomplete: dict[str, float] = {}
         """Since when routers have been seen that are not all of their present template, by namespace."""
+        self._told: dict[str, str] = {}
+        """By namespace that waits the one it waits for, as the log says."""
 
     def keys(self) -> list[Key]:
         """Every namespace that has routers, or needs them."""
@@ -118,6 +119,7 @@ class RouterObjects:
         self._applied_at.clear()
         self._turn = None
         self._incomplete.clear()
+        self._told.clear()
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass over the routers of one namespace.
@@ -233,20 +235,30 @@ class RouterObjects:
 
         So what is wrong with a new version of the routers stops at the first namespace, for as long as WAITED_FOR.
         """
+        if self._turn is not None:
+            return False
         now = self._clock()
         incomplete = [each for each, deployment in self._deployments().items() if not _is_complete(deployment)]
         self._incomplete = {each: self._incomplete.get(each, now) for each in incomplete}
-        others = self._incomplete.keys() - {namespace}
-        waited_for = sorted(each for each in others if now - self._incomplete[each] < WAITED_FOR)
-        if waited_for:
-            log.info("the routers of namespace %s wait to be replaced for those of %s", namespace, waited_for[0])
-        elif others:
+        others = sorted(self._incomplete.keys() - {namespace})
+        waited_for = next((each for each in others if now - self._incomplete[each] < WAITED_FOR), None)
+        if waited_for is not None:
+            if self._told.get(namespace) != waited_for:
+                log.info("the routers of namespace %s wait to be replaced for those of %s", namespace, waited_for)
+            self._told[namespace] = waited_for
+            return False
+        self._told.pop(namespace, None)
+        if others:
             log.warning(
                 "the routers of namespace %s are replaced although those of namespace %s have not been complete for "
                 "%d s: see kubectl -n %s describe deployment %s",
-                namespace, min(others), WAITED_FOR, min(others), names.ROUTER,
-            )  # fmt: skip
-        return self._turn is None and not waited_for
+                namespace,
+                others[0],
+                WAITED_FOR,
+                others[0],
+                names.ROUTER,
+            )
+        return True
 
     async def _let_go(self, namespace: str) -> float | None:
         """Nothing tells routers anything here any more: they go once that has been so for LINGER."""

@@ -12,6 +12,7 @@ KEY: Final = "routing.json"
 SUFFIX: Final = "-router"
 """The ConfigMap of the ModelDeployment `fraud` is called `fraud-router`. A copy under another name moves nothing."""
 OWNER_GROUP, OWNER_KIND = "podium.dev/", "ModelDeployment"
+LOST: Final = "no ModelDeployment of its name controls it any more; what it said before is in force"
 SERVICE_LABEL: Final = "kubernetes.io/service-name"
 
 Object = Mapping[str, Any]
@@ -49,15 +50,13 @@ class State:
         found = {each["metadata"]["name"]: each for each in config_maps}
         foreign = {name for name, each in found.items() if not _is_ours(name, each)}
         # One that was ours serves on as it was: whoever takes its owner away takes nothing from its callers.
-        texts = {name: (each.get("data") or {}).get(KEY, "") for name, each in found.items()
-                 if name not in foreign}  # fmt: skip
-        self._read(texts, {name for name in foreign if name in self.routings})
+        texts = {name: (found[name].get("data") or {}).get(KEY, "") for name in found.keys() - foreign}
+        self._read(texts, foreign & self.routings.keys())
         self.foreign = frozenset(foreign)
 
     def _read(self, texts: Mapping[str, str], lost: Collection[str] = ()) -> None:
         self.routings = {name: known for name, known in self.routings.items() if name in texts or name in lost}
-        self.refused = {name: f"ConfigMap {name}: no ModelDeployment of its name controls it any more; "
-                              "what it said before is in force" for name in lost}  # fmt: skip
+        self.refused = {name: f"ConfigMap {name}: {LOST}" for name in lost}
         for name, text in sorted(texts.items()):
             known = self.routings.get(name)
             if known is not None and known[0] == text:
