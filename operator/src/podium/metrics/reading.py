@@ -11,6 +11,7 @@ The histogram comes last that every Envoy has from its start on: without it the 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -153,16 +154,9 @@ def _buckets(pod: str, value: str) -> tuple[int, ...] | None:
     return (*steps[: len(EDGES)], sum(steps[len(EDGES) :]))
 
 
-_known: set[tuple[str, ...]] = set()
-"""Bounds as routers write them: the same ones at each reading."""
-
-
+@lru_cache(maxsize=8)
 def _on_grid(bounds: tuple[str, ...]) -> bool:
-    if bounds in _known:
-        return True
-    if len(bounds) < len(EDGES):
-        return False
-    fits = all(abs(float(bound) / 1000 - edge) <= _WITHIN * edge for bound, edge in zip(bounds, EDGES, strict=False))
-    if fits and len(_known) < 8:
-        _known.add(bounds)
-    return fits
+    """Whether bounds, as routers write them, are the grid's; they are the same ones at each reading."""
+    return len(bounds) >= len(EDGES) and all(
+        abs(float(bound) / 1000 - edge) <= _WITHIN * edge for bound, edge in zip(bounds, EDGES, strict=False)
+    )
