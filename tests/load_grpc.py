@@ -1,8 +1,12 @@
-"""The client of tests/load.py over gRPC: the same rates, counts and time-out, and nothing is tried again here either.
+"""The client of tests/load.py over gRPC: the same rates, counts and time-out, and no call that a server saw is tried again.
 
 `tests.load.Load` starts it for a URL like grpc://10.0.0.7:8081/package.Service/Method. Each kept connection is a
 channel of its own. A failure is every status but OK, and an answer that names another revision than its metadata: the
 server is tests/models/grpc_server, whose answer is the name of its revision.
+
+What every gRPC client does by itself stays on ("transparent retries", gRFC A6): a call that finds its connection told
+to go away in the moment in which it begins, and so never leaves the process, goes to the next connection. Without it
+4 of 63,000 calls failed beside a server that left in good order; nothing on the other side can prevent that.
 """
 
 import asyncio
@@ -16,7 +20,6 @@ import grpc.aio
 from tests.load import Answer, Client, Failure, main
 
 OPTIONS = (
-    ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
     # Else channels to the same address share a connection.
     ("grpc.use_local_subchannel_pool", 1),

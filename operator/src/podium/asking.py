@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 TICK: Final = 0.1
 """Seconds between two looks at who is due."""
+IDLE_TICK: Final = 1.0
+"""Seconds between two looks where no namespace has a router: ten times a second would be a third of what an idle
+process costs, and the first router pod takes longer to start."""
 QUICK, SLOW = 0.2, 10.0
 """Seconds from one answer to the next question: while something is not confirmed, and otherwise."""
 PATIENT: Final = 30.0
@@ -119,7 +122,7 @@ class Asker:
                     else:
                         self._pods.clear()
                         self._seen = None
-                    await asyncio.sleep(TICK)
+                    await asyncio.sleep(TICK if self._pods else IDLE_TICK)
         finally:
             for task in self._asking:
                 task.cancel()
