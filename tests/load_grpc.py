@@ -1,4 +1,4 @@
-"""The client of tests/load.py over gRPC: the same rates, counts and time-out, and no call that a server saw is tried again.
+"""The client of tests/load.py over gRPC: the same rates, counts and time-out; no call that a server saw is repeated.
 
 `tests.load.Load` starts it for a URL like grpc://10.0.0.7:8081/package.Service/Method. Each kept connection is a
 channel of its own. A failure is every status but OK, and an answer that names another revision than its metadata: the
