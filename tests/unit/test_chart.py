@@ -18,7 +18,7 @@ from charts import install_yaml
 from podium.__main__ import settings_from
 from podium.api.v1alpha1 import ModelRuntimeSpec
 from podium.manifests.router import RouterPods
-from podium.router.places import PORT
+from podium.router.places import PORT, STATS_PORT
 from podium.settings import Settings
 from tests.cluster import binaries, podium
 from tests.cluster.images import IMAGES
@@ -237,7 +237,8 @@ def test_the_network_policy_is_there_when_asked_for() -> None:
 
     labels = operator()["metadata"]["labels"]
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-    assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, PORT, 6443]
+    outward = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+    assert outward == [53, 53, PORT, STATS_PORT, 6443]
 
 
 def test_two_releases_in_one_cluster_share_no_name() -> None:

@@ -24,7 +24,7 @@ def make_router(callers: Callers, tmp_path: Path) -> Callable[..., object]:
     """A running router with one pod of each revision, and with one of `old` that is listed and dead."""
 
     @asynccontextmanager
-    async def make(*, log: bool) -> AsyncIterator[Router]:
+    async def make(*, log: bool = True) -> AsyncIterator[Router]:
         async with AsyncExitStack() as stack:
             pods = {
                 (revision, HTTP): (await stack.enter_async_context(Server(callers.asked, revision).listening()),)

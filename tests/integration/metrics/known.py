@@ -1,7 +1,7 @@
 """A router's Envoy whose log counts how requests end, servers of known fates, and callers who note what they saw.
 
-Envoy is started by the pod's own command, and its files are what the router's own code renders: only the log is added,
-and who would otherwise write the files, the agent, is played (it needs an API server, and nothing here does).
+Envoy is started by the pod's own command, and its files are what the router's own code renders. Who would otherwise
+write the files, the agent, is played (it needs an API server, and nothing here does).
 """
 
 import asyncio
@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -33,33 +32,11 @@ GIVES_UP, SLOW, TIME_OUT = 0.2, 0.35, 0.5
 """Seconds: callers who give up, a slow answer, and the router's patience, 100 ms apart from one another."""
 SECONDS = 30.0
 
-LOG: dict[str, Any] = {
-    "name": "envoy.access_loggers.stats",
-    "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
-        "stats_scope": {"prefix": "ended"},
-        "counters": [
-            {
-                "stat": {
-                    "name": "requests",
-                    "tags": [
-                        {"name": "cluster", "value_format": "%UPSTREAM_CLUSTER_RAW%"},
-                        {"name": "code", "value_format": "%RESPONSE_CODE%"},
-                        {"name": "flags", "value_format": "%RESPONSE_FLAGS%"},
-                        {"name": "grpc", "value_format": "%GRPC_STATUS_NUMBER%"},
-                    ],
-                },
-                "value_fixed": 1,
-            }
-        ],
-    },
-}
-
 
 class Router:
-    """An Envoy as a router's pod runs it; `log`: whether it counts how requests end."""
+    """An Envoy as a router's pod runs it; `log` False: as one did that did not count how requests end."""
 
-    def __init__(self, folder: Path, address: str, pods: Pods, *, log: bool) -> None:
+    def __init__(self, folder: Path, address: str, pods: Pods, *, log: bool = True) -> None:
         self.address, self.pods, self.log = address, pods, log
         self.folder = folder
         (folder / XDS).mkdir(parents=True)
@@ -72,16 +49,15 @@ class Router:
             [Routing("fraud", PORT, (Share("new", weight), Share("old", 10_000 - weight)), timeout=TIME_OUT)],
             self.pods, folder=self.folder / XDS, address=self.address, ready=True,
         )  # fmt: skip
-        if self.log:
+        if not self.log:
             manager = config.listeners["fraud"]["filter_chains"][0]["filters"][0]["typed_config"]
-            manager["access_log"] = [LOG]
+            del manager["access_log"]
         self._files.put(config)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """From being ready until SIGKILL."""
         start = bootstrap(self.folder / XDS, self.folder / SOCKET, address=self.address, node="router")
-        start["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"].append({"prefix": "ended."})
         (self.folder / BOOTSTRAP).write_text(json.dumps(start))
         (template,) = (each["spec"]["template"] for each in router_objects("ml", POD, replicas=1)
                        if each["kind"] == "Deployment")  # fmt: skip

@@ -108,7 +108,7 @@ async def test_each_request_is_counted_once_as_its_caller_saw_it(make_router: Ma
         *requests(**SEEN_AT_ALL), *requests(**LATE), *requests(**BROKEN), *requests(**HALF_LATE),
         *requests(GIVES_UP, **GIVEN_UP), *requests(GIVES_UP, **HALF_GIVEN_UP),
     ]  # fmt: skip
-    async with make_router(log=True) as router:
+    async with make_router() as router:
         measuring = await loaded(router, callers, todo)
 
     for place, revision in enumerate(("old", "new")):
@@ -125,7 +125,7 @@ async def test_each_request_is_counted_once_as_its_caller_saw_it(make_router: Ma
 async def test_the_weights_that_intervals_are_weighed_at_were_applied_throughout(
     make_router: MakeRouter, callers: Callers
 ) -> None:
-    async with make_router(log=True) as router:
+    async with make_router() as router:
         measuring = await loaded(router, callers, requests(**{"200": 2400, "200-slow": 600}))
 
     weighed: Counter[tuple[int, str]] = Counter()

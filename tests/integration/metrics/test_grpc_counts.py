@@ -68,7 +68,7 @@ async def test_calls_are_counted_by_their_status(tmp_path: Path) -> None:
             pods[revision, HTTP], pods[revision, GRPC] = (), (Endpoint(HERE, server.add_insecure_port(f"{HERE}:0")),)
             await server.start()
             stack.push_async_callback(server.stop, 0)
-        router = Router(tmp_path / "router", "127.0.3.2", pods, log=True)
+        router = Router(tmp_path / "router", "127.0.3.2", pods)
         router.weigh(3_000)
         stack.enter_context(router.running())
         await router.until_ready()
@@ -104,7 +104,7 @@ async def test_calls_are_counted_by_their_status(tmp_path: Path) -> None:
 async def test_a_call_whose_answer_breaks_off_is_an_error(tmp_path: Path) -> None:
     async with breaking(WAYS) as broken:
         router = Router(tmp_path / "router", "127.0.3.3", {("new", HTTP): (), ("new", GRPC): (broken,),
-                                                           ("old", HTTP): ()}, log=True)  # fmt: skip
+                                                           ("old", HTTP): ()})  # fmt: skip
         router.weigh(10_000)
         with router.running():
             await router.until_ready()

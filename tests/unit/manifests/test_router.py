@@ -7,7 +7,7 @@ import pytest
 
 from podium.api import names
 from podium.manifests.router import AGENT, ENVOY, RouterPods, deployment, router_objects
-from podium.router.places import FOLDER, MOUNT, READY_PORT
+from podium.router.places import FOLDER, MOUNT, PORT, READY_PORT, STATS_PORT
 from podium.router.routing import LAST_PORT, LEAST_PORT
 from tests.unit.manifests.restricted import violations
 
@@ -103,7 +103,7 @@ def test_envoy_is_killed_only_after_its_drain() -> None:
 def test_no_port_of_its_own_is_one_of_listeners() -> None:
     ports = [port["containerPort"] for each in containers(pod()).values() for port in each.get("ports", [])]
 
-    assert len(ports) == len(set(ports)) == 3
+    assert sorted(ports) == [STATS_PORT, PORT, READY_PORT]
     assert not [port for port in ports if LEAST_PORT <= port <= LAST_PORT]
 
 

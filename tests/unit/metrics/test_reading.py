@@ -8,7 +8,8 @@ import pytest
 from podium.analysis.edges import EDGES
 from podium.metrics.reading import Ended, Unreadable, query, read
 from podium.router.bootstrap import grid
-from tests.unit.metrics.given import LAST, cluster, ended, histogram, reading, text
+from podium.router.routing import LONGEST_SECONDS
+from tests.unit.metrics.given import LAST, cluster, ended, reading, text
 
 
 def test_counters_codes_and_latencies_are_by_cluster() -> None:
@@ -50,14 +51,18 @@ def test_ends_of_a_cluster_that_has_gone_are_nobodys() -> None:
 
 
 def test_the_routers_grid_is_the_analysis_grid() -> None:
-    assert [edge / 1000 for edge in grid()] == pytest.approx(EDGES, rel=5e-3)
+    *edges, last = (edge / 1000 for edge in grid())
+    assert edges == pytest.approx(EDGES, rel=5e-3)
+    assert last == LONGEST_SECONDS, "Envoy prints no answers beyond its last edge"
 
 
-def test_a_bucket_beyond_the_grid_is_beyond_its_last_edge() -> None:
-    line = f"cluster.new.http.upstream_rq_time: {histogram({50: 2})} B8.64e+07(0,5)\n"
-    buckets = reading(cluster(), line).clusters["new.http"].buckets
+@pytest.mark.parametrize("older", [False, True], ids=["with a bucket beyond", "of an older router, without one"])
+def test_answers_slower_than_the_grid_are_beyond_its_last_edge(older: bool) -> None:
+    line = cluster(times={50: 2, 700_000: 3})
+    assert " B8.64e+07(0,5)" in line
+    buckets = reading(line.replace(" B8.64e+07(0,5)", "") if older else line).clusters["new.http"].buckets
     assert buckets is not None
-    assert (sum(buckets), buckets[-1]) == (5, 3)
+    assert (sum(buckets), buckets[-1]) == ((2, 0) if older else (5, 3))
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,20 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from podium.router.places import STATS_PORT
-from podium.router.xds import CLUSTERS, LISTENERS, TYPE, watched
+from podium.router.routing import LONGEST_SECONDS
+from podium.router.xds import CLUSTERS, ENDED, LISTENERS, TYPE, watched
 
 SHOWN: Final = ("/stats", "/ready")
 EDGES_PER_DECADE: Final = 12
 
 
 def grid() -> list[float]:
-    """Milliseconds: the one grid of latencies, 12 edges a decade from 0.1 ms to 600 s. Envoy's cannot come later."""
+    """Milliseconds: the one grid of latencies, 12 edges a decade from 0.1 ms to 600 s. Envoy's cannot come later.
+
+    Envoy prints no answers beyond its last edge: one more, at the longest time-out, counts those slower than 600 s.
+    """
     edges = [round(0.1 * 10 ** (step / EDGES_PER_DECADE), 4) for step in range(7 * EDGES_PER_DECADE)]
-    return [edge for edge in edges if edge < 600_000] + [600_000.0]
+    return [edge for edge in edges if edge < 600_000] + [600_000.0, 1000 * LONGEST_SECONDS]
 
 
 def bootstrap(folder: PurePath, admin: PurePath, *, address: str, node: str) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def bootstrap(folder: PurePath, admin: PurePath, *, address: str, node: str) -> 
                         {"prefix": "listener_manager."},
                         {"prefix": "http.to."},
                         {"prefix": "server."},
+                        {"prefix": f"{ENDED}."},
                     ]
                 }
             },

@@ -25,6 +25,8 @@ CONNECT_SECONDS: Final = 2.0
 UPSTREAM_IDLE_SECONDS: Final = 300.0
 """Of a connection to a pod; under the servers' own 620 s, so that none is closed under a request."""
 RETRIES: Final = 3
+ENDED: Final = "ended"
+"""Prefix of the counters of how requests ended."""
 
 Document = dict[str, Any]
 Pods = Mapping[tuple[str, str], tuple[Endpoint, ...]]
@@ -97,8 +99,33 @@ def _listener(routing: Routing, folder: PurePath, address: str) -> Document:
     manager = _manager(f"to.{routing.model}") | {
         "rds": {"route_config_name": routing.model, "config_source": source},
         "stream_idle_timeout": _seconds(routing.idle_timeout),
+        "access_log": [_ends()],
     }
     return _bound(routing.model, address, routing.port, manager)
+
+
+def _ends() -> Document:
+    """Counts each request once, when it is over, by what its caller saw.
+
+    docs/decisions/routers-log-how-requests-end.md says why. `metrics.reading` reads what comes of it, counters named
+    `ended.requests.cluster.CLUSTER.code.CODE.flags.FLAGS.grpc.STATUS`.
+    https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/access_loggers/stats/v3/stats.proto
+    """
+    tags = {
+        "cluster": "%UPSTREAM_CLUSTER_RAW%",
+        "code": "%RESPONSE_CODE%",
+        "flags": "%RESPONSE_FLAGS%",
+        "grpc": "%GRPC_STATUS_NUMBER%",
+    }
+    stat = {"name": "requests", "tags": [{"name": name, "value_format": value} for name, value in tags.items()]}
+    return {
+        "name": "envoy.access_loggers.stats",
+        "typed_config": {
+            "@type": f"{TYPE}.extensions.access_loggers.stats.v3.Config",
+            "stats_scope": {"prefix": ENDED},
+            "counters": [{"stat": stat, "value_fixed": 1}],
+        },
+    }
 
 
 def _ready_listener(address: str) -> Document:
