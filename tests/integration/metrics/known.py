@@ -18,11 +18,12 @@ import aiohttp
 from podium.manifests.router import ENVOY, router_objects
 from podium.router.admin import Admin, Unreachable
 from podium.router.bootstrap import bootstrap
+from podium.router.documents import Pods
 from podium.router.endpoints import Endpoint
 from podium.router.files import Files
 from podium.router.places import BOOTSTRAP, FOLDER, SOCKET, XDS
 from podium.router.routing import Routing, Share
-from podium.router.xds import Pods, render
+from podium.router.xds import render
 from tests.cluster import binaries
 from tests.cluster.progress import tail
 from tests.integration.router.routing_rig import HERE, POD

@@ -22,8 +22,8 @@ from podium.analysis.metrics import Counted
 from podium.metrics import counts
 from podium.metrics.counts import Levels
 from podium.metrics.reading import Reading
+from podium.router.documents import cluster_name
 from podium.router.endpoints import GRPC, HTTP
-from podium.router.xds import cluster_name
 
 LONGEST_ROUND: Final = 1.0
 BEHIND: Final = 1.0

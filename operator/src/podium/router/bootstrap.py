@@ -3,9 +3,10 @@
 from pathlib import PurePath
 from typing import Any, Final
 
+from podium.router.documents import TYPE
 from podium.router.places import STATS_PORT
 from podium.router.routing import LONGEST_SECONDS
-from podium.router.xds import CLUSTERS, ENDED, LISTENERS, TYPE, watched
+from podium.router.xds import CLUSTERS, ENDED, LISTENERS, watched
 
 SHOWN: Final = ("/stats", "/ready")
 EDGES_PER_DECADE: Final = 12

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from podium.router.admin import Unreachable
-from podium.router.xds import CLUSTERS, LISTENERS, Config, Document, discovery, endpoints_file, routes_file
+from podium.router.documents import Document
+from podium.router.xds import CLUSTERS, LISTENERS, Config, discovery, endpoints_file, routes_file
 
 ENDPOINT, CLUSTER, ROUTE, LISTENER = (
     "config.endpoint.v3.ClusterLoadAssignment",

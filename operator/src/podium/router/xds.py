@@ -7,30 +7,25 @@ file of its own. A change of weights is then one small file, and a change of pod
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
+from podium.router.documents import TYPE, Document, Pods, cluster_name, seconds
 from podium.router.endpoints import GRPC, HTTP, Endpoint
 from podium.router.places import READY_PORT
+from podium.router.routes import route_table
 from podium.router.routing import Routing
 
-TYPE: Final = "type.googleapis.com/envoy"
 LISTENERS, CLUSTERS = "listeners.json", "clusters.json"
-REVISION_HEADER: Final = "x-podium-revision"
 UNBOUNDED: Final = 2**31
 """Envoy's own bounds (1,024 connections, requests, retries a cluster) would refuse what the pods could still take."""
 CONNECT_SECONDS: Final = 2.0
 UPSTREAM_IDLE_SECONDS: Final = 300.0
 """Of a connection to a pod; under the servers' own 620 s, so that none is closed under a request."""
-RETRIES: Final = 3
 ENDED: Final = "ended"
 """Prefix of the counters of how requests ended."""
-
-Document = dict[str, Any]
-Pods = Mapping[tuple[str, str], tuple[Endpoint, ...]]
-"""By revision and name of the port; a revision without the port `grpc` takes no gRPC."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ def render(routings: list[Routing], pods: Pods, *, folder: PurePath, address: st
                     name = cluster_name(share.revision, port)
                     config.endpoints[name] = _endpoints(name, found)
                     config.clusters[name] = _cluster(name, port, folder)
-        config.routes[routing.model] = _routes(routing, pods)
+        config.routes[routing.model] = route_table(routing, pods)
         config.listeners[routing.model] = _listener(routing, folder, address)
     if ready:
         config.listeners["ready"] = _ready_listener(address)
@@ -71,11 +66,6 @@ def routes_file(model: str) -> str:
 def endpoints_file(cluster: str) -> str:
     """The file with the endpoints of one cluster."""
     return f"endpoints.{cluster}.json"
-
-
-def cluster_name(revision: str, port: str) -> str:
-    """Statistics are by this name."""
-    return f"{revision}.{port}"
 
 
 def discovery(kind: str, resources: Iterable[Document]) -> Document:
@@ -98,7 +88,7 @@ def _listener(routing: Routing, folder: PurePath, address: str) -> Document:
     source = watched(folder, routes_file(routing.model))
     manager = _manager(f"to.{routing.model}") | {
         "rds": {"route_config_name": routing.model, "config_source": source},
-        "stream_idle_timeout": _seconds(routing.idle_timeout),
+        "stream_idle_timeout": seconds(routing.idle_timeout),
         "access_log": [_ends()],
     }
     return _bound(routing.model, address, routing.port, manager)
@@ -174,66 +164,6 @@ def _manager(prefix: str) -> Document:
     }
 
 
-def _routes(routing: Routing, pods: Pods) -> Document:
-    large = {
-        "match": {
-            "prefix": "/",
-            "headers": [
-                {
-                    "name": "content-length",
-                    "range_match": {"start": routing.max_request_bytes + 1, "end": 2**63 - 1},
-                }
-            ],
-        },
-        "direct_response": {
-            "status": 413,
-            "body": {
-                "inline_string": f"the request is larger than {routing.max_request_bytes} bytes "
-                "(spec.traffic.maxRequestBytes)"
-            },
-        },
-    }
-    routes = [large]
-    if any((share.revision, GRPC) in pods for share in routing.split):
-        # A stream may last; what it may not do is stand still.
-        action = _action(routing, GRPC) | {"timeout": "0s"}
-        routes.append({"match": {"prefix": "/", "grpc": {}}, "route": action})
-    routes.append({"match": {"prefix": "/"}, "route": _action(routing, HTTP) | {"timeout": _seconds(routing.timeout)}})
-    return {"name": routing.model, "virtual_hosts": [{"name": routing.model, "domains": ["*"], "routes": routes}]}
-
-
-def _action(routing: Routing, port: str) -> Document:
-    """A retry stays with the revision: the cluster is chosen once. Only what no pod can have begun is tried again."""
-    clusters = [
-        {
-            "name": cluster_name(share.revision, port),
-            "weight": share.weight,
-            "response_headers_to_add": [
-                {
-                    "header": {"key": REVISION_HEADER, "value": share.revision},
-                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-                }
-            ],
-        }
-        for share in routing.split
-    ]
-    return {
-        "weighted_clusters": {"clusters": clusters},
-        "idle_timeout": _seconds(routing.idle_timeout),
-        "retry_policy": {
-            "retry_on": "connect-failure,refused-stream",
-            "num_retries": RETRIES,
-            "retry_host_predicate": [
-                {
-                    "name": "envoy.retry_host_predicates.previous_hosts",
-                    "typed_config": {"@type": f"{TYPE}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
-                }
-            ],
-            "host_selection_retry_max_attempts": 5,
-        },
-    }
-
-
 def _cluster(name: str, port: str, folder: PurePath) -> Document:
     protocol: Document = {"http2_protocol_options": {}} if port == GRPC else {"http_protocol_options": {}}
     bounds = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNBOUNDED)
@@ -241,7 +171,7 @@ def _cluster(name: str, port: str, folder: PurePath) -> Document:
         "name": name,
         "type": "EDS",
         "eds_cluster_config": {"eds_config": watched(folder, endpoints_file(name))},
-        "connect_timeout": _seconds(CONNECT_SECONDS),
+        "connect_timeout": seconds(CONNECT_SECONDS),
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [bounds]},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
@@ -260,7 +190,7 @@ def _cluster(name: str, port: str, folder: PurePath) -> Document:
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "common_http_protocol_options": {"idle_timeout": _seconds(UPSTREAM_IDLE_SECONDS)},
+                "common_http_protocol_options": {"idle_timeout": seconds(UPSTREAM_IDLE_SECONDS)},
                 "explicit_http_config": protocol,
             }
         },
@@ -272,8 +202,3 @@ def _endpoints(name: str, pods: tuple[Endpoint, ...]) -> Document:
         {"endpoint": {"address": {"socket_address": {"address": pod.address, "port_value": pod.port}}}} for pod in pods
     ]
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]}
-
-
-def _seconds(value: float) -> str:
-    """protobuf's Duration in JSON."""
-    return f"{value:.3f}s"
