@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+ERRORS = {"name": "errors", "type": "ErrorRate"}
+SLOW = {"name": "slow", "type": "Latency", "threshold": "250ms"}
+CANARY = {"strategy": "Canary", "analysis": {"metrics": [ERRORS]}}
 PROBE = {"httpGet": {"port": "http"}}
 
 SAMPLES: dict[tuple[str, ...], Any] = {
@@ -16,6 +19,8 @@ SAMPLES: dict[tuple[str, ...], Any] = {
     ("spec", "podTemplate", "labels", "{}"): "x",
     ("spec", "podTemplate", "volumeMounts", "[]", "mountPath"): "/data",
     ("spec", "rollout", "steps"): [{"weight": 5}],
+    ("spec", "rollout", "analysis", "metrics"): [ERRORS],
+    ("spec", "rollout", "analysis", "metrics", "[]"): ERRORS,
     ("spec", "rollout", "steps", "[]", "pause"): False,
 }
 """Valid values where the schema alone does not lead to one."""
@@ -171,7 +176,9 @@ CASES: dict[str, Case] = {
         {"maxSurge": 0, "maxUnavailable": 1},
     ),
     "must be a duration: whole numbers with the units h, m, s or ms, such as 10m or 1h30m": Case(
-        ["", "10", "10 m", "1d", "1.5h", "-1m", "1h 30m", "ten minutes"], "1h30m"
+        # The corrected one is also within the bounds of every field: a minute, in two parts.
+        ["", "10", "10 m", "1d", "1.5h", "-1m", "1h 30m", "ten minutes"],
+        "59s1000ms",
     ),
     "must be at most 168h, a week: shorten the duration": Case(["168h1ms", "99999h"], "168h"),
     "must be at least 1s: write a longer duration, such as 10m": Case(["999ms", "0s"], "1000ms"),
@@ -209,6 +216,50 @@ CASES: dict[str, Case] = {
             {"steps": [{"weight": 50}, {"pause": True}, {"weight": 49, "for": "1m"}]},
         ],
         {"steps": [{"weight": 5}, {"pause": True}, {"weight": 5}, {"weight": 50, "for": "0s"}]},
+    ),
+    # spec.rollout.analysis
+    "must be from 1m to 720h: write a duration such as 24h": Case(["59s", "0s", "720h1ms"], "720h"),
+    "must be from 1s to 60s: write a duration such as 2s": Case(["999ms", "0s", "61s", "1h"], "1s"),
+    "must be from 0s to 1h: write a duration such as 1m": Case(["1h1ms", "2h"], "0s"),
+    "must be from 1ms to 10m: write a duration such as 250ms": Case(["0s", "0ms", "601s"], "600s"),
+    "must be a share from 0.5 to 0.999, not percent: write 0.95 for 95 percent": Case(
+        [95, 1, 0.4999, 0.9991, 0, -0.95], 0.999
+    ),
+    "must be a ratio above 1, at most 100: write 1.5 for at most half as much again": Case([1, 1.0, 0.5, -2, 101], 2),
+    "must be a ratio from 1 to 100: write 1 where any more is harm": Case([0.99, 0, 101], 1),
+    "must be of lower-case letters, digits and -, beginning and ending with a letter or digit, such as errors": Case(
+        ["A", "a.b", "a_b", "-a", "a-"], "5xx-a"
+    ),
+    "must be a number of percent from 0 to below 100 with % behind it: write 0.1%, or 0% for none": Case(
+        ["0.1", "1", "100%", "-1%", "1 %", ".1%", "1e-3%", "0,1%"], "99.999999%"
+    ),
+    "threshold: has a meaning for type Latency alone: set type to Latency, or remove threshold": Case(
+        [ERRORS | {"threshold": "1s"}], SLOW
+    ),
+    "harmRatio: must not be above maxRatio, which is 1.5 where it is absent: lower harmRatio or raise maxRatio": Case(
+        [ERRORS | {"harmRatio": 1.6}, ERRORS | {"harmRatio": 3, "maxRatio": 2}],
+        ERRORS | {"harmRatio": 2, "maxRatio": 2.0},
+    ),
+    "names must differ: rename one of the metrics, or remove it": Case(
+        [[ERRORS, ERRORS | {"type": "Rejections"}], [SLOW, ERRORS, SLOW]],
+        [SLOW, ERRORS, SLOW | {"name": "slower", "threshold": "1s"}],
+    ),
+    "two metrics of one type must not ask the same: change a ratio, tolerate or threshold of one, or remove it": Case(
+        [
+            [ERRORS, ERRORS | {"name": "again"}],
+            [ERRORS, ERRORS | {"name": "again", "maxRatio": 1.5, "harmRatio": 1, "tolerate": "0.1%"}],
+            [SLOW, SLOW | {"name": "again", "harmRatio": 1.5, "tolerate": "1%"}],
+        ],
+        [ERRORS, ERRORS | {"name": "again", "maxRatio": 2}, SLOW, {"name": "slowest", "type": "Latency"}],
+    ),
+    "rollout.analysis.metrics: needs traffic.router: Envoy and rollout.strategy: Canary: set both, or remove "
+    "metrics": Case(
+        [
+            {"rollout": CANARY},
+            {"rollout": CANARY | {"strategy": "BlueGreen"}, "traffic": {"router": "Envoy"}},
+            {"rollout": CANARY | {"strategy": "RollingUpdate"}},
+        ],
+        {"rollout": CANARY, "traffic": {"router": "Envoy"}},
     ),
     # a ModelRuntime
     "grpc: must differ from http, since the Service tells them apart by port: choose another or leave grpc out": Case(

@@ -107,6 +107,12 @@ def build(schema: Schema, place: Place, value: Any) -> Any:
 def _complete(parent: Place, obj: dict[str, Any], step: str) -> dict[str, Any]:
     """What a rule wants beside the property `step`."""
     match parent:
+        case ("spec",) if step == "rollout" and _metrics(obj):
+            return {"traffic": {"router": "Envoy"}} | obj
+        case ("spec", "rollout") if step == "analysis" and _metrics({"rollout": obj}):
+            return {"strategy": "Canary"} | obj
+        case ("spec", "rollout", "analysis", "metrics", "[]") if step == "threshold":
+            return obj | {"type": "Latency"}
         case ("spec", "podTemplate") if step == "volumeMounts" and isinstance(obj[step], list):
             names = {
                 mount["name"] for mount in obj[step] if isinstance(mount, dict) and isinstance(mount.get("name"), str)
@@ -120,6 +126,12 @@ def _complete(parent: Place, obj: dict[str, Any], step: str) -> dict[str, Any]:
             return {"uri": "s3://models/fraud"} | obj
         case _:
             return obj
+
+
+def _metrics(spec: dict[str, Any]) -> bool:
+    """Whether a spec names metrics, which only a Canary with routers can have."""
+    analysis = spec["rollout"].get("analysis") if isinstance(spec["rollout"], dict) else None
+    return isinstance(analysis, dict) and bool(analysis.get("metrics"))
 
 
 def violations(schema: Schema, place: Place, node: Schema) -> Iterator[Violation]:

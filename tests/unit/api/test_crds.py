@@ -107,7 +107,7 @@ def _own_fields(model: type[ApiModel], path: str) -> Iterator[str]:
 def _models_in(annotation: Any, suffix: str = "") -> Iterator[tuple[type[ApiModel], str]]:
     if isinstance(annotation, type) and issubclass(annotation, ApiModel):
         yield annotation, suffix
-    inner = "[]" if get_origin(annotation) is list else ""
+    inner = "[]" if get_origin(annotation) in (list, tuple) else ""
     for part in get_args(annotation):
         yield from _models_in(part, suffix + inner)
 
@@ -181,7 +181,9 @@ def test_only_what_works_is_in_the_crds() -> None:
     spec = SCHEMAS["ModelDeployment"]["properties"]["spec"]["properties"]
     assert spec["rollout"]["properties"]["strategy"]["enum"] == ["RollingUpdate", "BlueGreen", "Canary"]
     assert spec["traffic"]["properties"]["router"]["enum"] == ["None", "Envoy"]
-    later = {"abTest", "shadow", "maxDuration", "onInconclusive", "analysis", "signature", "sticky", "gateway"}
+    metrics = spec["rollout"]["properties"]["analysis"]["properties"]["metrics"]["items"]["properties"]
+    assert metrics["type"]["enum"] == ["ErrorRate", "Rejections", "Abandoned", "Latency"]
+    later = {"abTest", "shadow", "signature", "sticky", "gateway", "unit", "role", "events", "total"}
     assert not later & {path.rpartition(".")[2] for path, _ in OWN}
 
 

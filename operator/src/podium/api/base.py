@@ -1,9 +1,19 @@
 """What all typed parts of the API share: how they are read, what an error says, and the recurring kinds of values."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import core_schema
 
@@ -100,6 +110,64 @@ def _int_or_percent(value: int | str) -> int | str:
     if isinstance(value, int) and value < 0:
         raise ValueError("must not be negative")
     return value
+
+
+@dataclass(frozen=True)
+class Span:
+    """A duration must be from `least` to `most`, for the API server and in Python alike; `advice` is the way out."""
+
+    least: str
+    most: str
+    advice: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        schema = handler(core)
+        bounds = f"duration(self) >= duration('{self.least}') && duration(self) <= duration('{self.most}')"
+        add_rules(schema, (Rule(rf"!self.matches(r'{durations.PATTERN}') || {bounds}", self._message),))
+        return schema
+
+    @property
+    def _message(self) -> str:
+        return f"must be from {self.least} to {self.most}: {self.advice}"
+
+    def check(self, text: str) -> str:
+        """`text` as it is; ValueError when it is no duration, or not within the bounds."""
+        least, most = durations.parse_duration(self.least), durations.parse_duration(self.most)
+        if not least <= durations.parse_duration(text) <= most:
+            raise ValueError(self._message)
+        return text
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number must be from `least` to `most`, or `above` the least, for the API server and in Python alike.
+
+    A rule of CEL and no `minimum`: its message says the way out.
+    """
+
+    least: float
+    most: float
+    message: str
+    above: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        schema = handler(core)
+        sign = ">" if self.above else ">="
+        rule = f"self {sign} {float(self.least)} && self <= {float(self.most)}"
+        add_rules(schema, (Rule(rule, self.message),))
+        return schema
+
+    def check(self, value: float) -> float:
+        """`value` as it is; ValueError with the message when it is not within the bounds."""
+        if not self.least <= value <= self.most or (self.above and value == self.least):
+            raise ValueError(self.message)
+        return value
 
 
 DURATION_FORMAT: Final = Format(durations.PATTERN, durations.HELP)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from podium.api import checks, durations
+from podium.api.analysis import Analysis
 from podium.api.base import (
     DURATION_FORMAT,
     LONG,
@@ -19,6 +20,7 @@ from podium.api.base import (
     FieldError,
     IntOrPercent,
     MinimalDuration,
+    Span,
 )
 from podium.api.defaults import said
 from podium.api.embedded import Behavior, MetricSpec
@@ -50,6 +52,11 @@ RequestSize = Annotated[
     ),
 ]
 """Bytes of a request."""
+
+MaxDuration = Annotated[
+    str, Field(max_length=durations.MAX_LENGTH), DURATION_FORMAT, Span("1m", "720h", "write a duration such as 24h")
+]
+"""How long evidence is waited for, at most 30 days."""
 
 
 class Autoscaling(ApiModel):
@@ -283,6 +290,27 @@ class Rollout(ApiModel):
             "such as 10m, more than minReadySeconds. Default: 10m."
         ),
     )
+    max_duration: MaxDuration = Field(
+        default="24h",
+        description=(
+            "Time for which evidence is waited for; then onInconclusive says what happens. Pauses do not count. A "
+            "duration such as 24h, from 1m to 720h. Default: 24h."
+        ),
+    )
+    on_inconclusive: Literal["Rollback", "Promote", "Pause"] = Field(
+        default="Rollback",
+        description=(
+            "What happens when maxDuration ends without a decision. Rollback: the old revision stays. Promote: the new "
+            "one replaces it. Pause: a person decides. Default: Rollback."
+        ),
+    )
+    analysis: Analysis = Field(
+        default=Analysis(),
+        description=(
+            "What live traffic must show before a Canary is promoted. Default: no more errors, rejected, abandoned "
+            "and slow requests than the old revision's."
+        ),
+    )
     promotion: Literal["Automatic", "Manual"] = Field(
         default="Automatic",
         description=(
@@ -329,6 +357,14 @@ class ModelDeploymentSpec(ApiModel):
             "!has(self.autoscaling) || self.replicas > 0",
             "replicas: must be at least 1 with autoscaling: remove autoscaling to scale to zero, or raise replicas",
             field=".replicas",
+        ),
+        Rule(
+            "!has(self.rollout.analysis.metrics) || self.rollout.analysis.metrics.size() == 0 || "
+            "(self.rollout.strategy == 'Canary' && self.traffic.router == 'Envoy')",
+            "rollout.analysis.metrics: needs traffic.router: Envoy and rollout.strategy: Canary: set both, or remove "
+            "metrics",
+            field=".rollout.analysis.metrics",
+            shown="self.traffic.router + ' and ' + self.rollout.strategy",
         ),
     )
 
@@ -379,6 +415,14 @@ class ModelDeploymentSpec(ApiModel):
         checks.env("runtime.env", self.runtime.env)
         if self.autoscaling is not None and self.replicas == 0:
             raise FieldError("replicas", 0, "must be at least 1 with autoscaling: remove autoscaling to scale to zero")
+        metrics, router, strategy = self.rollout.analysis.metrics, self.traffic.router, self.rollout.strategy
+        if metrics and (router, strategy) != ("Envoy", "Canary"):
+            raise FieldError(
+                "rollout.analysis.metrics",
+                [metric.name for metric in metrics],
+                f"needs traffic.router: Envoy and rollout.strategy: Canary, not {router} and {strategy}: set both, or "
+                "remove metrics",
+            )
         return self
 
     def inputs(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """podium.dev/v1alpha1: what other packages import."""
 
+from podium.api.analysis import Analysis, Metric
 from podium.api.base import InvalidSpec
 from podium.api.deployment import (
     Autoscaling,
@@ -16,11 +17,13 @@ from podium.api.pod import PodSecurity, PodTemplate, SELinux
 from podium.api.runtime import Drain, File, ModelRuntimeSpec, Ports, Probes, RuntimeSecurity
 
 __all__ = [
+    "Analysis",
     "Autoscaling",
     "Disruption",
     "Drain",
     "File",
     "InvalidSpec",
+    "Metric",
     "Model",
     "ModelDeploymentSpec",
     "ModelRuntimeSpec",

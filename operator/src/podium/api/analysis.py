@@ -1,0 +1,238 @@
+"""`spec.rollout.analysis`: what live traffic must show before a Canary is promoted, and what rolls it back.
+
+What the numbers mean, and why these defaults: podium/analysis. The defaults of a metric depend on its type and are
+found there (`podium.analysis.metrics.TYPES`), so that a field which is absent here is None.
+"""
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from podium.analysis.metrics import TYPES, Kind
+from podium.api import durations
+from podium.api.base import DURATION_FORMAT, ApiModel, Between, FieldError, Span
+from podium.api.schema import Format, Rule, Rules
+
+LARGEST_RATIO: Final = 100
+MOST_METRICS: Final = 20
+MAX_RATIO: Final = TYPES[Kind.ERROR_RATE].max_ratio
+"""The default of every type that the API knows."""
+
+Interval = Annotated[
+    str, Field(max_length=durations.MAX_LENGTH), DURATION_FORMAT, Span("1s", "60s", "write a duration such as 2s")
+]
+WarmUp = Annotated[
+    str, Field(max_length=durations.MAX_LENGTH), DURATION_FORMAT, Span("0s", "1h", "write a duration such as 1m")
+]
+Threshold = Annotated[
+    str, Field(max_length=durations.MAX_LENGTH), DURATION_FORMAT, Span("1ms", "10m", "write a duration such as 250ms")
+]
+"""Within what routers tell apart (podium/analysis/edges.py)."""
+Confidence = Annotated[
+    float,
+    Between(0.5, 0.999, "must be a share from 0.5 to 0.999, not percent: write 0.95 for 95 percent"),
+]
+MaxRatio = Annotated[
+    float,
+    Between(
+        1,
+        LARGEST_RATIO,
+        f"must be a ratio above 1, at most {LARGEST_RATIO}: write 1.5 for at most half as much again",
+        above=True,
+    ),
+]
+HarmRatio = Annotated[
+    float,
+    Between(1, LARGEST_RATIO, f"must be a ratio from 1 to {LARGEST_RATIO}: write 1 where any more is harm"),
+]
+MetricName = Annotated[
+    str,
+    Field(min_length=1, max_length=30),
+    Format(
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "must be of lower-case letters, digits and -, beginning and ending with a letter or digit, such as errors",
+    ),
+]
+Percent = Annotated[
+    str,
+    Field(max_length=16),
+    Format(
+        r"^(0|[1-9][0-9]?)(\.[0-9]{1,6})?%$",
+        "must be a number of percent from 0 to below 100 with % behind it: write 0.1%, or 0% for none",
+    ),
+]
+
+_SAME: Final = " && ".join(
+    f"{first} == {first.replace('one.', 'other.')}"
+    for first in (
+        "one.type",
+        f"one.?maxRatio.orValue({MAX_RATIO})",
+        f"one.?harmRatio.orValue(one.type == 'Latency' ? one.?maxRatio.orValue({MAX_RATIO}) : 1.0)",
+        "one.?tolerate.orValue(one.type in ['ErrorRate', 'Rejections'] ? '0.1%' : '1%')",
+        "one.?threshold.orValue('')",
+    )
+)
+
+
+class Metric(ApiModel):
+    """One question that is asked of both revisions."""
+
+    cel = (
+        Rule(
+            "!has(self.threshold) || self.type == 'Latency'",
+            "threshold: has a meaning for type Latency alone: set type to Latency, or remove threshold",
+            field=".threshold",
+            shown="self.threshold",
+        ),
+        Rule(
+            f"!has(self.harmRatio) || self.harmRatio <= self.?maxRatio.orValue({MAX_RATIO})",
+            f"harmRatio: must not be above maxRatio, which is {MAX_RATIO} where it is absent: lower harmRatio or raise "
+            "maxRatio",
+            field=".harmRatio",
+        ),
+    )
+
+    name: MetricName = Field(
+        description="Name of the metric, in status, Events and messages; unique. At most 30 characters. No default."
+    )
+    type: Literal["ErrorRate", "Rejections", "Abandoned", "Latency"] = Field(
+        description=(
+            "What counts against a revision. ErrorRate: 5xx, resets, time-outs of the router, and 429 of the model's "
+            "server. Rejections: other 4xx but 408 and 499. Abandoned: requests that their callers gave up. Latency: "
+            "answers slower than threshold. No default."
+        )
+    )
+    max_ratio: MaxRatio | None = Field(
+        default=None,
+        description=(
+            "The candidate's rate over the champion's that must be ruled out before promotion. A ratio above 1, at "
+            f"most {LARGEST_RATIO}. Default: {MAX_RATIO}."
+        ),
+    )
+    harm_ratio: HarmRatio | None = Field(
+        default=None,
+        description=(
+            "The candidate's rate over the champion's from which more is harm, which rolls the candidate back. A ratio "
+            "from 1 to maxRatio. Default: 1; for Latency the maxRatio."
+        ),
+    )
+    tolerate: Percent | None = Field(
+        default=None,
+        description=(
+            "Rate of the candidate that nobody minds, whatever the champion's. Percent, such as 0.1%, below 100; 0% "
+            "for none. Default: 0.1% for ErrorRate and Rejections, 1% for Abandoned and Latency."
+        ),
+    )
+    threshold: Threshold | None = Field(
+        default=None,
+        description=(
+            "For Latency alone: slower answers count; it moves to the next edge of the routers' histograms. A duration "
+            "such as 250ms, from 1ms to 10m. Default: the champion's 95th percentile when the rollout starts."
+        ),
+    )
+
+    @property
+    def kind(self) -> Kind:
+        """Its type, as the statistics call it."""
+        return Kind(self.type)
+
+    def same_as(self, other: "Metric") -> bool:
+        """Whether both ask the same, whatever they are called."""
+        return self._asked() == other._asked()
+
+    def _asked(self) -> tuple[object, ...]:
+        row = TYPES[self.kind]
+        most = row.max_ratio if self.max_ratio is None else self.max_ratio
+        usual = most if row.harm_ratio is None else row.harm_ratio
+        harm = usual if self.harm_ratio is None else self.harm_ratio
+        tolerate = f"{100 * row.tolerate:g}%" if self.tolerate is None else self.tolerate
+        return self.type, most, harm, tolerate, self.threshold
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.threshold is not None and self.kind is not Kind.LATENCY:
+            raise FieldError(
+                "threshold", self.threshold, "has a meaning for type Latency alone: set type to Latency, or remove it"
+            )
+        most = MAX_RATIO if self.max_ratio is None else self.max_ratio
+        if self.harm_ratio is not None and self.harm_ratio > most:
+            raise FieldError(
+                "harmRatio", self.harm_ratio, f"must not be above maxRatio, {most:g}: lower it or raise maxRatio"
+            )
+        return self
+
+
+def _tuple(value: Any) -> Any:
+    """Lists, as JSON has them, become tuples, which are frozen like everything here."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Metrics = Annotated[
+    tuple[Metric, ...],
+    Field(max_length=MOST_METRICS),
+    BeforeValidator(_tuple),
+    Rules(
+        (
+            Rule(
+                "self.all(one, self.exists_one(other, other.name == one.name))",
+                "names must differ: rename one of the metrics, or remove it",
+                shown="self.filter(one, !self.exists_one(other, other.name == one.name))[0].name",
+            ),
+            Rule(
+                f"self.all(one, !self.exists(other, other.name != one.name && {_SAME}))",
+                "two metrics of one type must not ask the same: change a ratio, tolerate or threshold of one, or "
+                "remove it",
+                shown=f"self.filter(one, self.exists(other, other.name != one.name && {_SAME}))"
+                ".map(one, one.name).join(', ')",
+            ),
+        )
+    ),
+]
+
+
+class Analysis(ApiModel):
+    """What the requests of a Canary are asked, and how sure the answer must be."""
+
+    confidence: Confidence = Field(
+        default=0.95,
+        description=(
+            "How sure a decision must be: at 0.95 at most 1 in 20 healthy revisions is rolled back, and at most 1 in "
+            "20 harmful ones promoted. A share from 0.5 to 0.999. Default: 0.95."
+        ),
+    )
+    interval: Interval = Field(
+        default="2s",
+        description="Time between two readings of the routers. A duration such as 2s, from 1s to 60s. Default: 2s.",
+    )
+    warm_up: WarmUp = Field(
+        default="1m",
+        description=(
+            "Time for which a new pod's latency is left out, from when it is ready; its errors count from the first "
+            "request. A duration such as 1m, from 0s to 1h. Default: 1m."
+        ),
+    )
+    metrics: Metrics | None = Field(
+        default=None,
+        description=(
+            "What must not get worse, at most 20; needs strategy Canary and traffic.router Envoy. An empty list: "
+            "nothing is asked, the steps alone promote. Default: errors, rejections, abandoned and latency, a metric "
+            "of each type with its defaults."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        metrics = self.metrics or ()
+        for place, metric in enumerate(metrics):
+            for before in metrics[:place]:
+                if metric.name == before.name:
+                    raise FieldError(
+                        f"metrics[{place}].name", metric.name, "occurs twice: rename one of the metrics, or remove it"
+                    )
+                if metric.same_as(before):
+                    raise FieldError(
+                        f"metrics[{place}]",
+                        metric.name,
+                        f"asks the same as {before.name}: change a ratio, tolerate or threshold, or remove one",
+                    )
+        return self
