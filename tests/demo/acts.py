@@ -43,7 +43,8 @@ def blue_green(version: str) -> Object:
 
 def canary(version: str, *steps: Object) -> Object:
     """The same through routers, with one pod of each version: its weights are exact all the same."""
-    rollout = {"strategy": "Canary", "promotion": "Manual", "steps": list(steps), "scaleDownDelay": "0s", **ROLLOUT}
+    by_steps = {"strategy": "Canary", "promotion": "Manual", "steps": list(steps), "analysis": {"metrics": []}}
+    rollout = {**by_steps, "scaleDownDelay": "0s", **ROLLOUT}
     return s.onnx(CANARY, version, replicas=1, traffic={"router": "Envoy"}, rollout=rollout)
 
 

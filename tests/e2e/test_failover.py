@@ -85,7 +85,13 @@ def leader_killed(world: World) -> Led:
     steps = [{"weight": 25, "for": "20s"}, {"weight": 50, "for": "2s"}]
     routed: Object = {
         "traffic": {"router": "Envoy"},
-        "rollout": {**QUICK, "strategy": "Canary", "steps": steps, "scaleDownDelay": "0s"},
+        "rollout": {
+            **QUICK,
+            "strategy": "Canary",
+            "steps": steps,
+            "analysis": {"metrics": []},
+            "scaleDownDelay": "0s",
+        },
     }
     stage.apply(s.onnx("digits", "1", **routed))
     stage.until_ready("digits", "1")

@@ -21,6 +21,7 @@ ROUTED: Object = {
     "rollout": {
         "strategy": "Canary",
         "steps": [{"weight": 25}, {"pause": True}],
+        "analysis": {"metrics": []},
         "minReadySeconds": 1,
         "scaleDownDelay": "0s",
     },

@@ -48,7 +48,9 @@ class _Log:
 
 
 def rollout(*steps: Object) -> Object:
-    return {"strategy": "Canary", "steps": list(steps), "minReadySeconds": 5, "scaleDownDelay": "0s"}
+    """A canary that goes by its steps, and a person."""
+    by_steps = {"strategy": "Canary", "steps": list(steps), "analysis": {"metrics": []}}
+    return {**by_steps, "minReadySeconds": 5, "scaleDownDelay": "0s"}
 
 
 def lose_candidate(stage: s.Stage, candidate: str) -> None:

@@ -12,7 +12,17 @@ from tests.invariants import reading
 from tests.invariants.history import MODEL_DEPLOYMENT, Blame, Change, Object, Rule, State
 
 PROMOTING: Final = frozenset(
-    {"person", "champion-down", "no-replicas", "first", "rolling-complete", "blue-green-available", "steps-complete"}
+    {
+        "person",
+        "champion-down",
+        "no-replicas",
+        "first",
+        "rolling-complete",
+        "blue-green-available",
+        "steps-complete",
+        "evidence",
+        "max-duration",
+    }
 )
 """All that may promote, of what this version can do."""
 

@@ -1,4 +1,4 @@
-"""Handwritten digits (scikit-learn's 8 x 8 images) as ONNX: version 1, a better version 2, and bytes that are no model.
+"""Handwritten digits (scikit-learn's 8 x 8 images) as ONNX: version 1, a better version 2, and versions with faults.
 
 Trained once (about 10 s), then kept in the cache outside the work tree.
 """
@@ -16,6 +16,11 @@ from tests.load import Question
 PICK = ("outputs", 0, "data", 0)
 """Where the digit stands in an answer of the Open Inference Protocol."""
 VERSIONS = ("1", "2")
+BROKEN, FAILING, RENAMED = "broken", "failing", "renamed"
+"""No model at all; version 2 that fails on a few of the images asked about; version 2 with another input's name."""
+FAULTY = (BROKEN, FAILING, RENAMED)
+FAILS = 2
+"""Of the ASKED images: 3 %."""
 ASKED = 64
 """Images that the load client asks about."""
 
@@ -34,7 +39,7 @@ class Digits:
     """What each version reads in `images`. The two differ on some of them."""
 
     def file(self, version: str) -> Path:
-        """The model's file: version "1", "2", or "broken", which onnxruntime refuses to load."""
+        """The model's file: one of VERSIONS or FAULTY."""
         return self.folder / f"{version}.onnx"
 
     def sha256(self, version: str) -> str:
@@ -82,6 +87,46 @@ def digits() -> Digits:
     return Digits(folder, **json.loads((folder / "about.json").read_text()))
 
 
+def _failing(file: Path, asked: Any) -> bytes:
+    """The model, but an image whose grey values sum up to a multiple of a number makes one of its nodes fail."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    sums = asked.sum(axis=1).astype(int)
+    every = next(n for n in range(2, 10_000) if sum(sums % n == 0) == FAILS)
+    model = onnx.load(file)
+    graph, label = model.graph, model.graph.output[0].name
+    last = next(node for node in graph.node if label in node.output)
+    last.output[:] = ["read" if name == label else name for name in last.output]
+    graph.initializer.extend(
+        numpy_helper.from_array(np.array([value], dtype=np.int64), name) for name, value in (("every", every), ("0", 0))
+    )
+    graph.node.extend(
+        [
+            helper.make_node("ReduceSum", ["image"], ["sum"], keepdims=0),
+            helper.make_node("Cast", ["sum"], ["whole"], to=TensorProto.INT64),
+            helper.make_node("Mod", ["whole", "every"], ["rest"]),
+            helper.make_node("Equal", ["rest", "0"], ["hit"]),
+            helper.make_node("Cast", ["hit"], ["place"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["0", "place"], ["nothing"]),  # there is no place 1
+            helper.make_node("Add", ["read", "nothing"], [label]),
+        ]
+    )
+    return bytes(model.SerializeToString())
+
+
+def _renamed(file: Path) -> bytes:
+    """The model with an input that callers do not send."""
+    import onnx
+
+    model = onnx.load(file)
+    model.graph.input[0].name = "pixels"
+    for node in model.graph.node:
+        node.input[:] = ["pixels" if name == "image" else name for name in node.input]
+    return bytes(model.SerializeToString())
+
+
 def _train(folder: Path) -> None:
     import numpy as np
     import onnxruntime
@@ -116,11 +161,13 @@ def _train(folder: Path) -> None:
         (folder / f"{version}.onnx").write_bytes(exported.SerializeToString())
         session = onnxruntime.InferenceSession(folder / f"{version}.onnx", providers=["CPUExecutionProvider"])
         read[version] = session.run(["label"], {"image": images[unknown]})[0]
-    (folder / "broken.onnx").write_bytes(b"This is not an ONNX model.\n" * 100)
+    (folder / f"{BROKEN}.onnx").write_bytes(b"This is not an ONNX model.\n" * 100)
+    (folder / f"{RENAMED}.onnx").write_bytes(_renamed(folder / "2.onnx"))
     right = {version: found == truth[unknown] for version, found in read.items()}
     differing = np.flatnonzero(read["1"] != read["2"])[: ASKED // 4]
     same = np.flatnonzero(right["1"] & right["2"])[: ASKED - len(differing)]
     chosen = np.concatenate([same, differing])
+    (folder / f"{FAILING}.onnx").write_bytes(_failing(folder / "2.onnx", images[unknown][chosen]))
     about = {
         "accuracy": {version: float(found.mean()) for version, found in right.items()},
         "images": images[unknown][chosen].tolist(),

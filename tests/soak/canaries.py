@@ -36,7 +36,12 @@ RATE = 100.0
 """Requests per second, of each kind."""
 ENOUGH = 120
 """Answers that one canary's share at a weight is judged by; those of all canaries are judged together, too."""
-ROLLOUT: Object = {"strategy": "Canary", "minReadySeconds": 1, "scaleDownDelay": "0s"}
+ROLLOUT: Object = {
+    "strategy": "Canary",
+    "analysis": {"metrics": []},
+    "minReadySeconds": 1,
+    "scaleDownDelay": "0s",
+}
 ROUTED: Object = {"traffic": {"router": "Envoy"}, "replicas": 1}
 PAUSE: Object = {"pause": True}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from podium.analysing import Analyst
 from podium.asking import Asker
 from podium.kube.aio import AioClient
 from podium.kube.client import KubeClient
@@ -49,6 +50,7 @@ class Parts:
     recorder: Recorder
     settings: Settings
     answers: Asker
+    measures: Analyst
 
 
 MakeReconciler = Callable[[Parts], Reconciling]
@@ -61,7 +63,9 @@ def built_ins(parts: Parts) -> BuiltIns:
 
 def model_deployments(parts: Parts) -> Reconciler:
     """What all of this is for."""
-    return Reconciler(parts.cache, parts.client, parts.recorder, parts.settings, answers=parts.answers)
+    return Reconciler(
+        parts.cache, parts.client, parts.recorder, parts.settings, answers=parts.answers, measures=parts.measures
+    )
 
 
 def router_objects(parts: Parts) -> RouterObjects:
@@ -107,7 +111,8 @@ async def run(settings: Settings, makers: Mapping[str, MakeReconciler] = RECONCI
     lease.on_failure = lambda: metrics.failed("lease")
     feed = Feed(cache, queue, relisted=resync.relisted, failed=metrics.unreadable)
     asker = Asker(cache, queue, leading=lambda: lease.leading)
-    parts = Parts(cache, client, recorder, settings, asker)
+    analyst = Analyst(cache, queue, leading=lambda: lease.leading)
+    parts = Parts(cache, client, recorder, settings, asker, analyst)
     reconcilers = {kind: make(parts) for kind, make in makers.items()}
     resync.keys = partial(every_key, reconcilers)
 
@@ -140,6 +145,7 @@ async def run(settings: Settings, makers: Mapping[str, MakeReconciler] = RECONCI
             enduring("leader", partial(lead, lease, resync, queue, reconcilers, FIRST, asker.once), metrics.failed),
             enduring("events", recorder.run, metrics.failed),
             enduring("routers", asker.run, metrics.failed),
+            enduring("measuring", analyst.run, metrics.failed),
         ]
     )
     watches = Crew([enduring("watches", shell.run, metrics.failed)])

@@ -229,6 +229,8 @@ class Asker:
         found: dict[str, list[str]] = {}
         for each in self._cache.all(CONFIG_MAPS):
             meta = each["metadata"]
+            if (meta.get("labels") or {}).get(names.LABEL_ROUTER) == names.LEDGER:
+                continue  # it tells routers nothing
             found.setdefault(meta["namespace"], []).append(f"{meta['name']}/{meta.get('resourceVersion')}")
         made = {namespace: tuple(sorted(versions)) for namespace, versions in found.items()}
         return {

@@ -17,9 +17,13 @@ IN_PLACE: Object = {"maxSurge": 0, "maxUnavailable": 1}
 
 
 def canary(*steps: object, **rollout: object) -> Object:
-    """spec.rollout: a number is a weight that holds for a minute, anything else a step as it is written."""
+    """spec.rollout: a number is a weight that holds for a minute, anything else a step as it is written.
+
+    Nothing is weighed: test_evidence.py has what evidence does.
+    """
     written = [{"weight": step, "for": "1m"} if isinstance(step, int) else step for step in steps]
-    return {"strategy": "Canary", **({"steps": written} if written else {}), **rollout}
+    steps_asked = {"steps": written} if written else {}
+    return {"strategy": "Canary", "analysis": {"metrics": []}, **steps_asked, **rollout}
 
 
 def record(world: World) -> Object:

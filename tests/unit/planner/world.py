@@ -36,6 +36,7 @@ from podium.watch.kept import model_of
 from podium.watch.kinds import KINDS, by_model
 from tests.unit.planner.apiserver import ApiServer, Client, Killed, clone
 from tests.unit.planner.controllers import Behaviour, Controllers, is_over, is_ready
+from tests.unit.planner.measuring import Measuring
 from tests.unit.planner.routers import Routers
 
 NAME, NAMESPACE = "fraud", "ml"
@@ -100,6 +101,7 @@ class World:
         self.api = ApiServer(lambda: self.now)
         self.cluster = Controllers(self.api)
         self.routers = Routers(self.api, NAMESPACE)
+        self.measuring = Measuring(lambda: self.now)
         self.settings = Settings(identity="podium-a", **settings)
         self.ahead = timedelta(0)
         """By how much the operator's clock is ahead of the API server's."""
@@ -176,8 +178,15 @@ class World:
             for obj in self.api.all(resource):
                 if resource not in CHILDREN or model_of(obj) is not None:
                     self.feed.seen(resource, None, obj)
+        self.measuring.forget()
         self.reconciler = Reconciler(
-            self.cache, self.client, self.heard, self.settings, lambda: self.operators_time, answers=self.routers
+            self.cache,
+            self.client,
+            self.heard,
+            self.settings,
+            lambda: self.operators_time,
+            answers=self.routers,
+            measures=self.measuring,
         )
 
     @property
@@ -239,7 +248,7 @@ class World:
         """Controllers, watches, passes that are due; answers whether anything happened."""
         before = self._changes()
         self.cluster.act()
-        if self.routers.act():
+        if self.routers.act() | self.measuring.act():
             self.wakes.add(KEY)
         for _ in range(MAX_PASSES):
             self.deliver()
@@ -255,7 +264,8 @@ class World:
             busy = self.step()
             following = self.now + timedelta(seconds=1)
             if not busy and not any(self.seen[r] < len(self.api.streams[r]) for r in KINDS):
-                changes = (self.wakes.at, self.cluster.next_change(), self.routers.next_change())
+                comes = (self.cluster, self.routers, self.measuring)
+                changes = (self.wakes.at, *(each.next_change() for each in comes))
                 known = [at for at in changes if at is not None]
                 following = max(following, min([*known, end]))
             self.now = min(following, end)
@@ -279,7 +289,7 @@ class World:
             assert self.now < end, f"no rest within {within} s: {self.describe()}"
 
     def _nothing_to_come(self) -> bool:
-        return self.cluster.next_change() is None and self.routers.next_change() is None
+        return all(each.next_change() is None for each in (self.cluster, self.routers, self.measuring))
 
     def _changes(self) -> int:
         return sum(len(stream) for stream in self.api.streams.values())

@@ -16,11 +16,13 @@ LABEL_BUILTIN: Final = "podium.dev/builtin"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
 LABEL_ROUTER: Final = "podium.dev/router"
-"""ROUTER on a namespace's router pods and their objects, ROUTING on the ConfigMaps that they read."""
+"""ROUTER on a namespace's router pods and their objects, ROUTING on the ConfigMaps that they read, LEDGER on those
+that keep what was counted at them."""
 MANAGED_BY: Final = "podium"
 ROUTER: Final = "podium-router"
 """Name of all objects of a namespace's routers, and of the ClusterRole that they are bound to."""
 ROUTING: Final = "routing"
+LEDGER: Final = "ledger"
 
 # On the ModelDeployment, written by people and tools.
 ANNOTATION_COMMAND: Final = "podium.dev/command"
@@ -54,6 +56,7 @@ ROUTER_UNREACHABLE: Final = "RouterUnreachable"
 
 PREVIEW_SUFFIX: Final = "-preview"
 ROUTING_SUFFIX: Final = "-router"
+LEDGER_SUFFIX: Final = "-ledger"
 MODEL_CONTAINER: Final = "model"
 FETCH_CONTAINER: Final = "fetch"
 HASH_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
@@ -92,3 +95,8 @@ def router_selector() -> dict[str, str]:
 def routing_name(model: str) -> str:
     """The ConfigMap that tells the routers of the ModelDeployment `model`; no revision's name ends like this."""
     return f"{model}{ROUTING_SUFFIX}"
+
+
+def ledger_name(revision: str) -> str:
+    """The ConfigMap that keeps the evidence on a candidate; no revision's name ends like this."""
+    return f"{revision}{LEDGER_SUFFIX}"

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     CANARY = "Canary"
     TRAFFIC_MOVING = "TrafficMoving"
     DRAINING = "Draining"
+    WEIGHING = "Weighing"
     PLAN_PENDING = "PlanPending"
     SUPERSEDED = "Superseded"
 
@@ -30,6 +31,7 @@ class Reason(StrEnum):
     PAUSED_BY_COMMAND = "PausedByCommand"
     WAITING_FOR_PROMOTION = "WaitingForPromotion"
     WAITING_FOR_RESUME = "WaitingForResume"
+    INCONCLUSIVE = "Inconclusive"
 
     # Something is wrong and Podium copes.
     DEGRADED = "Degraded"
@@ -37,6 +39,10 @@ class Reason(StrEnum):
     CHAMPION_UNAVAILABLE = "ChampionUnavailable"
     ENVIRONMENT = "Environment"
     ROUTER_UNREACHABLE = "RouterUnreachable"
+    NO_DATA = "NoData"
+    SAMPLE_RATIO = "SampleRatio"
+    METRICS_UNREACHABLE = "MetricsUnreachable"
+    NO_TRAFFIC = "NoTraffic"
     PROMOTION_STANDS = "PromotionStands"
     ROLLED_BACK = "RolledBack"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

@@ -68,6 +68,39 @@ class WeightStatus(ApiModel):
     )
 
 
+class CountedStatus(ApiModel):
+    """What was counted of one revision."""
+
+    n: Count | None = Field(default=None, description="Number of requests, or answers, that could be events.")
+    events: Count | None = Field(default=None, description="Number of those that were.")
+
+
+class EvidenceStatus(ApiModel):
+    """How strong the evidence of one metric is. 1 says nothing; a candidate no worse reaches 20 in 1 of 20 rollouts."""
+
+    harm: Word | None = Field(default=None, description="That the candidate is worse. All metrics together decide.")
+    no_harm: Word | None = Field(default=None, description="That the candidate is no worse than maxRatio allows.")
+    needed: Word | None = Field(default=None, description="What noHarm of each metric must reach for a promotion.")
+
+
+class MetricStatus(ApiModel):
+    """One metric of a rollout's analysis, at the last checkpoint."""
+
+    name: Word = Field(description="Its name in rollout.analysis.metrics.")
+    type: Word | None = Field(default=None, description="ErrorRate, Rejections, Abandoned or Latency.")
+    role: Word | None = Field(default=None, description="Guardrail.")
+    threshold: Word | None = Field(
+        default=None, description="Latency alone: answers slower than this are events; it was frozen at the start."
+    )
+    champion: CountedStatus | None = Field(default=None, description="Of the champion.")
+    candidate: CountedStatus | None = Field(default=None, description="Of the candidate.")
+    ratio: Word | None = Field(default=None, description="The candidate's rate over the champion's.")
+    interval: Annotated[list[Word], Field(max_length=2)] | None = Field(
+        default=None, description="Which the true ratio is within, at all times at once, at analysis.confidence."
+    )
+    evidence: EvidenceStatus | None = Field(default=None, description="Absent where the metric is shown, not weighed.")
+
+
 class RolloutStatus(ApiModel):
     """The rollout that is under way, or the last one."""
 
@@ -77,6 +110,9 @@ class RolloutStatus(ApiModel):
     step: Count | None = Field(default=None, description="Which step it is at, from 1. Canary alone.")
     steps: Count | None = Field(default=None, description="Number of its steps. Canary alone.")
     weight: WeightStatus | None = Field(default=None, description="The candidate's share. Canary alone.")
+    metrics: Annotated[list[MetricStatus], Field(max_length=20), ListKind("map", ("name",))] | None = Field(
+        default=None, description="What was counted, and how strong the evidence is."
+    )
     deadline: Time | None = Field(default=None, description="When the candidate is rolled back unless it is available.")
     decision: Decision | None = Field(default=None, description="How it ended; absent while it is under way.")
 
@@ -128,7 +164,9 @@ class ModelDeploymentStatus(ApiModel):
     )
     phase: Word | None = Field(
         default=None,
-        description="Pending, Progressing, Promoting, RollingBack, Paused, Suspended, Healthy, RolledBack or Failed.",
+        description=(
+            "Pending, Progressing, Analyzing, Promoting, RollingBack, Paused, Suspended, Healthy, RolledBack or Failed."
+        ),
     )
     message: Text | None = Field(default=None, description="What it is doing or waiting for, and until when.")
     url: Annotated[str, Field(max_length=1024)] | None = Field(

@@ -13,6 +13,7 @@ from podium.manifests.canonical import digest
 from podium.manifests.errors import MalformedRevision
 from podium.manifests.owner import owner_reference
 from podium.manifests.revision import revision_of
+from podium.manifests.routing import told_in
 from podium.reconcile.drift import Memory, conceded, differences, managers, project, sighting
 from podium.reconcile.observe import Observed
 from podium.reconcile.outcome import Fault, Refused
@@ -89,7 +90,8 @@ class Children:
         # What routers are told they have to confirm: it is looked at anew even if they stay silent. And where a Service
         # leads decides what of that counts.
         led = live is not None and _leads_to_routers(live) is not _leads_to_routers(answer)
-        self.again |= news and (found or led or resource is CONFIG_MAPS)
+        tells = resource is CONFIG_MAPS and bool(told_in(answer))
+        self.again |= news and (found or led or tells)
 
     def stands(self, desired: Object) -> bool:
         """Whether it is what was applied last, by this process or one before; others may have changed it since."""

@@ -10,6 +10,7 @@ from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision
 from podium.manifests.scaling import hpa, pdb
 from podium.manifests.workload import deployment
+from podium.reconcile.ledgers import ledgers
 from podium.reconcile.observe import Observed
 from podium.reconcile.readings import controller_of, unowned
 from podium.reconcile.routers import ROUTERS, Ask
@@ -51,7 +52,8 @@ class Wanted:
 
 def writes(wanted: Wanted) -> list[Write]:
     """All writes of children, in the order in which they are to be made."""
-    found = [*_records(wanted.observed), *_traffic(wanted), *_released(wanted), *_workloads(wanted)]
+    found = [*_records(wanted.observed), *ledgers(wanted.observed, wanted.situation)]
+    found += [*_traffic(wanted), *_released(wanted), *_workloads(wanted)]
     found += [*_policies(wanted), *_removals(wanted)]
     return sorted(found, key=lambda write: write.stage)
 

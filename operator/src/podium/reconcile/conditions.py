@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from podium.api.reasons import Reason
+from podium.reconcile.evidence import decision_of
 from podium.reconcile.outcome import Refusal
 from podium.reconcile.weights import step_told
 from podium.rollout.command import how_to
@@ -17,6 +18,7 @@ from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.revision import Failure, RevisionState
 from podium.rollout.scarcity import scarcity
+from podium.rollout.sentences import awaited
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Move, facts_of
 from podium.rollout.traffic import Applied, Split
@@ -31,12 +33,17 @@ PENDING_REASONS = frozenset(
         Reason.ENVIRONMENT,
         Reason.PROMOTION_STANDS,
         Reason.CHAMPION_UNAVAILABLE,
+        Reason.NO_DATA,
+        Reason.SAMPLE_RATIO,
+        Reason.INCONCLUSIVE,
     }
 )
 """Holds that are part of a rollout; every other one is a mistake that only a person can mend."""
 
 
-PERSON_AWAITED = frozenset({Reason.PAUSED, Reason.WAITING_FOR_PROMOTION, Reason.WAITING_FOR_RESUME})
+PERSON_AWAITED = frozenset(
+    {Reason.PAUSED, Reason.WAITING_FOR_PROMOTION, Reason.WAITING_FOR_RESUME, Reason.INCONCLUSIVE, Reason.SAMPLE_RATIO}
+)
 PLAN_PENDING = "; spec.rollout or spec.replicas was edited since it started: that counts from the next one"
 
 
@@ -173,7 +180,7 @@ def rolling(facts: Facts) -> Summary | None:
     if candidate is None or champion is None:
         return None
     available, record = facts.champion_available > 0, candidate.record
-    phase = "Promoting" if record.promoting else "Progressing"
+    phase = "Promoting" if record.promoting else "Analyzing" if record.weighed_at else "Progressing"
     needed = STRATEGIES[record.strategy].needed(s, champion, candidate)
     counts = f"{candidate.reported} of {needed} pods of {_named(candidate)} available"
     if facts.hold is not None:
@@ -195,9 +202,18 @@ def _under_way(facts: Facts, champion: RevisionState, candidate: RevisionState) 
     s, record = facts.situation, candidate.record
     frozen = ", size frozen until it is over" if s.spec.autoscaling and candidate.facts.fixed_size(record) else ""
     if record.steps:
-        return f"; {step_told(s, facts.split, candidate, facts.moment)}{frozen}"
+        weighed = f"; {_weighed(s)}" if record.weighed_at and not record.promoting else ""
+        return f"; {step_told(s, facts.split, candidate, facts.moment)}{frozen}{weighed}"
     due = _clock(s.deadline or record.began_at)
     return f", {champion.replicas} of {_named(champion)} left{frozen}; until {due}"
+
+
+def _weighed(situation: Situation) -> str:
+    """How strong the evidence is, and when a decision can be expected."""
+    found = situation.findings
+    if found is None or found.published is None:
+        return "nothing has been counted yet"
+    return awaited(found.published, decision_of(found.published))
 
 
 def _plan_pending(situation: Situation, record: RolloutRecord) -> bool:

@@ -9,6 +9,7 @@ from podium.manifests.revision import Revision, controller_revision, resolve
 from podium.reconcile.observe import Observed
 from podium.reconcile.readings import template_digest
 from podium.reconcile.writes import Entry, Note
+from podium.rollout.asked import Asked
 from podium.rollout.gates import first_verdict
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
@@ -159,6 +160,7 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Mom
         min_ready_seconds=situation.spec.rollout.min_ready_seconds,
         request=request.value if request else "",
         started_by=situation.operator,
+        asked=_asked(situation),
     )
     durable = Record(inputs=revision.inputs, rollout=record)
     state = RevisionState(
@@ -178,6 +180,12 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Mom
     obj = controller_revision(owner, revision, annotations)
     decisions.revisions[revision.name] = revision
     decisions.entries.append(Entry(revision.name, annotations, obj, state, (note,)))
+
+
+def _asked(situation: Situation) -> Asked:
+    """What the analysis is asked: without a champion, or without routers that count, there is none."""
+    counted = situation.exact and STRATEGIES[situation.spec.rollout.strategy].stepwise
+    return Asked.of(situation.spec) if counted and situation.champion is not None and situation.size else Asked()
 
 
 def _next_revision(

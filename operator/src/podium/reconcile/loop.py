@@ -15,9 +15,10 @@ from podium.kube.client import ApiError, KubeClient, NotLeader, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.manifests.fetch import Fetcher
 from podium.reconcile import status as statuses
+from podium.reconcile.analysed import task_of
 from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store
-from podium.reconcile.observe import Answers, Observed, Observer, View
+from podium.reconcile.observe import Answers, Measures, Nobody, Observed, Observer, View
 from podium.reconcile.outcome import PassRefused, Report, may_be_the_champions, with_refusals
 from podium.reconcile.plan import Plan, declined_command, plan, plan_as_recorded, plan_without
 from podium.reconcile.transitions import transitions
@@ -66,6 +67,7 @@ class Reconciler:
         settings: Settings,
         clock: Callable[[], datetime] = utc_now,
         answers: Answers | None = None,
+        measures: Measures | None = None,
     ) -> None:
         self._cache = cache
         self._client = client
@@ -78,7 +80,8 @@ class Reconciler:
             proxy=settings.fetcher_proxy,
             no_proxy=settings.fetcher_no_proxy,
         )
-        self._observer = Observer(cache, settings, fetcher, answers)
+        self._measures = measures or Nobody()
+        self._observer = Observer(cache, settings, fetcher, answers, measures=self._measures)
         self._applier = Applier(client, cache, settings)
         self._fetcher = fetcher
         self._ending: dict[Key, str] = {}
@@ -91,6 +94,7 @@ class Reconciler:
     def step_down(self) -> None:
         """The Lease is lost: what happens until it is gained again is not seen."""
         self._observer.lost_sight()
+        self._measures.forget()
         self._applier.step_down()
 
     async def reconcile(self, key: Key) -> float | None:
@@ -125,6 +129,8 @@ class Reconciler:
                 status = self._unplanned(observed.obj, observed.reason, observed.invalid, now)
                 await self._write_status(observed.obj, status)
             return None
+        # Before anything is written: a weight that is about to change counts for nothing until routers keep to it.
+        self._measures.follow(key, task_of(observed, planned))
         for note in planned.notes:
             self._emit(observed.obj, note)
         planned, report = await self._carry_out(planned, observed, moment)
@@ -235,4 +241,5 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self._observer.forget(key)
         self._applier.forget(key)
+        self._measures.follow(key, None)
         self._ending.pop(key, None)

@@ -25,6 +25,7 @@ from podium.kube.resources import (
 )
 from podium.manifests.errors import MalformedRevision
 from podium.manifests.fetch import Fetcher
+from podium.manifests.ledger import ledger_in
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, revision_of
 from podium.reconcile import readings
@@ -33,6 +34,7 @@ from podium.reconcile.routers import ROUTERS, RouterPod, Seen
 from podium.reconcile.routers.reading import is_ready
 from podium.reconcile.setaside import SetAside, set_aside
 from podium.reconcile.sightings import Sightings
+from podium.rollout.measuring import Findings, Task, restored
 from podium.rollout.moment import Moment
 from podium.rollout.revision import RevisionState
 from podium.rollout.scarcity import awaited
@@ -73,12 +75,38 @@ class Answers(Protocol):
         ...
 
 
+class Measures(Protocol):
+    """What is measured of rollouts that are analysed: a third view, filled by counting at the routers."""
+
+    def follow(self, key: Key, task: Task | None) -> None:
+        """What is to be measured of a ModelDeployment from now on; None: nothing."""
+        ...
+
+    def findings(self, key: Key, rollout: str) -> Findings | None:
+        """What measuring that rollout has come to; None while it is not measured."""
+        ...
+
+    def forget(self) -> None:
+        """Another operator measures from now on."""
+        ...
+
+
 class Nobody:
-    """No router has been asked."""
+    """No router has been asked, and nobody measures."""
 
     def said(self, namespace: str, pod: str) -> Said | None:
         """See Answers."""
         return None
+
+    def follow(self, key: Key, task: Task | None) -> None:
+        """See Measures."""
+
+    def findings(self, key: Key, rollout: str) -> Findings | None:
+        """See Measures."""
+        return None
+
+    def forget(self) -> None:
+        """See Measures."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +199,10 @@ class Observer:
         fetcher: Fetcher,
         answers: Answers | None = None,
         ports: Ports | None = None,
+        measures: Measures | None = None,
     ) -> None:
         self._cache = cache
+        self._measures = measures or Nobody()
         self._answers = answers or Nobody()
         self._ports = ports or Ports(cache)
         self._fetcher = fetcher
@@ -211,6 +241,9 @@ class Observer:
         told = self._cache.get(CONFIG_MAPS, key.namespace, names.routing_name(key.name))
         if told is not None and readings.is_child(told, owner):
             children[CONFIG_MAPS, told["metadata"]["name"]] = told
+        for ledger in self._cache.owned(CONFIG_MAPS, key.namespace, key.name):
+            if readings.is_child(ledger, owner):
+                children[CONFIG_MAPS, ledger["metadata"]["name"]] = ledger
         annotations = obj["metadata"].get("annotations") or {}
         command = annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH]
         aside = set_aside(children, memory.revision)
@@ -279,6 +312,8 @@ class Observer:
         candidate = situation.candidate
         if candidate and _kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
+        if candidate and candidate.record.asked:
+            situation = replace(situation, findings=self._findings(seen, key, candidate))
         if candidate and champion and champion.has_pods:
             # the template is unpacked only while something is awaited
             held = awaited(candidate) and readings.extended_resources(revisions[champion.name])
@@ -298,6 +333,12 @@ class Observer:
             port=self._port(seen, moment, listens=router.exact),
             unreachable=traffic.doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
         )
+
+    def _findings(self, seen: Observed, key: Key, candidate: RevisionState) -> Findings | None:
+        """What is measured; before that, what the ledger said last."""
+        found = self._measures.findings(key, candidate.record.id)
+        stored = ledger_in(seen.child(CONFIG_MAPS, names.ledger_name(candidate.name)))
+        return restored(stored) if found is None and stored else found
 
     def _port(self, seen: Observed, moment: Moment, *, listens: bool) -> int | None:
         """The port stays the ModelDeployment's for as long as anything tells the routers of it."""

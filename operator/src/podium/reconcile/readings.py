@@ -174,6 +174,7 @@ def read_pod(pod: Object, sightings: Sightings, min_ready: timedelta, predecesso
         failure=failure,
         stray=not _of_deployment(pod),
         overdue=terminating and _overdue(meta, sightings),
+        ready_since=ready,
         died=_died(pod, sightings),
         model_digest=model_digest(pod),
     )

@@ -11,6 +11,7 @@ from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS
 from podium.manifests.owner import Owner
 from podium.manifests.routing import read_routing, told_in
 from podium.reconcile.conditions import Facts, Summary, judge
+from podium.reconcile.evidence import metrics_told
 from podium.reconcile.fetched import bytes_differ, model_digest_of
 from podium.reconcile.observe import PENDING, Observed
 from podium.reconcile.outcome import Report
@@ -194,6 +195,12 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
         conditions["RecordMissing"] = ("True", Reason.RECORD_MISSING, message)
     if observed.unreachable:
         conditions[names.ROUTER_UNREACHABLE] = ("True", Reason.ROUTER_UNREACHABLE, observed.unreachable)
+    found = situation.findings
+    if found is not None and found.unreachable:
+        message = f"routers cannot be read: {found.unreachable}; docs/traffic.md has the NetworkPolicy that opens them"
+        conditions["MetricsUnreachable"] = ("True", Reason.METRICS_UNREACHABLE, message)
+    if found is not None and found.silent:
+        conditions["NoTraffic"] = ("True", Reason.NO_TRAFFIC, found.silent)
     candidate = situation.candidate
     if candidate is not None and champion is not None and candidate.record.strategy in STRATEGIES:
         excess = STRATEGIES[candidate.record.strategy].excess(situation, champion, candidate)
@@ -266,6 +273,9 @@ def _rollout(situation: Situation, split: Split) -> dict[str, Any]:
     found: dict[str, Any] = {"id": record.id, "strategy": record.strategy, "startedAt": format_time(record.started_at)}
     if latest is situation.candidate:
         found |= _steps(situation, split, latest)
+    metrics = metrics_told(situation.findings) if latest.record.asked else []
+    if metrics:
+        found["metrics"] = metrics
     if latest is situation.candidate and situation.deadline is not None:
         if not (record.steps and record.available_at):
             found["deadline"] = format_time(situation.deadline)

@@ -52,6 +52,8 @@ def _until(record: RolloutRecord, deadline: datetime | None, moment: Moment) -> 
     holds_until = record.holds_until
     if holds_until is not None and not moment.reached(holds_until):
         return f" until {holds_until:%H:%M:%SZ}"
+    if record.step >= len(record.steps):
+        return "; all steps are over"
     if record.available_at is None and deadline is not None:
         return f"; its pods are awaited until {deadline:%H:%M:%SZ}"
     return "; waits until that is applied"

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from podium.api import names
+from podium.rollout.asked import Asked
 from podium.rollout.command import Command
 from podium.rollout.rule import Rule
 from podium.rollout.steps import Step, read_steps, weight_at
@@ -87,6 +88,12 @@ class RolloutRecord:
     """Since when it has been paused."""
     promoting: str = ""
     """The rule by which it was promoted, where the candidate grows to T before that is its outcome."""
+    asked: Asked = field(default_factory=Asked)
+    """What its analysis is asked; nothing where evidence decides nothing."""
+    weighed_at: datetime | None = None
+    """Since when evidence has been counted: no weight is given before."""
+    idle: timedelta = timedelta(0)
+    """Time since then in which it was paused, at the steps before this one: maxDuration stands still."""
     other: Mapping[str, Any] = field(default_factory=dict)
     """What another version wrote beside these: it stays."""
 
@@ -114,6 +121,9 @@ class RolloutRecord:
             "stood": self.stood.total_seconds(),
             "stoodSince": self.stood_since and format_time(self.stood_since),
             "promoting": self.promoting,
+            "analysis": self.asked.to_json(),
+            "weighedAt": self.weighed_at and format_time(self.weighed_at),
+            "idle": self.idle.total_seconds(),
         }
         optional = data.keys() - {*self.other, *_ALWAYS}
         return json.dumps({k: v for k, v in data.items() if v or k not in optional}, sort_keys=True)
@@ -143,6 +153,9 @@ class RolloutRecord:
             stood=read_seconds(data.pop("stood", 0)),
             stood_since=read_time(data.pop("stoodSince")) if "stoodSince" in data else None,
             promoting=read_text(data.pop("promoting", "")),
+            asked=Asked.from_json(data.pop("analysis", {})),
+            weighed_at=read_time(data.pop("weighedAt")) if "weighedAt" in data else None,
+            idle=read_seconds(data.pop("idle", 0)),
             other=data,
         )
 
@@ -161,6 +174,17 @@ class RolloutRecord:
         """Whether it is at a pause, which a person ends."""
         return not self.promoting and self.step < len(self.steps) and self.steps[self.step].pauses
 
+    def _waited(self, now: datetime) -> timedelta:
+        """For how long it has been at a pause, if it is at one."""
+        return max(now - self.began_at, timedelta(0)) if self.waits and self.weighed_at else timedelta(0)
+
+    def lasted(self, now: datetime) -> timedelta | None:
+        """How much of maxDuration is over; None before evidence is counted. It stands still in every pause."""
+        if self.weighed_at is None:
+            return None
+        paused = max(now - self.stood_since, timedelta(0)) if self.stood_since else timedelta(0)
+        return now - self.weighed_at - self.idle - self.stood - paused - self._waited(now)
+
     @property
     def holds_until(self) -> datetime | None:
         """When the step is over if nothing pauses it; None before its weight is applied, and at a pause."""
@@ -171,6 +195,10 @@ class RolloutRecord:
     def onward(self, now: datetime, operator: str) -> "RolloutRecord":
         """The same at the next step. Its deadline begins anew, by this operator's clock."""
         return replace(self._anew(now, operator), step=self.step + 1)
+
+    def applied(self, now: datetime) -> "RolloutRecord":
+        """The same once the step's weight is applied: it holds from now on."""
+        return replace(self, applied_at=now, idle=self.idle + self.stood, stood=timedelta(0))
 
     def promoted(self, rule: Rule, now: datetime, operator: str) -> "RolloutRecord":
         """The same with the candidate on its way to T; the time for that begins now."""
@@ -184,13 +212,15 @@ class RolloutRecord:
             return self
         # Another operator's clock, which may be ahead, may have stamped it.
         away = max(now - self.suspended_since, timedelta(0))
-        stood = self.stood + away if self.applied_at is not None and self.stood_since is None else self.stood
+        counts = self.applied_at is not None or self.weighed_at is not None
+        stood = self.stood + away if counts and self.stood_since is None else self.stood
         return replace(self, suspended_since=None, held=self.held + away, stood=stood)
 
     def _anew(self, now: datetime, operator: str) -> "RolloutRecord":
         nothing = timedelta(0)
         return replace(
             self,
+            idle=self.idle + self.stood + self._waited(now),
             stepped_at=now,
             started_by=operator,
             available_at=None,

@@ -46,6 +46,8 @@ class Pod:
     """It has the labels but is none of the Deployment's: it says nothing about the revision, but gets its traffic."""
     overdue: bool = False
     """A terminating one that should have gone long ago: its node does not answer any more."""
+    ready_since: datetime | None = None
+    """By the kubelet's clock."""
     died: datetime | None = None
     """When this operator saw that a signal had ended its server while that ran requests."""
     model_digest: str = ""

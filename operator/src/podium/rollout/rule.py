@@ -12,11 +12,16 @@ class Kind(StrEnum):
     ROLLING_COMPLETE = "rolling-complete"
     BLUE_GREEN_AVAILABLE = "blue-green-available"
     STEPS_COMPLETE = "steps-complete"
+    EVIDENCE = "evidence"
+    MAX_DURATION = "max-duration"
+    """Promotes, and rolls back: rollout.onInconclusive says which."""
     CHAMPION_DOWN = "champion-down"
     PERSON = "person"
     """Promotes, and rolls back."""
     CRASH = "crash"
     """`about`: the condition reason of the pod that crashed."""
+    HARM = "harm"
+    """`about`: the name of the metric that got worse most surely."""
     VERIFY = "verify"
     """`about`: the name of the check that failed."""
     DEADLINE = "deadline"
@@ -34,10 +39,14 @@ PROMOTES = frozenset(
         Kind.ROLLING_COMPLETE,
         Kind.BLUE_GREEN_AVAILABLE,
         Kind.STEPS_COMPLETE,
+        Kind.EVIDENCE,
+        Kind.MAX_DURATION,
         Kind.CHAMPION_DOWN,
         Kind.PERSON,
     }
 )
+
+_AT_ONCE = frozenset({Kind.BLUE_GREEN_AVAILABLE, Kind.STEPS_COMPLETE, Kind.EVIDENCE, Kind.MAX_DURATION, Kind.PERSON})
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Rule:
     @property
     def at_once(self) -> bool:
         """Whether a promotion by it moves all traffic at once from a champion that was well, and can be taken back."""
-        return self.kind in (Kind.BLUE_GREEN_AVAILABLE, Kind.STEPS_COMPLETE, Kind.PERSON)
+        return self.kind in _AT_ONCE
 
     @property
     def first(self) -> bool:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
+from podium.rollout.measuring import Findings
 from podium.rollout.record import CommandRecord, Outcome
 from podium.rollout.revision import RevisionState
 from podium.rollout.traffic import Applied, Endpoints, Split, Traffic
@@ -68,6 +69,8 @@ class Situation:
     """The extended resource that the candidate's pods wait for and the champion's ask for, too; empty without one."""
     last_command_at: datetime | None = None
     """The time in status.lastCommand."""
+    findings: Findings | None = None
+    """What measuring the candidate's rollout has come to; None while nobody measures it."""
     unread: str = ""
     """The sentence on a record of which nothing can be read, and which may be the champion's; empty without one."""
 

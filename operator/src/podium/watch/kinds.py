@@ -66,9 +66,15 @@ def wake_users(obj: Object, view: View) -> Iterable[Key]:
     return (MODEL_RUNTIMES.key("", name), *view.models_using(name))
 
 
-def by_namespace(obj: Object) -> NamespacedName:
-    """What the routers are told is found by their namespace."""
-    return obj["metadata"].get("namespace", ""), names.ROUTER
+def is_ledger(obj: Object) -> bool:
+    """Whether a ConfigMap keeps the evidence of a rollout; the others tell routers."""
+    labels = obj["metadata"].get("labels")
+    return isinstance(labels, dict) and labels.get(names.LABEL_ROUTER) == names.LEDGER
+
+
+def by_use(obj: Object) -> NamespacedName | None:
+    """What the routers are told is found by their namespace, a ledger by its ModelDeployment."""
+    return by_model(obj) if is_ledger(obj) else (obj["metadata"].get("namespace", ""), names.ROUTER)
 
 
 def wake_routers(obj: Object, _: View) -> Iterable[Key]:
@@ -78,7 +84,12 @@ def wake_routers(obj: Object, _: View) -> Iterable[Key]:
 
 def wake_told(obj: Object, view: View) -> Iterable[Key]:
     """What the routers are told concerns its ModelDeployment, and them."""
-    return (*wake_model(obj, view), *wake_routers(obj, view))
+    return (*wake_model(obj, view), *wake_hearers(obj, view))
+
+
+def wake_hearers(obj: Object, view: View) -> Iterable[Key]:
+    """What the routers are told concerns them; a ledger does not."""
+    return () if is_ledger(obj) else wake_routers(obj, view)
 
 
 def of_routers(otherwise: Wakes) -> Wakes:
@@ -97,8 +108,8 @@ def of_routers(otherwise: Wakes) -> Wakes:
 
 
 def by_routing(_: Settings) -> str:
-    """Of ConfigMaps those alone that tell the routers."""
-    return f"{names.LABEL_ROUTER}={names.ROUTING}"
+    """Of ConfigMaps those alone that tell the routers, and the ledgers of what was counted at them."""
+    return f"{names.LABEL_ROUTER} in ({names.ROUTING},{names.LEDGER})"
 
 
 def by_label(_: Settings) -> str:
@@ -135,7 +146,7 @@ KINDS: Final[Mapping[Resource, Kind]] = {
     resources.CONTROLLER_REVISIONS: Kind(keep=kept.controller_revision, constant="data"),
     resources.DEPLOYMENTS: Kind(keep=kept.deployment, wakes=of_routers(wake_model)),
     resources.SERVICES: Kind(),
-    resources.CONFIG_MAPS: Kind(selector=by_routing, index=by_namespace, wakes=wake_told, echoes=wake_routers),
+    resources.CONFIG_MAPS: Kind(selector=by_routing, index=by_use, wakes=wake_told, echoes=wake_hearers),
     resources.ENDPOINT_SLICES: Kind(keep=kept.endpoint_slice, made=False),
     resources.HPAS: Kind(wakes=of_routers(wake_model)),
     resources.PDBS: Kind(wakes=of_routers(wake_model)),

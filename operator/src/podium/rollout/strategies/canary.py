@@ -10,9 +10,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from podium.analysis.decision import Call
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.rollout.command import how_to
+from podium.rollout.judging import held, judged, missing
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
@@ -94,6 +96,13 @@ class Canary:
             return Progress(replace(record, available_at=moment.now))
         if situation.paused:
             return None
+        if record.asked and record.weighed_at is None:
+            if record.available_at is None or candidate.available < self.needed(situation, champion, candidate):
+                return None
+            return missing(situation, candidate) or Progress(replace(record, weighed_at=moment.now))
+        waits = held(situation, candidate, moment)
+        if waits is not None:
+            return waits
         if record.step >= len(record.steps):
             return self._end(situation, candidate, moment)
         if record.waits:
@@ -101,19 +110,26 @@ class Canary:
         if not self._is_applied(situation, champion, candidate):
             return None
         if record.applied_at is None:
-            return Progress(replace(record, applied_at=moment.now))
+            return Progress(record.applied(moment.now))
         if not moment.reached(record.holds_until):
             return None
         return Progress(record.onward(moment.now, situation.operator), _next_step(record))
 
-    def _end(self, situation: Situation, candidate: RevisionState, moment: Moment) -> Progress | Hold:
+    def _end(self, situation: Situation, candidate: RevisionState, moment: Moment) -> Progress | Hold | None:
         if situation.spec.rollout.promotion == "Manual":
             way = how_to("promote", candidate.name)
             return Hold(
                 Reason.WAITING_FOR_PROMOTION, f"{candidate.name} has been through all steps; to promote it: {way}"
             )
-        promoted = candidate.record.promoted(Rule(Kind.STEPS_COMPLETE), moment.now, situation.operator)
-        return Progress(promoted, f"all steps are over: it grows to {situation.target} pods to be promoted")
+        decision = judged(situation, candidate, moment)
+        grows = f"it grows to {situation.target} pods to be promoted"
+        if decision is None:
+            promoted = candidate.record.promoted(Rule(Kind.STEPS_COMPLETE), moment.now, situation.operator)
+            return Progress(promoted, f"all steps are over: {grows}")
+        if decision.call is not Call.PROMOTE:
+            return None  # evidence is awaited, until maxDuration
+        promoted = candidate.record.promoted(Rule(Kind.EVIDENCE), moment.now, situation.operator)
+        return Progress(promoted, f"{decision.message}: {grows}")
 
     def complete(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
@@ -156,7 +172,9 @@ class Canary:
     def _split(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Split:
         """Where requests go now, by the pods that there are for them."""
         alone = Split.to(champion.name, preview=candidate.name)
-        if candidate.record.weight == 0 and not candidate.record.promoting:
+        record = candidate.record
+        unweighed = bool(record.asked) and record.weighed_at is None
+        if (record.weight == 0 or unweighed) and not record.promoting:
             return alone
         if situation.exact:
             given = _carried(situation, candidate)
@@ -182,7 +200,8 @@ class Canary:
 
 def _stood(situation: Situation, record: RolloutRecord, moment: Moment) -> RolloutRecord | None:
     """The record once a pause that begins or ends is noted: the time of a step stands still in it."""
-    if record.applied_at is None or situation.paused == (record.stood_since is not None):
+    counts = record.applied_at is not None or record.weighed_at is not None
+    if not counts or situation.paused == (record.stood_since is not None):
         return None
     if record.stood_since is None:
         return replace(record, stood_since=moment.now)

@@ -1,0 +1,205 @@
+"""Measures the rollouts that are analysed: one course each, a round of its routers at each interval.
+
+The planner says what is to be measured (`follow`) and asks what has come of it (`findings`); news that matter wake
+it. Only the leader measures. What a ledger in the cluster says is taken up by whoever leads next.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from podium.analysis.decision import Circumstances, decide
+from podium.analysis.ledger import Ledger, LedgerUnreadable, read
+from podium.api import names
+from podium.keys import Key
+from podium.kube.client import Object
+from podium.kube.resources import PODS, Resource
+from podium.metrics import course as courses
+from podium.metrics.course import Course
+from podium.metrics.scraper import Scraper
+from podium.rollout.measuring import Findings, Snapshot, Task
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT: Final = 10.0
+"""Seconds from one checkpoint to the next; longer where many are analysed."""
+WRITES: Final = 4.0
+"""Checkpoints a second at the most: each is a write of the ledger and one of status."""
+
+
+class View(Protocol):
+    """What is read of the cache."""
+
+    def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
+        """All objects of a kind that are found by a name."""
+        ...
+
+
+class Queue(Protocol):
+    """Where the keys of those go whom news concern."""
+
+    def add(self, key: Key) -> None:
+        """Its pass is due."""
+        ...
+
+
+@dataclass
+class _Measured:
+    """One rollout."""
+
+    task: Task
+    course: Course
+    published: Snapshot | None
+    at: float
+    """When that was, in seconds since 1970."""
+    said: tuple[object, ...] = ()
+    """What the planner knows that may decide: other than this wakes it."""
+    job: "asyncio.Task[None] | None" = None
+
+
+class Analyst:
+    """Measures; `run` for as long as the process lives."""
+
+    def __init__(
+        self,
+        cache: View,
+        queue: Queue,
+        leading: Callable[[], bool],
+        *,
+        scraper: Callable[[], Scraper] = Scraper,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._cache = cache
+        self._queue = queue
+        self._leading = leading
+        self._scraper = scraper
+        self._clock = clock
+        self._measured: dict[Key, _Measured] = {}
+        self._news = asyncio.Event()
+
+    def follow(self, key: Key, task: Task | None) -> None:
+        """What is to be measured of a ModelDeployment from now on; None: nothing."""
+        known = self._measured.get(key)
+        if task is None:
+            self._drop(key)
+        elif known is not None and known.task.rollout == task.rollout and known.task.champion == task.champion:
+            known.task = task
+        else:
+            self._drop(key)
+            now = self._clock()
+            course = courses.begun(task, now, _stored(task))
+            self._measured[key] = _Measured(task, course, course.live, now)
+            self._news.set()
+
+    def findings(self, key: Key, rollout: str) -> Findings | None:
+        """What measuring that rollout has come to; None while it is not measured."""
+        known = self._measured.get(key)
+        if known is None or known.task.rollout != rollout:
+            return None
+        return courses.found(known.course, known.task, known.published, self._clock())
+
+    def forget(self) -> None:
+        """Another operator measures from now on."""
+        for key in list(self._measured):
+            self._drop(key)
+
+    async def run(self) -> None:
+        """Begin to measure whatever is followed."""
+        try:
+            async with self._scraper() as scraper:
+                while True:
+                    if not self._leading():
+                        self.forget()
+                    for key, each in self._measured.items():
+                        if each.job is None:
+                            each.job = asyncio.get_running_loop().create_task(self._measure(scraper, key, each))
+                    self._news.clear()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), 1.0)
+        finally:
+            for each in self._measured.values():
+                if each.job is not None:
+                    each.job.cancel()
+                    each.job = None
+
+    async def _measure(self, scraper: Scraper, key: Key, measured: _Measured) -> None:
+        due = self._clock()
+        while True:
+            task = measured.task
+            routers, needed = self._routers(key.namespace)
+            try:
+                found = await scraper.round(routers, (task.champion, task.candidate), task.asked.interval)
+                now = self._clock()
+                measured.course = courses.after(measured.course, measured.task, found, routers, needed, now)
+                self._tell(key, measured, now)
+            except Exception:
+                log.exception("a round of %s/%s came to nothing", key.namespace, key.name)
+                now = self._clock()
+            due = max(due + task.asked.interval, now)
+            await asyncio.sleep(due - now)
+
+    def _tell(self, key: Key, measured: _Measured, now: float) -> None:
+        """Publish what is due, and wake the planner where something may be decided, or written."""
+        said = self._said(measured, now)
+        due = measured.at + max(CHECKPOINT, len(self._measured) / WRITES)
+        if said == measured.said and now < due:
+            return
+        measured.course = courses.checkpointed(measured.course) if now >= due else measured.course
+        if measured.course.live is not None and (now >= due or measured.published is None or said != measured.said):
+            measured.published, measured.at = measured.course.live, now
+        measured.said = said
+        self._queue.add(key)
+
+    def _said(self, measured: _Measured, now: float) -> tuple[object, ...]:
+        live = measured.course.live
+        found = courses.found(measured.course, measured.task, None, now)
+        told = (live is not None, bool(found.holds), bool(found.unreachable), bool(found.silent))
+        if live is None:
+            return (*told, found.holds)
+        decision = decide(live.ledger.plan, live.state, Circumstances(steps_over=True))
+        return (*told, decision.call)
+
+    def _routers(self, namespace: str) -> tuple[dict[str, str], set[str]]:
+        """Router pods that may have counted something, addresses by pod; and those that requests go to."""
+        found, needed = {}, set()
+        for pod in self._cache.owned(PODS, namespace, names.ROUTER):
+            meta, status = pod["metadata"], pod.get("status") or {}
+            address = status.get("podIP")
+            if isinstance(address, str) and status.get("phase") == "Running" and _is_address(address):
+                found[meta["name"]] = address
+                if _is_ready(status) and "deletionTimestamp" not in meta:
+                    needed.add(meta["name"])
+        return found, needed
+
+    def _drop(self, key: Key) -> None:
+        known = self._measured.pop(key, None)
+        if known is not None and known.job is not None:
+            known.job.cancel()
+
+
+def _stored(task: Task) -> Ledger | None:
+    """The ledger to go on from. One that cannot be read is as none: evidence begins anew."""
+    if not task.stored:
+        return None
+    try:
+        return read(task.stored)
+    except LedgerUnreadable as error:
+        log.warning("the ledger of %s begins anew: %s", task.candidate, error)
+        return None
+
+
+def _is_ready(status: Object) -> bool:
+    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in status.get("conditions") or ())
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,201 @@
+"""The course of one rollout's measuring: what each round of readings makes of it. Pure; time is an argument.
+
+before evidence is counted   figures of the champion are collected
+the first weight is near     they are frozen, the ledger begins
+from then on                 rounds become intervals, intervals are folded into the state
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from podium.analysis.expect import Traffic
+from podium.analysis.intervals import Interval
+from podium.analysis.ledger import Ledger, replay
+from podium.analysis.metrics import STARTED
+from podium.analysis.odds import MaxRatioUnreachable
+from podium.analysis.state import fold
+from podium.metrics import counts, freezing
+from podium.metrics.counts import Levels
+from podium.metrics.rounds import Rounds, Situation, Taken, take
+from podium.metrics.scraper import Round
+from podium.rollout.measuring import NO_TRAFFIC, UNREAD, Findings, Snapshot, Task
+
+PATIENCE = 60.0
+"""Seconds without figures after which that is told as a condition."""
+LATE = 10.0
+"""Seconds without figures after which nothing is decided for the candidate."""
+EXPECTED = 10.0
+"""Requests that should have come by the weight before their absence says something."""
+_RATES = 60.0
+"""Seconds over which the present traffic is taken."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is kept from round to round."""
+
+    began: float
+    """When measuring began, in seconds since 1970."""
+    rounds: Rounds = field(default_factory=Rounds)
+    figures: Levels = field(default_factory=dict)
+    """What the champion's counters grew by since."""
+    totals: Levels = field(default_factory=dict)
+    """What they stood at in the last round."""
+    live: Snapshot | None = None
+    trouble: str = ""
+    """Why evidence cannot be counted at all."""
+    weight: tuple[int, float] = (0, 0.0)
+    """The weight that routers keep to, and since when that is known."""
+    fresh: bool = False
+    """Whether there has been such a round since this operator began."""
+    read: float = 0.0
+    """When the last round was that got an answer of every router."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    resumed: str | None = None
+    """The last `resume` that was seen."""
+    recent: tuple[Interval, ...] = ()
+    """Of the last minute."""
+    quiet: tuple[float, float] = (0.0, 0.0)
+    """Since when no request of the champion, of the candidate, has come although some were expected; 0: they come."""
+
+
+def begun(task: Task, now: float, ledger: Ledger | None) -> Course:
+    """Measuring begins, or goes on from a stored ledger."""
+    course = Course(began=now, weight=(task.weight, now), read=now, resumed=task.resumed)
+    if ledger is None:
+        return course
+    state = replay(ledger)
+    last = ledger.intervals[-1].weight if ledger.intervals else state.block.weight if state.block else 0
+    since = task.applied_since if task.applied and task.weight == last and task.applied_since else now
+    rounds = Rounds(began=ledger.plan.started_at, until=state.until, weight=last, seen=ledger.seen)
+    return replace(course, rounds=rounds, live=Snapshot(ledger, state), weight=(task.weight, since))
+
+
+def after(
+    course: Course, task: Task, read: Round, routers: Collection[str], needed: Collection[str], now: float
+) -> Course:
+    """The course after one more round.
+
+    `routers`: pods that exist and may have counted something; `needed`: those of them that requests go to.
+    """
+    weight = course.weight
+    if not task.applied or task.weight != weight[0]:
+        weight = (task.weight, now)
+    taken = take(course.rounds, _situation(course, task, weight, routers, now), read.began, read.samples,
+                 task.asked.interval)  # fmt: skip
+    failed = {pod: why for pod, why in read.failed.items() if pod in needed}
+    whole = bool(needed) and not failed
+    course = replace(
+        course,
+        rounds=taken.rounds,
+        weight=weight,
+        fresh=course.fresh or whole,
+        read=now if whole else course.read,
+        failed=failed,
+        resumed=task.resumed,
+    )
+    if course.live is not None:
+        return _weighed(course, task, taken, now)
+    figures = counts.total([course.figures, taken.champion]) if taken.champion and course.figures else taken.champion
+    course = replace(course, figures=figures or course.figures, totals=freezing.totals(task.champion, read.samples))
+    return _frozen(course, task, now) if task.begins and whole and course.rounds.began is not None else course
+
+
+def _situation(
+    course: Course, task: Task, weight: tuple[int, float], routers: Collection[str], now: float
+) -> Situation:
+    plan = course.live.ledger.plan if course.live else None
+    return Situation(
+        champion=task.champion,
+        candidate=task.candidate,
+        weight=weight[0],
+        since=weight[1],
+        step=task.step,
+        routers=routers,
+        edges={each.name: each.edge for each in plan.metrics if each.edge is not None} if plan else {},
+        pods=task.pods,
+        warming=now < task.warm_at,
+        resumed=course.resumed is not None and task.resumed != course.resumed,
+    )
+
+
+def _frozen(course: Course, task: Task, now: float) -> Course:
+    """Figures are frozen and the ledger begins; what was counted before belongs to nobody."""
+    try:
+        plan = freezing.plan(task, course.figures, course.totals, now)
+    except (MaxRatioUnreachable, ValueError) as error:
+        return replace(course, trouble=str(error))
+    ledger = replace(Ledger.begin(plan), seen=course.rounds.seen)
+    return replace(course, live=Snapshot(ledger, replay(ledger)), trouble="", quiet=(0.0, 0.0))
+
+
+def _weighed(course: Course, task: Task, taken: Taken, now: float) -> Course:
+    assert course.live is not None
+    ledger, state = course.live.ledger, course.live.state
+    for interval in taken.intervals:
+        if interval.start < state.until:
+            # Clocks of two operators may be apart: what overlaps is counted, and decides nothing.
+            end = max(interval.end, state.until)
+            interval = replace(interval, start=state.until, end=end, straddles=True)
+        ledger = ledger.record(interval, taken.rounds.seen)
+        state = fold(ledger.plan, state, interval)
+    recent = tuple(each for each in (*course.recent, *taken.intervals) if each.end > now - _RATES)
+    live = Snapshot(ledger, state, _traffic(recent))
+    return replace(course, live=live, recent=recent, quiet=_quiet(course, task, taken, now))
+
+
+def _quiet(course: Course, task: Task, taken: Taken, now: float) -> tuple[float, float]:
+    found = []
+    for arm, since in enumerate(course.quiet):
+        came = sum(each.counted.get(STARTED, (0, 0))[arm] for each in taken.intervals)
+        others = sum(each.counted.get(STARTED, (0, 0))[1 - arm] for each in taken.intervals)
+        share = task.weight / 10_000 if arm else 1 - task.weight / 10_000
+        if came or not share:
+            found.append(0.0)
+        else:
+            found.append(since or (now if others else 0.0))
+    return found[0], found[1]
+
+
+def checkpointed(course: Course) -> Course:
+    """The same with all intervals folded into the ledger's checkpoint: the state stays as it is."""
+    if course.live is None:
+        return course
+    return replace(course, live=replace(course.live, ledger=course.live.ledger.checkpointed()))
+
+
+def found(course: Course, task: Task, published: Snapshot | None, now: float) -> Findings:
+    """What the planner is told."""
+    waited = now - course.read
+    why = "; ".join(course.failed.values()) or "there are none"
+    holds = [course.trouble] if course.trouble else []
+    if not course.fresh and waited <= LATE + task.asked.interval:
+        holds.append(UNREAD)
+    if waited > LATE + task.asked.interval:
+        holds.append(f"not all routers have been read for {waited // 10 * 10:.0f} s: {why}")
+    unreachable = why if waited >= PATIENCE else ""
+    silent = _silent(course, task, now)
+    holds += [silent] if silent else []
+    return Findings(course.live, published, tuple(holds), unreachable, silent)
+
+
+def _silent(course: Course, task: Task, now: float) -> str:
+    names = (task.champion, task.candidate)
+    rates = _traffic(course.recent)
+    for arm, since in enumerate(course.quiet):
+        share = task.weight / 10_000 if arm else 1 - task.weight / 10_000
+        expected = (rates.champion + rates.candidate) * share * PATIENCE
+        if since and now - since >= PATIENCE and expected >= EXPECTED:
+            return (
+                f"{names[arm]} has had no request for {now - since:.0f} s, where {expected:.0f} were to be expected: "
+                "callers may pass the routers by, or read pod addresses from DNS"
+            )
+    return ""
+
+
+def _traffic(recent: tuple[Interval, ...]) -> Traffic:
+    seconds = sum(each.end - each.start for each in recent)
+    if seconds <= 0:
+        return NO_TRAFFIC
+    pairs = [each.counted.get(STARTED, (0, 0)) for each in recent]
+    return Traffic(sum(pair[0] for pair in pairs) / seconds, sum(pair[1] for pair in pairs) / seconds)

@@ -1,0 +1,63 @@
+"""What a pass asks of the measuring of its rollout. Pure."""
+
+from podium.api import names
+from podium.api.v1alpha1 import parse_duration
+from podium.kube.resources import CONFIG_MAPS
+from podium.manifests.ledger import ledger_in
+from podium.reconcile.observe import Observed
+from podium.reconcile.plan import Plan
+from podium.rollout.measuring import Task
+from podium.rollout.record import RolloutRecord
+from podium.rollout.revision import RevisionState
+from podium.rollout.state import Situation
+from podium.rollout.strategies import STRATEGIES
+from podium.rollout.traffic import Applied
+
+
+def task_of(observed: Observed, plan: Plan) -> Task | None:
+    """What is to be measured from now on; None where nothing is analysed."""
+    situation = plan.situation
+    champion, candidate = situation.champion, situation.candidate
+    if champion is None or candidate is None or not candidate.record.asked or not situation.exact:
+        return None
+    record, split = candidate.record, plan.move.split
+    available = candidate.available >= STRATEGIES[record.strategy].needed(situation, champion, candidate)
+    confirmed = situation.traffic.applied(split) is Applied.YES
+    stored = observed.child(CONFIG_MAPS, names.ledger_name(candidate.name))
+    return Task(
+        rollout=record.id,
+        champion=champion.name,
+        candidate=candidate.name,
+        asked=record.asked,
+        weights=sum(not step.pauses for step in record.steps),
+        longest=parse_duration(situation.spec.rollout.max_duration),
+        weight=split.weights.get(candidate.name, 0),
+        applied=confirmed,
+        applied_since=record.applied_at.timestamp() if record.applied_at and confirmed else None,
+        step=_place(record),
+        begins=record.weighed_at is not None or (available and record.available_at is not None),
+        pods=(champion.ready, candidate.ready),
+        warm_at=_warm_at(champion, candidate),
+        resumed=_resumed(situation),
+        stored=ledger_in(stored),
+    )
+
+
+def _place(record: RolloutRecord) -> int:
+    """At which of the weights it is, pauses aside, from 0; at the last one once all are over."""
+    weights = sum(not step.pauses for step in record.steps[: record.step + 1])
+    return max(weights - 1, 0)
+
+
+def _warm_at(*revisions: RevisionState) -> float:
+    """When the youngest ready pod has been ready for warmUp."""
+    warm_up = max(revision.record.asked.warm_up if revision.record.asked else 0.0 for revision in revisions)
+    since = [pod.ready_since for revision in revisions for pod in revision.pods if pod.ready_since is not None]
+    return max((at.timestamp() for at in since), default=0.0) + warm_up
+
+
+def _resumed(situation: Situation) -> str:
+    """The last `resume` of a person, whole; empty without one."""
+    commands = [revision.command for revision in situation.revisions if revision.command]
+    resumes = [(command.at, command.value) for command in commands if command.verb == "resume"]
+    return max(resumes)[1] if resumes else ""

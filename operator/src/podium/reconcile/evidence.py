@@ -1,0 +1,54 @@
+"""What status says of the evidence on a candidate: figures of the last checkpoint, as text where they are fractions.
+
+Pure.
+"""
+
+import math
+from typing import Any
+
+from podium.analysis.decision import Circumstances, Decision, decide, told
+from podium.analysis.plan import Metric
+from podium.analysis.report import Report, reports
+from podium.rollout.measuring import Findings, Snapshot
+
+
+def metrics_told(found: Findings | None) -> list[dict[str, Any]]:
+    """`status.rollout.metrics`: an entry for each metric; none before evidence is counted."""
+    if found is None or found.published is None:
+        return []
+    plan = found.published.ledger.plan
+    decision = decision_of(found.published)
+    told_of = reports(plan, found.published.state, decision)
+    return [_entry(metric, report, decision) for metric, report in zip(plan.metrics, told_of, strict=True)]
+
+
+def decision_of(snapshot: Snapshot) -> Decision:
+    """What a snapshot's evidence comes to, were the steps over."""
+    return decide(snapshot.ledger.plan, snapshot.state, Circumstances(steps_over=True))
+
+
+def _entry(metric: Metric, report: Report, decision: Decision) -> dict[str, Any]:
+    counted = report.counted
+    entry: dict[str, Any] = {
+        "name": report.name,
+        "type": metric.kind.value,
+        "role": metric.role.value,
+        "champion": {"n": round(counted.champion_units), "events": round(counted.champion_events)},
+        "candidate": {"n": round(counted.candidate_units), "events": round(counted.candidate_events)},
+    }
+    if metric.edge is not None:
+        entry["threshold"] = f"{metric.edge:.3g}s"
+    if report.ratio is not None and math.isfinite(report.ratio):
+        entry["ratio"] = _short(report.ratio)
+        entry["interval"] = [_short(bound) for bound in report.interval]
+    if report.harm is not None and report.better is not None:
+        entry["evidence"] = {
+            "harm": told(report.harm),
+            "noHarm": told(report.better),
+            "needed": told(decision.needed),
+        }
+    return entry
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) and value < 1000 else "above 1000"

@@ -1,0 +1,125 @@
+"""What evidence says of the candidate now, in the words of the analysis, with what only the rollout knows. Pure.
+
+Harm rolls back at any time. Whatever is missing holds: no step, no promotion. Promotion is the strategy's to ask for,
+once its steps are over.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from podium.analysis.decision import Call, Circumstances, Decision, decide
+from podium.api.reasons import Reason
+from podium.api.v1alpha1 import parse_duration
+from podium.rollout.command import how_to
+from podium.rollout.measuring import UNREAD
+from podium.rollout.moment import Moment
+from podium.rollout.record import Outcome
+from podium.rollout.rule import Kind, Rule
+from podium.rollout.sentences import rolled_back
+from podium.rollout.verdict import Hold, Mark, Verdict
+
+if TYPE_CHECKING:
+    from podium.rollout.revision import RevisionState
+    from podium.rollout.state import Situation
+
+REASONS = {"sample-ratio": Reason.SAMPLE_RATIO, "no-data": Reason.NO_DATA}
+"""By the rule of a decision that holds."""
+
+
+def judged(situation: Situation, candidate: RevisionState, moment: Moment) -> Decision | None:
+    """The decision at this moment; None where the rollout is not analysed, or nothing has been counted yet."""
+    record, found = candidate.record, situation.findings
+    if not record.asked or record.weighed_at is None or found is None or found.live is None:
+        return None
+    return decide(
+        found.live.ledger.plan,
+        found.live.state,
+        Circumstances(
+            steps_over=record.step >= len(record.steps),
+            time_over=_over(situation, candidate, moment),
+            holds=found.holds,
+        ),
+    )
+
+
+def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
+    """Why a rollout that is analysed may go no step further now: nothing has been read from the routers."""
+    record, found = candidate.record, situation.findings
+    if not record.asked:
+        return None
+    if found is None or found.live is None:
+        why = "; ".join(found.holds) if found is not None and found.holds else UNREAD
+        return Hold(Reason.NO_DATA, f"no evidence yet: {why}")
+    return None
+
+
+def held(situation: Situation, candidate: RevisionState, moment: Moment) -> Hold | None:
+    """Why evidence lets the rollout go no step further now; None if nothing is missing."""
+    waits = missing(situation, candidate)
+    if waits is not None:
+        return waits
+    decision = judged(situation, candidate, moment)
+    if decision is None or decision.call is not Call.HOLD:
+        return None
+    way = f"; {how_to('resume', candidate.name)}" if decision.rule == "sample-ratio" else ""
+    return Hold(REASONS[decision.rule], f"{decision.message}{way}")
+
+
+def harm(situation: Situation, moment: Moment) -> Verdict | None:
+    """A gate: a candidate that is surely worse is rolled back, paused or not, unless a person promoted it."""
+    candidate = situation.candidate
+    decision = judged(situation, candidate, moment) if candidate is not None else None
+    if candidate is None or decision is None or decision.call is not Call.ROLL_BACK:
+        return None
+    if situation.champion_down_since is not None:
+        sentence = f"no rollback while the champion has no available pod: {decision.message}"
+        return Hold(Reason.CHAMPION_UNAVAILABLE, sentence)
+    if candidate.promotion_stands:
+        way = how_to("abort", candidate.name)
+        sentence = f"a person promoted {candidate.name}, so it is not rolled back by itself: {decision.message}"
+        return Hold(Reason.PROMOTION_STANDS, f"{sentence}; to give it up: {way}")
+    worst = decision.rule.removeprefix("harm: ")
+    return Mark(candidate.name, told(situation, candidate, decision), Outcome.ROLLED_BACK, Rule(Kind.HARM, worst))
+
+
+def too_late(situation: Situation, moment: Moment) -> Verdict | None:
+    """A gate: maxDuration is over before evidence was enough, and onInconclusive says what becomes of it."""
+    candidate = situation.candidate
+    if candidate is None or situation.paused or candidate.record.promoting or situation.champion_down_since:
+        return None
+    record = candidate.record
+    if not record.asked or not _over(situation, candidate, moment):
+        return None
+    decision = judged(situation, candidate, moment)
+    if decision is not None and decision.call in (Call.ROLL_BACK, Call.PROMOTE):
+        return None
+    limit = situation.spec.rollout.max_duration
+    sentence = f"no decision within maxDuration {limit}{': ' + decision.message if decision else ''}"
+    match situation.spec.rollout.on_inconclusive:
+        case "Promote":
+            promoted = record.promoted(Rule(Kind.MAX_DURATION), moment.now, situation.operator)
+            return Mark(candidate.name, f"{sentence}; onInconclusive is Promote", record=promoted, reason="Step")
+        case "Pause":
+            ways = f"{how_to('promote', candidate.name)}; or {how_to('abort', candidate.name)}"
+            return Hold(Reason.INCONCLUSIVE, f"{sentence}; onInconclusive is Pause: {ways}")
+    return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, Rule(Kind.MAX_DURATION))
+
+
+def _over(situation: Situation, candidate: RevisionState, moment: Moment) -> bool:
+    lasted = candidate.record.lasted(moment.now)
+    if lasted is None:
+        return False
+    left = timedelta(seconds=parse_duration(situation.spec.rollout.max_duration)) - lasted
+    # While it is paused nothing comes nearer, and nobody has to be woken for it.
+    return left <= timedelta(0) if situation.paused else moment.reached(moment.now + left)
+
+
+def told(situation: Situation, candidate: RevisionState, decision: Decision) -> str:
+    """Why it was rolled back, in one line."""
+    found, champion = situation.findings, situation.champion
+    if found is None or found.live is None or champion is None:
+        return decision.message
+    worst = decision.rule.removeprefix("harm: ")
+    return rolled_back(found.live, decision, worst, champion=champion.version or champion.name)

@@ -1,0 +1,87 @@
+"""What a rollout that is analysed asks of its measuring, and what measuring has found. Pure values.
+
+The planner says at each pass what is to be measured (`Task`); whoever measures answers with `Findings`, which a later
+pass decides from. What decides is the last look (`live`); what is written down, in the ledger and in status, is the
+last checkpoint (`published`), so that evidence alone causes few writes.
+"""
+
+from dataclasses import dataclass
+
+from podium.analysis.expect import Traffic
+from podium.analysis.ledger import Ledger, LedgerUnreadable, read, replay
+from podium.analysis.state import State
+from podium.rollout.asked import Asked
+
+NO_TRAFFIC = Traffic(0, 0)
+UNREAD = "the routers are read for the first time"
+"""Why nothing may be promoted by an operator that has just begun to lead."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be measured of one rollout, as the last pass knew it."""
+
+    rollout: str
+    """Its id: another one is another analysis."""
+    champion: str
+    """Revisions."""
+    candidate: str
+    asked: Asked
+    weights: int
+    """How many weights its steps go through: evidence starts anew at each."""
+    longest: float
+    """maxDuration, in seconds."""
+    weight: int
+    """The candidate's, of 10,000, that routers are told, or are about to be."""
+    applied: bool
+    """Whether all of them say that they keep to it."""
+    applied_since: float | None
+    """Since when the step's weight has been kept to, seconds since 1970, by the rollout's record; None: not known."""
+    step: int
+    """Which of the weights it is at, from 0."""
+    begins: bool
+    """Whether the candidate is to get its first weight: from here on evidence is counted, and figures are frozen."""
+    pods: tuple[int, int]
+    """Ready pods: the champion's, the candidate's."""
+    warm_at: float
+    """When the youngest of them has been ready for warmUp, seconds since 1970."""
+    resumed: str = ""
+    """A person's last `resume`: another one ends an alarm on the sample ratio."""
+    stored: str = ""
+    """The ledger as it stands in the cluster; empty without one."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A ledger, and the state that it comes to."""
+
+    ledger: Ledger
+    state: State
+    traffic: Traffic = NO_TRAFFIC
+    """Requests a second of each arm, in the minute before."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What measuring has come to."""
+
+    live: Snapshot | None = None
+    """After the last round; None before evidence is counted."""
+    published: Snapshot | None = None
+    """At the last checkpoint."""
+    holds: tuple[str, ...] = ()
+    """Why no figures come, a sentence each, at the last round."""
+    unreachable: str = ""
+    """Which routers have not been read for a minute, why, and what to look at; empty if none."""
+    silent: str = ""
+    """Which revision has had no request for a minute although its weight should bring it some; empty if none."""
+
+
+def restored(text: str) -> Findings | None:
+    """What a stored ledger says, until the routers have been read again; None for what is no ledger."""
+    try:
+        ledger = read(text)
+    except LedgerUnreadable:
+        return None
+    snapshot = Snapshot(ledger, replay(ledger))
+    return Findings(snapshot, snapshot, (UNREAD,))

@@ -1,0 +1,96 @@
+"""Evidence in plain words: why a version was rolled back, and what an analysis waits for. Pure."""
+
+import math
+
+from podium.analysis.decision import Decision, told
+from podium.analysis.expect import Traffic, seconds_to_promotion
+from podium.analysis.metrics import Kind
+from podium.analysis.plan import Metric
+from podium.analysis.report import reports
+from podium.rollout.measuring import Snapshot
+
+_FEW = 10
+"""Percent below which a share has digits behind the point."""
+_LONG = 86_400 * 30
+"""Seconds beyond which nobody waits for a decision."""
+
+
+def rolled_back(snapshot: Snapshot, decision: Decision, worst: str, *, champion: str) -> str:
+    """Which metric, both figures, how sure, and how many of its requests it cost: one line.
+
+    `champion`: its version, or its name.
+    """
+    plan = snapshot.ledger.plan
+    report = next(each for each in reports(plan, snapshot.state, decision) if each.name == worst)
+    metric = next(each for each in plan.metrics if each.name == worst)
+    what, unit, counted = _event(metric), _unit(metric), report.counted
+    seconds = snapshot.state.until - plan.started_at
+    sure = told(decision.needed_for_harm)
+    return (
+        f"after {span(seconds)}: {share(counted.candidate_events, counted.candidate_units)} of its {unit} {what}, "
+        f"{share(counted.champion_events, counted.champion_units)} of those of version {champion}; a version no worse "
+        f"would look like this in fewer than 1 of {sure} rollouts; {counted.candidate_events:.0f} of its {unit} {what}"
+    )
+
+
+def awaited(snapshot: Snapshot, decision: Decision) -> str:
+    """How strong the evidence is, what is missing, and when a decision can be expected at the present traffic."""
+    plan, traffic = snapshot.ledger.plan, snapshot.traffic
+    missing = [each for each in decision.metrics if not each.promotes]
+    needed = told(decision.needed)
+    if not missing:
+        said = f"evidence of no harm is at least {needed} for every metric"
+    else:
+        weakest = min(missing, key=lambda each: each.better)
+        others = f" ({_others(len(missing) - 1)})" if len(missing) > 1 else ""
+        said = f"{weakest.name}: evidence {told(weakest.better)} of {needed} for no harm{others}"
+    harm = f"evidence of harm {told(decision.harm)} of {told(decision.needed_for_harm)}"
+    return f"{said}; {harm}; {_expected(seconds_to_promotion(plan, snapshot.state, traffic), traffic)}"
+
+
+def _others(count: int) -> str:
+    return "1 other metric needs more, too" if count == 1 else f"{count} other metrics need more, too"
+
+
+def _expected(seconds: float, traffic: Traffic) -> str:
+    rate = f"{traffic.candidate + traffic.champion:.3g} requests/s, of which it gets {traffic.candidate:.3g}"
+    if seconds <= 0:
+        return "enough evidence is there"
+    if not math.isfinite(seconds) or seconds > _LONG:
+        return f"no decision can be expected at {rate}"
+    return f"about {span(seconds)} to a decision at {rate}"
+
+
+def span(seconds: float) -> str:
+    """94 s, 12 min, 3 h."""
+    if seconds < 120:
+        return f"{max(seconds, 0):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def share(events: float, units: float) -> str:
+    """Percent, as exact as it is worth: 0 %, 0.02 %, 3.1 %, 48 %."""
+    if not units:
+        return "none"
+    percent = 100 * events / units
+    if percent >= _FEW or percent == 0:
+        return f"{percent:.0f} %"
+    return f"{percent:.2g} %"
+
+
+def _unit(metric: Metric) -> str:
+    return "requests" if metric.kind is Kind.ABANDONED else "answers"
+
+
+def _event(metric: Metric) -> str:
+    match metric.kind:
+        case Kind.ERROR_RATE:
+            return "failed"
+        case Kind.REJECTIONS:
+            return "were rejections (4xx)"
+        case Kind.ABANDONED:
+            return "were given up by their callers"
+        case Kind.LATENCY if metric.edge is not None:
+            edge = f"{metric.edge * 1000:.3g} ms" if metric.edge < 1 else f"{metric.edge:.3g} s"
+            return f"took longer than {edge}"
+    return f"were events of {metric.name}"

@@ -1,0 +1,100 @@
+"""Measuring as the planner sees it: it is told what to measure, and answers with what the test had callers see."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from podium.analysis.expect import Traffic
+from podium.analysis.intervals import Interval
+from podium.analysis.ledger import Ledger, read, replay
+from podium.keys import Key
+from podium.metrics import freezing
+from podium.rollout.measuring import UNREAD, Findings, Snapshot, Task
+
+EVERY = 5.0
+"""Seconds of an interval."""
+
+
+@dataclass
+class Callers:
+    """What callers see each second: requests of both revisions together, and the share of each that fails."""
+
+    rate: float = 200.0
+    champion: float = 0.01
+    candidate: float = 0.01
+
+
+@dataclass
+class Measuring:
+    """Stands for podium.analysing: the ledger is the real one, the counts are what was expected, to the request."""
+
+    clock: Callable[[], datetime]
+    callers: Callers = field(default_factory=Callers)
+    task: Task | None = None
+    live: Snapshot | None = None
+    holds: tuple[str, ...] = ()
+    unreachable: str = ""
+    deaf: bool = False
+    """Whether no router can be read."""
+    _until: float = 0.0
+    _fresh: bool = False
+
+    def follow(self, key: Key, task: Task | None) -> None:
+        """See Measures."""
+        if task is None or (self.task is not None and self.task.rollout != task.rollout):
+            self.task = self.live = None
+        if task is not None and self.task is None and task.stored:
+            ledger = read(task.stored)
+            self.live = Snapshot(ledger, replay(ledger))
+        self.task = task
+
+    def findings(self, key: Key, rollout: str) -> Findings | None:
+        """See Measures."""
+        if self.task is None or self.task.rollout != rollout:
+            return None
+        return Findings(self.live, self.live, self.holds if self._fresh else (UNREAD,), self.unreachable)
+
+    def forget(self) -> None:
+        """See Measures."""
+        self.task = self.live = None
+        self._fresh = False
+
+    def next_change(self) -> datetime | None:
+        """When the next round is."""
+        return None if self.live is None else self.clock() + timedelta(seconds=EVERY)
+
+    def act(self) -> bool:
+        """Count what has passed since the last call; whether that is news."""
+        now = self.clock().timestamp()
+        task = self.task
+        if task is None or self.deaf:
+            self._until = now
+            return False
+        if self.live is None:
+            if not task.begins:
+                return False
+            ledger = Ledger.begin(freezing.plan(task, {}, {}, now))
+            self.live, self._until, self._fresh = Snapshot(ledger, replay(ledger)), now, True
+            return True
+        if now - self._until < EVERY:
+            return False
+        self._count(task, now)
+        self._fresh = True
+        return True
+
+    def _count(self, task: Task, now: float) -> None:
+        assert self.live is not None
+        seconds, share = now - self._until, task.weight / 10_000
+        units = [self.callers.rate * seconds * (1 - share), self.callers.rate * seconds * share]
+        failed = [units[0] * self.callers.champion, units[1] * self.callers.candidate]
+        start = max(self._until, self.live.state.until)
+        zero = (0.0, 0.0)
+        counted = {
+            "started": tuple(units), "finished": tuple(units), "answered": tuple(units), "abandoned": zero,
+            "5xx": tuple(failed), "4xx": zero,
+        }  # fmt: skip
+        interval = Interval(start, max(now, start), task.weight, task.step, counted, straddles=not task.applied)
+        ledger = self.live.ledger.record(interval, {})
+        ledger = ledger.checkpointed()
+        traffic = Traffic(units[0] / seconds, units[1] / seconds)
+        self.live, self._until = Snapshot(ledger, replay(ledger), traffic), now

@@ -1,0 +1,218 @@
+"""analysis.md, Decision, and api.md, Gates: a canary through routers goes by what its callers see."""
+
+from datetime import timedelta
+
+import pytest
+
+from podium.analysis.decision import Call, Circumstances
+from podium.analysis.ledger import read, verdict
+from podium.kube.client import Object
+from podium.kube.resources import CONFIG_MAPS
+from podium.manifests.ledger import ledger_in
+from tests.unit.planner.test_canary import PAUSE, one, record, two
+from tests.unit.planner.test_canary_envoy import in_force, shares
+from tests.unit.planner.test_envoy import routed
+from tests.unit.planner.world import World, model
+
+STEPS: list[Object] = [{"weight": 10, "for": "20s"}, {"weight": 50, "for": "20s"}]
+ALIKE, ALL_FAIL = 0.01, 1.0
+
+
+def weighed(*, candidate: float = ALIKE, rate: float = 200.0, steps: list[Object] = STEPS, **rollout: object) -> World:
+    """Version 2 is on its way beside version 1, and fails at this rate once it gets requests."""
+    world = routed(rollout={"strategy": "Canary", "steps": steps, **rollout}, replicas=4)
+    world.measuring.callers.rate, world.measuring.callers.candidate = rate, candidate
+    world.edit(model=model("2"))
+    world.until(lambda: world.status.get("candidate"))
+    return world
+
+
+def until_weighed(world: World) -> None:
+    """Version 2 has its first weight."""
+    world.until(lambda: shares(world)[1] > 0)
+
+
+def outcome(world: World) -> tuple[str, str]:
+    """Of version 2: what became of it, and by which rule."""
+    decision = world.status["rollout"].get("decision", {})
+    return decision.get("verdict", ""), decision.get("rule", "")
+
+
+def stored(world: World) -> str:
+    """The text of version 2's ledger."""
+    return ledger_in(world.need(CONFIG_MAPS, f"{two(world)}-ledger"))
+
+
+def test_a_candidate_as_good_as_the_champion_is_promoted_by_evidence() -> None:
+    world = weighed()
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    assert outcome(world) == ("Promoted", "evidence")
+    assert set(in_force(world)) == {(0, 10_000)}
+
+
+def test_the_end_of_the_steps_alone_promotes_nothing() -> None:
+    world = weighed(rate=1.0)
+    world.until(lambda: record(world).get("step") == len(STEPS))
+    world.advance(600)
+    assert world.phase == "Analyzing"
+    assert shares(world)[1] == 5_000
+    assert "all steps are over" in world.status["message"]
+    assert "to a decision at 1 requests/s" in world.status["message"]
+
+
+def test_a_candidate_that_hurts_is_rolled_back_and_the_reason_fits_a_line() -> None:
+    world = weighed(candidate=ALL_FAIL)
+    until_weighed(world)
+    begun = world.now
+    world.until(lambda: world.phase == "RolledBack")
+    assert world.now - begun < timedelta(seconds=10)
+    assert outcome(world) == ("RolledBack", "harm: errors")
+    assert set(in_force(world)) == {(10_000, 0)}
+    (said,) = world.events("RolledBack")
+    assert "100 % of its answers failed, 1 % of those of version 1" in said
+    assert "fewer than 1 of 20 rollouts" in said
+
+
+def test_a_candidate_that_is_somewhat_worse_is_rolled_back_and_not_promoted() -> None:
+    world = weighed(candidate=0.03)
+    world.until(lambda: world.phase == "RolledBack")
+    assert outcome(world) == ("RolledBack", "harm: errors")
+
+
+def test_no_weight_is_given_before_the_routers_are_read() -> None:
+    world = routed(rollout={"strategy": "Canary", "steps": STEPS}, replicas=4)
+    world.measuring.deaf = True
+    world.edit(model=model("2"))
+    world.advance(300)
+    assert shares(world) == (10_000, 0)
+    assert world.condition("Reconciling") == ("True", "NoData")
+    world.measuring.deaf = False
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+
+
+def test_missing_figures_hold_the_steps_and_the_promotion_and_never_decide() -> None:
+    world = weighed()
+    until_weighed(world)
+    world.measuring.holds = ("not all routers have been read for 20 s: podium-router-1 did not answer",)
+    world.advance(600)
+    assert record(world).get("step", 0) == 0
+    assert world.condition("Reconciling") == ("True", "NoData")
+    assert "podium-router-1 did not answer" in world.status["message"]
+    world.measuring.holds = ()
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+
+
+def test_routers_that_cannot_be_read_are_a_condition() -> None:
+    world = weighed()
+    until_weighed(world)
+    world.measuring.unreachable = "router pod podium-router-1: 10.0.0.7:9902 did not answer within 1 s"
+    world.advance(30)
+    assert world.condition("MetricsUnreachable") == ("True", "MetricsUnreachable")
+    assert "NetworkPolicy" in world.message("MetricsUnreachable")
+
+
+def test_harm_rolls_back_in_a_pause_too() -> None:
+    world = weighed(steps=[{"weight": 50}, PAUSE])
+    world.until(lambda: world.phase == "Paused")
+    world.measuring.callers.candidate = ALL_FAIL
+    world.until(lambda: world.phase == "RolledBack", within=30)
+
+
+def test_a_person_s_promotion_stands_whatever_evidence_says() -> None:
+    world = weighed(rate=1.0)
+    until_weighed(world)
+    world.command("promote", two(world))
+    world.measuring.callers.candidate, world.measuring.callers.rate = ALL_FAIL, 500.0
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    assert outcome(world) == ("Promoted", "person")
+
+
+def test_a_person_s_promotion_needs_no_evidence() -> None:
+    world = weighed(rate=0.1)
+    until_weighed(world)
+    world.command("promote", two(world))
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"), within=120)
+
+
+@pytest.mark.parametrize(
+    ("what", "end"), [("Rollback", ("RolledBack", "max-duration")), ("Promote", ("Promoted", "max-duration"))]
+)
+def test_without_a_decision_in_time_on_inconclusive_says_what_becomes_of_it(
+    what: str, end: tuple[str, str]
+) -> None:
+    world = weighed(rate=0.1, maxDuration="10m", onInconclusive=what)
+    until_weighed(world)
+    begun = world.now
+    world.until(lambda: outcome(world) == end)
+    assert timedelta(minutes=10) <= world.now - begun < timedelta(minutes=10, seconds=30)
+
+
+def test_on_inconclusive_pause_waits_for_a_person() -> None:
+    world = weighed(rate=0.1, maxDuration="10m", onInconclusive="Pause")
+    world.until(lambda: world.phase == "Paused")
+    assert world.condition("Ready") == ("False", "Inconclusive")
+    world.command("promote", two(world))
+    world.until(lambda: outcome(world) == ("Promoted", "person"))
+
+
+def test_max_duration_stands_still_while_it_is_paused() -> None:
+    world = weighed(rate=0.1, maxDuration="10m")
+    until_weighed(world)
+    world.advance(60)
+    world.edit(paused=True)
+    world.advance(3600)
+    world.edit(paused=False)
+    world.advance(400)
+    assert world.phase == "Analyzing"
+    world.until(lambda: world.phase == "RolledBack", within=200)
+
+
+def test_a_new_operator_goes_on_from_the_ledger_and_moves_no_weight_meanwhile() -> None:
+    world = weighed(rate=50.0)
+    world.until(lambda: record(world).get("step") == 1)
+    before = shares(world)
+    counted = read(stored(world)).checkpoint.counted["finished"]
+    world.hand_over()
+    world.step()
+    assert shares(world) == before
+    world.advance(4)
+    assert world.measuring.live is not None
+    assert world.measuring.live.state.counted["finished"] > counted
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+
+
+@pytest.mark.parametrize(("fails", "call"), [(ALIKE, Call.PROMOTE), (0.05, Call.ROLL_BACK)])
+def test_the_ledger_replayed_gives_the_verdict_that_was_given(fails: float, call: Call) -> None:
+    world = weighed(candidate=fails)
+    world.until(lambda: bool(world.status["rollout"].get("decision")))
+    assert verdict(read(stored(world)), Circumstances(steps_over=True)).call is call
+
+
+def test_status_has_the_figures_of_each_metric() -> None:
+    world = weighed(candidate=0.01, rate=20.0)
+    world.until(lambda: record(world).get("step") == 1)
+    world.advance(60)
+    found = {each["name"]: each for each in world.status["rollout"]["metrics"]}
+    assert list(found) == ["errors", "rejections", "abandoned", "latency"]
+    errors = found["errors"]
+    assert errors["champion"]["n"] > errors["candidate"]["n"] > 0
+    assert float(errors["interval"][0]) < 1 < float(errors["interval"][1])
+    assert errors["evidence"]["needed"] == "20"
+    assert "evidence" not in found["latency"], "too few answers to freeze an edge by: shown, not weighed"
+
+
+def test_with_no_metrics_the_end_of_the_steps_promotes() -> None:
+    world = weighed(rate=0.0, analysis={"metrics": []})
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    assert outcome(world) == ("Promoted", "steps-complete")
+
+
+def test_a_rolled_back_revision_s_ledger_stays_and_goes_with_its_record() -> None:
+    world = weighed(candidate=ALL_FAIL, revisionHistoryLimit=0)
+    world.until(lambda: world.phase == "RolledBack")
+    ledger = f"{two(world)}-ledger"
+    assert world.live(CONFIG_MAPS, ledger)
+    world.edit(model=model("1"))
+    world.rest()
+    assert not world.live(CONFIG_MAPS, ledger)
+    assert one(world)
