@@ -169,9 +169,11 @@ class Metric(ApiModel):
         return self
 
 
-def _tuple(value: Any) -> Any:
+def _tuple(value: object) -> tuple[Any, ...]:
     """Lists, as JSON has them, become tuples, which are frozen like everything here."""
-    return tuple(value) if isinstance(value, list) else value
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list of metrics, such as [{name: errors, type: ErrorRate}]: correct it")
+    return tuple(value)
 
 
 Metrics = Annotated[
