@@ -237,6 +237,29 @@ def steps(draw: st.DrawFn) -> list[Object]:
 
 
 @st.composite
+def analyses(draw: st.DrawFn) -> Object:
+    """What a Canary is asked; metrics of each type at most once."""
+    types = draw(st.lists(st.sampled_from(["ErrorRate", "Rejections", "Abandoned", "Latency"]), unique=True))
+    called = draw(st.lists(labels_, min_size=len(types), max_size=len(types), unique=True))
+    metrics: list[Object] = []
+    for name, kind in zip(called, types, strict=True):
+        ratios = sorted(draw(st.tuples(st.floats(1.125, 50, width=16), st.floats(1, 50, width=16))), reverse=True)
+        metric = {"name": name, "type": kind, "maxRatio": ratios[0], "harmRatio": ratios[1]}
+        metric |= draw(optional(tolerate=st.sampled_from(["0%", "0.1%", "2.50%", "99.999999%"])))
+        if kind == "Latency":
+            metric |= draw(optional(threshold=st.sampled_from(["1ms", "250ms", "1s500ms", "10m"])))
+        metrics.append(metric)
+    return draw(
+        optional(
+            confidence=st.sampled_from([0.5, 0.9, 0.95, 0.999]),
+            interval=st.sampled_from(["1s", "2500ms", "1m"]),
+            warmUp=st.sampled_from(["0s", "90s", "1h"]),
+            metrics=st.just(metrics),
+        )
+    )
+
+
+@st.composite
 def rollouts(draw: st.DrawFn) -> Object:
     """Strategies, sizes and times that go together."""
     found = draw(
@@ -249,6 +272,8 @@ def rollouts(draw: st.DrawFn) -> Object:
             ),
             minReadySeconds=st.integers(0, 300),
             scaleDownDelay=durations,
+            maxDuration=st.sampled_from(["1m", "36h", "720h"]),
+            onInconclusive=st.sampled_from(["Rollback", "Promote", "Pause"]),
             revisionHistoryLimit=st.integers(0, 100),
         )
     )
@@ -274,6 +299,12 @@ def model_deployment_specs(draw: st.DrawFn) -> Object:
             paused=st.booleans(),
         )
     )
+    if draw(st.booleans()):
+        analysis = draw(analyses())
+        found["rollout"] = found.get("rollout", {}) | {"analysis": analysis}
+        if analysis.get("metrics"):
+            found["rollout"]["strategy"] = "Canary"
+            found["traffic"] = {"router": "Envoy"}
     if found.get("replicas", 1) > 0 and draw(st.booleans()):
         found["autoscaling"] = draw(autoscalings())
     return found

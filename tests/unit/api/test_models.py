@@ -54,6 +54,8 @@ def test_a_runtime_has_the_defaults_of_the_design() -> None:
             5,
             "either weight, such as 25, or pause",
         ),
+        ({"rollout": {"maxDuration": "59s"}}, "spec.rollout.maxDuration", "59s", "from 1m to 720h"),
+        ({"rollout": {"onInconclusive": "Abort"}}, "spec.rollout.onInconclusive", "Abort", "'Rollback'"),
         ({"rollout": {"steps": [{"pause": True, "for": "1m"}]}}, "spec.rollout.steps[0].for", "1m", "remove it"),
         (
             {"rollout": {"steps": [{"weight": 25}, {"pause": True}, {"weight": 5}]}},
@@ -175,7 +177,7 @@ def test_inputs_leave_out_what_equals_its_default_and_what_makes_no_revision() -
             "podTemplate": {"labels": {}, "securityContext": {"fsGroup": 7}},
             "replicas": 9,
             "paused": True,
-            "rollout": {"strategy": "BlueGreen"},
+            "rollout": {"strategy": "BlueGreen", "maxDuration": "1h", "analysis": {"confidence": 0.99, "metrics": []}},
         }
     )
     assert spec.inputs() == {
@@ -183,6 +185,100 @@ def test_inputs_leave_out_what_equals_its_default_and_what_makes_no_revision() -
         "runtime": {"env": [{"name": "A", "value": "1"}]},
         "podTemplate": {"securityContext": {"fsGroup": 7}},
     }
+
+
+ERRORS = {"name": "errors", "type": "ErrorRate"}
+SLOW = {"name": "slow", "type": "Latency", "threshold": "250ms"}
+
+
+def canary(**analysis: Any) -> dict[str, Any]:
+    """A spec that may name metrics."""
+    return {"traffic": {"router": "Envoy"}, "rollout": {"strategy": "Canary", "analysis": analysis}}
+
+
+def test_an_analysis_is_read_as_it_is_written_and_what_is_absent_is_none() -> None:
+    ratios = {"maxRatio": 2, "harmRatio": 1.5, "tolerate": "0.1%"}
+    spec = ModelDeploymentSpec.parse(
+        canary(confidence=0.99, interval="1s", warmUp="0s", metrics=[ERRORS, SLOW | ratios])
+    )
+    analysis = spec.rollout.analysis
+    assert (analysis.confidence, analysis.interval, analysis.warm_up) == (0.99, "1s", "0s")
+    assert analysis.metrics is not None
+    errors, slow = analysis.metrics
+    assert (errors.name, errors.type, slow.name, slow.type) == ("errors", "ErrorRate", "slow", "Latency")
+    assert (errors.max_ratio, errors.harm_ratio, errors.tolerate, errors.threshold) == (None, None, None, None)
+    assert (slow.max_ratio, slow.harm_ratio, slow.tolerate, slow.threshold) == (2, 1.5, "0.1%", "250ms")
+
+
+@pytest.mark.parametrize(
+    ("analysis", "field", "value", "said"),
+    [
+        ({"confidence": 95}, "confidence", 95, "write 0.95 for 95 percent"),
+        ({"confidence": 0.49}, "confidence", 0.49, "from 0.5 to 0.999"),
+        ({"confidence": 0.9991}, "confidence", 0.9991, "from 0.5 to 0.999"),
+        ({"confidence": "0.95"}, "confidence", "0.95", "valid number"),
+        ({"confidence": float("nan")}, "confidence", None, "from 0.5 to 0.999"),
+        ({"interval": "999ms"}, "interval", "999ms", "from 1s to 60s"),
+        ({"interval": "61s"}, "interval", "61s", "from 1s to 60s"),
+        ({"interval": "2"}, "interval", "2", "must be a duration"),
+        ({"warmUp": "1h1s"}, "warmUp", "1h1s", "from 0s to 1h"),
+        ({"metrics": "errors"}, "metrics", "errors", "must be a list"),
+        ({"metrics": [ERRORS | {"name": f"e{n}"} for n in range(21)]}, "metrics", None, "at most 20"),
+        ({"metrics": [{"type": "ErrorRate"}]}, "metrics[0].name", None, "must be set"),
+        ({"metrics": [{"name": "errors"}]}, "metrics[0].type", None, "must be set"),
+        ({"metrics": [ERRORS | {"name": "Errors"}]}, "metrics[0].name", "Errors", "such as errors"),
+        ({"metrics": [ERRORS | {"name": "e" * 31}]}, "metrics[0].name", "e" * 31, "at most 30"),
+        ({"metrics": [ERRORS | {"type": "Accuracy"}]}, "metrics[0].type", "Accuracy", "'ErrorRate'"),
+        ({"metrics": [ERRORS | {"maxRatio": 1}]}, "metrics[0].maxRatio", 1, "above 1"),
+        ({"metrics": [ERRORS | {"maxRatio": 101}]}, "metrics[0].maxRatio", 101, "at most 100"),
+        ({"metrics": [ERRORS | {"harmRatio": 0.9}]}, "metrics[0].harmRatio", 0.9, "from 1 to 100"),
+        ({"metrics": [ERRORS | {"harmRatio": 1.6}]}, "metrics[0].harmRatio", 1.6, "above maxRatio, 1.5"),
+        ({"metrics": [SLOW | {"maxRatio": 2, "harmRatio": 2.5}]}, "metrics[0].harmRatio", 2.5, "above maxRatio, 2"),
+        ({"metrics": [ERRORS | {"tolerate": "0.1"}]}, "metrics[0].tolerate", "0.1", "with % behind it"),
+        ({"metrics": [ERRORS | {"tolerate": "100%"}]}, "metrics[0].tolerate", "100%", "below 100"),
+        ({"metrics": [ERRORS | {"tolerate": 0.1}]}, "metrics[0].tolerate", 0.1, "valid string"),
+        ({"metrics": [ERRORS | {"threshold": "1s"}]}, "metrics[0].threshold", "1s", "set type to Latency"),
+        ({"metrics": [SLOW | {"threshold": "0ms"}]}, "metrics[0].threshold", "0ms", "from 1ms to 10m"),
+        ({"metrics": [SLOW, ERRORS | {"name": "slow"}]}, "metrics[1].name", "slow", "occurs twice: rename"),
+        ({"metrics": [ERRORS, ERRORS | {"name": "again"}]}, "metrics[1]", "again", "asks the same as errors"),
+        (
+            {"metrics": [SLOW, SLOW | {"name": "again", "maxRatio": 1.5, "harmRatio": 1.5, "tolerate": "1%"}]},
+            "metrics[1]",
+            "again",
+            "asks the same as slow",
+        ),
+    ],
+)
+def test_a_refused_analysis_names_the_field_the_value_and_the_way_out(
+    analysis: dict[str, Any], field: str, value: object, said: str
+) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        ModelDeploymentSpec.parse(canary(**analysis))
+    assert caught.value.field == f"spec.rollout.analysis.{field}"
+    assert said in str(caught.value)
+    if value is not None:
+        assert caught.value.value == value
+        assert repr(str(value)) in str(caught.value)
+
+
+def test_two_metrics_of_one_type_may_ask_for_different_things() -> None:
+    thrice = [ERRORS, ERRORS | {"name": "many", "maxRatio": 3}, ERRORS | {"name": "any", "tolerate": "0%"}]
+    twice = [SLOW, {"name": "slower-than-most", "type": "Latency"}]
+    assert ModelDeploymentSpec.parse(canary(metrics=thrice + twice)).rollout.analysis.metrics
+
+
+@pytest.mark.parametrize(
+    ("router", "strategy"), [("None", "Canary"), ("Envoy", "BlueGreen"), ("None", "RollingUpdate")]
+)
+def test_metrics_that_are_named_need_routers_and_a_canary(router: str, strategy: str) -> None:
+    def spec(metrics: dict[str, Any]) -> dict[str, Any]:
+        return {"traffic": {"router": router}, "rollout": {"strategy": strategy, "analysis": metrics}}
+
+    with pytest.raises(InvalidSpec, match=r"needs traffic.router: Envoy .* set both, or remove metrics") as caught:
+        ModelDeploymentSpec.parse(spec({"metrics": [ERRORS]}))
+    assert (caught.value.field, caught.value.value) == ("spec.rollout.analysis.metrics", ["errors"])
+    assert ModelDeploymentSpec.parse(spec({})).rollout.analysis.metrics is None
+    assert ModelDeploymentSpec.parse(spec({"metrics": []})).rollout.analysis.metrics == ()
 
 
 @given(spec=model_deployment_specs())

@@ -13,6 +13,14 @@ BLOCK_SECONDS = 200.0
 FEWEST_UNITS = 1000
 """Of the champion, for a frozen figure to be one."""
 
+GUARDRAILS = (
+    ("errors", Kind.ERROR_RATE),
+    ("rejections", Kind.REJECTIONS),
+    ("abandoned", Kind.ABANDONED),
+    ("latency", Kind.LATENCY),
+)
+"""Name and type of the metrics of an analysis that names none."""
+
 
 class Role(StrEnum):
     """What a metric is for."""
@@ -126,13 +134,7 @@ def defaults(edge: float | None, champion: Sequence[tuple[float, float]]) -> tup
 
     `champion`: its frozen (units, events) of each, in that order. Without an edge latency is shown and not weighed.
     """
-    named = (
-        ("errors", Kind.ERROR_RATE),
-        ("rejections", Kind.REJECTIONS),
-        ("abandoned", Kind.ABANDONED),
-        ("latency", Kind.LATENCY),
-    )
     return tuple(
         metric(name, kind, champion=figures, edge=edge if kind is Kind.LATENCY else None)
-        for (name, kind), figures in zip(named, champion, strict=True)
+        for (name, kind), figures in zip(GUARDRAILS, champion, strict=True)
     )
