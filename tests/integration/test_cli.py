@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -139,8 +140,10 @@ def test_a_watch_shows_each_change_as_a_tree_in_a_terminal(
         assert "├── candidate" in shown_until(ours, "step 2 of 4")
         write(client, deployment, rolled_back())
         assert "harm: errors" in shown_until(ours, "RolledBack")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 130
     finally:
-        process.terminate()
+        process.kill()
         process.wait(SECONDS)
         os.close(ours)
 
@@ -153,6 +156,15 @@ def shown_until(terminal: int, words: str) -> str:
         if select.select([terminal], [], [], 1)[0]:
             shown += os.read(terminal, 65536).decode(errors="replace")
     return re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", shown)
+
+
+def test_ctrl_c_is_told_from_a_failure(plane: ControlPlane, namespace: str, deployment: Object) -> None:
+    process = start(plane.kubeconfig(), "get", "fraud", "-w", "-n", namespace)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, err) == (130, "")
 
 
 def test_a_watch_as_json_is_a_line_for_each_change(

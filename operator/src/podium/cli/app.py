@@ -223,8 +223,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except CliError as error:
         print(f"{PROGRAM}: {error.message}", file=sys.stderr)
         return int(error.code)
-    except KeyboardInterrupt:
-        return 130
     except Exception as error:
         if os.environ.get("PODIUM_TRACEBACK"):
             raise

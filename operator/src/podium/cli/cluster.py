@@ -80,8 +80,11 @@ class Cluster:
         asked = Asked("watch", PLURAL, namespace, name)
         with self._answer("GET", _path(namespace), asked, query, read=seconds + CONNECT_SECONDS) as answer:
             for line in answer:
-                if line.strip():
-                    yield json.loads(line)
+                try:
+                    event = json.loads(line)
+                except ValueError as error:
+                    raise Unreachable(f"{asked.about}the watch broke off in the middle of an event") from error
+                yield event
 
     def annotate(self, namespace: str, name: str, annotations: dict[str, str]) -> Object:
         """Merge annotations by a JSON merge patch of metadata alone."""
@@ -115,12 +118,9 @@ class Cluster:
         read: float = READ_SECONDS,
     ) -> Iterator[Any]:
         """The answer of urllib3, open, its status below 400; what goes wrong until it is closed is a CliError."""
-        headers = {"Accept": "application/json", "User-Agent": "kubectl-podium"}
+        headers = {"Accept": "application/json", "User-Agent": "kubectl-podium"} | self._authorization()
         if body is not None:
             headers["Content-Type"] = "application/merge-patch+json"
-        token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        if token:
-            headers["Authorization"] = token
         url = f"{self._server}{path}{'?' + urlencode(query) if query else ''}"
         try:
             answer = self._rest.request(
@@ -134,6 +134,14 @@ class Cluster:
                 answer.close()
         except (HTTPError, ApiException, OSError) as error:
             raise Unreachable(f"no answer from {self._server}: {_line(error)}; does the cluster run?") from error
+
+    def _authorization(self) -> dict[str, str]:
+        """A token, refreshed where it is due; nothing where a client certificate says who asks."""
+        try:
+            token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        except (ConfigException, OSError, ValueError) as error:
+            raise CliError(f"the token of your kubeconfig cannot be refreshed: {_line(error)}") from error
+        return {"Authorization": token} if token else {}
 
 
 def _path(namespace: str | None, name: str | None = None) -> str:

@@ -123,6 +123,6 @@ def give(
             return found
     last = view.last_command
     pending = last is not None and last.value == str(command)
-    why = last.message if last is not None and pending else "does Podium's operator run?"
-    message = f'"{command}" is written, and not acted on in time: {why}'
+    why = last.message if last is not None and pending else "does its operator run?"
+    message = f'"{command}" is written; Podium has not acted on it in time, and will once it can: {why}'
     return Answer(namespace, name, str(command), Exit.UNDER_WAY, "TimedOut", message)

@@ -42,6 +42,7 @@ def follow(
                 yield dict(sorted(known.items()))
             if clock() >= end:
                 return
+            began = clock()
             for event in api.watch(namespace, name, version, _seconds(end - clock())):
                 kind, obj = event["type"], event["object"]
                 if kind == "ERROR":  # what it was to go on from is forgotten (410)
@@ -54,6 +55,8 @@ def follow(
                 if kind != "DELETED":
                     known[_key(obj)] = obj
                 yield dict(sorted(known.items()))
+            if clock() - began < PAUSE:
+                sleep(PAUSE)  # where watches end as soon as they begin, they must not be asked for without a break
         except Unreachable:
             if clock() >= min(end, lost + PATIENCE) or lost == math.inf:
                 raise

@@ -69,7 +69,7 @@ class LiveViews:
             console=screen.console,
             get_renderable=lambda: screen.trees(self._views),
             refresh_per_second=1,  # "for 4m" grows by itself
-            vertical_overflow="visible",
+            vertical_overflow="ellipsis",  # what a screen does not hold is shown in full at the end
         )
 
     def __enter__(self) -> Self:
