@@ -127,6 +127,19 @@ def test_a_cluster_that_is_away_for_longer_than_half_a_minute_is_told_of() -> No
     assert api.now == 30
 
 
+def test_watches_that_end_as_soon_as_they_begin_are_asked_for_once_a_second() -> None:
+    class Closing(Played):
+        asked = 0
+
+        def watch(self, *words: Any) -> Any:
+            self.asked += 1
+            return iter(())
+
+    api = Closing(deployment(analyzing()))
+    assert len(list(follow(api, "ml", "fraud", seconds=10, clock=api.clock, sleep=api.sleep))) == 1
+    assert (api.asked, api.lists) == (10, 1)
+
+
 def test_a_first_question_without_an_answer_is_told_of_at_once() -> None:
     class Away(Played):
         def deployments(self, *words: Any) -> Any:

@@ -141,6 +141,7 @@ def test_without_a_cluster_its_address_is_named(
     assert code == Exit.UNREADABLE
     assert sentence.startswith(f"kubectl podium: no answer from {server}: ")
     assert sentence.endswith("; does the cluster run?")
+    assert "retries" not in sentence  # a command must not be written twice
 
 
 @pytest.mark.parametrize("words", [["get", "x", "-A"], ["status"], ["status", "x", "--timeout", "5"], ["pormote", "x"]])

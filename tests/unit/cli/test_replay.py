@@ -113,6 +113,14 @@ def test_json_has_all_of_it_and_no_number_that_json_does_not_have(
     assert found["metrics"][0]["candidate"] == {"n": 2000, "events": 200}
 
 
+def test_a_ledger_that_has_just_begun_says_nothing_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ledger").write_text(Ledger.begin(plan()).to_text())
+    assert "Verdict: GoOn: " in shown(["analyze", str(tmp_path / "ledger")], capsys)
+    found = json.loads(shown(["analyze", str(tmp_path / "ledger"), "-o", "json"], capsys))
+    assert found["history"] == []
+    assert found["metrics"][0]["interval"] == [0, None]  # JSON has no infinity
+
+
 @pytest.mark.parametrize("count", [0, 1, MOST_ROWS, MOST_ROWS + 1, 99, 100])
 def test_a_table_keeps_its_last_row_and_at_most_so_many(count: int) -> None:
     rows = (list(history(HARMFUL)) * 10)[:count]
