@@ -144,7 +144,10 @@ def test_without_a_cluster_its_address_is_named(
     assert "retries" not in sentence  # a command must not be written twice
 
 
-@pytest.mark.parametrize("words", [["get", "x", "-A"], ["status"], ["status", "x", "--timeout", "5"], ["pormote", "x"]])
+@pytest.mark.parametrize(
+    "words",
+    [["get", "x", "-A"], ["get", ""], ["status"], ["status", ""], ["status", "x", "--timeout", "5"], ["pormote", "x"]],
+)
 def test_a_wrong_command_line_is_exit_code_2(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, "https://127.0.0.1:1")))
     assert run(words) == 2

@@ -38,12 +38,19 @@ def _duration(text: str | float) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
+def _filled(name: str | None) -> str | None:
+    """A shell's empty variable must not be taken for all of them."""
+    if name is not None and not name.strip():
+        raise typer.BadParameter("is empty")
+    return name
+
+
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", metavar="NS", help="Default: that of the kubeconfig's context.")
 ]
 Context = Annotated[str | None, typer.Option("--context", metavar="NAME", help="A context of the kubeconfig.")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="text, or json of a stable shape.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A ModelDeployment.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A ModelDeployment.", callback=_filled)]
 OneRevision = Annotated[
     str, typer.Option("--revision", metavar="REVISION", help="Default: the one that status gives for the command.")
 ]
@@ -67,7 +74,9 @@ app = typer.Typer(
 
 @app.command()
 def get(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One ModelDeployment; default: all.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One ModelDeployment; default: all.", callback=_filled)
+    ] = None,
     namespace: Namespace = None,
     everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, and show each change.")] = False,

@@ -1,4 +1,4 @@
-"""JSON of `-o json`. Its shape is stable: keys are added, never renamed or taken away; what is not known is null.
+"""JSON of `-o json`. Its shape is stable: keys are added, never renamed or taken away.
 
 get       {"items": [ITEM]}; with -w one such object a line, after each change
 status    {"item": ITEM, "exitCode": 0|1|2, "result": "Done"|"Failed"|"UnderWay", "message": TEXT}
@@ -13,7 +13,10 @@ metrics [{name, type, role, champion {n, events}, candidate {n, events}, ratio, 
 needed}}], decision {verdict, rule, by, at}}, rolledBack [revision], latest, conditions [{type, status, reason,
 message}] (those alone that are not as they should be), asked, lastCommand {value, result, message, at}.
 
-Errors are a sentence on stderr and exit code 3 (2 for a wrong command line), with nothing on stdout.
+What is not there is null; a text or a time that status does not say is empty.
+
+Errors are a sentence on stderr, with nothing on stdout: exit code 3, or 1 where status has no revision for a command,
+or what is written is refused by the API server; 2 for a wrong command line.
 """
 
 import dataclasses

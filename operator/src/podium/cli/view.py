@@ -185,8 +185,8 @@ def of(obj: Object) -> View:
         candidate=_revision(status.get("candidate")),
         previous=_previous(status.get("previous")),
         rollout=_rollout(status.get("rollout")),
-        rolled_back=tuple(one["revision"] for one in history if one.get("outcome") == "RolledBack"),
-        latest=history[0]["revision"] if history else "",
+        rolled_back=tuple(one.get("revision") or "" for one in history if one.get("outcome") == "RolledBack"),
+        latest=(history[0].get("revision") or "") if history else "",
         conditions=tuple(_condition(one) for one in conditions.values() if amiss(one)),
         asked=(meta.get("annotations") or {}).get(names.ANNOTATION_COMMAND) or "",
         last_command=_command(status.get("lastCommand")),
@@ -244,7 +244,7 @@ def _rollout(data: Mapping[str, Any] | None) -> Rollout | None:
 def _metric(data: Mapping[str, Any]) -> Metric:
     evidence, interval, ratio = data.get("evidence"), data.get("interval"), data.get("ratio")
     return Metric(
-        name=data["name"],
+        name=data.get("name") or "",
         type=data.get("type") or "",
         role=data.get("role") or "",
         champion=_arm(data.get("champion")),
