@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = {"operator": "operator/src", "serving": "serving-image/src", "dev": "tests"}
+SOURCES = {
+    "operator": "operator/src", "cli": "operator/src/podium/cli", "serving": "serving-image/src", "dev": "tests",
+}  # fmt: skip
 TOOLS = {"editables", "hatchling", "import-linter", "mypy", "pytest-asyncio", "pytest-xdist", "ruff"}
 """Packages that are run, or that others find by themselves; the stubs named types-... are mypy's."""
 
@@ -47,4 +49,10 @@ def test_a_package_that_an_extra_asks_for_is_imported_by_what_the_extra_is_for(e
 
 def test_what_tests_import_is_asked_for_by_name() -> None:
     # One that only comes along with another may stay away with its next version.
-    assert used_by("dev") - asked_for("operator") - asked_for("serving") - asked_for("dev") == set()
+    asked = (asked_for(extra) for extra in ("operator", "serving", "cli", "dev"))
+    assert used_by("dev").difference(*asked) == set()
+
+
+def test_the_command_line_asks_for_all_that_it_imports() -> None:
+    """It is installed by itself: what only the operator asks for would be missing."""
+    assert used_by("cli") - {"podium"} == asked_for("cli")

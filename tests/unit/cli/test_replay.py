@@ -1,0 +1,139 @@
+"""`analyze`: a ledger from any of its places, replayed to the verdict that the kernel gives."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from podium.analysis.decision import Circumstances
+from podium.analysis.ledger import Ledger, history, read, verdict
+from podium.cli.app import run
+from podium.cli.errors import CliError
+from podium.cli.replay import MOST_ROWS, Replay, replayed, text_in, text_of, thinned
+from tests.unit.analysis.given import LATENCY, interval, plan
+
+
+def ledger(errors: int, intervals: int = 40) -> Ledger:
+    """A champion with 1 error in 100 answers; the candidate has as many as given in 50."""
+    found = Ledger.begin(plan(*plan().metrics, LATENCY))
+    for number in range(intervals):
+        counted = {
+            "finished": (150.0, 50.0), "5xx": (1.5, float(errors)), "answered": (150.0, 50.0),
+            "above:slow": (7.0, 2.0),
+        }  # fmt: skip
+        found = found.record(interval(2.0 * number, counted=counted), {})
+        if number == intervals // 2:
+            found = found.checkpointed()
+    return found
+
+
+HARMFUL, HEALTHY = ledger(5), ledger(0)
+
+
+def config_map(text: str) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x-ledger"}, "data": {"ledger": text}}
+
+
+@pytest.mark.parametrize("written", [str, lambda t: json.dumps(config_map(t)), lambda t: yaml.safe_dump(config_map(t))])
+def test_a_ledger_is_found_in_its_text_and_in_a_config_map_as_json_or_yaml(written: object) -> None:
+    assert callable(written)
+    assert read(text_in(written(HARMFUL.to_text()), "x")) == HARMFUL
+
+
+@pytest.mark.parametrize(
+    "content", ["kind: Secret\ndata: {ledger: x}", "kind: ConfigMap", "kind: ConfigMap\ndata: {other: x}"]
+)
+def test_another_object_is_said_to_be_none(content: str) -> None:
+    with pytest.raises(CliError, match=r"x is no ConfigMap with a ledger: it has no key data\.ledger"):
+        text_in(content, "x")
+
+
+@pytest.mark.parametrize("content", ["", "hello", "{}", "[1]", "a: [", "{" * 100_000, '{"version":2}'])
+def test_what_is_no_ledger_is_said_to_be_none_with_its_name(content: str) -> None:
+    with pytest.raises(CliError, match="x"):
+        replayed(text_in(content, "x"), "x")
+
+
+def test_the_verdict_is_the_kernels() -> None:
+    for one in (HARMFUL, HEALTHY):
+        found = Replay(one)
+        assert found.verdict == verdict(one, Circumstances())
+        assert found.after_steps == verdict(one, Circumstances(steps_over=True))
+        assert found.rows == tuple(history(one))
+
+
+def shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert run(words) == 0
+    return capsys.readouterr().out
+
+
+def test_a_harmful_candidate_is_shown_with_its_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ledger").write_text(HARMFUL.to_text())
+    lines = shown(["analyze", str(tmp_path / "ledger")], capsys).splitlines()
+    assert lines[0].split() == ["after", "harm", "(of", "20)", "errors", "slow"]
+    assert lines[1].split()[:2] == ["42", "s"]
+    assert lines[20].split()[:2] == ["80", "s"]
+    (errors,) = (line for line in lines if line.startswith("errors"))
+    assert errors.split()[1:7] == ["60", "of", "6,000", "200", "of", "2,000"]
+    (sentence,) = (line for line in lines if line.startswith("Verdict: "))
+    assert sentence.startswith("Verdict: RollBack (harm: errors): errors got worse: evidence of harm ")
+    assert not any(line.startswith("Once its steps are over") for line in lines)
+
+
+def test_a_healthy_one_is_shown_with_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ledger").write_text(HEALTHY.to_text())
+    lines = shown(["analyze", str(tmp_path / "ledger")], capsys).splitlines()
+    assert any(line.startswith("Verdict: GoOn: ") for line in lines)
+    assert lines[-1].startswith("40 intervals, 0 of them not weighed; promotion needs evidence of 20 in each metric")
+    assert max(len(line) for line in lines[:-3]) <= 80
+
+
+def test_standard_input_is_read_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(yaml.safe_dump(config_map(HARMFUL.to_text()))))
+    assert "Verdict: RollBack" in shown(["analyze", "-"], capsys)
+
+
+def test_json_has_all_of_it_and_no_number_that_json_does_not_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ledger").write_text(HARMFUL.to_text())
+
+    def refused(name: str) -> None:
+        raise AssertionError(name)
+
+    found = json.loads(shown(["analyze", str(tmp_path / "ledger"), "-o", "json"], capsys), parse_constant=refused)
+    assert found["verdict"]["call"] == "RollBack"
+    assert found["verdict"]["rule"] == "harm: errors"
+    assert len(found["history"]) == len(list(history(HARMFUL)))
+    assert found["history"][-1].keys() == {"at", "harm", "better"}
+    assert found["history"][-1]["better"].keys() == {"errors", "slow"}
+    assert found["metrics"][0]["candidate"] == {"n": 2000, "events": 200}
+
+
+def test_a_ledger_that_has_just_begun_says_nothing_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ledger").write_text(Ledger.begin(plan()).to_text())
+    assert "Verdict: GoOn: " in shown(["analyze", str(tmp_path / "ledger")], capsys)
+    found = json.loads(shown(["analyze", str(tmp_path / "ledger"), "-o", "json"], capsys))
+    assert found["history"] == []
+    assert found["metrics"][0]["interval"] == [0, None]  # JSON has no infinity
+
+
+@pytest.mark.parametrize("count", [0, 1, MOST_ROWS, MOST_ROWS + 1, 99, 100])
+def test_a_table_keeps_its_last_row_and_at_most_so_many(count: int) -> None:
+    rows = (list(history(HARMFUL)) * 10)[:count]
+    kept = thinned(rows)
+    assert len(kept) <= MOST_ROWS
+    assert kept[-1:] == rows[-1:]
+
+
+def test_a_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["analyze", "./none"]) == 3
+    assert capsys.readouterr().err.startswith("kubectl podium: ./none cannot be read: ")
+
+
+def test_a_config_map_without_a_ledger_is_said_to_have_none() -> None:
+    with pytest.raises(CliError, match="configmap ml/x-ledger is no ConfigMap with a ledger"):
+        text_of({"data": {}}, "configmap ml/x-ledger")
