@@ -137,9 +137,7 @@ def test_a_person_s_promotion_needs_no_evidence() -> None:
 @pytest.mark.parametrize(
     ("what", "end"), [("Rollback", ("RolledBack", "max-duration")), ("Promote", ("Promoted", "max-duration"))]
 )
-def test_without_a_decision_in_time_on_inconclusive_says_what_becomes_of_it(
-    what: str, end: tuple[str, str]
-) -> None:
+def test_without_a_decision_in_time_on_inconclusive_says_what_becomes_of_it(what: str, end: tuple[str, str]) -> None:
     world = weighed(rate=0.1, maxDuration="10m", onInconclusive=what)
     until_weighed(world)
     begun = world.now

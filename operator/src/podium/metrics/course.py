@@ -133,10 +133,10 @@ def _weighed(course: Course, task: Task, taken: Taken, now: float) -> Course:
     assert course.live is not None
     ledger, state = course.live.ledger, course.live.state
     for interval in taken.intervals:
-        if interval.start < state.until:
+        if not state.until <= interval.start <= interval.end:
             # Clocks of two operators may be apart: what overlaps is counted, and decides nothing.
-            end = max(interval.end, state.until)
-            interval = replace(interval, start=state.until, end=end, straddles=True)
+            start = max(interval.start, state.until)
+            interval = replace(interval, start=start, end=max(interval.end, start), straddles=True)
         ledger = ledger.record(interval, taken.rounds.seen)
         state = fold(ledger.plan, state, interval)
     recent = tuple(each for each in (*course.recent, *taken.intervals) if each.end > now - _RATES)

@@ -1,0 +1,193 @@
+"""The course of one rollout's measuring, from its first round to an operator that takes over."""
+
+from dataclasses import replace
+
+import pytest
+
+from podium.analysis.edges import EDGES
+from podium.analysis.ledger import read as read_ledger
+from podium.analysis.metrics import Kind
+from podium.metrics import course as courses
+from podium.metrics.course import EXPECTED, LATE, PATIENCE, Course
+from podium.metrics.rounds import Sample
+from podium.metrics.scraper import Round
+from podium.rollout.asked import Asked
+from podium.rollout.measuring import UNREAD, Task
+from podium.rollout.wish import Wish
+from tests.unit.metrics.given import cluster, ended, reading
+
+BEGAN = 10_000.0
+ERRORS = Wish("errors", Kind.ERROR_RATE, 1.5, 1.0, 0.001)
+SLOW = Wish("slow", Kind.LATENCY, 1.5, 1.5, 0.01)
+TASK = Task(
+    rollout="r1", champion="old", candidate="new", asked=Asked((ERRORS, SLOW)), weights=2, longest=3600.0, weight=0,
+    applied=True, applied_since=None, step=0, begins=False, pods=(2, 1), warm_at=0.0,
+)  # fmt: skip
+HALF = replace(TASK, weight=5_000, begins=True)
+
+
+def sample(pod: str, at: float, old: int, new: int, failed: int = 0) -> Sample:
+    """A router that has counted so many answers of each revision, in 5 ms, and so many 500 of the candidate."""
+    parts = [cluster("old.http", total=old, times={5: old}), ended(200, count=old, name="old.http")]
+    parts += [cluster("new.http", total=new + failed, times={5: new + failed}), ended(200, count=new)]
+    parts += [ended(500, count=failed)] if failed else []
+    return Sample(BEGAN + at, reading(*parts, pod=pod, uptime=int(500 + at)))
+
+
+class Rollout:
+    """Rounds one after the other, of routers a and b."""
+
+    def __init__(self, course: Course | None = None) -> None:
+        self.course = course or courses.begun(TASK, BEGAN, None)
+
+    def round(self, at: float, *samples: Sample, task: Task = HALF, **failed: str) -> "Rollout":
+        found = Round(BEGAN + at - 0.1, samples, failed)
+        self.course = courses.after(self.course, task, found, ("a", "b"), ("a", "b"), BEGAN + at)
+        return self
+
+    @property
+    def counted(self) -> tuple[float, float]:
+        """Answers so far: the champion's, the candidate's."""
+        assert self.course.live is not None
+        return self.course.live.state.counted["finished"]
+
+
+@pytest.fixture
+def weighed() -> Rollout:
+    """The champion answered 2,000 requests before; evidence is counted from second 4 on."""
+    found = Rollout()
+    found.round(0, sample("a", 0, 5_000, 0), sample("b", 0, 5_000, 0), task=TASK)
+    found.round(2, sample("a", 2, 6_000, 0), sample("b", 2, 6_000, 0), task=TASK)
+    return found.round(4, sample("a", 4, 6_010, 0), sample("b", 4, 6_010, 0), task=replace(TASK, begins=True))
+
+
+def test_figures_are_frozen_as_the_first_weight_is_near(weighed: Rollout) -> None:
+    assert weighed.course.live is not None
+    errors, slow = weighed.course.live.ledger.plan.metrics
+    assert errors.base == 0.0
+    assert slow.edge == next(edge for edge in EDGES if edge >= 0.005)
+    assert slow.weighed
+
+
+def test_before_that_nothing_is_evidence(weighed: Rollout) -> None:
+    assert weighed.course.live is not None
+    assert weighed.course.live.state.intervals == 0
+    assert weighed.course.live.ledger.plan.started_at == BEGAN + 4
+
+
+def test_with_few_answers_in_the_rollout_the_totals_of_the_routers_are_taken() -> None:
+    found = Rollout().round(0, sample("a", 0, 900, 0), sample("b", 0, 900, 0), task=TASK)
+    found.round(2, sample("a", 2, 901, 0), sample("b", 2, 901, 0), task=replace(TASK, begins=True))
+    assert found.course.live is not None
+    assert found.course.live.ledger.plan.metrics[1].weighed
+
+
+def test_with_few_answers_at_all_latency_is_shown_and_not_weighed() -> None:
+    found = Rollout().round(0, sample("a", 0, 9, 0), sample("b", 0, 9, 0), task=TASK)
+    found.round(2, sample("a", 2, 10, 0), sample("b", 2, 10, 0), task=replace(TASK, begins=True))
+    assert found.course.live is not None
+    assert [each.weighed for each in found.course.live.ledger.plan.metrics] == [True, False]
+
+
+def test_nothing_is_frozen_while_a_router_cannot_be_read() -> None:
+    found = Rollout().round(0, sample("a", 0, 5_000, 0), b="b did not answer", task=replace(TASK, begins=True))
+    assert found.course.live is None
+
+
+def test_the_interval_of_a_change_is_counted_and_not_weighed(weighed: Rollout) -> None:
+    weighed.round(6, sample("a", 6, 6_020, 10), sample("b", 6, 6_020, 10))
+    weighed.round(8, sample("a", 8, 6_030, 20), sample("b", 8, 6_030, 20))
+    weighed.round(10, sample("a", 10, 6_040, 30), sample("b", 10, 6_040, 30))
+    assert weighed.counted == (60, 60)
+    assert weighed.course.live is not None
+    assert weighed.course.live.state.weighed["finished"] == (20, 20), "the round after it ends with late latencies"
+
+
+def test_while_routers_disagree_nothing_is_weighed(weighed: Rollout) -> None:
+    apart = replace(HALF, applied=False)
+    for at in range(6, 30, 2):
+        weighed.round(at, sample("a", at, 6_000 + at, at), sample("b", at, 6_000 + at, at), task=apart)
+    assert weighed.course.live is not None
+    assert weighed.counted[1] > 0
+    assert "finished" not in weighed.course.live.state.weighed
+
+
+def test_a_router_that_is_silent_holds_after_a_while_and_is_unreachable_after_a_minute(weighed: Rollout) -> None:
+    for at in range(6, 80, 2):
+        weighed.round(at, sample("a", at, 6_000 + at, at), b="b did not answer")
+        found = courses.found(weighed.course, HALF, None, BEGAN + at)
+        assert bool(found.holds) == (at - 4 > LATE + 2)
+        assert bool(found.unreachable) == (at - 4 >= PATIENCE)
+    assert "b did not answer" in found.unreachable
+
+
+def test_a_candidate_that_no_request_reaches_is_told_after_a_minute(weighed: Rollout) -> None:
+    for at in range(6, 80, 2):
+        weighed.round(at, sample("a", at, 6_000 + at * 10, 0), sample("b", at, 6_000 + at * 10, 0))
+    found = courses.found(weighed.course, HALF, None, BEGAN + 78)
+    assert found.silent.startswith("new has had no request for 7")
+    assert found.holds == (found.silent,)
+
+
+def test_where_few_requests_were_to_be_expected_their_absence_says_nothing(weighed: Rollout) -> None:
+    few = replace(HALF, weight=10)
+    for at in range(6, 200, 2):
+        weighed.round(at, sample("a", at, 6_000 + at, 0), sample("b", at, 6_000 + at, 0), task=few)
+    assert 120 * 0.001 < EXPECTED
+    assert not courses.found(weighed.course, few, None, BEGAN + 198).silent
+
+
+def test_another_operator_goes_on_from_the_ledger_and_counts_nothing_twice(weighed: Rollout) -> None:
+    for at in (6, 8, 10, 12):
+        weighed.round(at, sample("a", at, 6_000 + at * 5, at * 5), sample("b", at, 6_000 + at * 5, at * 5))
+    before = weighed.counted
+    assert weighed.course.live is not None
+    stored = read_ledger(weighed.course.live.ledger.to_text())
+    task = replace(HALF, applied_since=BEGAN + 6)
+    after = Rollout(courses.begun(task, BEGAN + 40, stored))
+    assert courses.found(after.course, task, None, BEGAN + 40).holds == (UNREAD,)
+    after.round(42, sample("a", 42, 6_000 + 210, 210), sample("b", 42, 6_000 + 210, 210), task=task)
+    assert after.counted == (before[0] + 300, before[1] + 300)
+    assert after.course.live is not None
+    state = after.course.live.state
+    assert state.dropped == weighed.course.live.state.dropped, "the weight stayed: what was missed is one interval"
+    assert not courses.found(after.course, task, None, BEGAN + 42).holds
+
+
+def test_what_a_restart_missed_is_counted_alone_if_the_weight_changed(weighed: Rollout) -> None:
+    for at in (6, 8, 10, 12):
+        weighed.round(at, sample("a", at, 6_000 + at * 5, at * 5), sample("b", at, 6_000 + at * 5, at * 5))
+    assert weighed.course.live is not None
+    stored = read_ledger(weighed.course.live.ledger.to_text())
+    task = replace(HALF, weight=7_500, applied_since=BEGAN + 20)
+    after = Rollout(courses.begun(task, BEGAN + 40, stored))
+    after.round(42, sample("a", 42, 6_210, 210), sample("b", 42, 6_210, 210), task=task)
+    assert after.course.live is not None
+    assert after.course.live.state.weighed == weighed.course.live.state.weighed
+    assert after.counted == (weighed.counted[0] + 300, weighed.counted[1] + 300)
+
+
+def test_a_clock_that_is_behind_the_last_operators_loses_no_count(weighed: Rollout) -> None:
+    for at in (6, 8, 10, 12):
+        weighed.round(at, sample("a", at, 6_000 + at * 5, at * 5), sample("b", at, 6_000 + at * 5, at * 5))
+    assert weighed.course.live is not None
+    ledger = weighed.course.live.ledger.checkpointed()
+    ahead = replace(ledger, checkpoint=replace(ledger.checkpoint, until=BEGAN + 60))
+    seen = {name: {**levels, "at": BEGAN} if "at" in levels else levels for name, levels in ledger.seen.items()}
+    task = replace(HALF, applied_since=BEGAN + 6)
+    after = Rollout(courses.begun(task, BEGAN + 40, replace(ahead, seen=seen)))
+    after.round(42, sample("a", 42, 6_210, 210), sample("b", 42, 6_210, 210), task=task)
+    assert after.counted[0] > weighed.counted[0]
+    assert after.course.live is not None
+    assert after.course.live.state.until == BEGAN + 60
+
+
+def test_a_resume_ends_an_alarm_on_the_sample_ratio(weighed: Rollout) -> None:
+    weighed.round(6, sample("a", 6, 6_010, 0), sample("b", 6, 6_010, 0))
+    for at in range(8, 60, 2):
+        weighed.round(at, sample("a", at, 6_000 + at, at * 50), sample("b", at, 6_000 + at, at * 50))
+    assert weighed.course.live is not None
+    assert weighed.course.live.state.alarmed
+    resumed = replace(HALF, resumed="resume new t1")
+    weighed.round(60, sample("a", 60, 6_108, 2_950), sample("b", 60, 6_108, 2_950), task=resumed)
+    assert not weighed.course.live.state.alarmed
