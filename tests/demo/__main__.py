@@ -18,7 +18,7 @@ from tests.demo.show import Show
 from tests.demo.terminal import BOLD, Terminal
 from tests.stage import Stage, put_digits, put_torch_digits, start
 
-LIMIT = 360
+LIMIT = 660
 """Seconds that the acts may take, once the cluster is built."""
 
 

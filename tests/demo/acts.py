@@ -6,7 +6,9 @@ from datetime import datetime
 
 from podium.api import names
 from tests import stage as s
+from tests.canaries import until_routed
 from tests.client import Object, condition, wait
+from tests.demo import evidence
 from tests.demo.show import Show, figures
 from tests.load import Counts
 
@@ -144,7 +146,7 @@ def exact_weights(show: Show) -> None:
     show.terminal.say(
         "Two routers divide the requests for digits-canary. Version 2 gets 5 %, then 25 %, and then waits for a person."
     )
-    wait("the Service leads to the routers", lambda: routed(show), 90)
+    until_routed(show.stage, CANARY)
     # One pod has to answer it beside a version that starts, on whatever machine this is.
     show.flow(CANARY, show.stage.load(CANARY, show.digits.questions(), rate=100))
     before = show.loads[CANARY].counts()
@@ -174,12 +176,6 @@ def second_thoughts(show: Show) -> None:
     champion = rolled["status"]["champion"]["revision"]
     held = not whole.failed and not after.failed and list(after.revisions) == [champion]
     show.held("A person aborts it", f"no requests to it after {took:.1f} s; {figures(whole)}", held)
-
-
-def routed(show: Show) -> bool:
-    """Whether the Service leads to the routers."""
-    service = show.stage.client.get("Service", show.stage.namespace, CANARY)
-    return bool(service["spec"]["selector"] == names.router_selector())
 
 
 def shared(show: Show, version: str, weight: int) -> str:
@@ -264,4 +260,15 @@ def look(show: Show) -> None:
     show.held("digits, from the first request to the last", figures(whole), not whole.failed)
 
 
-ACTS = (first, load, rolling_update, switch, exact_weights, second_thoughts, wrong_bytes, crashing, look)
+ACTS = (
+    first,
+    load,
+    rolling_update,
+    switch,
+    exact_weights,
+    second_thoughts,
+    *evidence.ACTS,
+    wrong_bytes,
+    crashing,
+    look,
+)

@@ -71,8 +71,9 @@ def weighed(world: World) -> Weighed:
         def over(obj: Object) -> bool:
             status = obj["status"]
             decision = (status.get("rollout") or {}).get("decision") or {}
-            latest = (status.get("history") or [{}])[0]
-            return latest.get("version") == version and decision.get("verdict") == verdict and "candidate" not in status
+            latest = (status.get("history") or [{}])[0].get("version")
+            ended = status["phase"] in ("Healthy", "RolledBack") and decision.get("verdict") == verdict
+            return ended and latest == version
 
         obj = stage.until(NAME, f"{version} {verdict}", over, 300)
         candidate = obj["status"]["history"][0]["revision"]

@@ -20,7 +20,6 @@ class Reason(StrEnum):
     CANARY = "Canary"
     TRAFFIC_MOVING = "TrafficMoving"
     DRAINING = "Draining"
-    WEIGHING = "Weighing"
     PLAN_PENDING = "PlanPending"
     SUPERSEDED = "Superseded"
 
