@@ -46,12 +46,13 @@ class Router:
 
     def weigh(self, weight: int) -> None:
         """Give `new` this weight; returns when Envoy has it."""
-        config = render(
-            [Routing("fraud", PORT, (Share("new", weight), Share("old", 10_000 - weight)), timeout=TIME_OUT)],
-            self.pods, folder=self.folder / XDS, address=self.address, ready=True,
-        )  # fmt: skip
+        self.tell(Routing("fraud", PORT, (Share("new", weight), Share("old", 10_000 - weight)), timeout=TIME_OUT))
+
+    def tell(self, routing: Routing) -> None:
+        """What the operator would; returns when Envoy has it."""
+        config = render([routing], self.pods, folder=self.folder / XDS, address=self.address, ready=True)
         if not self.log:
-            manager = config.listeners["fraud"]["filter_chains"][0]["filters"][0]["typed_config"]
+            manager = config.listeners[routing.model]["filter_chains"][0]["filters"][0]["typed_config"]
             del manager["access_log"]
         self._files.put(config)
 

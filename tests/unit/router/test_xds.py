@@ -1,22 +1,26 @@
 """What a router's Envoy is told: checked as documents here, and by a real Envoy in tests/integration."""
 
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
+import pytest
+
 from podium.metrics.reading import Ended
 from podium.router.bootstrap import bootstrap
+from podium.router.documents import Pods
 from podium.router.endpoints import GRPC, HTTP, Endpoint
-from podium.router.routing import Routing, Share
+from podium.router.routing import Mirror, Routing, Share, Sticky
 from podium.router.xds import Config, render
 from tests.unit.metrics.given import cluster, reading
 
 OLD, NEW = "fraud-b57wq4c9d2", "fraud-6f9c4d2b7k"
 FOLDER = PurePath("/etc/podium-router/xds")
+PODS: Pods = {(revision, port): (Endpoint("10.0.0.1", 80),) for revision in (OLD, NEW) for port in (HTTP, GRPC)}
 ROUTING = Routing("fraud", 20_000, (Share(NEW, 500), Share(OLD, 9_500)))
 
 
-def rendered(routing: Routing = ROUTING) -> Config:
-    pods = {(revision, port): (Endpoint("10.0.0.1", 80),) for revision in (OLD, NEW) for port in (HTTP, GRPC)}
+def rendered(routing: Routing = ROUTING, pods: Pods = PODS) -> Config:
     return render([routing], pods, folder=FOLDER, address="::", ready=True)
 
 
@@ -53,3 +57,40 @@ def test_what_is_counted_is_shown_under_a_name_that_the_operator_reads() -> None
     read = reading(cluster(f"{NEW}.http"), f"{name}: {counter['value_fixed']}\n").clusters[f"{NEW}.http"]
     assert read.ended == {Ended(200, frozenset({"UC"}), None): 1}
     assert any(name.startswith(each["prefix"]) for each in shown)
+
+
+def routes(routing: Routing, pods: Pods = PODS) -> list[dict[str, Any]]:
+    """The routes of its requests, without the refusal of large ones."""
+    (host,) = rendered(routing, pods).routes["fraud"]["virtual_hosts"]
+    return [each for each in host["routes"] if "route" in each]
+
+
+def test_without_a_key_and_a_mirror_nothing_of_them_is_told() -> None:
+    assert [list(each["match"]) for each in routes(ROUTING)] == [["prefix", "grpc"], ["prefix"]]
+    for name in ("hash_policy", "request_mirror_policies"):
+        assert not [each for each in routes(ROUTING) if name in each["route"]]
+    assert all("use_hash_policy" not in each["route"]["weighted_clusters"] for each in routes(ROUTING))
+
+
+@pytest.mark.parametrize("sticky", [Sticky("r-1", header="x-user"), Sticky("r-1", cookie="uid")])
+def test_requests_with_a_key_have_the_same_route_as_others_but_for_the_draw(sticky: Sticky) -> None:
+    grpc, drawn_grpc, http, drawn_http = (each["route"] for each in routes(replace(ROUTING, sticky=sticky)))
+
+    assert [drawn_grpc, drawn_http] == [each["route"] for each in routes(ROUTING)]
+    for hashed, drawn in ((grpc, drawn_grpc), (http, drawn_http)):
+        assert hashed["weighted_clusters"] == drawn["weighted_clusters"] | {"use_hash_policy": True}
+        assert hashed.keys() - drawn.keys() == {"hash_policy"}
+        assert hashed["hash_policy"][0]["header"]["regex_rewrite"]["substitution"].startswith("r-1:")
+
+
+def test_a_mirror_gets_copies_where_it_takes_such_requests() -> None:
+    mirrored = replace(ROUTING, split=(Share(NEW, 0), Share(OLD, 10_000)), mirror=Mirror(NEW, 30))
+
+    for port, each in zip((GRPC, HTTP), routes(mirrored), strict=True):
+        (copies,) = each["route"]["request_mirror_policies"]
+        assert copies["cluster"] == f"{NEW}.{port}"
+        assert copies["runtime_fraction"]["default_value"] == {"numerator": 30, "denominator": "HUNDRED"}
+    without = {(NEW, HTTP): (), (OLD, HTTP): (), (OLD, GRPC): ()}
+    grpc, http = (each["route"] for each in routes(mirrored, without))
+    assert "request_mirror_policies" not in grpc
+    assert "request_mirror_policies" in http

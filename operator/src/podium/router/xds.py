@@ -16,7 +16,7 @@ from podium.router.documents import TYPE, Document, Pods, cluster_name, seconds
 from podium.router.endpoints import GRPC, HTTP, Endpoint
 from podium.router.places import READY_PORT
 from podium.router.routes import route_table
-from podium.router.routing import Routing
+from podium.router.routing import STRIPPED, Routing
 
 LISTENERS, CLUSTERS = "listeners.json", "clusters.json"
 UNBOUNDED: Final = 2**31
@@ -136,10 +136,7 @@ def _bound(name: str, address: str, port: int, manager: Document) -> Document:
 
 def _manager(prefix: str) -> Document:
     """How requests are read; only our own and Envoy's own headers are taken out, which no caller may set."""
-    strip = [
-        {"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}}
-        for prefix in ("x-podium-", "x-envoy-")
-    ]
+    strip = [{"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}} for prefix in STRIPPED]
     mutation = {
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": {
