@@ -57,9 +57,9 @@ class Router:
         self._files.put(config)
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """From being ready until SIGKILL."""
-        start = bootstrap(self.folder / XDS, self.folder / SOCKET, address=self.address, node="router")
+    def running(self, **bounds: int) -> Iterator[None]:
+        """From being ready until SIGKILL; `bounds`: other ones than a pod's."""
+        start = bootstrap(self.folder / XDS, self.folder / SOCKET, address=self.address, node="router", **bounds)
         (self.folder / BOOTSTRAP).write_text(json.dumps(start))
         (template,) = (each["spec"]["template"] for each in router_objects("ml", POD, replicas=1)
                        if each["kind"] == "Deployment")  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 from podium.metrics.reading import Ended
 from podium.router.bootstrap import bootstrap
+from podium.router.bounds import CONNECTIONS, EXEMPT
 from podium.router.documents import Pods
 from podium.router.endpoints import GRPC, HTTP, Endpoint
 from podium.router.routing import Mirror, Routing, Share, Sticky
@@ -15,6 +16,7 @@ from podium.router.xds import Config, render
 from tests.unit.metrics.given import cluster, reading
 
 OLD, NEW = "fraud-b57wq4c9d2", "fraud-6f9c4d2b7k"
+MIB = 2**20
 FOLDER = PurePath("/etc/podium-router/xds")
 PODS: Pods = {(revision, port): (Endpoint("10.0.0.1", 80),) for revision in (OLD, NEW) for port in (HTTP, GRPC)}
 ROUTING = Routing("fraud", 20_000, (Share(NEW, 500), Share(OLD, 9_500)))
@@ -24,8 +26,8 @@ def rendered(routing: Routing = ROUTING, pods: Pods = PODS) -> Config:
     return render([routing], pods, folder=FOLDER, address="::", ready=True)
 
 
-def started() -> dict[str, Any]:
-    return bootstrap(FOLDER, PurePath("/admin.sock"), address="::", node="router")
+def started(**bounds: int) -> dict[str, Any]:
+    return bootstrap(FOLDER, PurePath("/admin.sock"), address="::", node="router", **bounds)
 
 
 def manager(listener: dict[str, Any]) -> dict[str, Any]:
@@ -94,3 +96,36 @@ def test_a_mirror_gets_copies_where_it_takes_such_requests() -> None:
     grpc, http = (each["route"] for each in routes(mirrored, without))
     assert "request_mirror_policies" not in grpc
     assert "request_mirror_policies" in http
+
+
+def test_every_listener_bounds_the_time_for_a_head_and_those_of_its_own_answer_without_memory() -> None:
+    (figures,) = started()["static_resources"]["listeners"]
+    listeners = rendered().listeners
+
+    for each in (figures, *listeners.values()):
+        assert manager(each)["request_headers_timeout"] == "10.000s"
+    exempt = [each["name"] for each in (figures, *listeners.values()) if EXEMPT.items() <= each.items()]
+    assert exempt == ["figures", "ready"]
+    assert not EXEMPT.keys() & listeners["fraud"].keys()
+
+
+@pytest.mark.parametrize(
+    ("memory", "most"), [(512 * MIB, 416 * MIB), (192 * MIB, 96 * MIB), (128 * MIB, 64 * MIB)]
+)  # fmt: skip
+def test_the_heap_is_bounded_below_the_containers_limit(memory: int, most: int) -> None:
+    manager = started(memory=memory)["overload_manager"]
+
+    values = [each["typed_config"] for each in manager["resource_monitors"]]
+    assert [each["max_heap_size_bytes"] for each in values if "max_heap_size_bytes" in each] == [most]
+    assert {each["name"]: each["triggers"][0]["threshold"]["value"] for each in manager["actions"]} == {
+        "envoy.overload_actions.shrink_heap": 0.9,
+        "envoy.overload_actions.stop_accepting_requests": 0.95,
+    }
+
+
+def test_without_a_limit_of_memory_connections_alone_are_bounded() -> None:
+    manager = started()["overload_manager"]
+
+    (connections,) = manager["resource_monitors"]
+    assert connections["typed_config"]["max_active_downstream_connections"] == CONNECTIONS
+    assert manager["actions"] == []

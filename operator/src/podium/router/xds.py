@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
+from podium.router.bounds import EXEMPT, HEADERS_SECONDS
 from podium.router.documents import TYPE, Document, Pods, cluster_name, seconds
 from podium.router.endpoints import GRPC, HTTP, Endpoint
 from podium.router.places import READY_PORT
@@ -122,7 +123,7 @@ def _ready_listener(address: str) -> Document:
     answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "ready\n"}}}
     host = {"name": "ready", "domains": ["*"], "routes": [answer]}
     manager = _manager("ready") | {"route_config": {"name": "ready", "virtual_hosts": [host]}}
-    return _bound("ready", address, READY_PORT, manager)
+    return _bound("ready", address, READY_PORT, manager) | EXEMPT
 
 
 def _bound(name: str, address: str, port: int, manager: Document) -> Document:
@@ -154,6 +155,7 @@ def _manager(prefix: str) -> Document:
         "codec_type": "AUTO",
         "early_header_mutation_extensions": [mutation],
         "http_filters": [router],
+        "request_headers_timeout": seconds(HEADERS_SECONDS),
         "generate_request_id": False,
         "skip_xff_append": True,
         "server_header_transformation": "PASS_THROUGH",
