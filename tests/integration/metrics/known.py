@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import json
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -137,28 +137,51 @@ async def _answer(fate: str, reader: asyncio.StreamReader, writer: asyncio.Strea
     return how in ("", "slow")
 
 
+class Asked(dict[int, str]):
+    """By number of a request: the revision whose server got it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._came: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+
+    def __setitem__(self, number: int, revision: str) -> None:
+        super().__setitem__(number, revision)
+        self._came[number].set()
+
+    async def came(self, number: int) -> None:
+        """Until a server got it."""
+        await self._came[number].wait()
+
+
 class Callers:
     """What callers saw, in the classes of the analysis: from nothing but what came back to them."""
 
     def __init__(self) -> None:
-        self.asked: dict[int, str] = {}
-        """By number: the revision whose server got the request."""
+        self.asked = Asked()
         self._saw: dict[int, str] = {}
         self._took: dict[int, float] = {}
         self._numbers = itertools.count()
 
     async def ask(self, http: aiohttp.ClientSession, url: str, fate: str, patience: float = SECONDS) -> None:
-        """One request."""
+        """One request; who has no patience gives up so long after a server got it: before, nobody knows whose it is."""
         number, begun = next(self._numbers), asyncio.get_running_loop().time()
         try:
-            timeout = aiohttp.ClientTimeout(total=patience)
-            async with http.post(f"{url}/{fate}/{number}", timeout=timeout) as answer:
-                self._saw[number] = _class(answer.status, await answer.text())
-                self._took[number] = asyncio.get_running_loop().time() - begun
+            async with asyncio.timeout(SECONDS) as limit:
+                giving_up = asyncio.create_task(self._give_up(limit, number, patience))
+                try:
+                    async with http.post(f"{url}/{fate}/{number}") as answer:
+                        self._saw[number] = _class(answer.status, await answer.text())
+                        self._took[number] = asyncio.get_running_loop().time() - begun
+                finally:
+                    giving_up.cancel()
         except TimeoutError:
             self._saw[number] = "abandoned"
         except aiohttp.ClientError:
             self._saw[number] = "timeout" if fate.endswith("half") else "reset"
+
+    async def _give_up(self, limit: asyncio.Timeout, number: int, patience: float) -> None:
+        await self.asked.came(number)
+        limit.reschedule(asyncio.get_running_loop().time() + patience)
 
     def saw(self, revision: str) -> Counter[str]:
         """By class, of one revision; "answered": whole answers of its servers."""
