@@ -39,8 +39,8 @@ def begin(show: Show) -> None:
     """The model that the next acts are about, and its load."""
     show.terminal.title("Evidence: a new version earns its place on live traffic")
     show.terminal.say(
-        "Nobody looks at a dashboard: routers count what callers see of both versions, and a new one takes over once it "
-        "is surely no worse. Below is `kubectl podium get digits-weighed -w`."
+        "Nobody looks at a dashboard: routers count what callers see of both versions, and a new one takes over once "
+        "it is surely no worse. Below is `kubectl podium get digits-weighed -w`."
     )
     show.apply(weighed("1", "1"), "digits-weighed-1")
     show.follow(NAME, "Ready", s.ready)

@@ -12,7 +12,8 @@ from tests.integration.router.routing_rig import HERE
 DATA, HEADERS, RST_STREAM, SETTINGS, PING = 0x0, 0x1, 0x3, 0x4, 0x6
 END_STREAM, END_HEADERS, ACK = 0x1, 0x4, 0x1
 INTERNAL_ERROR = struct.pack(">I", 2)
-WAYS = ("reset", "reset in the middle", "closed in the middle", "without trailers")
+NO_STATUS = "a status that is none"
+WAYS = ("reset", "reset in the middle", "closed in the middle", "without trailers", NO_STATUS)
 
 
 @asynccontextmanager
@@ -52,9 +53,11 @@ async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ways
 
 async def _break(writer: asyncio.StreamWriter, stream: int, way: str) -> bool:
     """Whether the connection is to be closed."""
-    if way != "reset":
-        fields = [(":status", "200"), ("content-type", "application/grpc")]
-        block = b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
+    fields = [(":status", "200"), ("content-type", "application/grpc")]
+    if way == NO_STATUS:
+        writer.write(_frame(HEADERS, END_HEADERS | END_STREAM, stream, _block([*fields, ("grpc-status", "x")])))
+    elif way != "reset":
+        block = _block(fields)
         writer.write(_frame(HEADERS, END_HEADERS, stream, block))
         whole = way == "without trailers"
         writer.write(_frame(DATA, END_STREAM if whole else 0, stream, b"\x00\x00\x00\x00\x02ok"))
@@ -67,6 +70,10 @@ async def _break(writer: asyncio.StreamWriter, stream: int, way: str) -> bool:
 
 def _frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def _block(fields: Iterable[tuple[str, str]]) -> bytes:
+    return b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
 
 
 def _text(value: str) -> bytes:

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import json
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -46,19 +46,20 @@ class Router:
 
     def weigh(self, weight: int) -> None:
         """Give `new` this weight; returns when Envoy has it."""
-        config = render(
-            [Routing("fraud", PORT, (Share("new", weight), Share("old", 10_000 - weight)), timeout=TIME_OUT)],
-            self.pods, folder=self.folder / XDS, address=self.address, ready=True,
-        )  # fmt: skip
+        self.tell(Routing("fraud", PORT, (Share("new", weight), Share("old", 10_000 - weight)), timeout=TIME_OUT))
+
+    def tell(self, routing: Routing) -> None:
+        """What the operator would; returns when Envoy has it."""
+        config = render([routing], self.pods, folder=self.folder / XDS, address=self.address, ready=True)
         if not self.log:
-            manager = config.listeners["fraud"]["filter_chains"][0]["filters"][0]["typed_config"]
+            manager = config.listeners[routing.model]["filter_chains"][0]["filters"][0]["typed_config"]
             del manager["access_log"]
         self._files.put(config)
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """From being ready until SIGKILL."""
-        start = bootstrap(self.folder / XDS, self.folder / SOCKET, address=self.address, node="router")
+    def running(self, **bounds: int) -> Iterator[None]:
+        """From being ready until SIGKILL; `bounds`: other ones than a pod's."""
+        start = bootstrap(self.folder / XDS, self.folder / SOCKET, address=self.address, node="router", **bounds)
         (self.folder / BOOTSTRAP).write_text(json.dumps(start))
         (template,) = (each["spec"]["template"] for each in router_objects("ml", POD, replicas=1)
                        if each["kind"] == "Deployment")  # fmt: skip
@@ -136,28 +137,51 @@ async def _answer(fate: str, reader: asyncio.StreamReader, writer: asyncio.Strea
     return how in ("", "slow")
 
 
+class Asked(dict[int, str]):
+    """By number of a request: the revision whose server got it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._came: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+
+    def __setitem__(self, number: int, revision: str) -> None:
+        super().__setitem__(number, revision)
+        self._came[number].set()
+
+    async def came(self, number: int) -> None:
+        """Until a server got it."""
+        await self._came[number].wait()
+
+
 class Callers:
     """What callers saw, in the classes of the analysis: from nothing but what came back to them."""
 
     def __init__(self) -> None:
-        self.asked: dict[int, str] = {}
-        """By number: the revision whose server got the request."""
+        self.asked = Asked()
         self._saw: dict[int, str] = {}
         self._took: dict[int, float] = {}
         self._numbers = itertools.count()
 
     async def ask(self, http: aiohttp.ClientSession, url: str, fate: str, patience: float = SECONDS) -> None:
-        """One request."""
+        """One request; who has no patience gives up so long after a server got it: before, nobody knows whose it is."""
         number, begun = next(self._numbers), asyncio.get_running_loop().time()
         try:
-            timeout = aiohttp.ClientTimeout(total=patience)
-            async with http.post(f"{url}/{fate}/{number}", timeout=timeout) as answer:
-                self._saw[number] = _class(answer.status, await answer.text())
-                self._took[number] = asyncio.get_running_loop().time() - begun
+            async with asyncio.timeout(SECONDS) as limit:
+                giving_up = asyncio.create_task(self._give_up(limit, number, patience))
+                try:
+                    async with http.post(f"{url}/{fate}/{number}") as answer:
+                        self._saw[number] = _class(answer.status, await answer.text())
+                        self._took[number] = asyncio.get_running_loop().time() - begun
+                finally:
+                    giving_up.cancel()
         except TimeoutError:
             self._saw[number] = "abandoned"
         except aiohttp.ClientError:
             self._saw[number] = "timeout" if fate.endswith("half") else "reset"
+
+    async def _give_up(self, limit: asyncio.Timeout, number: int, patience: float) -> None:
+        await self.asked.came(number)
+        limit.reschedule(asyncio.get_running_loop().time() + patience)
 
     def saw(self, revision: str) -> Counter[str]:
         """By class, of one revision; "answered": whole answers of its servers."""

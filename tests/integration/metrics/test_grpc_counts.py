@@ -116,4 +116,4 @@ async def test_a_call_whose_answer_breaks_off_is_an_error(tmp_path: Path) -> Non
 
     found = counts.levels(reading, "new.grpc")
     assert found is not None
-    assert (found["reset"], found["5xx"], found["finished"]) == (30, 10, 40)
+    assert (found["reset"], found["5xx"], found["finished"]) == (30, 20, 50)

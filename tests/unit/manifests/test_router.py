@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from podium.api import names
-from podium.manifests.router import AGENT, ENVOY, RouterPods, deployment, router_objects
-from podium.router.places import FOLDER, MOUNT, PORT, READY_PORT, STATS_PORT
+from podium.manifests.router import AGENT, ENVOY, PREPARE, RouterPods, deployment, router_objects
+from podium.router.places import FOLDER, MEMORY, MOUNT, PORT, READY_PORT, STATS_PORT
 from podium.router.routing import LAST_PORT, LEAST_PORT
 from tests.unit.manifests.restricted import violations
 
@@ -107,6 +107,16 @@ def test_no_port_of_its_own_is_one_of_listeners() -> None:
     assert not [port for port in ports if LEAST_PORT <= port <= LAST_PORT]
 
 
+@pytest.mark.parametrize(
+    ("resources", "bytes_"),
+    [({"limits": {"memory": "512Mi"}}, "536870912"), ({"limits": {"cpu": "1"}}, "0"), ({}, "0")],
+)
+def test_envoys_file_is_made_for_its_containers_memory(resources: dict[str, Any], bytes_: str) -> None:
+    prepare = containers(pod(resources=resources))[PREPARE]
+
+    assert {"name": MEMORY, "value": bytes_} in prepare["env"]
+
+
 def test_the_autoscaler_owns_the_replicas_and_watches_envoy_alone() -> None:
     scaler = objects(min_replicas=3, max_replicas=5, target_cpu="1")["HorizontalPodAutoscaler"]["spec"]
 
@@ -159,6 +169,8 @@ def test_without_settings_the_defaults_hold() -> None:
     ("text", "words"),
     [
         ("{", ["no JSON"]),
+        ('{"resources": {"limits": {"memory": "much"}}}', ["resources.limits.memory", "'much' is not a quantity"]),
+        ('{"resources": {"limits": 512}}', ["resources.limits.memory"]),
         ("[]", ["an object"]),
         ('{"image": "r:2"}', ["unknown field image"]),
         ('{"replicas": 2}', ["unknown field replicas"]),

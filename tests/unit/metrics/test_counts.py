@@ -37,7 +37,7 @@ def told(found: Reading, name: str = "new.http") -> dict[str, float]:
         # gRPC, whose errors are answers 200
         (200, "", 0, ""), (200, "", 1, ""), (200, "", 2, "5xx"), (200, "", 3, "4xx"), (200, "", 4, "5xx"),
         (200, "", 5, "4xx"), (200, "", 8, "429"), (200, "", 12, "5xx"), (200, "", 14, "5xx"), (200, "", 16, "4xx"),
-        (200, "", 77, "5xx"),
+        (200, "", 77, "5xx"), (200, "", -1, "5xx"),
     ],
 )  # fmt: skip
 def test_each_end_of_a_request_is_in_one_class(code: int, flags: str, grpc: int | None, expected: str) -> None:

@@ -37,12 +37,15 @@ def test_what_is_absent_is_absent() -> None:
 
 
 def test_ends_are_told_by_code_flags_and_status() -> None:
-    found = reading(cluster(), ended(200, count=5), ended(503, "URX,UF", count=2), ended(200, "-", "3"))
+    found = reading(
+        cluster(), ended(200, count=5), ended(503, "URX,UF", count=2), ended(200, "-", "3"), ended(200, "-", "-1")
+    )
 
     assert found.clusters["new.http"].ended == {
         Ended(200, frozenset(), None): 5,
         Ended(503, frozenset({"URX", "UF"}), None): 2,
         Ended(200, frozenset(), 3): 1,
+        Ended(200, frozenset(), -1): 1,
     }
 
 
@@ -75,6 +78,7 @@ def test_answers_slower_than_the_grid_are_beyond_its_last_edge(older: bool) -> N
         (text(cluster()).replace("upstream_rq_total: 0", "upstream_rq_total: -1"), "total is '-1', no count"),
         (text(cluster()).replace("upstream_rq_total: 0", "upstream_rq_total: ٣"), "no count"),
         (text(cluster()).replace("cluster.new.http.upstream_rq_retry: 0\n", ""), "new.http has no upstream_rq_retry"),
+        (text(ended(200, "-", "-2")), "does not say how a request ended"),
         (text(ended(200, "UC-x")), "does not say how a request ended"),
         (text(ended(200), cluster()).replace("code.200", "code.two"), "does not say how a request ended"),
         (text(cluster(times={1: 1})).replace(" B600000(0,1)", ""), "other buckets"),

@@ -7,7 +7,8 @@ from typing import Any, Final, Self
 
 from podium.api import names
 from podium.manifests.container import pull_policy, restricted
-from podium.router.places import BOOTSTRAP, FOLDER, MOUNT, PORT, READY_PORT, STATS_PORT
+from podium.manifests.quantities import whole
+from podium.router.places import BOOTSTRAP, FOLDER, MEMORY, MOUNT, PORT, READY_PORT, STATS_PORT
 
 ENVOY, AGENT, PREPARE = "envoy", "agent", "prepare"
 """Names of the containers; PREPARE is the init container."""
@@ -76,6 +77,10 @@ class RouterPods:
         made._check()
         return made
 
+    def memory_limit(self) -> int:
+        """Of Envoy's container, in bytes; 0 for none. ValueError where it is no quantity."""
+        return whole((self.resources.get("limits") or {}).get("memory", 0))
+
     def _check(self) -> None:
         defaults = type(self)()
         for each in fields(self):
@@ -89,6 +94,10 @@ class RouterPods:
             raise ValueError(f"1 <= minReplicas <= maxReplicas must hold for the routers' pods, not {least} and {most}")
         if self.concurrency < 1 or self.drain_seconds < 1:
             raise ValueError("the routers' concurrency and drainSeconds must be at least 1")
+        try:
+            self.memory_limit()
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"the routers' resources.limits.memory: {error}") from error
 
 
 def _camel(name: str) -> str:
@@ -257,7 +266,8 @@ def _agent(pods: RouterPods, name: str, *words: str) -> Object:
             {
                 "name": "POD_NAMESPACE",
                 "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}},
-            }
+            },
+            {"name": MEMORY, "value": str(pods.memory_limit())},
         ],
         "volumeMounts": [
             {"name": CONFIG_VOLUME, "mountPath": FOLDER},

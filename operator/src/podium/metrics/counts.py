@@ -57,7 +57,7 @@ def class_of(ended: Ended) -> str:
     if ended.flags and ended.code != 408:
         return RESET
     if ended.grpc is not None:
-        return _GRPC.get(ended.grpc, "" if ended.grpc <= 1 else FAILED)
+        return _GRPC.get(ended.grpc, "" if ended.grpc in (0, 1) else FAILED)
     return _class_of_code(ended.code)
 
 

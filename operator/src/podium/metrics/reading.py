@@ -33,7 +33,7 @@ _WITHIN: Final = 0.005
 
 _CLUSTER = re.compile(r"cluster\.([a-z0-9-]+\.(?:http|grpc))\.(upstream_\w+)")
 _ENDED = re.compile(
-    rf"{ENDED}\.\w+\.cluster\.([a-z0-9-]+\.(?:http|grpc))\.code\.(\d+)\.flags\.([A-Z,]+|-)\.grpc\.(\d*|-)"
+    rf"{ENDED}\.\w+\.cluster\.([a-z0-9-]+\.(?:http|grpc))\.code\.(\d+)\.flags\.([A-Z,]+|-)\.grpc\.(-1|\d*|-)"
 )
 _CODE = re.compile(r"upstream_rq_(\d{3})")
 _BUCKET = re.compile(r"B([0-9.e+]+)\([^,()]+,([0-9]+)\)")
@@ -52,7 +52,7 @@ class Ended(NamedTuple):
     flags: frozenset[str]
     """Why it did not end well: https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log."""
     grpc: int | None
-    """Its status, where it was gRPC."""
+    """Its status, where it was gRPC; -1 where what the server sent as one is no number."""
 
 
 @dataclass
@@ -107,7 +107,7 @@ def read(pod: str, text: str) -> Reading:
         elif match := _ENDED.fullmatch(name):
             cluster = found.setdefault(match[1], Cluster())
             flags = frozenset() if match[3] == NO_FLAGS else frozenset(match[3].split(","))
-            key = Ended(int(match[2]), flags, int(match[4]) if match[4].isdigit() else None)
+            key = Ended(int(match[2]), flags, int(match[4]) if match[4] not in ("", "-") else None)
             if cluster.ended is None:
                 cluster.ended = {}
             cluster.ended[key] = _number(pod, name, value)

@@ -24,7 +24,7 @@ from typing import Any, Final
 from podium.router.admin import Admin, Unreachable
 from podium.router.bootstrap import bootstrap
 from podium.router.files import Files, NotLoaded
-from podium.router.places import BOOTSTRAP, FOLDER, KNOWN, MOUNT, PORT, SOCKET, XDS
+from podium.router.places import BOOTSTRAP, FOLDER, KNOWN, MEMORY, MOUNT, PORT, SOCKET, XDS
 from podium.router.reach import Reach
 from podium.router.said import Said
 from podium.router.state import State, pods_of
@@ -200,6 +200,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--namespace", default=os.environ.get("POD_NAMESPACE", ""), help="default: POD_NAMESPACE")
     parser.add_argument("--address", default=any_address(), help="where listeners bind")
     parser.add_argument("--mount", type=Path, default=Path(MOUNT), help="the ServiceAccount's token and certificate")
+    parser.add_argument(
+        "--memory",
+        type=int,
+        default=os.environ.get(MEMORY, "0"),
+        metavar="BYTES",
+        help=f"the limit of Envoy's container, 0 for none; default: {MEMORY}",
+    )
     asked = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     folder, pipe = asked.folder / XDS, asked.folder / SOCKET
@@ -211,7 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = Files(folder, None if asked.once else admin.loaded, linger=LINGER_SECONDS)
     agent = Agent(Server.in_pod(asked.mount), asked.namespace, files, folder, asked.address, lives=not asked.once)
     if asked.once:
-        return prepare(agent, asked.folder / BOOTSTRAP, bootstrap(folder, pipe, address=asked.address, node=node()))
+        start = bootstrap(folder, pipe, address=asked.address, node=node(), memory=asked.memory)
+        return prepare(agent, asked.folder / BOOTSTRAP, start)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=outlast, args=(admin,), daemon=True).start())
     serve(agent, asked.address, PORT)
     agent.run()

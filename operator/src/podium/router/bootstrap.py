@@ -3,7 +3,8 @@
 from pathlib import PurePath
 from typing import Any, Final
 
-from podium.router.documents import TYPE
+from podium.router.bounds import CONNECTIONS, EXEMPT, HEADERS_SECONDS, overload_manager
+from podium.router.documents import TYPE, seconds
 from podium.router.places import STATS_PORT
 from podium.router.routing import LONGEST_SECONDS
 from podium.router.xds import CLUSTERS, ENDED, LISTENERS, watched
@@ -21,8 +22,13 @@ def grid() -> list[float]:
     return [edge for edge in edges if edge < 600_000] + [600_000.0, 1000 * LONGEST_SECONDS]
 
 
-def bootstrap(folder: PurePath, admin: PurePath, *, address: str, node: str) -> dict[str, Any]:
-    """The file that Envoy is started with; `folder` holds the files of xds, `admin` is the path of its Unix socket."""
+def bootstrap(
+    folder: PurePath, admin: PurePath, *, address: str, node: str, memory: int = 0, connections: int = CONNECTIONS
+) -> dict[str, Any]:
+    """The file that Envoy is started with; `folder` holds the files of xds, `admin` is the path of its Unix socket.
+
+    `memory`: the limit of Envoy's container in bytes, 0 for none; `connections`: of callers at a time.
+    """
     return {
         "node": {"id": node, "cluster": "podium-router"},
         "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
@@ -31,6 +37,7 @@ def bootstrap(folder: PurePath, admin: PurePath, *, address: str, node: str) -> 
             "cds_config": watched(folder, CLUSTERS),
         },
         "static_resources": {"clusters": [_itself(admin)], "listeners": [_figures(address)]},
+        "overload_manager": overload_manager(memory, connections),
         "stats_flush_interval": "1s",
         "stats_config": {
             "histogram_bucket_settings": [{"match": {"prefix": "cluster."}, "buckets": grid()}],
@@ -42,6 +49,7 @@ def bootstrap(folder: PurePath, admin: PurePath, *, address: str, node: str) -> 
                         {"prefix": "listener_manager."},
                         {"prefix": "http.to."},
                         {"prefix": "server."},
+                        {"prefix": "overload."},
                         {"prefix": f"{ENDED}."},
                     ]
                 }
@@ -75,6 +83,7 @@ def _figures(address: str) -> dict[str, Any]:
                 "typed_config": {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router"},
             }
         ],
+        "request_headers_timeout": seconds(HEADERS_SECONDS),
         # /stats/../quitquitquit is not /stats.
         "normalize_path": True,
         "merge_slashes": True,
@@ -84,4 +93,5 @@ def _figures(address: str) -> dict[str, Any]:
         "name": "figures",
         "address": {"socket_address": {"address": address, "port_value": STATS_PORT, "ipv4_compat": address == "::"}},
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        **EXEMPT,
     }

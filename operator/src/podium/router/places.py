@@ -10,6 +10,8 @@ KNOWN: Final = "known.json"
 """Within FOLDER: by ConfigMap the text that was understood last, for an agent that is started anew."""
 MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 """The ServiceAccount's token and certificate: the agent's alone."""
+MEMORY: Final = "ENVOY_MEMORY"
+"""Variable of the agent: bytes that Envoy's container may have. An older agent ignores it."""
 PORT: Final = 9903
 """Says at /applied what the router has loaded: the operator reads it by the pod's address."""
 STATS_PORT: Final = 9902

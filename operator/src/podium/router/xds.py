@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
+from podium.router.bounds import EXEMPT, HEADERS_SECONDS
 from podium.router.documents import TYPE, Document, Pods, cluster_name, seconds
 from podium.router.endpoints import GRPC, HTTP, Endpoint
 from podium.router.places import READY_PORT
 from podium.router.routes import route_table
-from podium.router.routing import Routing
+from podium.router.routing import STRIPPED, Routing
 
 LISTENERS, CLUSTERS = "listeners.json", "clusters.json"
 UNBOUNDED: Final = 2**31
@@ -122,7 +123,7 @@ def _ready_listener(address: str) -> Document:
     answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "ready\n"}}}
     host = {"name": "ready", "domains": ["*"], "routes": [answer]}
     manager = _manager("ready") | {"route_config": {"name": "ready", "virtual_hosts": [host]}}
-    return _bound("ready", address, READY_PORT, manager)
+    return _bound("ready", address, READY_PORT, manager) | EXEMPT
 
 
 def _bound(name: str, address: str, port: int, manager: Document) -> Document:
@@ -136,10 +137,7 @@ def _bound(name: str, address: str, port: int, manager: Document) -> Document:
 
 def _manager(prefix: str) -> Document:
     """How requests are read; only our own and Envoy's own headers are taken out, which no caller may set."""
-    strip = [
-        {"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}}
-        for prefix in ("x-podium-", "x-envoy-")
-    ]
+    strip = [{"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}} for prefix in STRIPPED]
     mutation = {
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": {
@@ -157,6 +155,7 @@ def _manager(prefix: str) -> Document:
         "codec_type": "AUTO",
         "early_header_mutation_extensions": [mutation],
         "http_filters": [router],
+        "request_headers_timeout": seconds(HEADERS_SECONDS),
         "generate_request_id": False,
         "skip_xff_append": True,
         "server_header_transformation": "PASS_THROUGH",
