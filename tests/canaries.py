@@ -1,10 +1,11 @@
 """Words for canaries through routers, as tests ask for them and see them."""
 
 import math
+from dataclasses import dataclass, field
 
 from podium.api import names
-from tests.client import Object, wait
-from tests.load import Load
+from tests.client import Object, condition, wait
+from tests.load import Counts, Load
 from tests.stage import SLOW_START, Stage
 
 SIGMAS = 5
@@ -15,6 +16,11 @@ def routers(stage: Stage) -> list[Object]:
     """Those that stay."""
     pods = stage.client.list("Pod", stage.namespace, f"{names.LABEL_ROUTER}={names.ROUTER}")
     return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def ready_routers(stage: Stage) -> list[Object]:
+    """Those of them that are Ready."""
+    return [pod for pod in routers(stage) if condition(pod, "Ready").get("status") == "True"]
 
 
 def until_routed(stage: Stage, name: str) -> None:
@@ -49,6 +55,23 @@ def until_all_are_of(load: Load, revision: str) -> None:
         return list(load.await_answers(30).since(before).revisions) == [revision]
 
     wait(f"all answers are those of {revision}", alone, 15)
+
+
+@dataclass
+class Parts:
+    """Cuts a load into parts, each since the one before."""
+
+    load: Load
+    seen: dict[str, Counts] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._counted = self.load.await_answers()
+
+    def end(self, name: str, answers: int = 200) -> Counts:
+        """Of all since the last part, and so many answers more."""
+        now = self.load.await_answers(answers)
+        self.seen[name], self._counted = now.since(self._counted), now
+        return self.seen[name]
 
 
 def command(stage: Stage, name: str, verb: str, revision: str) -> None:

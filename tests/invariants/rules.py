@@ -11,9 +11,10 @@ from podium.rollout.record import Outcome
 from tests.invariants import reading
 from tests.invariants.history import MODEL_DEPLOYMENT, Blame, Change, Object, Rule, State
 
+PERSON: Final = "person"
 PROMOTING: Final = frozenset(
     {
-        "person",
+        PERSON,
         "champion-down",
         "no-replicas",
         "first",
@@ -59,6 +60,21 @@ def promoted_by_a_rule(change: Change) -> Iterator[str]:
         rule = reading.annotations(version.obj).get(names.ANNOTATION_RULE, "")
         if rule not in PROMOTING:
             yield f"{version.name} was by {rule!r}"
+
+
+def a_persons_promotion_stands(change: Change) -> Iterator[str]:
+    """From the command on, while it still grows, and once it is promoted: neither its pods' failures, nor its deadline,
+    nor anything else but a person rolls it back.
+    """
+    version, before = change.version, change.before
+    if version.kind != "ControllerRevision" or version.gone or before is None:
+        return
+    if reading.outcome(version.obj) != Outcome.ROLLED_BACK or reading.outcome(before) == Outcome.ROLLED_BACK:
+        return
+    asked_for = reading.rollout(before).get("promoting") == PERSON
+    done = reading.outcome(before) == Outcome.PROMOTED and _rule(before) == PERSON
+    if (asked_for or done) and _rule(version.obj) != PERSON:
+        yield f"{version.name} was rolled back by {_rule(version.obj)!r}"
 
 
 def decisions_in_order(change: Change) -> Iterator[str]:
@@ -205,6 +221,10 @@ def _name(obj: Object) -> str:
     return str(obj["metadata"]["name"])
 
 
+def _rule(record: Object) -> str:
+    return reading.annotations(record).get(names.ANNOTATION_RULE, "")
+
+
 def _new_status(change: Change) -> Object:
     """The status that this version brought; empty where it brought none."""
     version = change.version
@@ -262,6 +282,7 @@ RULES: Final = (
     Rule("the champion exists once there was one", a_champion_stays),
     Rule("the champion keeps its record and its Deployment", the_champion_keeps_its_objects, Blame.CERTAIN),
     Rule("promoted only by a known rule", promoted_by_a_rule),
+    Rule("automation never undoes a promotion that a person asked for", a_persons_promotion_stands),
     Rule("decisions follow each other in time", decisions_in_order),
     Rule("status tells of what the records say", status_tells_records),
     Rule("a command is Done once its record is", a_command_done_is_recorded),

@@ -58,6 +58,7 @@ class Story:
         """At the second of its number in the history, if it has an outcome."""
         inputs = ModelDeploymentSpec.parse(spec(version)).inputs()
         frozen = {"size": 2, "unavailable": 0, "strategy": more.pop("strategy", "RollingUpdate")}
+        frozen |= {"promoting": more.pop("promoting")} if "promoting" in more else {}
         at = more.pop("at", f"2030-01-01T00:00:{len(self.history):02}Z") if outcome else ""
         annotations = {
             names.ANNOTATION_INPUTS: inputs_digest(inputs),
@@ -183,6 +184,20 @@ def promoted_by_nobody() -> Story:
     return story
 
 
+def a_persons_promotion_is_undone_on_its_way() -> Story:
+    story = updating("Canary")
+    story.record(TWO, 2, "2", strategy="Canary", promoting="person")
+    story.record(TWO, 2, "2", "RolledBack", "deadline", strategy="Canary", promoting="person")
+    return story
+
+
+def a_persons_promotion_is_undone_afterwards() -> Story:
+    story = updating("BlueGreen")
+    promoted(story, "person", strategy="BlueGreen")
+    story.record(TWO, 2, "2", "RolledBack", "crash", strategy="BlueGreen")
+    return story
+
+
 def decided_before_the_champion() -> Story:
     story = updating()
     promoted(story, at="2030-01-01T00:00:00Z")
@@ -287,6 +302,10 @@ BREAKS: dict[str, tuple[Callable[[], Story], ...]] = {
     "the champion exists once there was one": (the_champions_outcome_is_lost,),
     "the champion keeps its record and its Deployment": (the_champions_deployment_is_deleted,),
     "promoted only by a known rule": (promoted_by_nobody,),
+    "automation never undoes a promotion that a person asked for": (
+        a_persons_promotion_is_undone_on_its_way,
+        a_persons_promotion_is_undone_afterwards,
+    ),
     "decisions follow each other in time": (decided_before_the_champion,),
     "status tells of what the records say": (a_champion_that_no_record_knows, an_outcome_that_no_record_knows),
     "a command is Done once its record is": (done_without_a_record,),
@@ -318,6 +337,15 @@ def test_each_rule_is_broken_by_the_last_change_of_a_history_that_breaks_it_and_
     found = violations(history)
     assert found
     assert all(one.startswith(f"at {len(history)}: {sentence}: ") for one in found), found
+
+
+@pytest.mark.parametrize("story", [a_persons_promotion_is_undone_on_its_way, a_persons_promotion_is_undone_afterwards])
+def test_a_person_may_undo_what_a_person_promoted(story: Callable[[], Story]) -> None:
+    *history, last = story().history
+    meta = last.obj["metadata"]
+    by_person = {**meta, "annotations": {**meta["annotations"], names.ANNOTATION_RULE: "person"}}
+    aborted = Version(last.revision, last.at, last.event, last.kind, {**last.obj, "metadata": by_person})
+    assert violations([*history, aborted]) == []
 
 
 def test_what_others_write_is_not_judged() -> None:

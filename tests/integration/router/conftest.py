@@ -15,8 +15,8 @@ def make_router(plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator
     grant(plane, namespace)
     made: list[Router] = []
 
-    def make(address: str = "") -> Router:
-        made.append(Router(plane, namespace, tmp_path / f"router-{len(made)}", address))
+    def make(address: str = "", *, package: Path | None = None) -> Router:
+        made.append(Router(plane, namespace, tmp_path / f"router-{len(made)}", address, package=package))
         return made[-1]
 
     yield make

@@ -113,9 +113,15 @@ class Router:
     What writes to the API server blocks its caller for as long as kubectl takes: under load it belongs into a thread.
     """
 
-    def __init__(self, plane: ControlPlane, namespace: str, folder: Path, address: str = "") -> None:
-        """`address`: where its listeners bind, by default a loopback address of its own."""
+    def __init__(
+        self, plane: ControlPlane, namespace: str, folder: Path, address: str = "", *, package: Path | None = None
+    ) -> None:
+        """`address`: where its listeners bind, by default a loopback address of its own.
+
+        `package`: the folder, or the folder in a ZIP archive, of another `podium` whose agent it runs.
+        """
         self.plane, self.namespace, self.folder = plane, namespace, folder
+        self._package = package
         self.address = address or f"127.0.1.{next(_addresses)}"
         self._mount = folder / "mount"
         self._mount.mkdir(parents=True)
@@ -188,6 +194,12 @@ class Router:
         (words,) = (each["command"] for each in template["spec"]["containers"] if each["name"] == ENVOY)
         return [str(binaries.envoy()), *(word.replace(FOLDER, str(self._shared)) for word in words[1:])]
 
+    def agent_file(self) -> str:
+        """Where the code of its agent is."""
+        asked = "import podium.router.routing as found; print(found.__file__)"
+        words = [sys.executable, "-c", asked]
+        return subprocess.run(words, env=self._environment(), check=True, capture_output=True, text=True).stdout.strip()
+
     def _agent(self, *words: str) -> list[str]:
         module = [sys.executable, "-m", "podium.router.agent", *words]
         return [*module, f"--folder={self._shared}", f"--namespace={self.namespace}", f"--address={self.address}",
@@ -195,7 +207,8 @@ class Router:
 
     def _environment(self) -> Mapping[str, str]:
         host, _, port = self.plane.url.removeprefix("https://").rpartition(":")
-        return os.environ | {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+        server = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+        return os.environ | server | ({"PYTHONPATH": str(self._package)} if self._package else {})
 
     def ask_for(self, routing: Routing) -> None:
         """The operator's ConfigMap."""

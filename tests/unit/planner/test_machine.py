@@ -5,6 +5,7 @@ By default a fixed set of examples that takes under a minute. PODIUM_EXAMPLES=20
 
 import functools
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
@@ -152,6 +153,50 @@ class Operator(RuleBasedStateMachine):
         revisions = sorted(self.world.api.all(CONTROLLER_REVISIONS), key=lambda r: -r["revision"])
         name = revisions[of]["metadata"]["name"] if of < len(revisions) else "fraud-unknown"
         self.world.command(verb, name, token)
+
+    @precondition(lambda self: self.world.status.get("candidate"))
+    @event(behaviour=BEHAVIOURS)
+    def a_person_promotes_what_then_fails(self, behaviour: dict[str, Any]) -> None:
+        """A rule over the history says that nothing but a person rolls it back."""
+        candidate = self.world.status["candidate"]
+        self.world.command("promote", candidate["revision"], self.new_token())
+        if candidate["version"] != BROKEN:
+            self.world.behave(candidate["version"], **behaviour)
+
+    @precondition(lambda self: self.undoable())
+    @rule()
+    def an_abort_works_until_the_outcome_and_in_the_warm_window(self) -> None:
+        """What it names is rolled back, unless there is nobody to go back to."""
+        world, name = self.world, self.undoable()
+        value = world.command("abort", name, self.new_token())
+        world.advance(3)
+        last = world.status["lastCommand"]
+        if last == {**last, "value": value, "result": "Refused"} and "has no available pod" in last["message"]:
+            return
+        assert world.outcome(name) == "RolledBack", f"after {value}: {world.describe()}"
+
+    def undoable(self) -> str:
+        """The candidate beside a champion that serves, else the champion beside a warm predecessor; empty without.
+
+        And while it is not known that a command is read and done at once.
+        """
+        world, status = self.world, self.world.status
+        if not self.prompt() or world.spec.get("suspend") or not (status.get("champion") or {}).get("available"):
+            return ""
+        if "candidate" in status:
+            return str(status["candidate"]["revision"])
+        until = (status.get("previous") or {}).get("until")
+        warm = until and datetime.fromisoformat(until) > world.now + timedelta(seconds=5)
+        return str(status["champion"]["revision"]) if warm else ""
+
+    def prompt(self) -> bool:
+        """Whether nothing keeps the operator from seeing and writing at once."""
+        client = self.world.client
+        return not any(self.world.lag.values()) and not client.faults and not client.kill_after
+
+    def new_token(self) -> str:
+        """One that no command has had."""
+        return f"n{len(self.world.api.streams[MODEL_DEPLOYMENTS])}"
 
     @event()
     def lose_status(self) -> None:

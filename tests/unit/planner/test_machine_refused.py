@@ -92,6 +92,9 @@ class Refused(Operator):
         self.world.edit(model=model(version))
         self.what_serves_is_deleted_and_made_again_whatever_else_is_refused(resource=resource)
 
+    def prompt(self) -> bool:
+        return not self.refusing and not self.ends and super().prompt()
+
     @property
     def champion(self) -> str:
         """Whom the records name; there is one."""
