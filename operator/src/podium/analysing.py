@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT: Final = 10.0
 """Seconds from one checkpoint to the next; longer where many are analysed."""
+IDLE: Final = 1.0
+"""Seconds until it is looked again whether this replica leads."""
 WRITES: Final = 4.0
 """Checkpoints a second at the most: each is a write of the ledger and one of status."""
 
@@ -120,7 +122,8 @@ class Analyst:
                             each.job = asyncio.get_running_loop().create_task(self._measure(scraper, key, each))
                     self._news.clear()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._news.wait(), 1.0)
+                        async with asyncio.timeout(IDLE):  # wait_for would lose a cancellation beside news
+                            await self._news.wait()
         finally:
             for each in self._measured.values():
                 if each.job is not None:
