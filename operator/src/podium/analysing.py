@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from podium.analysis.decision import Circumstances, decide
 from podium.analysis.ledger import Ledger, LedgerUnreadable, read
 from podium.api import names
 from podium.keys import Key
@@ -164,8 +163,7 @@ class Analyst:
         told = (live is not None, bool(found.holds), bool(found.unreachable), bool(found.silent))
         if live is None:
             return (*told, found.holds)
-        decision = decide(live.ledger.plan, live.state, Circumstances(steps_over=True))
-        return (*told, decision.call)
+        return (*told, live.decision.call)
 
     def _routers(self, namespace: str) -> tuple[dict[str, str], set[str]]:
         """Router pods that may have counted something, addresses by pod; and those that requests go to."""

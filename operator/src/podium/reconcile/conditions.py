@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from podium.api.reasons import Reason
-from podium.reconcile.evidence import decision_of
 from podium.reconcile.outcome import Refusal
 from podium.reconcile.weights import step_told
 from podium.rollout.command import how_to
@@ -213,7 +212,7 @@ def _weighed(situation: Situation) -> str:
     found = situation.findings
     if found is None or found.published is None:
         return "nothing has been counted yet"
-    return awaited(found.published, decision_of(found.published))
+    return awaited(found.published)
 
 
 def _plan_pending(situation: Situation, record: RolloutRecord) -> bool:

@@ -6,25 +6,19 @@ Pure.
 import math
 from typing import Any
 
-from podium.analysis.decision import Circumstances, Decision, decide, told
+from podium.analysis.decision import Decision, told
 from podium.analysis.plan import Metric
-from podium.analysis.report import Report, reports
-from podium.rollout.measuring import Findings, Snapshot
+from podium.analysis.report import Report
+from podium.rollout.measuring import Findings
 
 
 def metrics_told(found: Findings | None) -> list[dict[str, Any]]:
     """`status.rollout.metrics`: an entry for each metric; none before evidence is counted."""
     if found is None or found.published is None:
         return []
-    plan = found.published.ledger.plan
-    decision = decision_of(found.published)
-    told_of = reports(plan, found.published.state, decision)
-    return [_entry(metric, report, decision) for metric, report in zip(plan.metrics, told_of, strict=True)]
-
-
-def decision_of(snapshot: Snapshot) -> Decision:
-    """What a snapshot's evidence comes to, were the steps over."""
-    return decide(snapshot.ledger.plan, snapshot.state, Circumstances(steps_over=True))
+    snapshot = found.published
+    pairs = zip(snapshot.ledger.plan.metrics, snapshot.reports, strict=True)
+    return [_entry(metric, report, snapshot.decision) for metric, report in pairs]
 
 
 def _entry(metric: Metric, report: Report, decision: Decision) -> dict[str, Any]:

@@ -30,5 +30,5 @@ def ledgers(observed: Observed, situation: Situation) -> Iterator[Write]:
 
 
 def _kept(owner: Owner, candidate: str, snapshot: Snapshot) -> Write:
-    obj = ledger_map(owner, candidate, snapshot.ledger.to_text())
+    obj = ledger_map(owner, candidate, snapshot.text)
     return Write(Stage.RECORD, CONFIG_MAPS, obj["metadata"]["name"], Apply(obj))

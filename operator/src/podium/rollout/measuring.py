@@ -6,9 +6,12 @@ last checkpoint (`published`), so that evidence alone causes few writes.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from podium.analysis.expect import Traffic
+from podium.analysis.decision import Circumstances, Decision, decide
+from podium.analysis.expect import Traffic, seconds_to_promotion
 from podium.analysis.ledger import Ledger, LedgerUnreadable, read, replay
+from podium.analysis.report import Report, reports
 from podium.analysis.state import State
 from podium.rollout.asked import Asked
 
@@ -59,6 +62,28 @@ class Snapshot:
     state: State
     traffic: Traffic = NO_TRAFFIC
     """Requests a second of each arm, in the minute before."""
+
+    # What follows from it is asked for at every pass, and takes milliseconds: once is enough.
+
+    @cached_property
+    def decision(self) -> Decision:
+        """What the evidence comes to, were the steps over."""
+        return decide(self.ledger.plan, self.state, Circumstances(steps_over=True))
+
+    @cached_property
+    def reports(self) -> tuple[Report, ...]:
+        """Of each metric of the plan."""
+        return reports(self.ledger.plan, self.state, self.decision)
+
+    @cached_property
+    def seconds_left(self) -> float:
+        """Until a promotion can be expected at the present traffic; infinity where it cannot."""
+        return seconds_to_promotion(self.ledger.plan, self.state, self.traffic)
+
+    @cached_property
+    def text(self) -> str:
+        """The ledger as it is stored."""
+        return self.ledger.to_text()
 
 
 @dataclass(frozen=True)

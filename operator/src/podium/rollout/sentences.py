@@ -3,10 +3,9 @@
 import math
 
 from podium.analysis.decision import Decision, told
-from podium.analysis.expect import Traffic, seconds_to_promotion
+from podium.analysis.expect import Traffic
 from podium.analysis.metrics import Kind
 from podium.analysis.plan import Metric
-from podium.analysis.report import reports
 from podium.rollout.measuring import Snapshot
 
 _FEW = 10
@@ -21,7 +20,7 @@ def rolled_back(snapshot: Snapshot, decision: Decision, worst: str, *, champion:
     `champion`: its version, or its name.
     """
     plan = snapshot.ledger.plan
-    report = next(each for each in reports(plan, snapshot.state, decision) if each.name == worst)
+    report = next(each for each in snapshot.reports if each.name == worst)
     metric = next(each for each in plan.metrics if each.name == worst)
     what, unit, counted = _event(metric), _unit(metric), report.counted
     seconds = snapshot.state.until - plan.started_at
@@ -33,9 +32,9 @@ def rolled_back(snapshot: Snapshot, decision: Decision, worst: str, *, champion:
     )
 
 
-def awaited(snapshot: Snapshot, decision: Decision) -> str:
+def awaited(snapshot: Snapshot) -> str:
     """How strong the evidence is, what is missing, and when a decision can be expected at the present traffic."""
-    plan, traffic = snapshot.ledger.plan, snapshot.traffic
+    decision = snapshot.decision
     missing = [each for each in decision.metrics if not each.promotes]
     needed = told(decision.needed)
     if not missing:
@@ -45,7 +44,7 @@ def awaited(snapshot: Snapshot, decision: Decision) -> str:
         others = f" ({_others(len(missing) - 1)})" if len(missing) > 1 else ""
         said = f"{weakest.name}: evidence {told(weakest.better)} of {needed} for no harm{others}"
     harm = f"evidence of harm {told(decision.harm)} of {told(decision.needed_for_harm)}"
-    return f"{said}; {harm}; {_expected(seconds_to_promotion(plan, snapshot.state, traffic), traffic)}"
+    return f"{said}; {harm}; {_expected(snapshot.seconds_left, snapshot.traffic)}"
 
 
 def _others(count: int) -> str:
