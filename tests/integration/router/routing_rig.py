@@ -23,7 +23,7 @@ from aiohttp import web
 from podium.manifests.owner import Owner, owner_reference
 from podium.manifests.router import ENVOY, RouterPods, router_objects
 from podium.router.agent import CONFIG_MAPS, SLICES
-from podium.router.places import FOLDER, PORT, READY_PORT, STATS_PORT
+from podium.router.places import BOOTSTRAP, FOLDER, MEMORY, PORT, READY_PORT, STATS_PORT
 from podium.router.routing import Routing
 from podium.router.state import KEY, SERVICE_LABEL, SUFFIX
 from tests.cluster import binaries
@@ -183,6 +183,11 @@ class Router:
         for part in list(self._processes):
             self.kill(part)
 
+    def bootstrap(self) -> dict[str, Any]:
+        """What its Envoy was started with."""
+        found: dict[str, Any] = json.loads((self._shared / BOOTSTRAP).read_text())
+        return found
+
     def log(self, part: str) -> Path:
         """What it printed."""
         return self.folder / f"{part}.log"
@@ -207,7 +212,7 @@ class Router:
 
     def _environment(self) -> Mapping[str, str]:
         host, _, port = self.plane.url.removeprefix("https://").rpartition(":")
-        server = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+        server = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port, MEMORY: str(POD.memory_limit())}
         return os.environ | server | ({"PYTHONPATH": str(self._package)} if self._package else {})
 
     def ask_for(self, routing: Routing) -> None:

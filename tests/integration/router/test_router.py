@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from podium.router.bounds import CONNECTIONS, overload_manager
 from podium.router.routing import Routing, Share
 from tests.cluster.controlplane import APISERVER, ControlPlane
 from tests.integration.router.routing_rig import NEW, NOBODY, OLD, Pod, Router, enough, failed, load, revision_name
@@ -189,6 +190,10 @@ async def test_bodies_up_to_the_limit_and_answers_up_to_the_time_out(router: Rou
         async with http.post(router.url(PORT), data=b"x") as answer:
             assert answer.status == 504
             assert json.loads(await answer.text())["error"].startswith("podium-router: ")
+
+
+async def test_its_envoy_is_bounded_by_the_memory_of_its_container(router: Router) -> None:
+    assert router.bootstrap()["overload_manager"] == overload_manager(512 * 2**20, CONNECTIONS)
 
 
 async def test_a_router_that_stops_or_is_replaced_loses_no_request(

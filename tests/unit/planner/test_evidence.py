@@ -9,6 +9,7 @@ from podium.analysis.ledger import read, verdict
 from podium.kube.client import Object
 from podium.kube.resources import CONFIG_MAPS
 from podium.manifests.ledger import ledger_in
+from tests.unit.planner.measuring import EVERY
 from tests.unit.planner.test_canary import PAUSE, one, record, two
 from tests.unit.planner.test_canary_envoy import in_force, shares
 from tests.unit.planner.test_envoy import routed
@@ -173,7 +174,8 @@ def test_a_new_operator_goes_on_from_the_ledger_and_moves_no_weight_meanwhile() 
     world.hand_over()
     world.step()
     assert shares(world) == before
-    world.advance(4)
+    assert "read for the first time" in world.status["message"]
+    world.advance(2 * EVERY)
     assert world.measuring.live is not None
     assert world.measuring.live.state.counted["finished"] > counted
     world.until(lambda: outcome(world) == ("Promoted", "evidence"))

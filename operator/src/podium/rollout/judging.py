@@ -112,8 +112,9 @@ def _over(situation: Situation, candidate: RevisionState, moment: Moment) -> boo
     if lasted is None:
         return False
     left = timedelta(seconds=parse_duration(situation.spec.rollout.max_duration)) - lasted
-    # While it is paused nothing comes nearer, and nobody has to be woken for it.
-    return left <= timedelta(0) if situation.paused else moment.reached(moment.now + left)
+    # While it is paused, or at a pause, nothing comes nearer, and nobody has to be woken for it.
+    still = situation.paused or candidate.record.waits
+    return left <= timedelta(0) if still else moment.reached(moment.now + left)
 
 
 def told(situation: Situation, candidate: RevisionState, decision: Decision) -> str:
