@@ -125,6 +125,17 @@ class Cluster:
             self._run()
             (self.folder / "started").touch()
 
+    @contextmanager
+    def without_api_server(self) -> Iterator[None]:
+        """Meanwhile the API server is down, as in a crash, and all else goes on. It answers again when this ends."""
+        layout = self.layout
+        self.processes.kill(APISERVER)
+        try:
+            yield
+        finally:
+            self.processes.start(APISERVER, layout.slot.inside(*PARTS[APISERVER](layout)))
+            self._await(APISERVER, lambda: self._says_ready("get", "--raw=/readyz"))
+
     def load(self, archives: Sequence[images.Archive]) -> None:
         """Brings images to the node, if they changed since they were brought there."""
         known = self.folder / "state" / "images"

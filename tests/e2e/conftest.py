@@ -32,6 +32,7 @@ LAST = (
     "test_torchserve",
     "test_autoscaling",
     "test_failover",
+    "test_router_failures",
     "test_cluster_restart",
     "test_helm",
     "test_plain_yaml",

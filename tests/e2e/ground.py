@@ -138,18 +138,20 @@ def done(event: Object) -> bool:
     return bool(event["stage"] == "ResponseComplete" and event.get("responseStatus", {}).get("code", 500) < 300)
 
 
-def kill(pod: str, number: signal.Signals) -> None:
-    """Sends a signal to the operator's processes in a pod."""
-    killed = [pid for pid in _processes(pod) if _signal(pid, number)]
-    assert killed, f"no process of {pod} was found on this host"
+def kill(pod: str, number: signal.Signals, *, running: str = "") -> None:
+    """Sends a signal to a pod's processes: to all of them, or to those whose command line has this word."""
+    killed = [pid for pid in processes(pod, running=running) if _signal(pid, number)]
+    assert killed, f"no process {running} of {pod} was found on this host"
 
 
-def _processes(pod: str) -> Sequence[int]:
+def processes(pod: str, *, running: str = "") -> Sequence[int]:
+    """Ids of a pod's processes, on this host; of those whose command line has this word."""
     wanted = f"HOSTNAME={pod}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if wanted in (folder / "environ").read_bytes().split(b"\0") and (not running or running.encode() in words):
                 found.append(int(folder.name))
         except OSError:
             continue

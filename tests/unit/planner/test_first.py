@@ -28,6 +28,16 @@ def test_requests_go_to_it_until_a_pod_of_the_next_is_ready() -> None:
     assert world.backends() == {world.revision("2")}
 
 
+def test_it_keeps_its_pods_until_the_one_that_is_promoted_is_listed() -> None:
+    world = created(replicas=4, rollout={"minReadySeconds": 0}, autoscaling={"minReplicas": 2, "maxReplicas": 6})
+    world.advance(5)
+    first = world.revision("1")
+    world.edit(model=model("3"))
+    world.until(lambda: not world.pods(first))
+    assert world.outcome(world.revision("3")) == "Promoted"
+    assert world.backends() == {world.revision("3")}
+
+
 def test_it_goes_on_serving_while_the_next_fails() -> None:
     world, first = left(failure="crash")
     world.advance(300)

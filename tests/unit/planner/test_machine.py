@@ -154,20 +154,42 @@ class Operator(RuleBasedStateMachine):
         name = revisions[of]["metadata"]["name"] if of < len(revisions) else "fraud-unknown"
         self.world.command(verb, name, token)
 
-    @precondition(lambda self: self.world.status.get("candidate"))
-    @event(behaviour=BEHAVIOURS)
-    def a_person_promotes_what_then_fails(self, behaviour: dict[str, Any]) -> None:
-        """A rule over the history says that nothing but a person rolls it back."""
-        candidate = self.world.status["candidate"]
-        self.world.command("promote", candidate["revision"], self.new_token())
-        if candidate["version"] != BROKEN:
-            self.world.behave(candidate["version"], **behaviour)
+    @precondition(lambda self: self.watching.champion() and not self.world.spec.get("suspend"))
+    @event(
+        version=st.sampled_from(["1", "2", "3"]),
+        behaviour=st.sampled_from([{"failure": "crash"}, {"ready_after": None}]),
+        lasts=st.sampled_from([5, 100]),
+        undone=st.booleans(),
+    )
+    def a_person_promotes_what_then_fails(
+        self, version: str, behaviour: dict[str, Any], lasts: int, undone: bool
+    ) -> None:
+        """A rule over the history says that nothing but a person rolls it back; a person does, if asked to."""
+        self.world.rollout(strategy="Canary", steps=[{"weight": 30}, {"pause": True}], progressDeadline="60s")
+        self.change_the_model(wait=6, version=version)
+        candidate = self.world.status.get("candidate")
+        if candidate and candidate["version"] == version:
+            self.world.behave(version, **behaviour)
+            self.world.command("promote", candidate["revision"], self.new_token())
+            self.world.advance(lasts)
+            if undone:
+                self.be_prompt()
+                self.what_can_be_undone_is_undone()
 
-    @precondition(lambda self: self.undoable())
-    @rule()
-    def an_abort_works_until_the_outcome_and_in_the_warm_window(self) -> None:
-        """What it names is rolled back, unless there is nobody to go back to."""
+    @precondition(lambda self: self.watching.champion() and not self.world.spec.get("suspend"))
+    @rule(version=VERSIONS, strategy=st.sampled_from(["Canary", "BlueGreen"]), after=st.sampled_from([2, 8, 25, 50]))
+    def a_person_aborts_a_rollout_or_what_it_has_just_promoted(self, version: str, strategy: str, after: int) -> None:
+        """Until the outcome, and in the warm window: it is rolled back, unless there is nobody to go back to."""
+        self.be_prompt()
+        self.world.rollout(strategy=strategy, scaleDownDelay="40s", steps=[{"weight": 50, "for": "10s"}])
+        self.change_the_model(wait=after, version=version)
+        self.what_can_be_undone_is_undone()
+
+    def what_can_be_undone_is_undone(self) -> None:
+        """By an abort, now."""
         world, name = self.world, self.undoable()
+        if not name:
+            return
         value = world.command("abort", name, self.new_token())
         world.advance(3)
         last = world.status["lastCommand"]
@@ -176,23 +198,22 @@ class Operator(RuleBasedStateMachine):
         assert world.outcome(name) == "RolledBack", f"after {value}: {world.describe()}"
 
     def undoable(self) -> str:
-        """The candidate beside a champion that serves, else the champion beside a warm predecessor; empty without.
-
-        And while it is not known that a command is read and done at once.
-        """
-        world, status = self.world, self.world.status
-        if not self.prompt() or world.spec.get("suspend") or not (status.get("champion") or {}).get("available"):
+        """The candidate beside a champion that serves, else the champion beside a warm predecessor; empty without."""
+        status = self.world.status
+        if self.world.spec.get("suspend") or not (status.get("champion") or {}).get("available"):
             return ""
         if "candidate" in status:
             return str(status["candidate"]["revision"])
         until = (status.get("previous") or {}).get("until")
-        warm = until and datetime.fromisoformat(until) > world.now + timedelta(seconds=5)
+        warm = until and datetime.fromisoformat(until) > self.world.now + timedelta(seconds=5)
         return str(status["champion"]["revision"]) if warm else ""
 
-    def prompt(self) -> bool:
-        """Whether nothing keeps the operator from seeing and writing at once."""
-        client = self.world.client
-        return not any(self.world.lag.values()) and not client.faults and not client.kill_after
+    def be_prompt(self) -> None:
+        """Nothing keeps the operator from seeing and writing at once any more."""
+        world = self.world
+        world.lag.clear()
+        world.client.faults, world.client.kill_after = [], None
+        world.advance(1)
 
     def new_token(self) -> str:
         """One that no command has had."""

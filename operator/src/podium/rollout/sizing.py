@@ -181,7 +181,7 @@ def _settling(situation: Situation, champion: RevisionState, moment: Moment) -> 
             targets[loser.name] = Target(loser.replicas)
         elif loser.workload is None or situation.size == 0:
             removals.add(loser.name)
-        elif loser.outcome is Outcome.PROMOTED:
+        elif loser.outcome is Outcome.PROMOTED or _led_to(champion, loser):
             if serves(situation, loser):
                 targets[loser.name] = Target(loser.replicas)
                 sharing |= _instead(champion, loser)
@@ -198,6 +198,11 @@ def _settling(situation: Situation, champion: RevisionState, moment: Moment) -> 
     whole = Split.to(champion.name)
     split = _joined(situation, whole, targets) if len(sharing) > 1 else whole
     return Move(split, targets, removals=frozenset(removals))
+
+
+def _led_to(champion: RevisionState, loser: RevisionState) -> bool:
+    """Whether spec left it before there was any champion: until the first one is listed it may be all that serves."""
+    return loser.outcome is Outcome.SUPERSEDED and champion.decided_by.first and loser.number < champion.number
 
 
 def _instead(champion: RevisionState, loser: RevisionState) -> set[str]:
