@@ -210,6 +210,8 @@ def traffic_leaves_first(change: Change) -> Iterator[str]:
     size = 0 if version.gone or "deletionTimestamp" in version.obj["metadata"] else version.obj["spec"]["replicas"]
     if change.before is None or size > 0 or change.before["spec"].get("replicas", 1) == 0:
         return
+    if _all_may_go(change.was):
+        return
     service, listed = reading.stable(change.now), reading.listed(change.now)
     own = {_name(one) for one in reading.pods(change.now, version.name) if reading.is_ready(one)}
     ready = [one for one in change.now.of("Pod") if reading.is_ready(one) and _name(one) in listed - own]
@@ -232,6 +234,12 @@ def _new_status(change: Change) -> Object:
         return {}
     status: Object = version.obj.get("status") or {}
     return {} if status == ((change.before or {}).get("status") or {}) else status
+
+
+def _all_may_go(state: State) -> bool:
+    """Whether the rollout under way may leave no pod: one replica and maxSurge 0, or maxUnavailable 100 %."""
+    frozen = [reading.rollout(one) for one in reading.records(state) if not reading.outcome(one)]
+    return any(one.get("strategy") in BY_SHARES and one["size"] <= one.get("unavailable", 0) for one in frozen)
 
 
 def _floor(state: State) -> int | None:

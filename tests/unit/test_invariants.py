@@ -59,6 +59,7 @@ class Story:
         inputs = ModelDeploymentSpec.parse(spec(version)).inputs()
         frozen = {"size": 2, "unavailable": 0, "strategy": more.pop("strategy", "RollingUpdate")}
         frozen |= {"promoting": more.pop("promoting")} if "promoting" in more else {}
+        frozen |= {"unavailable": int(more.pop("unavailable"))} if "unavailable" in more else {}
         at = more.pop("at", f"2030-01-01T00:00:{len(self.history):02}Z") if outcome else ""
         annotations = {
             names.ANNOTATION_INPUTS: inputs_digest(inputs),
@@ -378,6 +379,14 @@ def test_a_view_that_is_late_is_no_lie() -> None:
     story.status(2, False, champion=told(ONE), candidate=told(TWO), message="nothing new")
     assert violations(story.history)
     assert violations(story.history, late=2.0) == []
+
+
+@pytest.mark.parametrize(("unavailable", "gap"), [("1", False), ("2", True)])
+def test_who_lets_all_pods_be_unavailable_has_asked_for_a_gap(unavailable: str, gap: bool) -> None:
+    story = updating()
+    story.record(TWO, 2, "2", unavailable=unavailable)
+    story.deployment(ONE, 0)
+    assert (violations(story.history) == []) is gap
 
 
 def test_histories_of_many_are_judged_each_by_itself() -> None:
