@@ -40,7 +40,7 @@ DOZENS = ("tests/integration/rollouts/test_kill.py", "tests/integration/rollouts
 """Every write of every scenario: they need the cores, and the other integration tests mostly wait."""
 RACES = "tests/integration/metrics"
 """Callers there give up 100 ms before or after an answer: `make test-counting` runs it with nothing beside it."""
-UNIT = Step("unit", [*PYTEST, "-q", "-n", "2", "tests/unit", *(f"--ignore={path}" for path in MACHINES)])
+UNIT = Step("unit", [*PYTEST, "-q", "-n", "3", "tests/unit", *(f"--ignore={path}" for path in MACHINES)])
 SUITES: tuple[tuple[Step, ...], ...] = (
     (
         Step("state machines", [*PYTEST, "-q", *MACHINES]),

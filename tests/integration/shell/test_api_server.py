@@ -229,7 +229,7 @@ def test_children_are_listed_and_watched_by_label_so_that_foreign_pods_cost_noth
     for event in reads:
         selector = parse_qs(urlsplit(event["requestURI"]).query).get("labelSelector")
         if event["objectRef"]["resource"] == "configmaps":
-            assert selector == ["podium.dev/router=routing"], event["requestURI"]
+            assert selector == ["podium.dev/router in (routing,ledger)"], event["requestURI"]
         elif event["objectRef"]["resource"] not in foreign:
             assert selector == ["podium.dev/model"], event["requestURI"]
     assert {event["objectRef"]["resource"] for event in reads} == {

@@ -187,7 +187,7 @@ def test_children_are_selected_by_the_label_and_model_deployments_by_the_users_s
 
     assert selectors.pop("modeldeployments") == "team=a"
     assert selectors.pop("modelruntimes") == ""
-    assert selectors.pop("configmaps") == "podium.dev/router=routing"
+    assert selectors.pop("configmaps") == "podium.dev/router in (routing,ledger)"
     assert set(selectors.values()) == {"podium.dev/model"}
 
 
