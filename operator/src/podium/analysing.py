@@ -6,7 +6,6 @@ it. Only the leader measures. What a ledger in the cluster says is taken up by w
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from podium.analysis.ledger import Ledger, LedgerUnreadable, read
 from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
+from podium.kube.pods import address_of, is_ready
 from podium.kube.resources import PODS, Resource
 from podium.metrics import course as courses
 from podium.metrics.course import Course
@@ -169,11 +169,10 @@ class Analyst:
         """Router pods that may have counted something, addresses by pod; and those that requests go to."""
         found, needed = {}, set()
         for pod in self._cache.owned(PODS, namespace, names.ROUTER):
-            meta, status = pod["metadata"], pod.get("status") or {}
-            address = status.get("podIP")
-            if isinstance(address, str) and status.get("phase") == "Running" and _is_address(address):
-                found[meta["name"]] = address
-                if _is_ready(status) and "deletionTimestamp" not in meta:
+            meta, at = pod["metadata"], address_of(pod)
+            if at is not None:
+                found[meta["name"]] = at
+                if is_ready(pod) and "deletionTimestamp" not in meta:
                     needed.add(meta["name"])
         return found, needed
 
@@ -192,15 +191,3 @@ def _stored(task: Task) -> Ledger | None:
     except LedgerUnreadable as error:
         log.warning("the ledger of %s begins anew: %s", task.candidate, error)
         return None
-
-
-def _is_ready(status: Object) -> bool:
-    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in status.get("conditions") or ())
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

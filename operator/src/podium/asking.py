@@ -16,6 +16,7 @@ import aiohttp
 from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
+from podium.kube.pods import address_of
 from podium.kube.resources import CONFIG_MAPS, MODEL_DEPLOYMENTS, PODS, Resource
 from podium.manifests.routing import read_routing, told_in
 from podium.router.places import PORT
@@ -240,10 +241,9 @@ class Asker:
     def _present(self) -> Iterator[tuple[tuple[str, str], str]]:
         for namespace in self._told:
             for pod in self._cache.owned(PODS, namespace, names.ROUTER):
-                status = pod.get("status") or {}
-                address = status.get("podIP")
-                if isinstance(address, str) and _is_address(address) and status.get("phase") == "Running":
-                    yield (namespace, pod["metadata"]["name"]), address
+                at = address_of(pod)
+                if at is not None:
+                    yield (namespace, pod["metadata"]["name"]), at
 
 
 def _of(said: Said, name: str, model: str) -> tuple[object, ...]:
@@ -252,11 +252,3 @@ def _of(said: Said, name: str, model: str) -> tuple[object, ...]:
     reached = frozenset(each for each in said.reached if each.startswith(own))
     unreached = {each: why for each, why in said.unreached.items() if each.startswith(own)}
     return said.applied.get(name), said.refused.get(name), reached, unreached, said.problem
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

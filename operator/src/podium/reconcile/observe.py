@@ -10,6 +10,7 @@ from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.keys import Key
 from podium.kube.client import Object
+from podium.kube.pods import is_ready
 from podium.kube.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -31,7 +32,6 @@ from podium.manifests.revision import Revision, revision_of
 from podium.reconcile import readings
 from podium.reconcile.ports import Ports
 from podium.reconcile.routers import ROUTERS, RouterPod, Seen
-from podium.reconcile.routers.reading import is_ready
 from podium.reconcile.setaside import SetAside, set_aside
 from podium.reconcile.sightings import Sightings
 from podium.rollout.measuring import Findings, Task, restored

@@ -5,6 +5,7 @@ from typing import Any
 
 from podium.api import names
 from podium.kube.client import Object
+from podium.kube.pods import is_ready
 from podium.manifests.routing import read_routing, told_in
 from podium.reconcile.routers.base import RouterPod, Seen
 from podium.rollout.traffic import Endpoints, Weighted
@@ -137,9 +138,3 @@ def _capacity(pods: Any) -> dict[str, int]:
             revision = (pod["metadata"].get("labels") or {}).get(names.LABEL_REVISION, "")
             found[revision] = found.get(revision, 0) + 1
     return found
-
-
-def is_ready(pod: Object) -> bool:
-    """Whether its Ready condition is True."""
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
