@@ -68,6 +68,7 @@ def test_a_candidate_that_hurts_is_rolled_back_and_the_reason_fits_a_line() -> N
     world.until(lambda: world.phase == "RolledBack")
     assert world.now - begun < timedelta(seconds=10)
     assert outcome(world) == ("RolledBack", "harm: errors")
+    assert world.status["rollout"]["decision"]["by"] == "evidence"
     assert set(in_force(world)) == {(10_000, 0)}
     (said,) = world.events("RolledBack")
     assert "100 % of its answers failed, 1 % of those of version 1" in said
@@ -188,6 +189,15 @@ def test_the_ledger_replayed_gives_the_verdict_that_was_given(fails: float, call
     assert verdict(read(stored(world)), Circumstances(steps_over=True)).call is call
 
 
+def test_each_step_is_told_with_what_was_counted_at_the_one_before() -> None:
+    world = weighed()
+    world.until(lambda: record(world).get("step") == 1)
+    said = world.events("Step")[-1]
+    assert "step 2 of 2: 50 %" in said
+    assert "; errors " in said
+    assert "(champion " in said
+
+
 def test_status_has_the_figures_of_each_metric() -> None:
     world = weighed(candidate=0.01, rate=20.0)
     world.until(lambda: record(world).get("step") == 1)
@@ -216,3 +226,16 @@ def test_a_rolled_back_revision_s_ledger_stays_and_goes_with_its_record() -> Non
     world.rest()
     assert not world.live(CONFIG_MAPS, ledger)
     assert one(world)
+
+
+def test_a_canary_that_is_led_to_routers_with_its_new_version_waits_for_them() -> None:
+    world = World()
+    world.create(replicas=4, rollout={"strategy": "Canary", "steps": STEPS})
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    world.edit(model=model("2"), traffic={"router": "Envoy"})
+    world.advance(120)
+    assert not world.outcome(two(world))
+    assert world.condition("Reconciling") == ("True", "NoData")
+    assert "do not pass the routers" in world.status["message"]
+    world.routers.start()
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))

@@ -8,6 +8,7 @@ from podium.manifests.fetch import Fetcher
 from podium.manifests.revision import Revision, controller_revision, resolve
 from podium.reconcile.observe import Observed
 from podium.reconcile.readings import template_digest
+from podium.reconcile.routers import ROUTERS
 from podium.reconcile.writes import Entry, Note
 from podium.rollout.asked import Asked
 from podium.rollout.gates import first_verdict
@@ -183,8 +184,9 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Mom
 
 
 def _asked(situation: Situation) -> Asked:
-    """What the analysis is asked: without a champion, or without routers that count, there is none."""
-    counted = situation.exact and STRATEGIES[situation.spec.rollout.strategy].stepwise
+    """What the analysis is asked: without a champion, or a router that counts, there is none."""
+    spec = situation.spec
+    counted = ROUTERS[spec.traffic.router].exact and STRATEGIES[spec.rollout.strategy].stepwise
     return Asked.of(situation.spec) if counted and situation.champion is not None and situation.size else Asked()
 
 

@@ -280,12 +280,11 @@ def _rollout(situation: Situation, split: Split) -> dict[str, Any]:
         if not (record.steps and record.available_at):
             found["deadline"] = format_time(situation.deadline)
     elif latest.decided_at is not None and latest.outcome is not None:
-        by = str(latest.decided_by.kind) or latest.rule
         found["decision"] = {
             "verdict": latest.outcome.value,
             "rule": latest.rule,
             "at": format_time(latest.decided_at),
-            "by": by,
+            "by": latest.decided_by.by,
         }
     return found
 

@@ -49,6 +49,8 @@ def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
     record, found = candidate.record, situation.findings
     if not record.asked:
         return None
+    if not situation.exact:
+        return Hold(Reason.NO_DATA, "no evidence: requests do not pass the routers, which alone count them")
     if found is None or found.live is None:
         why = "; ".join(found.holds) if found is not None and found.holds else UNREAD
         return Hold(Reason.NO_DATA, f"no evidence yet: {why}")

@@ -68,6 +68,13 @@ class Rule:
         return Rule(Kind(word), about) if known else Rule(Kind.UNKNOWN, text)
 
     @property
+    def by(self) -> str:
+        """What decided, in a word: status.rollout.decision.by."""
+        if self.kind in (Kind.EVIDENCE, Kind.HARM):
+            return "evidence"
+        return "timeout" if self.kind is Kind.MAX_DURATION else self.kind.value or self.about
+
+    @property
     def promotes(self) -> bool:
         """Whether revisions are promoted by it."""
         return self.kind in PROMOTES

@@ -32,6 +32,19 @@ def rolled_back(snapshot: Snapshot, decision: Decision, worst: str, *, champion:
     )
 
 
+def figures(snapshot: Snapshot) -> str:
+    """What was counted of each metric so far, and how both versions compare."""
+    told_of = []
+    for report in snapshot.reports:
+        counted, (low, high) = report.counted, report.interval
+        sides = f"{counted.candidate_events:,.0f} of {counted.candidate_units:,.0f}"
+        sides += f" (champion {counted.champion_events:,.0f} of {counted.champion_units:,.0f})"
+        bounded = report.ratio is not None and math.isfinite(high)
+        ratio = f", ratio {report.ratio:.2f} [{low:.2f}, {high:.2f}]" if bounded else ""
+        told_of.append(f"{report.name} {sides}{ratio}")
+    return "; ".join(told_of)
+
+
 def awaited(snapshot: Snapshot) -> str:
     """How strong the evidence is, what is missing, and when a decision can be expected at the present traffic."""
     decision = snapshot.decision

@@ -18,6 +18,7 @@ from podium.rollout.judging import held, judged, missing
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
+from podium.rollout.sentences import figures
 from podium.rollout.shares import BEYOND, Pods, enough_in_place, enough_replicas, exact_pods, pods_by_share
 from podium.rollout.steps import Step, weight_at
 from podium.rollout.strategies.base import Frozen, Move, Progress, Target, at_full_size
@@ -113,7 +114,8 @@ class Canary:
             return Progress(record.applied(moment.now))
         if not moment.reached(record.holds_until):
             return None
-        return Progress(record.onward(moment.now, situation.operator), _next_step(record))
+        counted = f"; {figures(situation.findings.live)}" if situation.findings and situation.findings.live else ""
+        return Progress(record.onward(moment.now, situation.operator), f"{_next_step(record)}{counted}")
 
     def _end(self, situation: Situation, candidate: RevisionState, moment: Moment) -> Progress | Hold | None:
         if situation.spec.rollout.promotion == "Manual":
