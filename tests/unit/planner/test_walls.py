@@ -42,7 +42,8 @@ def test_the_text_of_a_command_is_written_in_one_place(module: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["deadline", "crash: CrashLoopBackOff", "verify: golden", "harm: slow", "", "Deadline", ": x"]
+    "text",
+    ["deadline", "crash: CrashLoopBackOff", "verify: golden", "harm: slow", "drift: slow", "", "Deadline", ": x"],
 )
 def test_a_rule_is_what_its_text_says_also_one_that_this_version_does_not_know(text: str) -> None:
     assert str(Rule.parse(text)) == text
@@ -50,7 +51,8 @@ def test_a_rule_is_what_its_text_says_also_one_that_this_version_does_not_know(t
 
 def test_a_rule_has_its_payload() -> None:
     assert Rule.parse("crash: ImagePull") == Rule(Kind.CRASH, "ImagePull")
-    assert Rule.parse("harm: slow") == Rule(Kind.UNKNOWN, "harm: slow")
+    assert Rule.parse("harm: slow") == Rule(Kind.HARM, "slow")
+    assert Rule.parse("drift: slow") == Rule(Kind.UNKNOWN, "drift: slow")
 
 
 def test_a_command_is_what_its_text_says() -> None:

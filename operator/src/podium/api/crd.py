@@ -158,6 +158,14 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Words that are truth values in YAML 1.1, to Helm's reader, are quoted: a field called `n`."""
+        style = '"' if data in ("y", "n", "Y", "N") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
 
 def _yaml(crd: dict[str, Any]) -> str:
     return HEADER + yaml.dump(crd, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -9,6 +9,7 @@ from typing import Any
 from podium.analysis.decision import Decision, told
 from podium.analysis.plan import Metric
 from podium.analysis.report import Report
+from podium.api.status import EvidenceStatus
 from podium.rollout.measuring import Findings
 
 
@@ -36,11 +37,8 @@ def _entry(metric: Metric, report: Report, decision: Decision) -> dict[str, Any]
         entry["ratio"] = _short(report.ratio)
         entry["interval"] = [_short(bound) for bound in report.interval]
     if report.harm is not None and report.better is not None:
-        entry["evidence"] = {
-            "harm": told(report.harm),
-            "noHarm": told(report.better),
-            "needed": told(decision.needed),
-        }
+        strength = EvidenceStatus(harm=told(report.harm), no_harm=told(report.better), needed=told(decision.needed))
+        entry["evidence"] = strength.wire()
     return entry
 
 

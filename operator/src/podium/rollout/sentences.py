@@ -4,10 +4,17 @@ import math
 
 from podium.analysis.decision import Decision, told
 from podium.analysis.expect import Traffic
-from podium.analysis.metrics import Kind
+from podium.analysis.metrics import Kind as Type
 from podium.analysis.plan import Metric
 from podium.rollout.measuring import Snapshot
 
+_EVENTS = {
+    Type.ERROR_RATE: "failed",
+    Type.REJECTIONS: "were rejections (4xx)",
+    Type.ABANDONED: "were given up by their callers",
+}
+_STARTED = frozenset({Type.ABANDONED})
+"""What counts requests, whether or not they were answered."""
 _FEW = 10
 """Percent below which a share has digits behind the point."""
 _LONG = 86_400 * 30
@@ -91,18 +98,11 @@ def share(events: float, units: float) -> str:
 
 
 def _unit(metric: Metric) -> str:
-    return "requests" if metric.kind is Kind.ABANDONED else "answers"
+    return "requests" if metric.kind in _STARTED else "answers"
 
 
 def _event(metric: Metric) -> str:
-    match metric.kind:
-        case Kind.ERROR_RATE:
-            return "failed"
-        case Kind.REJECTIONS:
-            return "were rejections (4xx)"
-        case Kind.ABANDONED:
-            return "were given up by their callers"
-        case Kind.LATENCY if metric.edge is not None:
-            edge = f"{metric.edge * 1000:.3g} ms" if metric.edge < 1 else f"{metric.edge:.3g} s"
-            return f"took longer than {edge}"
-    return f"were events of {metric.name}"
+    if metric.edge is not None:
+        edge = f"{metric.edge * 1000:.3g} ms" if metric.edge < 1 else f"{metric.edge:.3g} s"
+        return f"took longer than {edge}"
+    return _EVENTS.get(metric.kind, f"were events of {metric.name}")

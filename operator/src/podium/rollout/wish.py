@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podium.analysis import edges, plan
-from podium.analysis.metrics import Kind
+from podium.analysis.metrics import Kind as Type
 from podium.api.v1alpha1 import Metric, ModelDeploymentSpec, parse_duration
 
 MOST: Final = 20
 """Metrics, of one analysis."""
 NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 FIELDS: Final = frozenset({"name", "kind", "maxRatio", "harmRatio", "tolerate", "threshold"})
-KINDS: Final = frozenset({Kind.ERROR_RATE, Kind.REJECTIONS, Kind.ABANDONED, Kind.LATENCY})
+KINDS: Final = frozenset({Type.ERROR_RATE, Type.REJECTIONS, Type.ABANDONED, Type.LATENCY})
 """What can be asked so far."""
 
 
@@ -23,7 +23,7 @@ class Wish:
     """One metric as it is asked for, before anything is known of the champion."""
 
     name: str
-    kind: Kind
+    kind: Type
     max_ratio: float
     """The candidate's rate over the champion's that must be ruled out before promotion; above 1."""
     harm_ratio: float
@@ -57,7 +57,7 @@ class Wish:
         threshold = _number(value["threshold"]) if "threshold" in value else None
         wish = Wish(
             name,
-            Kind(kind),
+            Type(kind),
             _number(value["maxRatio"]),
             _number(value["harmRatio"]),
             _number(value["tolerate"]),
@@ -65,7 +65,7 @@ class Wish:
         )
         if not 1 <= wish.harm_ratio <= wish.max_ratio or wish.max_ratio == 1 or not 0 <= wish.tolerate < 1:
             raise ValueError(f"metric {name}: its ratios or its tolerance contradict each other")
-        if threshold is not None and (wish.kind is not Kind.LATENCY or not 0 < threshold <= edges.EDGES[-1]):
+        if threshold is not None and (wish.kind is not Type.LATENCY or not 0 < threshold <= edges.EDGES[-1]):
             raise ValueError(f"metric {name}: {threshold:g} s is no threshold of {kind}")
         return wish
 
@@ -99,7 +99,7 @@ def from_json(value: object) -> tuple[Wish, ...]:
 def _of(metric: Metric) -> Wish:
     return _filled_in(
         metric.name,
-        Kind(metric.type),
+        Type(metric.type),
         max_ratio=metric.max_ratio,
         harm_ratio=metric.harm_ratio,
         tolerate=None if metric.tolerate is None else float(metric.tolerate.rstrip("%")) / 100,
@@ -109,7 +109,7 @@ def _of(metric: Metric) -> Wish:
 
 def _filled_in(
     name: str,
-    kind: Kind,
+    kind: Type,
     *,
     max_ratio: float | None = None,
     harm_ratio: float | None = None,
