@@ -90,9 +90,10 @@ bench-analysis: venv ## Thousands of simulated rollouts: how often evidence errs
 	$(BIN)/python -m tests.bench.bench_analysis
 
 .PHONY: soak
-soak: venv ## The onnxruntime server under mixed load for ten minutes, then 100 canaries in a row under HTTP and gRPC
+soak: venv ## The onnxruntime server under mixed load for ten minutes, then 100 canaries in a row under HTTP and gRPC, then 40 of the model that serves
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.soak.canaries --canaries 100
+	$(BIN)/python -m tests.soak.alike --canaries 40
 
 .PHONY: fuzz
 fuzz: venv ## The readers of JSON and HTTP under inputs that nobody would write, ten minutes each

@@ -19,6 +19,7 @@ from tests.bench import (
     bench_idle,
     bench_images,
     bench_loop,
+    bench_measuring,
     bench_operator,
     bench_rollouts,
     bench_router,
@@ -54,6 +55,7 @@ PARTS: dict[str, Callable[[], Iterable[Row]]] = {
     "images": bench_images.figures,
     "cluster": bench_cluster.figures,
     "analysis": bench_analysis.figures,
+    "measuring": bench_measuring.figures,
 }
 
 

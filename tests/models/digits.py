@@ -35,6 +35,8 @@ class Digits:
     images: list[list[float]]
     """Images that no version was trained on: 64 grey values of 0 to 16 each."""
     truth: list[int]
+    fails: list[int]
+    """Places of the images on which FAILING does."""
     answers: dict[str, list[int]]
     """What each version reads in `images`. The two differ on some of them."""
 
@@ -87,14 +89,17 @@ def digits() -> Digits:
     return Digits(folder, **json.loads((folder / "about.json").read_text()))
 
 
-def _failing(file: Path, asked: Any) -> bytes:
+def _fault(sums: Any) -> int:
+    """A number of which FAILS of the sums are multiples."""
+    return next(n for n in range(2, 10_000) if sum(sums % n == 0) == FAILS)
+
+
+def _failing(file: Path, every: int) -> bytes:
     """The model, but an image whose grey values sum up to a multiple of a number makes one of its nodes fail."""
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    sums = asked.sum(axis=1).astype(int)
-    every = next(n for n in range(2, 10_000) if sum(sums % n == 0) == FAILS)
     model = onnx.load(file)
     graph, label = model.graph, model.graph.output[0].name
     last = next(node for node in graph.node if label in node.output)
@@ -167,11 +172,13 @@ def _train(folder: Path) -> None:
     differing = np.flatnonzero(read["1"] != read["2"])[: ASKED // 4]
     same = np.flatnonzero(right["1"] & right["2"])[: ASKED - len(differing)]
     chosen = np.concatenate([same, differing])
-    (folder / f"{FAILING}.onnx").write_bytes(_failing(folder / "2.onnx", images[unknown][chosen]))
+    sums = images[unknown][chosen].sum(axis=1).astype(int)
+    (folder / f"{FAILING}.onnx").write_bytes(_failing(folder / "2.onnx", _fault(sums)))
     about = {
         "accuracy": {version: float(found.mean()) for version, found in right.items()},
         "images": images[unknown][chosen].tolist(),
         "truth": truth[unknown][chosen].tolist(),
+        "fails": np.flatnonzero(sums % _fault(sums) == 0).tolist(),
         "answers": {version: found[chosen].tolist() for version, found in read.items()},
     }
     (folder / "about.json").write_text(json.dumps(about))
