@@ -119,7 +119,7 @@ def test_what_a_bad_version_costs_is_what_it_answered_wrongly_and_no_more(weighe
         wrong = counted["5xx"][1] + counted["4xx"][1]
 
         assert ended.counts.failed >= wrong > 0, f"{name}: {ended.counts}, counted {counted}"
-        assert list(ended.counts.failures) == [f"HTTP {500 if name == 'failing' else 400}"], str(ended.counts)
+        assert list(ended.counts.failures) == [f"status {500 if name == 'failing' else 400}"], str(ended.counts)
 
 
 def test_the_ledger_replayed_gives_the_verdict_that_was_given(weighed: Weighed) -> None:
