@@ -17,7 +17,7 @@ import pytest
 
 from podium.analysis.ledger import Ledger
 from podium.api import names
-from tests.client import Client, Object
+from tests.client import Client, Object, wait
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.unit.analysis.given import interval, plan
@@ -74,14 +74,12 @@ def write(client: Client, obj: Object, status: Object, **more: Any) -> None:
 
 def command_of(client: Client, obj: Object) -> str:
     """The command that stands in the annotation, once one does."""
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
+
+    def written() -> str | None:
         live = client.get("ModelDeployment", obj["metadata"]["namespace"], obj["metadata"]["name"])
-        found = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_COMMAND)
-        if found:
-            return str(found)
-        time.sleep(0.05)
-    raise AssertionError("no command was written")
+        return (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_COMMAND)
+
+    return str(wait("a command in the annotation", written, SECONDS))
 
 
 def test_what_a_pipeline_and_a_person_see_from_the_first_moment_to_a_rollback(
@@ -214,9 +212,8 @@ def test_rights_that_are_missing_are_named(
     role = ("--verb=get,list,watch", "--resource=modeldeployments.podium.dev")
     plane.kubectl("create", "role", "reader", *role, "-n", namespace)
     plane.kubectl("create", "rolebinding", "reader", "--role=reader", f"--user=reader-{namespace}", "-n", namespace)
-    end = time.monotonic() + SECONDS  # the API server's own authorizer learns of it by a watch
-    while podium(reader, "get", "-n", namespace)[0] and time.monotonic() < end:
-        time.sleep(0.1)
+    # The API server's own authorizer learns of it by a watch.
+    wait("the reader may read", lambda: not podium(reader, "get", "-n", namespace)[0], SECONDS)
     ask = f"you may not patch modeldeployments in namespace {namespace}: ask for role podium-edit"
     assert podium(reader, "promote", "fraud", "-n", namespace) == (
         3,

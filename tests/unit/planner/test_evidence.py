@@ -118,6 +118,7 @@ def test_harm_rolls_back_in_a_pause_too() -> None:
     world.until(lambda: world.phase == "Paused")
     world.measuring.callers.candidate = ALL_FAIL
     world.until(lambda: world.phase == "RolledBack", within=30)
+    assert outcome(world) == ("RolledBack", "harm: errors")
 
 
 def test_a_person_s_promotion_stands_whatever_evidence_says() -> None:
@@ -134,6 +135,7 @@ def test_a_person_s_promotion_needs_no_evidence() -> None:
     until_weighed(world)
     world.command("promote", two(world))
     world.until(lambda: world.condition("Ready") == ("True", "Serving"), within=120)
+    assert outcome(world) == ("Promoted", "person")
 
 
 @pytest.mark.parametrize(
