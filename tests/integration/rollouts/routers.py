@@ -1,12 +1,14 @@
 """Routers, played: each namespace has one pod, whose agent loads at once whatever it is told and reaches everybody.
 
-Podium asks a router by its pod's address, so each namespace's has one of its own, in a range that the kernel is told
-to take as this host's (RFC 2544, which nobody routes): EndpointSlices take no loopback addresses.
+Where a scenario says what callers there are, a router counts them, too, as an Envoy does. Podium asks a router by its
+pod's address, so each namespace's has one of its own, in a range that the kernel is told to take as this host's
+(RFC 2544, which nobody routes): EndpointSlices take no loopback addresses.
 """
 
 import ipaddress
 import json
 import os
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self
@@ -14,14 +16,17 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from podium.api import names
-from podium.router.places import PORT
+from podium.router.places import PORT, STATS_PORT
 from podium.router.said import Said
 from podium.router.state import KEY
 from tests.cluster.progress import run
+from tests.integration.rollouts.callers import Callers
 from tests.integration.rollouts.kubelet import Kubelet
 from tests.integration.rollouts.world import World
 
 RANGE: Final = ipaddress.ip_network("198.18.0.0/15")
+MODEL: Final = "fraud"
+"""The one ModelDeployment of a scenario."""
 ONE_ROUTER: Final[dict[str, Any]] = {"router_image": "podium/router:test", "router_pods": '{"minReplicas": 1}'}
 """Of an operator whose namespaces have one router each."""
 
@@ -34,15 +39,36 @@ class Router:
         self._namespace = namespace
         self.stuck = False
         self.applied: dict[str, str] = {}
+        self.callers: Callers | None = None
+        """Whose requests it counts; without them it has no statistics."""
 
     def said(self) -> Said:
         """What it answers now."""
         if not self.stuck:
+            self._call()
             told = self._world.all("ConfigMap", self._namespace)
-            labelled = (one for one in told if names.LABEL_ROUTER in (one["metadata"].get("labels") or {}))
+            labelled = (
+                one for one in told if (one["metadata"].get("labels") or {}).get(names.LABEL_ROUTER) == names.ROUTING
+            )
             self.applied = {one["metadata"]["name"]: one["data"][KEY] for one in labelled}
         reached = {share["revision"] for text in self.applied.values() for share in json.loads(text)["split"]}
         return Said(applied=self.applied, reached=frozenset(reached))
+
+    def statistics(self) -> str:
+        """What its Envoy counted until now. Raises HTTPNotFound where nobody calls."""
+        self._call()
+        if self.callers is None:
+            raise web.HTTPNotFound
+        return self.callers.counted()
+
+    def _call(self) -> None:
+        """Let the callers ask by the weights that were loaded until now."""
+        text = self.applied.get(names.routing_name(MODEL))
+        if self.callers is not None and text is not None:
+            split = {share["revision"]: share["weight"] for share in json.loads(text)["split"]}
+            records = self._world.all("ControllerRevision", self._namespace)
+            versions = {record["metadata"]["name"]: record["data"]["version"] for record in records}
+            self.callers.call(split, versions, time.monotonic())
 
 
 class Routers:
@@ -75,7 +101,8 @@ class Routers:
             address = str(next(self._addresses))
             self._by_address[address] = self._by_namespace[namespace] = Router(self._world, namespace)
             # A real agent may listen there, too, at all addresses: tests/integration/router runs some.
-            await web.TCPSite(runner, address, PORT, reuse_port=True).start()
+            for port in (PORT, STATS_PORT):
+                await web.TCPSite(runner, address, port, reuse_port=True).start()
             self._kubelet.place(namespace, names.ROUTER, address)
         return self._by_namespace[namespace]
 
@@ -83,11 +110,18 @@ class Routers:
         run(["ip", "route", "add", "local", str(self._subnet), "dev", "lo"])
         app = web.Application()
         app.router.add_get("/applied", self._answer)
+        app.router.add_get("/stats", self._count)
         runner = web.AppRunner(app)
         await runner.setup()
         return runner
 
     async def _answer(self, request: web.Request) -> web.Response:
+        return web.json_response(self._asked(request).said().to_json())
+
+    async def _count(self, request: web.Request) -> web.Response:
+        return web.Response(text=self._asked(request).statistics())
+
+    def _asked(self, request: web.Request) -> Router:
         assert request.transport is not None
         address, *_ = request.transport.get_extra_info("sockname")
-        return web.json_response(self._by_address[address].said().to_json())
+        return self._by_address[address]

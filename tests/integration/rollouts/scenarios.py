@@ -10,6 +10,7 @@ from typing import Final
 
 from podium.api import names
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object
+from tests.integration.rollouts.callers import Callers
 from tests.integration.rollouts.kubelet import SERVES, Crashes, FetchFails, Serves
 from tests.integration.rollouts.stage import MODEL, Stage, spec
 
@@ -180,6 +181,31 @@ async def envoy_canary_put_back(stage: Stage, ready_to_act: ReadyToAct) -> None:
     await stage.apply(spec("v2", 2, rollout=CANARY, traffic=ENVOY))
     await stage.until(lambda: stage.phase == "Paused", "that it waits for a person")
     await stage.apply(spec("v1", 2, rollout=CANARY, traffic=ENVOY))
+
+
+WEIGHED: Final = {
+    "strategy": "Canary",
+    "steps": [{"weight": 25, "for": "1s"}, {"weight": 50, "for": "1s"}],
+    "analysis": {"interval": "1s", "warmUp": "0s"},
+    "scaleDownDelay": "1s",
+}
+
+
+async def promoted_by_evidence(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """v2 fails no more often than v1, which callers show soon enough."""
+    (await stage.router()).callers = Callers(failing={"v1": 0.01, "v2": 0.01})
+    await _routed(stage, WEIGHED)
+    await ready_to_act()
+    await stage.apply(spec("v2", 2, rollout=WEIGHED, traffic=ENVOY))
+
+
+async def rolled_back_by_evidence(stage: Stage, ready_to_act: ReadyToAct) -> None:
+    """v2 fails three times as often as v1, and never gets more than a quarter of the requests."""
+    rollout = {**WEIGHED, "steps": [{"weight": 25, "for": "1h"}]}
+    (await stage.router()).callers = Callers(failing={"v1": 0.01, "v2": 0.03})
+    await _routed(stage, rollout)
+    await ready_to_act()
+    await stage.apply(spec("v2", 2, rollout=rollout, traffic=ENVOY))
 
 
 async def reverted_midway(stage: Stage, ready_to_act: ReadyToAct) -> None:
@@ -389,6 +415,8 @@ SCENARIOS: Final = (
     Scenario("envoy-canary", envoy_canary, _routed_to("v2", 2)),
     Scenario("envoy-canary-aborted", envoy_canary_aborted, _rolled_back_through_routers("v1", "v2", 2)),
     Scenario("envoy-canary-put-back", envoy_canary_put_back, _routed_to("v1", 2)),
+    Scenario("promoted-by-evidence", promoted_by_evidence, _routed_to("v2", 2)),
+    Scenario("rolled-back-by-evidence", rolled_back_by_evidence, _rolled_back_through_routers("v1", "v2", 2)),
     Scenario("reverted-midway", reverted_midway, _serves("v1", 3)),
     Scenario("replaced-midway", replaced_midway, _serves("v3", 2)),
     Scenario("autoscaling-on-and-off", autoscaling_on_and_off, _without_hpa),

@@ -61,6 +61,13 @@ def test_the_end_of_the_steps_alone_promotes_nothing() -> None:
     assert "to a decision at 1 requests/s" in world.status["message"]
 
 
+def test_without_requests_no_time_is_told() -> None:
+    world = weighed(rate=0.0)
+    until_weighed(world)
+    world.advance(60)
+    assert "no decision can be expected until there are requests" in world.status["message"]
+
+
 def test_a_candidate_that_hurts_is_rolled_back_and_the_reason_fits_a_line() -> None:
     world = weighed(candidate=ALL_FAIL)
     until_weighed(world)

@@ -17,6 +17,8 @@ _STARTED = frozenset({Type.ABANDONED})
 """What counts requests, whether or not they were answered."""
 _FEW = 10
 """Percent below which a share has digits behind the point."""
+_HARDLY_ANY = 0.01
+"""Requests a second below which a rate says nothing."""
 _LONG = 86_400 * 30
 """Seconds beyond which nobody waits for a decision."""
 
@@ -72,9 +74,11 @@ def _others(count: int) -> str:
 
 
 def _expected(seconds: float, traffic: Traffic) -> str:
-    rate = f"{traffic.candidate + traffic.champion:.3g} requests/s, of which it gets {traffic.candidate:.3g}"
     if seconds <= 0:
         return "enough evidence is there"
+    if traffic.candidate + traffic.champion < _HARDLY_ANY:
+        return "no decision can be expected until there are requests"
+    rate = f"{traffic.candidate + traffic.champion:.3g} requests/s, of which it gets {traffic.candidate:.3g}"
     if not math.isfinite(seconds) or seconds > _LONG:
         return f"no decision can be expected at {rate}"
     return f"about {span(seconds)} to a decision at {rate}"
