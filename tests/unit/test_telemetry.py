@@ -110,3 +110,12 @@ def test_what_could_not_be_read_and_what_failed_is_counted_by_kind_and_by_part()
     assert 'podium_unreadable_objects_total{kind="ControllerRevision"} 1.0' in text
     assert 'podium_part_failures_total{part="lease"} 1.0' in text
     assert 'podium_part_failures_total{part="resync"} 0.0' in text, "there before the first failure, for alerts"
+
+
+def test_outcomes_are_counted_by_the_kind_of_their_rule() -> None:
+    metrics = Metrics(held=list, leading=lambda: True, lease="podium")
+
+    metrics.decided("RolledBack", "harm: errors")
+    metrics.decided("RolledBack", "harm: slow")
+
+    assert 'podium_decisions_total{outcome="RolledBack",rule="harm"} 2.0' in generate_latest(metrics.registry).decode()

@@ -104,6 +104,10 @@ class Analyst:
             return None
         return courses.found(known.course, known.task, known.published, self._clock())
 
+    def analysed(self) -> dict[Key, tuple[Task, Snapshot | None]]:
+        """By ModelDeployment what is measured now, and what that has come to so far."""
+        return {key: (each.task, each.course.live) for key, each in self._measured.items()}
+
     def forget(self) -> None:
         """Another operator measures from now on."""
         for key in list(self._measured):

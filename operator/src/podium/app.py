@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from podium.analysed_metrics import AnalysedMetrics
 from podium.analysing import Analyst
 from podium.asking import Asker
 from podium.kube.aio import AioClient
@@ -51,6 +52,7 @@ class Parts:
     settings: Settings
     answers: Asker
     measures: Analyst
+    decided: Callable[[str, str], None]
 
 
 MakeReconciler = Callable[[Parts], Reconciling]
@@ -64,7 +66,13 @@ def built_ins(parts: Parts) -> BuiltIns:
 def model_deployments(parts: Parts) -> Reconciler:
     """What all of this is for."""
     return Reconciler(
-        parts.cache, parts.client, parts.recorder, parts.settings, answers=parts.answers, measures=parts.measures
+        parts.cache,
+        parts.client,
+        parts.recorder,
+        parts.settings,
+        answers=parts.answers,
+        measures=parts.measures,
+        decided=parts.decided,
     )
 
 
@@ -112,7 +120,8 @@ async def run(settings: Settings, makers: Mapping[str, MakeReconciler] = RECONCI
     feed = Feed(cache, queue, relisted=resync.relisted, failed=metrics.unreadable)
     asker = Asker(cache, queue, leading=lambda: lease.leading)
     analyst = Analyst(cache, queue, leading=lambda: lease.leading)
-    parts = Parts(cache, client, recorder, settings, asker, analyst)
+    metrics.registry.register(AnalysedMetrics(analyst.analysed))
+    parts = Parts(cache, client, recorder, settings, asker, analyst, metrics.decided)
     reconcilers = {kind: make(parts) for kind, make in makers.items()}
     resync.keys = partial(every_key, reconcilers)
 

@@ -142,6 +142,12 @@ class Metrics:
             ["part"],
             registry=registry,
         )
+        self._decisions = Counter(
+            "podium_decisions",
+            "Outcomes of revisions, by rule: of the rule of a metric or a Job its kind alone.",
+            ["outcome", "rule"],
+            registry=registry,
+        )
         for part in PARTS:
             self._failures.labels(part)
         # Label lookups cost more than the counting: remember the children.
@@ -194,6 +200,10 @@ class Metrics:
     def failed(self, part: str) -> None:
         """A part of the process (one of PARTS) has met an error that it did not expect."""
         self._failures.labels(part).inc()
+
+    def decided(self, outcome: str, rule: str) -> None:
+        """A revision got an outcome by a rule, such as `harm: errors`."""
+        self._decisions.labels(outcome, rule.split(":")[0]).inc()
 
     def workers(self, count: int) -> None:
         """How many workers there are."""

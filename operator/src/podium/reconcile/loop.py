@@ -68,6 +68,7 @@ class Reconciler:
         clock: Callable[[], datetime] = utc_now,
         answers: Answers | None = None,
         measures: Measures | None = None,
+        decided: Callable[[str, str], None] | None = None,
     ) -> None:
         self._cache = cache
         self._client = client
@@ -81,6 +82,7 @@ class Reconciler:
             no_proxy=settings.fetcher_no_proxy,
         )
         self._measures = measures or Nobody()
+        self._decided = decided
         self._observer = Observer(cache, settings, fetcher, answers, measures=self._measures)
         self._applier = Applier(client, cache, settings)
         self._fetcher = fetcher
@@ -228,6 +230,8 @@ class Reconciler:
     def _emit(self, obj: Object, note: Note) -> None:
         kind = "Warning" if note.warning else "Normal"
         self._recorder.emit(obj, type=kind, reason=note.reason, note=note.message, action=note.action)
+        if note.rule and self._decided is not None:
+            self._decided(note.reason, note.rule)
         log.info(
             note.message,
             extra={
