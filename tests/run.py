@@ -1,8 +1,8 @@
 """`make test`: everything that CI runs, in the order in which a mistake shows soonest. `python -m tests.run`.
 
 While the pure tests run, the programs and images that the later ones need are built (from a cold cache that takes
-some minutes, and the tests do not wait for it twice). Suites that wait for most of their time run side by side, each
-with programs of its own; the end-to-end tests count late answers, and have the machine for themselves.
+some minutes, and the tests do not wait for it twice). Suites that wait for much of their time have others beside them,
+each with programs of its own. The end-to-end tests count late answers, so what runs beside them has a lower priority.
 """
 
 import subprocess
@@ -34,27 +34,32 @@ LINT = (
     Step("import contract", [str(BIN / "lint-imports"), "--no-cache"]),
 )
 PREPARE = Step("programs and images", [sys.executable, "-m", "tests.cluster", "prepare"])
+PLAYS = "tests/unit/planner/test_refused.py"
+"""Pure, and a third of the time of all unit tests."""
 MACHINES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/unit/planner").glob("test_machine*.py"))
 """State machines, in processes of their own: what Hypothesis draws depends on the modules that are imported."""
 DOZENS = ("tests/integration/rollouts/test_kill.py", "tests/integration/rollouts/test_refused.py")
-"""Every write of every scenario: they need the cores, and the other integration tests mostly wait."""
+"""Every write of every scenario: they need the cores, and the end-to-end tests wait for half of their time."""
 RACES = "tests/integration/metrics"
 """Callers there give up 100 ms before or after an answer: `make test-counting` runs it with nothing beside it."""
-UNIT = Step("unit", [*PYTEST, "-q", "-n", "3", "tests/unit", *(f"--ignore={path}" for path in MACHINES)])
+UNIT = Step("unit", [*PYTEST, "-q", "-n", "3", "tests/unit", *(f"--ignore={path}" for path in (PLAYS, *MACHINES))])
+PATIENT = ["nice", "-n", "10"]
+"""Before the command of a step that judges no time, and takes what the step beside it leaves of the cores."""
 SUITES: tuple[tuple[Step, ...], ...] = (
     (
-        Step("state machines", [*PYTEST, "-q", *MACHINES]),
-        Step("fuzzing the server's readers", [sys.executable, "-m", "tests.fuzz", "--seconds", "60"]),
-        Step("soaking the server", [sys.executable, "-m", "tests.soak", "--seconds", "60"]),
-    ),
-    (
-        Step("integration: kills and refusals", [*PYTEST, "-q", *DOZENS]),
         Step(
-            "integration: the rest",
+            "integration: all but kills and refusals",
             [*PYTEST, "-q", "tests/integration", *(f"--ignore={path}" for path in (*DOZENS, RACES))],
         ),
+        Step("unit: refusals", [*PATIENT, *PYTEST, "-q", PLAYS]),
+        Step("state machines", [*PATIENT, *PYTEST, "-q", *MACHINES]),
+        Step("fuzzing the server's readers", [*PATIENT, sys.executable, "-m", "tests.fuzz", "--seconds", "60"]),
+        Step("soaking the server", [*PATIENT, sys.executable, "-m", "tests.soak", "--seconds", "60"]),
     ),
-    (Step("e2e", [*PYTEST, "-v", "tests/e2e"]),),
+    (
+        Step("e2e", [*PYTEST, "-v", "tests/e2e"]),
+        Step("integration: kills and refusals", [*PATIENT, *PYTEST, "-q", *DOZENS]),
+    ),
 )
 """One after the other; those of a row side by side."""
 

@@ -26,6 +26,8 @@ kind: Policy
 omitStages: [RequestReceived]
 rules: [{level: Metadata}]
 """
+ROOMY = {"GOGC": "800", "GOMEMLIMIT": "3GiB"}
+"""Of Go's collector: memory is plenty and cores are few (a quarter of the API server's CPU in runs by the dozen)."""
 # A controller-manager with the default limit of 20 calls a second would hide what is measured or waited for.
 CLIENT_LIMITS = ("--kube-api-qps=500", "--kube-api-burst=1000")
 
@@ -97,7 +99,7 @@ class ControlPlane:
 
     def start(self, part: str, *, wait: bool = True) -> None:
         """Starts a part (again, with the same data and address) and by default waits until it serves."""
-        self.processes.start(part, self._command(part))
+        self.processes.start(part, self._command(part), ROOMY)
         self._tell_guard()
         if wait:
             self.wait(part)
