@@ -241,3 +241,14 @@ def test_a_canary_that_is_led_to_routers_with_its_new_version_waits_for_them() -
     assert "do not pass the routers" in world.status["message"]
     world.routers.start()
     world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+
+
+def test_a_new_version_begins_without_the_evidence_on_the_one_before_it() -> None:
+    world = weighed()
+    until_weighed(world)
+    world.edit(suspend=True)
+    world.until(lambda: not world.pods())
+    world.edit(model=model("3"), suspend=False)
+    world.until(lambda: world.status.get("candidate", {}).get("version") == "3")
+    assert world.outcome(two(world)) == "Superseded"
+    assert not world.live(CONFIG_MAPS, f"{world.revision('3')}-ledger"), "nothing has been counted of it"
