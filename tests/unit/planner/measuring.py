@@ -1,7 +1,7 @@
 """Measuring as the planner sees it: it is told what to measure, and answers with what the test had callers see."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from podium.analysis.expect import Traffic
@@ -38,6 +38,7 @@ class Measuring:
     """Whether no router can be read."""
     _until: float = 0.0
     _fresh: bool = False
+    _resumed: str = ""
 
     def follow(self, key: Key, task: Task | None) -> None:
         """See Measures."""
@@ -58,6 +59,14 @@ class Measuring:
         """See Measures."""
         self.task = self.live = None
         self._fresh = False
+
+    def alarm(self) -> None:
+        """Requests are found to be split otherwise than the weight says."""
+        assert self.live is not None
+        assert self.task is not None
+        self._resumed = self.task.resumed
+        checkpoint = replace(self.live.state, alarmed=True)
+        self.live = Snapshot(replace(self.live.ledger, checkpoint=checkpoint, intervals=()), checkpoint)
 
     def next_change(self) -> datetime | None:
         """When the next round is."""
@@ -93,7 +102,11 @@ class Measuring:
             "started": tuple(units), "finished": tuple(units), "answered": tuple(units), "abandoned": zero,
             "5xx": tuple(failed), "4xx": zero,
         }  # fmt: skip
-        interval = Interval(start, max(now, start), task.weight, task.step, counted, straddles=not task.applied)
+        interval = Interval(
+            start, max(now, start), task.weight, task.step, counted, straddles=not task.applied,
+            resumed=task.resumed != self._resumed,
+        )  # fmt: skip
+        self._resumed = task.resumed
         ledger = self.live.ledger.record(interval, {})
         ledger = ledger.checkpointed()
         traffic = Traffic(units[0] / seconds, units[1] / seconds)

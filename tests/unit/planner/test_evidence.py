@@ -252,3 +252,30 @@ def test_a_new_version_begins_without_the_evidence_on_the_one_before_it() -> Non
     world.until(lambda: world.status.get("candidate", {}).get("version") == "3")
     assert world.outcome(two(world)) == "Superseded"
     assert not world.live(CONFIG_MAPS, f"{world.revision('3')}-ledger"), "nothing has been counted of it"
+
+
+def test_the_end_of_the_time_decides_nothing_while_figures_are_missing() -> None:
+    world = weighed(rate=0.1, maxDuration="10m", onInconclusive="Promote")
+    until_weighed(world)
+    world.measuring.deaf = True
+    world.now += timedelta(minutes=20)
+    world.hand_over()
+    world.advance(60)
+    assert not record(world).get("promoting"), "what the routers counted meanwhile is not known yet"
+    assert world.condition("Reconciling") == ("True", "NoData")
+    world.measuring.deaf = False
+    world.until(lambda: outcome(world) == ("Promoted", "max-duration"), within=60)
+
+
+def test_a_person_s_resume_ends_an_alarm_on_the_split_of_requests() -> None:
+    world = weighed()
+    until_weighed(world)
+    world.measuring.alarm()
+    world.until(lambda: world.condition("Paused") == ("True", "SampleRatio"))
+    value = world.command("resume", two(world))
+    world.advance(2 * EVERY)
+    assert world.status["lastCommand"] | {"at": ""} == {
+        "value": value, "at": "", "result": "Done", "message": "",
+    }  # fmt: skip
+    assert not world.events("CommandRefused")
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))

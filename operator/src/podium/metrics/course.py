@@ -52,7 +52,7 @@ class Course:
     """When the last round was that got an answer of every router."""
     failed: Mapping[str, str] = field(default_factory=dict)
     resumed: str | None = None
-    """The last `resume` that was seen."""
+    """The last `resume` that an interval told of, or that was there before evidence began."""
     recent: tuple[Interval, ...] = ()
     """Of the last minute."""
     quiet: tuple[float, float] = (0.0, 0.0)
@@ -92,7 +92,9 @@ def after(
         fresh=course.fresh or whole,
         read=now if whole else course.read,
         failed=failed,
-        resumed=task.resumed,
+        resumed=task.resumed
+        if course.live is None or any(each.resumed for each in taken.intervals)
+        else course.resumed,
     )
     if course.live is not None:
         return _weighed(course, task, taken, now)
@@ -115,7 +117,7 @@ def _situation(
         edges={each.name: each.edge for each in plan.metrics if each.edge is not None} if plan else {},
         pods=task.pods,
         warming=now < task.warm_at,
-        resumed=course.resumed is not None and task.resumed != course.resumed,
+        resumed=bool(task.resumed) and task.resumed != course.resumed,
     )
 
 

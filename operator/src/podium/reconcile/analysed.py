@@ -7,7 +7,7 @@ from podium.manifests.ledger import ledger_in
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Plan
 from podium.rollout.measuring import Task
-from podium.rollout.record import RolloutRecord
+from podium.rollout.record import CommandResult, RolloutRecord
 from podium.rollout.revision import RevisionState
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
@@ -57,7 +57,8 @@ def _warm_at(*revisions: RevisionState) -> float:
 
 
 def _resumed(situation: Situation) -> str:
-    """The last `resume` of a person, whole; empty without one."""
+    """The last `resume` of a person that was taken, whole; empty without one, or once another command came after it."""
     commands = [revision.command for revision in situation.revisions if revision.command]
-    resumes = [(command.at, command.value) for command in commands if command.verb == "resume"]
+    taken = [command for command in commands if command.verb == "resume" and command.result is CommandResult.DONE]
+    resumes = [(command.at, command.value) for command in taken]
     return max(resumes)[1] if resumes else ""
