@@ -89,6 +89,7 @@ class Analyst:
         if task is None:
             self._drop(key)
         elif known is not None and known.task.rollout == task.rollout and known.task.champion == task.champion:
+            known.course = courses.told(known.course, known.task, task, self._clock())
             known.task = task
         else:
             self._drop(key)
@@ -133,8 +134,8 @@ class Analyst:
         due = self._clock()
         while True:
             task = measured.task
-            routers, needed = self._routers(key.namespace)
             try:
+                routers, needed = self._routers(key.namespace)
                 found = await scraper.round(routers, (task.champion, task.candidate), task.asked.interval)
                 now = self._clock()
                 measured.course = courses.after(measured.course, measured.task, found, routers, needed, now)
@@ -142,7 +143,8 @@ class Analyst:
             except Exception:
                 log.exception("a round of %s/%s came to nothing", key.namespace, key.name)
                 now = self._clock()
-            due = max(due + task.asked.interval, now)
+            # A clock that was put back does not keep anybody waiting until it is as late again.
+            due = min(max(due + task.asked.interval, now), now + task.asked.interval)
             await asyncio.sleep(due - now)
 
     def _tell(self, key: Key, measured: _Measured, now: float) -> None:

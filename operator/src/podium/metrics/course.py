@@ -71,6 +71,13 @@ def begun(task: Task, now: float, ledger: Ledger | None) -> Course:
     return replace(course, rounds=rounds, live=Snapshot(ledger, state), weight=(task.weight, since))
 
 
+def told(course: Course, before: Task, task: Task, now: float) -> Course:
+    """The course once the planner knows more: a weight is kept to from when it says so, not from the next round."""
+    if before.applied and task.applied and task.weight == course.weight[0]:
+        return course
+    return replace(course, weight=(task.weight, now))
+
+
 def after(
     course: Course, task: Task, read: Round, routers: Collection[str], needed: Collection[str], now: float
 ) -> Course:
@@ -101,6 +108,10 @@ def after(
     figures = counts.total([course.figures, taken.champion]) if taken.champion and course.figures else taken.champion
     course = replace(course, figures=figures or course.figures, totals=freezing.totals(task.champion, read.samples))
     return _frozen(course, task, now) if task.begins and whole and course.rounds.began is not None else course
+
+
+def _resumes(taken: Taken) -> bool:
+    return any(interval.resumed for interval in taken.intervals)
 
 
 def _situation(
