@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from podium.analysis.ledger import Ledger, LedgerUnreadable, read
+from podium.analysis.ledger import Ledger, LedgerUnreadable
 from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
@@ -21,7 +21,7 @@ from podium.kube.resources import PODS, Resource
 from podium.metrics import course as courses
 from podium.metrics.course import Course
 from podium.metrics.scraper import Scraper
-from podium.rollout.measuring import Findings, Snapshot, Task
+from podium.rollout.measuring import Findings, Snapshot, Task, opened
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def _stored(task: Task) -> Ledger | None:
     if not task.stored:
         return None
     try:
-        return read(task.stored)
+        return opened(task.stored).ledger
     except LedgerUnreadable as error:
         log.warning("the ledger of %s begins anew: %s", task.candidate, error)
         return None

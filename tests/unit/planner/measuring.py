@@ -39,11 +39,14 @@ class Measuring:
     _until: float = 0.0
     _fresh: bool = False
     _resumed: str = ""
+    _changed: str = ""
 
     def follow(self, key: Key, task: Task | None) -> None:
         """See Measures."""
         if task is None or (self.task is not None and self.task.rollout != task.rollout):
             self.task = self.live = None
+        if task is not None and self.task is None:
+            self._changed = task.changed
         if task is not None and self.task is None and task.stored:
             ledger = read(task.stored)
             self.live = Snapshot(ledger, replay(ledger))
@@ -53,7 +56,8 @@ class Measuring:
         """See Measures."""
         if self.task is None or self.task.rollout != rollout:
             return None
-        return Findings(self.live, self.live, self.holds if self._fresh else (UNREAD,), self.unreachable)
+        holds = self.holds if self._fresh else (UNREAD,)
+        return Findings(self.live, self.live, holds, self.unreachable, changed=self._changed)
 
     def forget(self) -> None:
         """See Measures."""

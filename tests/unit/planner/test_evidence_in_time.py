@@ -47,6 +47,7 @@ class Played:
         """By router and version, whole and in parts."""
         self.first_bad: datetime | None = None
         self.taken_away: datetime | None = None
+        self.over = asyncio.Event()
         self.analyst = Analyst(
             self, world.wakes, lambda: True,
             scraper=lambda: self,  # type: ignore[arg-type, return-value]
@@ -85,6 +86,7 @@ class Played:
         world.step()
         if self.first_bad is not None and self.taken_away is None and shares(world)[1] == 0:
             self.taken_away = world.now
+            self.over.set()
 
     def _sample(self, pod: str, at: float) -> Sample:
         good, bad = BEFORE + int(self.requests[pod, "1"]), int(self.requests[pod, "2"])
@@ -144,9 +146,9 @@ async def test_a_candidate_that_fails_always_has_no_weight_10_s_after_its_first_
     first, second = world.routers.loaded
     world.routers.late = {first: 0.1, second: late}
     async with playing(world) as played, asyncio.timeout(60):
-        while played.taken_away is None:
-            await asyncio.sleep(0)
+        await played.over.wait()
     assert played.first_bad is not None
+    assert played.taken_away is not None
     took = (played.taken_away - played.first_bad).total_seconds()
     assert took + NOT_PLAYED < 10, f"{took:.1f} s"
     assert world.rule(two(world)) == "harm: errors"

@@ -55,13 +55,15 @@ class Course:
     """The last `resume` that an interval told of, or that was there before evidence began."""
     recent: tuple[Interval, ...] = ()
     """Of the last minute."""
+    changed: str = ""
+    """Why evidence does not go on from the ledger that there was."""
     quiet: tuple[float, float] = (0.0, 0.0)
     """Since when no request of the champion, of the candidate, has come although some were expected; 0: they come."""
 
 
 def begun(task: Task, now: float, ledger: Ledger | None) -> Course:
     """Measuring begins, or goes on from a stored ledger."""
-    course = Course(began=now, weight=(task.weight, now), read=now, resumed=task.resumed)
+    course = Course(began=now, weight=(task.weight, now), read=now, resumed=task.resumed, changed=task.changed)
     if ledger is None:
         return course
     state = replay(ledger)
@@ -189,7 +191,7 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
     unreachable = why if waited >= PATIENCE else ""
     silent = _silent(course, task, now)
     holds += [silent] if silent else []
-    return Findings(course.live, published, tuple(holds), unreachable, silent)
+    return Findings(course.live, published, tuple(holds), unreachable, silent, course.changed)
 
 
 def _silent(course: Course, task: Task, now: float) -> str:

@@ -24,6 +24,7 @@ def task_of(observed: Observed, plan: Plan) -> Task | None:
     available = candidate.available >= STRATEGIES[record.strategy].needed(situation, champion, candidate)
     confirmed = situation.traffic.applied(split) is Applied.YES
     stored = observed.child(CONFIG_MAPS, names.ledger_name(candidate.name))
+    changed = situation.findings.changed if situation.findings else ""
     return Task(
         rollout=record.id,
         champion=champion.name,
@@ -39,7 +40,8 @@ def task_of(observed: Observed, plan: Plan) -> Task | None:
         pods=(champion.ready, candidate.ready),
         warm_at=_warm_at(champion, candidate),
         resumed=_resumed(situation),
-        stored=ledger_in(stored),
+        stored="" if changed else ledger_in(stored),
+        changed=changed,
     )
 
 
