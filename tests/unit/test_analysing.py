@@ -230,3 +230,31 @@ async def test_a_ledger_that_cannot_be_read_begins_anew() -> None:
         assert scene.found is not None
         assert scene.found.live is None
         await scene.until(lambda: scene.found and scene.found.live)
+
+
+async def test_a_clock_that_is_put_back_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    async with running() as scene:
+        monkeypatch.setattr(analysing.asyncio, "sleep", noted)
+        scene.analyst.follow(KEY, TASK)
+        await scene.until(lambda: scene.routers.rounds >= 3)
+        scene.routers.now -= 500
+        await scene.until(lambda: scene.routers.rounds >= 6)
+    assert max(waits) <= EVERY
+
+
+async def test_pods_that_cannot_be_read_end_no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as scene:
+        owned = scene.routers.owned
+        monkeypatch.setattr(scene.routers, "owned", lambda *_: [{}])
+        scene.analyst.follow(KEY, TASK)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        monkeypatch.setattr(scene.routers, "owned", owned)
+        await scene.until(lambda: scene.found and scene.found.live)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from podium.analysis.ledger import Ledger, LedgerUnreadable, read
+from podium.analysis.ledger import Ledger, LedgerUnreadable
 from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
@@ -21,7 +21,7 @@ from podium.kube.resources import PODS, Resource
 from podium.metrics import course as courses
 from podium.metrics.course import Course
 from podium.metrics.scraper import Scraper
-from podium.rollout.measuring import Findings, Snapshot, Task
+from podium.rollout.measuring import Findings, Snapshot, Task, opened
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ class Analyst:
         if task is None:
             self._drop(key)
         elif known is not None and known.task.rollout == task.rollout and known.task.champion == task.champion:
+            known.course = courses.told(known.course, known.task, task, self._clock())
             known.task = task
         else:
             self._drop(key)
@@ -137,8 +138,8 @@ class Analyst:
         due = self._clock()
         while True:
             task = measured.task
-            routers, needed = self._routers(key.namespace)
             try:
+                routers, needed = self._routers(key.namespace)
                 found = await scraper.round(routers, (task.champion, task.candidate), task.asked.interval)
                 now = self._clock()
                 measured.course = courses.after(measured.course, measured.task, found, routers, needed, now)
@@ -146,7 +147,8 @@ class Analyst:
             except Exception:
                 log.exception("a round of %s/%s came to nothing", key.namespace, key.name)
                 now = self._clock()
-            due = max(due + task.asked.interval, now)
+            # A clock that was put back does not keep anybody waiting until it is as late again.
+            due = min(max(due + task.asked.interval, now), now + task.asked.interval)
             await asyncio.sleep(due - now)
 
     def _tell(self, key: Key, measured: _Measured, now: float) -> None:
@@ -191,7 +193,7 @@ def _stored(task: Task) -> Ledger | None:
     if not task.stored:
         return None
     try:
-        return read(task.stored)
+        return opened(task.stored).ledger
     except LedgerUnreadable as error:
         log.warning("the ledger of %s begins anew: %s", task.candidate, error)
         return None

@@ -51,6 +51,12 @@ class Rollout:
         assert self.course.live is not None
         return self.course.live.state.counted["finished"]
 
+    @property
+    def alarm(self) -> bool:
+        """Whether requests are found to be split otherwise than asked."""
+        assert self.course.live is not None
+        return self.course.live.state.alarmed
+
 
 @pytest.fixture
 def weighed() -> Rollout:
@@ -191,3 +197,31 @@ def test_a_resume_ends_an_alarm_on_the_sample_ratio(weighed: Rollout) -> None:
     resumed = replace(HALF, resumed="resume new t1")
     weighed.round(60, sample("a", 60, 6_108, 2_950), sample("b", 60, 6_108, 2_950), task=resumed)
     assert not weighed.course.live.state.alarmed
+
+
+@pytest.fixture
+def alarmed(weighed: Rollout) -> Rollout:
+    """The candidate gets far more requests than its weight says; the last round is that of second 58."""
+    weighed.round(6, sample("a", 6, 6_010, 0), sample("b", 6, 6_010, 0))
+    for at in range(8, 60, 2):
+        weighed.round(at, sample("a", at, 6_000 + at, at * 50), sample("b", at, 6_000 + at, at * 50))
+    assert weighed.alarm
+    return weighed
+
+
+def test_a_resume_that_comes_while_no_router_can_be_read_is_not_lost(alarmed: Rollout) -> None:
+    resumed = replace(HALF, resumed="resume new t1")
+    alarmed.round(60, a="a did not answer", b="b did not answer", task=resumed)
+    assert alarmed.alarm
+    alarmed.round(62, sample("a", 62, 6_108, 2_950), sample("b", 62, 6_108, 2_950), task=resumed)
+    assert not alarmed.alarm
+
+
+def test_another_command_after_a_resume_is_no_resume(alarmed: Rollout) -> None:
+    resumed = replace(HALF, resumed="resume new t1")
+    alarmed.round(60, sample("a", 60, 6_060, 2_950), sample("b", 60, 6_060, 2_950), task=resumed)
+    for at in range(62, 120, 2):
+        alarmed.round(at, sample("a", at, 6_000 + at, at * 50), sample("b", at, 6_000 + at, at * 50), task=resumed)
+    assert alarmed.alarm
+    alarmed.round(120, sample("a", 120, 6_119, 5_901), sample("b", 120, 6_119, 5_901), task=replace(HALF, resumed=""))
+    assert alarmed.alarm

@@ -1,7 +1,7 @@
 """Measuring as the planner sees it: it is told what to measure, and answers with what the test had callers see."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from podium.analysis.expect import Traffic
@@ -38,11 +38,15 @@ class Measuring:
     """Whether no router can be read."""
     _until: float = 0.0
     _fresh: bool = False
+    _resumed: str = ""
+    _changed: str = ""
 
     def follow(self, key: Key, task: Task | None) -> None:
         """See Measures."""
         if task is None or (self.task is not None and self.task.rollout != task.rollout):
             self.task = self.live = None
+        if task is not None and self.task is None:
+            self._changed = task.changed
         if task is not None and self.task is None and task.stored:
             ledger = read(task.stored)
             self.live = Snapshot(ledger, replay(ledger))
@@ -52,12 +56,21 @@ class Measuring:
         """See Measures."""
         if self.task is None or self.task.rollout != rollout:
             return None
-        return Findings(self.live, self.live, self.holds if self._fresh else (UNREAD,), self.unreachable)
+        holds = self.holds if self._fresh else (UNREAD,)
+        return Findings(self.live, self.live, holds, self.unreachable, changed=self._changed)
 
     def forget(self) -> None:
         """See Measures."""
         self.task = self.live = None
         self._fresh = False
+
+    def alarm(self) -> None:
+        """Requests are found to be split otherwise than the weight says."""
+        assert self.live is not None
+        assert self.task is not None
+        self._resumed = self.task.resumed
+        checkpoint = replace(self.live.state, alarmed=True)
+        self.live = Snapshot(replace(self.live.ledger, checkpoint=checkpoint, intervals=()), checkpoint)
 
     def next_change(self) -> datetime | None:
         """When the next round is."""
@@ -93,7 +106,11 @@ class Measuring:
             "started": tuple(units), "finished": tuple(units), "answered": tuple(units), "abandoned": zero,
             "5xx": tuple(failed), "4xx": zero,
         }  # fmt: skip
-        interval = Interval(start, max(now, start), task.weight, task.step, counted, straddles=not task.applied)
+        interval = Interval(
+            start, max(now, start), task.weight, task.step, counted, straddles=not task.applied,
+            resumed=task.resumed != self._resumed,
+        )  # fmt: skip
+        self._resumed = task.resumed
         ledger = self.live.ledger.record(interval, {})
         ledger = ledger.checkpointed()
         traffic = Traffic(units[0] / seconds, units[1] / seconds)

@@ -1,14 +1,18 @@
 """analysis.md, Decision, and api.md, Gates: a canary through routers goes by what its callers see."""
 
+import json
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from podium.analysis.decision import Call, Circumstances
-from podium.analysis.ledger import read, verdict
+from podium.analysis.ledger import digest, read, verdict
+from podium.api import names
 from podium.kube.client import Object
-from podium.kube.resources import CONFIG_MAPS
+from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS
 from podium.manifests.ledger import ledger_in
+from tests.unit.planner import apiserver
 from tests.unit.planner.measuring import EVERY
 from tests.unit.planner.test_canary import PAUSE, one, record, two
 from tests.unit.planner.test_canary_envoy import in_force, shares
@@ -248,3 +252,116 @@ def test_a_canary_that_is_led_to_routers_with_its_new_version_waits_for_them() -
     assert "do not pass the routers" in world.status["message"]
     world.routers.start()
     world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+
+
+def test_a_new_version_begins_without_the_evidence_on_the_one_before_it() -> None:
+    world = weighed()
+    until_weighed(world)
+    world.edit(suspend=True)
+    world.until(lambda: not world.pods())
+    world.edit(model=model("3"), suspend=False)
+    world.until(lambda: world.status.get("candidate", {}).get("version") == "3")
+    assert world.outcome(two(world)) == "Superseded"
+    assert not world.live(CONFIG_MAPS, f"{world.revision('3')}-ledger"), "nothing has been counted of it"
+
+
+def test_the_end_of_the_time_decides_nothing_while_figures_are_missing() -> None:
+    world = weighed(rate=0.1, maxDuration="10m", onInconclusive="Promote")
+    until_weighed(world)
+    world.measuring.deaf = True
+    world.now += timedelta(minutes=20)
+    world.hand_over()
+    world.advance(60)
+    assert not record(world).get("promoting"), "what the routers counted meanwhile is not known yet"
+    assert world.condition("Reconciling") == ("True", "NoData")
+    world.measuring.deaf = False
+    world.until(lambda: outcome(world) == ("Promoted", "max-duration"), within=60)
+
+
+def test_a_person_s_resume_ends_an_alarm_on_the_split_of_requests() -> None:
+    world = weighed()
+    until_weighed(world)
+    world.measuring.alarm()
+    world.until(lambda: world.condition("Paused") == ("True", "SampleRatio"))
+    value = world.command("resume", two(world))
+    world.advance(2 * EVERY)
+    assert world.status["lastCommand"] | {"at": ""} == {
+        "value": value, "at": "", "result": "Done", "message": "",
+    }  # fmt: skip
+    assert not world.events("CommandRefused")
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+
+
+def edited(ledger: Object) -> None:
+    """A person makes the evidence stronger than it is."""
+    text = json.loads(ledger["data"]["ledger"])
+    text["checkpoint"]["counted"]["finished"] = [10**6, 10**6]
+    ledger["data"]["ledger"] = json.dumps(text)
+
+
+def broken(ledger: Object) -> None:
+    """A person takes away what decisions are made from."""
+    text = json.loads(ledger["data"]["ledger"])
+    text["checkpoint"]["metrics"]["errors"]["starts"] = []
+    ledger["data"]["ledger"] = json.dumps(text)
+
+
+def unsealed(ledger: Object) -> None:
+    """Somebody takes the digest away."""
+    del ledger["metadata"]["annotations"][names.ANNOTATION_LEDGER]
+
+
+def restored_of_another(ledger: Object) -> None:
+    """A backup brings the ledger of another rollout."""
+    ledger["metadata"]["annotations"][names.ANNOTATION_LEDGER] = digest(ledger["data"]["ledger"], "another")
+
+
+@pytest.mark.parametrize("change", [edited, broken, unsealed, restored_of_another])
+def test_a_new_operator_goes_on_from_no_ledger_that_another_hand_changed(change: Callable[[Object], None]) -> None:
+    world = weighed(rate=500.0)
+    until_weighed(world)
+    world.advance(3 * EVERY)
+    world.change(CONFIG_MAPS, f"{two(world)}-ledger", change)
+    world.hand_over()
+    begun = world.now.timestamp()
+    world.step()
+    assert world.condition("LedgerChanged") == ("True", "LedgerChanged")
+    assert "evidence has begun anew" in world.message("LedgerChanged")
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+    assert read(stored(world)).plan.started_at >= begun
+    assert len(world.events("LedgerChanged")) == 1
+
+
+def test_what_another_hand_changes_under_an_operator_that_leads_is_put_back() -> None:
+    world = weighed(rate=20.0)
+    until_weighed(world)
+    before = stored(world)
+    world.change(CONFIG_MAPS, f"{two(world)}-ledger", edited)
+    world.step()
+    assert stored(world) == before
+    assert not world.condition("LedgerChanged")
+
+
+def test_the_outcome_is_recorded_with_the_digest_of_the_ledger_that_it_came_from() -> None:
+    world = weighed(candidate=ALL_FAIL)
+    world.until(lambda: world.phase == "RolledBack")
+    found = world.annotations(two(world))
+    rollout = json.loads(found[names.ANNOTATION_ROLLOUT])["id"]
+    assert found[names.ANNOTATION_LEDGER] == digest(stored(world), rollout)
+
+
+@pytest.mark.parametrize("fails", [ALIKE, ALL_FAIL])
+def test_an_operator_that_is_killed_between_two_writes_is_no_other_hand(fails: float) -> None:
+    world = weighed(candidate=fails, rate=2000.0)
+    killed: set[str] = set()
+
+    def kill(call: apiserver.Call) -> None:
+        name = f"{call.verb} {call.resource.kind} {call.name}"
+        if call.resource in (CONFIG_MAPS, CONTROLLER_REVISIONS) and name not in killed:
+            killed.add(name)
+            raise apiserver.Killed
+
+    world.client.after.append(kill)
+    world.until(lambda: bool(outcome(world)[0]))
+    assert any("-ledger" in each for each in killed)
+    assert not world.events("LedgerChanged")

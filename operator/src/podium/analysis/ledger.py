@@ -107,14 +107,14 @@ def verdict(ledger: Ledger, circumstances: Circumstances) -> Decision:
     return decide(ledger.plan, replay(ledger), circumstances)
 
 
-def digest(text: str) -> str:
-    """What is recorded of a ledger's text on the candidate's ControllerRevision."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def digest(text: str, rollout: str = "") -> str:
+    """SHA-256, 64 hex digits, of the id of a rollout and the text of its ledger."""
+    return hashlib.sha256(f"{rollout}{text}".encode()).hexdigest()
 
 
-def read(text: str, recorded: str | None = None) -> Ledger:
+def read(text: str, recorded: str | None = None, rollout: str = "") -> Ledger:
     """A stored ledger. Raises LedgerChanged where its digest is not the recorded one, and LedgerUnreadable."""
-    if recorded is not None and digest(text) != recorded:
+    if recorded is not None and digest(text, rollout) != recorded:
         raise LedgerChanged("the ledger is not the one that was written last: another hand changed it")
     try:
         data = json.loads(text)
@@ -154,8 +154,8 @@ def _from_json(data: Mapping[str, Any]) -> Ledger:
         seen=data["seen"],
         trace=tuple(Row(at, harm, tuple(better)) for at, harm, *better in data["trace"]),
     )
-    if not isinstance(ledger.seen, dict):
-        raise ValueError("the counters last seen are an object")
+    if not isinstance(ledger.seen, dict) or not all(isinstance(each, dict) for each in ledger.seen.values()):
+        raise ValueError("the counters last seen are an object of objects")
     if {metric.name for metric in ledger.plan.metrics} != set(ledger.checkpoint.metrics):
         raise ValueError("the checkpoint is not of the plan's metrics")
     return ledger

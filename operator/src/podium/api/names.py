@@ -36,6 +36,9 @@ ANNOTATION_RULE: Final = "podium.dev/rule"
 ANNOTATION_CAUSE: Final = "podium.dev/cause"
 """Why a revision was rolled back, in a sentence: its pods, which would say it, are gone by the time somebody asks."""
 ANNOTATION_DECIDED_AT: Final = "podium.dev/decided-at"
+ANNOTATION_LEDGER: Final = "podium.dev/ledger"
+"""Digest of a ledger and its rollout's id. On the ledger: written with it. On the ControllerRevision, once there is an
+outcome: of the ledger that it was decided from."""
 
 # On pod templates and children.
 ANNOTATION_VERSION: Final = "podium.dev/version"

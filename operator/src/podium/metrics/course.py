@@ -52,16 +52,18 @@ class Course:
     """When the last round was that got an answer of every router."""
     failed: Mapping[str, str] = field(default_factory=dict)
     resumed: str | None = None
-    """The last `resume` that was seen."""
+    """The last `resume` that an interval told of, or that was there before evidence began."""
     recent: tuple[Interval, ...] = ()
     """Of the last minute."""
+    changed: str = ""
+    """Why evidence does not go on from the ledger that there was."""
     quiet: tuple[float, float] = (0.0, 0.0)
     """Since when no request of the champion, of the candidate, has come although some were expected; 0: they come."""
 
 
 def begun(task: Task, now: float, ledger: Ledger | None) -> Course:
     """Measuring begins, or goes on from a stored ledger."""
-    course = Course(began=now, weight=(task.weight, now), read=now, resumed=task.resumed)
+    course = Course(began=now, weight=(task.weight, now), read=now, resumed=task.resumed, changed=task.changed)
     if ledger is None:
         return course
     state = replay(ledger)
@@ -69,6 +71,13 @@ def begun(task: Task, now: float, ledger: Ledger | None) -> Course:
     since = task.applied_since if task.applied and task.weight == last and task.applied_since else now
     rounds = Rounds(began=ledger.plan.started_at, until=state.until, weight=last, seen=ledger.seen)
     return replace(course, rounds=rounds, live=Snapshot(ledger, state), weight=(task.weight, since))
+
+
+def told(course: Course, before: Task, task: Task, now: float) -> Course:
+    """The course once the planner knows more: a weight is kept to from when it says so, not from the next round."""
+    if before.applied and task.applied and task.weight == course.weight[0]:
+        return course
+    return replace(course, weight=(task.weight, now))
 
 
 def after(
@@ -92,13 +101,19 @@ def after(
         fresh=course.fresh or whole,
         read=now if whole else course.read,
         failed=failed,
-        resumed=task.resumed,
+        resumed=task.resumed
+        if course.live is None or any(each.resumed for each in taken.intervals)
+        else course.resumed,
     )
     if course.live is not None:
         return _weighed(course, task, taken, now)
     figures = counts.total([course.figures, taken.champion]) if taken.champion and course.figures else taken.champion
     course = replace(course, figures=figures or course.figures, totals=freezing.totals(task.champion, read.samples))
     return _frozen(course, task, now) if task.begins and whole and course.rounds.began is not None else course
+
+
+def _resumes(taken: Taken) -> bool:
+    return any(interval.resumed for interval in taken.intervals)
 
 
 def _situation(
@@ -115,7 +130,7 @@ def _situation(
         edges={each.name: each.edge for each in plan.metrics if each.edge is not None} if plan else {},
         pods=task.pods,
         warming=now < task.warm_at,
-        resumed=course.resumed is not None and task.resumed != course.resumed,
+        resumed=bool(task.resumed) and task.resumed != course.resumed,
     )
 
 
@@ -176,7 +191,7 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
     unreachable = why if waited >= PATIENCE else ""
     silent = _silent(course, task, now)
     holds += [silent] if silent else []
-    return Findings(course.live, published, tuple(holds), unreachable, silent)
+    return Findings(course.live, published, tuple(holds), unreachable, silent, course.changed)
 
 
 def _silent(course: Course, task: Task, now: float) -> str:

@@ -7,7 +7,7 @@ from podium.manifests.ledger import ledger_in
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Plan
 from podium.rollout.measuring import Task
-from podium.rollout.record import RolloutRecord
+from podium.rollout.record import CommandResult, RolloutRecord
 from podium.rollout.revision import RevisionState
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
@@ -24,6 +24,7 @@ def task_of(observed: Observed, plan: Plan) -> Task | None:
     available = candidate.available >= STRATEGIES[record.strategy].needed(situation, champion, candidate)
     confirmed = situation.traffic.applied(split) is Applied.YES
     stored = observed.child(CONFIG_MAPS, names.ledger_name(candidate.name))
+    changed = situation.findings.changed if situation.findings else ""
     return Task(
         rollout=record.id,
         champion=champion.name,
@@ -39,7 +40,8 @@ def task_of(observed: Observed, plan: Plan) -> Task | None:
         pods=(champion.ready, candidate.ready),
         warm_at=_warm_at(champion, candidate),
         resumed=_resumed(situation),
-        stored=ledger_in(stored),
+        stored="" if changed else ledger_in(stored),
+        changed=changed,
     )
 
 
@@ -57,7 +59,8 @@ def _warm_at(*revisions: RevisionState) -> float:
 
 
 def _resumed(situation: Situation) -> str:
-    """The last `resume` of a person, whole; empty without one."""
+    """The last `resume` of a person that was taken, whole; empty without one, or once another command came after it."""
     commands = [revision.command for revision in situation.revisions if revision.command]
-    resumes = [(command.at, command.value) for command in commands if command.verb == "resume"]
+    taken = [command for command in commands if command.verb == "resume" and command.result is CommandResult.DONE]
+    resumes = [(command.at, command.value) for command in taken]
     return max(resumes)[1] if resumes else ""

@@ -110,6 +110,8 @@ def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
         if mark.outcome is Outcome.ROLLED_BACK and mark.message:
             cause = mark.message if len(mark.message) <= CAUSE_LENGTH else f"{mark.message[: CAUSE_LENGTH - 2]} …"
             record = replace(record, cause=cause)
+        if before is situation.candidate and situation.findings is not None and situation.findings.live is not None:
+            record = replace(record, ledger=situation.findings.live.digest(before.record.id))
         if mark.rule is not None:
             record = replace(record, rule=str(mark.rule), decided_at=situation.next_decision(moment.now))
         elif before.decided_at is None:

@@ -9,26 +9,27 @@ from podium.manifests.owner import Owner
 from podium.reconcile.observe import Observed
 from podium.reconcile.writes import Apply, Remove, Stage, Told, Write
 from podium.rollout.measuring import Snapshot
+from podium.rollout.revision import RevisionState
 from podium.rollout.state import Situation
 
 
 def ledgers(observed: Observed, situation: Situation) -> Iterator[Write]:
     """The ledger of the rollout under way; those of revisions that are forgotten go."""
-    candidate, found = situation.candidate, situation.findings
-    # What has just been decided is written with what it was decided from.
     before = observed.situation.candidate if observed.situation is not None else None
-    subject = candidate or before
-    if subject is not None and found is not None and subject.record.asked:
-        decided = candidate is None or (before is not None and candidate.record.promoting != before.record.promoting)
+    found = observed.situation.findings if observed.situation is not None else None
+    after = next((each for each in situation.revisions if before is not None and each.name == before.name), None)
+    if before is not None and after is not None and found is not None and before.record.asked:
+        # What has just been decided is written with what it was decided from.
+        decided = after.outcome is not None or after.record.promoting != before.record.promoting
         snapshot = found.live if decided else found.published
         if snapshot is not None:
-            yield _kept(observed.owner, subject.name, snapshot)
+            yield _kept(observed.owner, before, snapshot)
     known = {names.ledger_name(revision.name) for revision in situation.revisions}
     for resource, name in observed.children:
         if resource is CONFIG_MAPS and name.endswith(names.LEDGER_SUFFIX) and name not in known:
             yield Write(Stage.REMOVE, CONFIG_MAPS, name, Remove(), Told.MESSAGE)
 
 
-def _kept(owner: Owner, candidate: str, snapshot: Snapshot) -> Write:
-    obj = ledger_map(owner, candidate, snapshot.text)
+def _kept(owner: Owner, candidate: RevisionState, snapshot: Snapshot) -> Write:
+    obj = ledger_map(owner, candidate.name, snapshot.text, snapshot.digest(candidate.record.id))
     return Write(Stage.RECORD, CONFIG_MAPS, obj["metadata"]["name"], Apply(obj))

@@ -26,7 +26,7 @@ from podium.kube.resources import (
 )
 from podium.manifests.errors import MalformedRevision
 from podium.manifests.fetch import Fetcher
-from podium.manifests.ledger import ledger_in
+from podium.manifests.ledger import digest_in, ledger_in
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, revision_of
 from podium.reconcile import readings
@@ -337,8 +337,10 @@ class Observer:
     def _findings(self, seen: Observed, key: Key, candidate: RevisionState) -> Findings | None:
         """What is measured; before that, what the ledger said last."""
         found = self._measures.findings(key, candidate.record.id)
-        stored = ledger_in(seen.child(CONFIG_MAPS, names.ledger_name(candidate.name)))
-        return restored(stored) if found is None and stored else found
+        live = seen.child(CONFIG_MAPS, names.ledger_name(candidate.name))
+        if found is not None or live is None:
+            return found
+        return restored(ledger_in(live), digest_in(live), candidate.record.id)
 
     def _port(self, seen: Observed, moment: Moment, *, listens: bool) -> int | None:
         """The port stays the ModelDeployment's for as long as anything tells the routers of it."""

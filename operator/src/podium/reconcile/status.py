@@ -201,6 +201,8 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
         conditions["MetricsUnreachable"] = ("True", Reason.METRICS_UNREACHABLE, message)
     if found is not None and found.silent:
         conditions["NoTraffic"] = ("True", Reason.NO_TRAFFIC, found.silent)
+    if found is not None and found.changed:
+        conditions["LedgerChanged"] = ("True", Reason.LEDGER_CHANGED, found.changed)
     candidate = situation.candidate
     if candidate is not None and champion is not None and candidate.record.strategy in STRATEGIES:
         excess = STRATEGIES[candidate.record.strategy].excess(situation, champion, candidate)

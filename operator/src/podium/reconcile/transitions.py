@@ -18,9 +18,10 @@ TOLD_BESIDE_READY = (
     "RuntimeOutdated",
     "ModelBytesDiffer",
     "WeightPossible",
+    "LedgerChanged",
 )
 """Conditions that tell of something though Ready may stay as it is."""
-WORRYING = frozenset({"PodFailure", "DriftContested", "ScalingActive", "ModelBytesDiffer", "WeightPossible"})
+WORRYING = frozenset(TOLD_BESIDE_READY) - {"Paused", "RuntimeOutdated"}
 Condition = dict[str, Any]
 
 

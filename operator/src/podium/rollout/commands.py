@@ -138,6 +138,10 @@ def _pause(situation: Situation, revision: RevisionState, command: CommandRecord
 
 
 def _resume(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
+    found = situation.findings
+    alarmed = found is not None and found.live is not None and found.live.state.alarmed
+    if alarmed and revision is situation.candidate and not command.paused:
+        return Mark(revision.name, "resumed by a person: its requests count again", command=command)
     at_a_pause = revision is situation.candidate and revision.record.waits and "rollout" not in revision.broken
     if at_a_pause and not command.paused and not situation.paused:
         record = revision.record.onward(command.at, situation.operator)

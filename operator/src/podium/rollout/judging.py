@@ -95,10 +95,10 @@ def too_late(situation: Situation, moment: Moment) -> Verdict | None:
     if not record.asked or not _over(situation, candidate, moment):
         return None
     decision = judged(situation, candidate, moment)
-    if decision is not None and decision.call in (Call.ROLL_BACK, Call.PROMOTE):
-        return None
+    if decision is None or decision.call is not Call.INCONCLUSIVE:
+        return None  # figures that are missing, after a restart or an outage, may say something else once they come
     limit = situation.spec.rollout.max_duration
-    sentence = f"no decision within maxDuration {limit}{': ' + decision.message if decision else ''}"
+    sentence = f"no decision within maxDuration {limit}: {decision.message}"
     match situation.spec.rollout.on_inconclusive:
         case "Promote":
             promoted = record.promoted(Rule(Kind.MAX_DURATION), moment.now, situation.operator)

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from podium.analysis.decision import Circumstances, Decision, decide
 from podium.analysis.expect import Traffic, seconds_to_promotion
-from podium.analysis.ledger import Ledger, LedgerUnreadable, read, replay
+from podium.analysis.ledger import Ledger, LedgerChanged, LedgerUnreadable, digest, read, replay
 from podium.analysis.report import Report, reports
 from podium.analysis.state import State
 from podium.rollout.asked import Asked
@@ -51,7 +51,9 @@ class Task:
     resumed: str = ""
     """A person's last `resume`: another one ends an alarm on the sample ratio."""
     stored: str = ""
-    """The ledger as it stands in the cluster; empty without one."""
+    """The ledger as it stands in the cluster; empty without one that can be trusted."""
+    changed: str = ""
+    """Why the one that stands there cannot be; empty if it can, or there is none."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,10 @@ class Snapshot:
         """The ledger as it is stored."""
         return self.ledger.to_text()
 
+    def digest(self, rollout: str) -> str:
+        """Of that text and the rollout's id."""
+        return digest(self.text, rollout)
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -100,13 +106,25 @@ class Findings:
     """Which routers have not been read for a minute, why, and what to look at; empty if none."""
     silent: str = ""
     """Which revision has had no request for a minute although its weight should bring it some; empty if none."""
+    changed: str = ""
+    """Why this operator did not go on from the ledger that it found; empty if it did, or found none."""
 
 
-def restored(text: str) -> Findings | None:
-    """What a stored ledger says, until the routers have been read again; None for what is no ledger."""
+def opened(text: str, recorded: str | None = None, rollout: str = "") -> Snapshot:
+    """A stored ledger and what it comes to. Raises LedgerChanged, and LedgerUnreadable."""
+    ledger = read(text, recorded, rollout)
     try:
-        ledger = read(text)
-    except LedgerUnreadable:
-        return None
-    snapshot = Snapshot(ledger, replay(ledger))
+        snapshot = Snapshot(ledger, replay(ledger))
+        _ = snapshot.reports  # what cannot be decided from is no ledger either
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        raise LedgerUnreadable(f"no ledger that anything can be decided from: {error!r}") from error
+    return snapshot
+
+
+def restored(text: str, recorded: str, rollout: str) -> Findings:
+    """What a stored ledger says, until the routers have been read again, or why that counts for nothing."""
+    try:
+        snapshot = opened(text, recorded, rollout)
+    except (LedgerChanged, LedgerUnreadable) as error:
+        return Findings(holds=(UNREAD,), changed=f"{error}; evidence has begun anew")
     return Findings(snapshot, snapshot, (UNREAD,))

@@ -296,9 +296,9 @@ class Situation:
         return not serving and self.rejected is None
 
     def changed(self, revision: RevisionState) -> "Situation":
-        """The situation with one revision replaced, or added when its name is new."""
+        """The situation with one revision replaced, or added when its name is new: of that nothing was measured yet."""
         if all(r.name != revision.name for r in self.revisions):
-            return replace(self, revisions=(*self.revisions, revision))
+            return replace(self, revisions=(*self.revisions, revision), findings=None)
         return replace(self, revisions=tuple(revision if r.name == revision.name else r for r in self.revisions))
 
     def next_decision(self, now: datetime) -> datetime:
