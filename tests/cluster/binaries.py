@@ -35,7 +35,10 @@ IMAGE_PACKAGES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }  # fmt: skip
 ARGOCD_PACKAGES = {"redis-server": "redis-server", "git": "git"}
-ARGOCD_MANIFESTS = ("crds/application-crd.yaml", "crds/appproject-crd.yaml", "base/config/argocd-cm.yaml")
+ARGOCD_MANIFESTS = (
+    "crds/application-crd.yaml", "crds/applicationset-crd.yaml", "crds/appproject-crd.yaml",
+    "base/config/argocd-cm.yaml",
+)  # fmt: skip
 
 
 def apt(packages: dict[str, str]) -> None:
@@ -120,11 +123,14 @@ def versitygw() -> Path:
 
 
 def argocd() -> Path:
-    """The multi-call binary of Argo CD's controller and repo-server; the files of ARGOCD_MANIFESTS lie beside it."""
+    """The multi-call binary of Argo CD's controller, repo-server and API server, and of its Lua VM alone.
+
+    The files of ARGOCD_MANIFESTS lie beside it.
+    """
     module, upstream = HERE / "argocd", "github.com/argoproj/argo-cd/v3"
 
     def make(folder: Path) -> None:
-        compile_module("argocd", module, ".", folder / "argocd", "4 min", [])
+        compile_module("argocd", module, ".", folder / "argocd", "5 min", [])
         go, environment = _go_for(module)
         source = run([go, "list", "-m", "-f", "{{.Dir}}", upstream], cwd=module, env=environment).strip()
         for name in ARGOCD_MANIFESTS:
