@@ -14,7 +14,7 @@ TARGET: Final = SOURCES / "argocd-cm.yaml"
 COMMANDS: Final = ("promote", "abort", "retry", "pause", "resume", "restart")
 FIELDS: Final = ("suspend", "unsuspend")
 HEADER: Final = """\
-# What Argo CD must know of Podium's kinds, made by charts/embed_argocd.py: change the Lua files beside this one instead.
+# What Argo CD must know of Podium's kinds, made by charts/embed_argocd.py: change the Lua files beside it instead.
 # It is laid over the ConfigMap that Argo CD has:
 #     kubectl apply --server-side --namespace argocd -f charts/argocd/argocd-cm.yaml
 apiVersion: v1

@@ -1,4 +1,4 @@
-"""Argo CD's own Lua VM, running the scripts of charts/argocd/argocd-cm.yaml with the few libraries that it gives them."""
+"""Argo CD's own Lua VM: it runs the scripts of charts/argocd/argocd-cm.yaml with the few libraries they get there."""
 
 import json
 import subprocess
