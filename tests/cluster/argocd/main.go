@@ -1,4 +1,5 @@
-// Command argocd runs the part of Argo CD named by its first argument, or by the name it is started under.
+// Command argocd runs the part of Argo CD named by its first argument, or by the name it is started under; `customizations`
+// is its Lua VM alone.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 
 	controller "github.com/argoproj/argo-cd/v3/cmd/argocd-application-controller/commands"
 	reposerver "github.com/argoproj/argo-cd/v3/cmd/argocd-repo-server/commands"
+	server "github.com/argoproj/argo-cd/v3/cmd/argocd-server/commands"
 	"github.com/spf13/cobra"
 )
 
@@ -19,6 +21,8 @@ func main() {
 	commands := map[string]func() *cobra.Command{
 		"argocd-application-controller": controller.NewCommand,
 		"argocd-repo-server":            reposerver.NewCommand,
+		"argocd-server":                 server.NewCommand,
+		"customizations":                newCustomizations,
 	}
 	command, known := commands[name]
 	if !known {

@@ -38,6 +38,7 @@ KINDS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "Lease": ("apis/coordination.k8s.io/v1", "leases", True),
     MODEL_DEPLOYMENT: ("apis/podium.dev/v1alpha1", "modeldeployments", True),
     "ModelRuntime": ("apis/podium.dev/v1alpha1", "modelruntimes", False),
+    "Application": ("apis/argoproj.io/v1alpha1", "applications", True),
     "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions", False),
     "ClusterRole": ("apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
     "ClusterRoleBinding": ("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", False),

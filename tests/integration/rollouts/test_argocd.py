@@ -1,0 +1,174 @@
+"""Argo CD's own controller and API server beside the operator: what docs/gitops.md promises."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+import pytest_asyncio
+
+from tests.client import Object
+from tests.integration.argocd import ArgoCD
+from tests.integration.operator import Operator
+from tests.integration.rollouts.gitops import GitOps, GitStage, told
+from tests.integration.rollouts.kubelet import SERVES, Serves
+from tests.integration.rollouts.scenarios import BY_NAME, CANARY, run
+from tests.integration.rollouts.stage import SHORT, USER, Cluster, spec
+
+NAMESPACES = 20
+SIDES = pytest.mark.parametrize("options", [(), ("ServerSideApply=true",)], ids=["client-side", "server-side"])
+PLAYED = {
+    "rolling-update": ["Progressing", "Healthy"],
+    "crash-rollback": ["Progressing", "Degraded"],
+    "promoted-by-a-person": ["Suspended", "Healthy"],
+    "blue-green-undone": ["Healthy", "Degraded"],
+    "canary": ["Progressing", "Healthy"],
+    "canary-aborted": ["Suspended", "Degraded"],
+    "autoscaling-on-and-off": ["Progressing", "Healthy"],
+}
+"""Scenarios, and the last healths of their Applications that are sure to be seen."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def gitops(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GitOps]:
+    """Argo CD, and an operator for all namespaces of this module."""
+    namespaces = [await cluster.namespace("gitops") for _ in range(NAMESPACES)]
+    operator = Operator(
+        cluster.folder / "gitops",
+        cluster.plane.kubeconfig(USER),
+        watch_namespaces=namespaces,
+        lease_namespace=namespaces[0],
+        **SHORT,
+    )
+    argocd = ArgoCD(cluster.plane, tmp_path_factory.mktemp("argocd"))
+    with operator:
+        await asyncio.to_thread(argocd.__enter__)
+        gitops = GitOps(cluster, argocd, operator, namespaces)
+        running = asyncio.create_task(gitops.run())
+        yield gitops
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await asyncio.to_thread(argocd.close)
+    for namespace in namespaces:
+        broken = cluster.world.violations(namespace)
+        assert not broken, "\n".join(broken)
+
+
+@SIDES
+async def test_no_phase_of_any_strategy_is_drift_and_each_scenario_ends_as_without_git(
+    gitops: GitOps, options: Sequence[str]
+) -> None:
+    stages = {name: gitops.stage(options) for name in PLAYED}
+
+    await asyncio.gather(*(run(BY_NAME[name], stage) for name, stage in stages.items()))
+
+    for name, stage in stages.items():
+        await stage.until_health(PLAYED[name][-1])
+        seen = iter(stage.healths)
+        assert all(health in seen for health in PLAYED[name]), f"{name}: {stage.healths}"
+        assert stage.drift() == [], name
+        assert stage.obj["metadata"]["generation"] == len(stage.commits), f"{name}: somebody else wrote its spec"
+
+
+@SIDES
+async def test_what_was_rolled_back_is_Synced_and_Degraded_and_git_is_left_alone(
+    gitops: GitOps, options: Sequence[str]
+) -> None:
+    stage = gitops.stage(options)
+
+    await run(BY_NAME["crash-rollback"], stage)
+
+    await stage.until_health("Degraded")
+    assert stage.status["champion"]["version"] == "v1"
+    assert stage.obj["spec"]["model"]["version"] == "v2"
+    assert gitops.argocd.log() == gitops.commits
+    health = await asyncio.to_thread(gitops.argocd.health, stage.namespace, stage.obj)
+    assert health == {"status": "Degraded", "message": stage.status["message"]}
+    assert "was rolled back" in health["message"]
+
+
+async def test_a_sync_wave_waits_until_the_model_of_the_wave_before_is_Ready(gitops: GitOps) -> None:
+    stage = gitops.stage()
+    stage.kubelet.script(stage.namespace, "v1", Serves(limit=0))
+    await stage.commit(stage.manifest(spec("v1", 2)), config_map(stage, wave=1))
+    await stage.until_application(lambda app: told(app)[1] == "Progressing", "Progressing")
+    running = await stage.until_application(lambda app: operation(app)["phase"] == "Running", "a sync under way")
+    assert "waiting for healthy state" in operation(running)["message"]
+    assert stage.get("ConfigMap", "next") is None
+
+    stage.kubelet.script(stage.namespace, "v1", SERVES)
+
+    await stage.until(lambda: stage.get("ConfigMap", "next"), "the next wave")
+    assert stage.is_ready("v1")
+    await stage.until_health("Healthy")
+
+
+async def test_an_action_promotes_and_another_one_goes_back(gitops: GitOps) -> None:
+    stage = await paused_canary(gitops)
+
+    await stage.act("promote")
+    await stage.until_ready("v2")
+    await stage.until_health("Healthy")
+    assert stage.status["lastCommand"]["value"].startswith(f"promote {stage.revision('v2')} argocd-")
+
+    await stage.act("abort")  # its predecessor is still warm
+    await stage.until_health("Degraded")
+    assert stage.status["champion"]["version"] == "v1"
+    assert stage.drift() == []
+
+
+async def test_a_canary_that_waits_for_a_person_is_Suspended_and_an_action_aborts_it(gitops: GitOps) -> None:
+    stage = await paused_canary(gitops)
+
+    await stage.act("abort")
+
+    await stage.until_health("Degraded")
+    assert stage.outcome("v2") == "RolledBack"
+    assert stage.drift() == []
+
+
+@SIDES
+async def test_suspend_by_an_action_lasts_where_git_is_silent(gitops: GitOps, options: Sequence[str]) -> None:
+    stage = gitops.stage(options)
+    await stage.apply(spec("v1", 1))
+    await stage.until_ready("v1")
+
+    await stage.act("suspend")
+    await stage.until_health("Suspended")
+    await stage.until(lambda: not stage.pods(), "no pods")
+    assert stage.drift() == []
+
+    await stage.act("unsuspend")
+    await stage.until_health("Healthy")
+
+
+async def test_suspend_by_an_action_is_taken_back_where_git_says_otherwise(gitops: GitOps) -> None:
+    stage = gitops.stage()
+    await stage.apply(spec("v1", 1, suspend=False))
+    await stage.until_ready("v1")
+    generation = stage.obj["metadata"]["generation"]
+
+    await stage.act("suspend")
+
+    await stage.until(lambda: stage.obj["metadata"]["generation"] == generation + 2, "that self-heal has put it back")
+    await stage.until_ready("v1")
+
+
+async def paused_canary(gitops: GitOps) -> GitStage:
+    """Version 2 has a quarter of the requests, and waits for a person."""
+    stage = gitops.stage()
+    await stage.apply(spec("v1", 3, rollout=CANARY))
+    await stage.until_ready("v1")
+    await stage.apply(spec("v2", 3, rollout=CANARY))
+    await stage.until_health("Suspended")
+    return stage
+
+
+def config_map(stage: GitStage, wave: int) -> Object:
+    annotations = {"argocd.argoproj.io/sync-wave": str(wave)}
+    metadata = {"name": "next", "namespace": stage.namespace, "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+
+def operation(app: Object) -> Object:
+    state: Object = app["status"]["operationState"]
+    return state
