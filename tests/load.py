@@ -72,6 +72,13 @@ class Counts:
     examples: Sequence[str] = ()
     """The first failures, each with the second it came at."""
     histogram: Mapping[int, int] = field(default_factory=dict)
+    failing: Mapping[int, int] = field(default_factory=dict)
+    """Failures by the tenth of a second that they came in, from the beginning."""
+
+    @property
+    def failed_for(self) -> float:
+        """Seconds from the first failure to the last, to a tenth; 0 without any."""
+        return (max(self.failing) - min(self.failing)) / 10 if self.failing else 0.0
 
     @property
     def answered(self) -> int:
@@ -107,6 +114,7 @@ class Counts:
             _minus(self.failures, earlier.failures),
             tuple(self.examples[len(earlier.examples) :]),
             _minus(self.histogram, earlier.histogram),
+            _minus(self.failing, earlier.failing),
         )
 
     def __str__(self) -> str:
@@ -216,7 +224,8 @@ class Load:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             raw = json.loads(line)
-            raw["histogram"] = {int(bucket): count for bucket, count in raw["histogram"].items()}
+            for name in ("histogram", "failing"):
+                raw[name] = {int(place): count for place, count in raw[name].items()}
             with self._news:
                 self._counts = Counts(**raw)
                 self._news.notify_all()
@@ -339,6 +348,7 @@ class Client:
         self.revisions: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.histogram: Counter[int] = Counter()
+        self.failing: Counter[int] = Counter()
         self.fitting: dict[str, set[str]] = {}
         self.examples: list[str] = []
         self._next = 0
@@ -376,6 +386,7 @@ class Client:
             "failures": self.failures,
             "examples": self.examples,
             "histogram": self.histogram,
+            "failing": self.failing,
         }
         print(json.dumps(line), flush=True)
 
@@ -485,9 +496,10 @@ class Client:
         return revision
 
     def _failed(self, failure: Failure, kept: Connection | None) -> None:
+        at = time.monotonic() - self.started
         self.failures[failure.kind] += 1
+        self.failing[int(10 * at)] += 1
         if len(self.examples) < KEPT_FAILURES:
-            at = time.monotonic() - self.started
             how = "a new connection" if kept is None else "a kept connection"
             who = f" ({failure.revision})" if failure.revision else ""
             now = time.strftime("%H:%M:%S", time.gmtime())

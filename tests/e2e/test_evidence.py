@@ -122,6 +122,12 @@ def test_what_a_bad_version_costs_is_what_it_answered_wrongly_and_no_more(weighe
         assert list(ended.counts.failures) == [f"status {500 if name == 'failing' else 400}"], str(ended.counts)
 
 
+def test_a_version_that_fails_always_is_gone_10_seconds_after_its_first_bad_answer(weighed: Weighed) -> None:
+    counts = weighed.ends["refusing"].counts
+
+    assert 0 < counts.failed_for <= 10, f"{counts.failed_for} s: {counts}"
+
+
 def test_the_ledger_replayed_gives_the_verdict_that_was_given(weighed: Weighed) -> None:
     for ended in weighed.ends.values():
         given = Call.PROMOTE if decision(ended)[0] == "Promoted" else Call.ROLL_BACK

@@ -143,6 +143,7 @@ def test_a_failure_is_counted_by_its_kind(bad: Behaviour, kind: str) -> None:
 
     assert set(counts.failures) == {kind}
     assert counts.sent == counts.answered + counts.failed
+    assert sum(counts.failing.values()) == counts.failed
 
 
 def test_an_answer_that_takes_too_long_is_a_failure() -> None:
@@ -180,3 +181,11 @@ def test_with_pauses_all_requests_go_over_as_many_connections_as_there_are_lanes
     assert not counts.failed, str(counts)
     assert len(set(asked)) == 5
     assert min(asked.count(connection) for connection in asked) > 1
+
+
+def test_failures_have_the_moments_they_came_in() -> None:
+    counts = Counts(failing={41: 3, 57: 1})
+
+    assert counts.failed_for == pytest.approx(1.6)
+    assert counts.since(Counts(failing={41: 3})).failed_for == 0
+    assert Counts().failed_for == 0
