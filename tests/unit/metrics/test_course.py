@@ -26,12 +26,15 @@ TASK = Task(
 HALF = replace(TASK, weight=5_000, begins=True)
 
 
-def sample(pod: str, at: float, old: int, new: int, failed: int = 0) -> Sample:
-    """A router that has counted so many answers of each revision, in 5 ms, and so many 500 of the candidate."""
+def sample(pod: str, at: float, old: int, new: int, failed: int = 0, behind: float = 0.0) -> Sample:
+    """A router that has counted so many answers of each revision, in 5 ms, and so many 500 of the candidate.
+
+    `behind`: seconds by which the clock that `at` is of is behind that of the operator before.
+    """
     parts = [cluster("old.http", total=old, times={5: old}), ended(200, count=old, name="old.http")]
     parts += [cluster("new.http", total=new + failed, times={5: new + failed}), ended(200, count=new)]
     parts += [ended(500, count=failed)] if failed else []
-    return Sample(BEGAN + at, reading(*parts, pod=pod, uptime=int(500 + at)))
+    return Sample(BEGAN + at, reading(*parts, pod=pod, uptime=int(500 + at + behind)))
 
 
 class Rollout:
@@ -225,3 +228,30 @@ def test_another_command_after_a_resume_is_no_resume(alarmed: Rollout) -> None:
     assert alarmed.alarm
     alarmed.round(120, sample("a", 120, 6_119, 5_901), sample("b", 120, 6_119, 5_901), task=replace(HALF, resumed=""))
     assert alarmed.alarm
+
+
+def test_an_operator_whose_clock_is_behind_the_last_one_s_goes_on_weighing_at_once(weighed: Rollout) -> None:
+    for at in range(6, 100, 2):
+        weighed.round(at, sample("a", at, 6_000 + at * 5, at * 5), sample("b", at, 6_000 + at * 5, at * 5))
+    before, live = weighed.counted, weighed.course.live
+    assert live is not None
+    task = replace(HALF, applied_since=BEGAN + 6)
+    after = Rollout(courses.begun(task, BEGAN + 40, live.ledger))
+    for at, more in ((42, 510), (44, 520), (46, 530)):
+        samples = [sample(pod, at, 6_000 + more, more, behind=60) for pod in ("a", "b")]
+        after.round(at, *samples, task=task)
+    assert after.course.live is not None
+    state = after.course.live.state
+    assert after.counted == (before[0] + 80, before[1] + 80), "98 s is 490; nothing is lost, nothing counted twice"
+    assert state.weighed["finished"][1] == live.state.weighed["finished"][1] + 80, "the weight stayed all the time"
+
+
+def test_a_clock_that_is_put_back_in_mid_rollout_loses_no_evidence(weighed: Rollout) -> None:
+    for at in range(6, 100, 2):
+        weighed.round(at, sample("a", at, 6_000 + at * 5, at * 5), sample("b", at, 6_000 + at * 5, at * 5))
+    assert weighed.course.live is not None
+    before = weighed.course.live.state.weighed["finished"][1]
+    for at, more in ((40, 500), (42, 510), (44, 520)):
+        samples = [sample(pod, at, 6_000 + more, more, behind=60) for pod in ("a", "b")]
+        weighed.round(at, *samples)
+    assert weighed.course.live.state.weighed["finished"][1] == before + 60

@@ -16,7 +16,7 @@ from podium.analysis.odds import MaxRatioUnreachable
 from podium.analysis.state import fold
 from podium.metrics import counts, freezing
 from podium.metrics.counts import Levels
-from podium.metrics.rounds import Rounds, Situation, Taken, take
+from podium.metrics.rounds import AT, Rounds, Situation, Taken, take
 from podium.metrics.scraper import Round
 from podium.rollout.measuring import NO_TRAFFIC, UNREAD, Findings, Snapshot, Task
 
@@ -87,6 +87,7 @@ def after(
 
     `routers`: pods that exist and may have counted something; `needed`: those of them that requests go to.
     """
+    course = _by_this_clock(course, read.began)
     weight = course.weight
     if not task.applied or task.weight != weight[0]:
         weight = (task.weight, now)
@@ -110,6 +111,20 @@ def after(
     figures = counts.total([course.figures, taken.champion]) if taken.champion and course.figures else taken.champion
     course = replace(course, figures=figures or course.figures, totals=freezing.totals(task.champion, read.samples))
     return _frozen(course, task, now) if task.begins and whole and course.rounds.began is not None else course
+
+
+def _by_this_clock(course: Course, now: float) -> Course:
+    """The same, where the last operator's clock was ahead, or this one was put back: what has been was before now."""
+    rounds, (weight, since) = course.rounds, course.weight
+    if rounds.until <= now and since <= now:
+        return course
+    seen = {
+        name: {each: min(value, now) if each == AT else value for each, value in levels.items()}
+        for name, levels in rounds.seen.items()
+    }
+    began = None if rounds.began is None else min(rounds.began, now)
+    rounds = replace(rounds, began=began, until=min(rounds.until, now), seen=seen)
+    return replace(course, rounds=rounds, weight=(weight, min(since, now)), read=min(course.read, now))
 
 
 def _resumes(taken: Taken) -> bool:
@@ -149,9 +164,9 @@ def _weighed(course: Course, task: Task, taken: Taken, now: float) -> Course:
     ledger, state = course.live.ledger, course.live.state
     for interval in taken.intervals:
         if not state.until <= interval.start <= interval.end:
-            # Clocks of two operators may be apart: what overlaps is counted, and decides nothing.
+            # By another clock, which was ahead, the last one ended later than this one began: it takes no time then.
             start = max(interval.start, state.until)
-            interval = replace(interval, start=start, end=max(interval.end, start), straddles=True)
+            interval = replace(interval, start=start, end=max(interval.end, start))
         ledger = ledger.record(interval, taken.rounds.seen)
         state = fold(ledger.plan, state, interval)
     recent = tuple(each for each in (*course.recent, *taken.intervals) if each.end > now - _RATES)

@@ -28,7 +28,8 @@ from podium.router.endpoints import GRPC, HTTP
 LONGEST_ROUND: Final = 1.0
 BEHIND: Final = 1.0
 """Seconds: Envoy merges histograms, and counts its uptime, once in `stats_flush_interval` (bootstrap)."""
-_AT: Final = "at"
+AT: Final = "at"
+"""In `seen`, of a pod: when it was read last."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _grown(rounds: Rounds, situation: Situation, sample: Sample, seen: dict[str,
     """What is new at one router, which is then seen; None where it cannot be told since when."""
     pod = sample.reading.pod
     known = rounds.seen.get(pod)
-    if known is not None and sample.at <= known[_AT]:
+    if known is not None and sample.at <= known[AT]:
         return None
     new: dict[str, list[Levels]] = {situation.champion: [], situation.candidate: []}
     for revision, parts in new.items():
@@ -137,8 +138,8 @@ def _grown(rounds: Rounds, situation: Situation, sample: Sample, seen: dict[str,
             if levels is not None:
                 part, seen[f"{pod}/{name}"] = counts.grown(rounds.seen.get(f"{pod}/{name}"), levels)
                 parts.append(part)
-    seen[pod] = {_AT: sample.at}
-    since = known[_AT] if known is not None else sample.at - sample.reading.uptime - BEHIND
+    seen[pod] = {AT: sample.at}
+    since = known[AT] if known is not None else sample.at - sample.reading.uptime - BEHIND
     if known is None and (rounds.began is None or since < rounds.began):
         return None
     return _Grown(since, tuple(new[situation.champion]), tuple(new[situation.candidate]))
