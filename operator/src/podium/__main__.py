@@ -29,7 +29,7 @@ _HELP: Final = {
     "without the proxy",
     "router_image": "image of the routers",
     "router_pods": "JSON object of what router pods have in common, as the chart's values of `router`; empty: defaults",
-    "prometheus_url": "http(s)://host:port[/path] of the Prometheus that metrics of that type are asked of; empty: none",
+    "prometheus_url": "http(s)://host:port[/path] of the Prometheus of metrics of that type; empty: none",
     "prometheus_ca_file": "PEM file of the authorities that may sign its certificate; empty: the public ones",
     "prometheus_token_file": "file with a bearer token for it, read anew each time; empty: none",
     "prometheus_any_query": "true: queries need not name {{namespace}} and {{revision}}, so that whoever writes a "

@@ -195,7 +195,7 @@ class Metric(ApiModel):
         for name, query in (("events", self.events), ("total", self.total)):
             if (query is None) == (self.kind is Kind.PROMETHEUS):
                 raise FieldError(
-                    name, query, "type Prometheus needs events and total, and no other type has them: set both, or "
+                    name, query or "", "type Prometheus needs events and total, and no other type has them: set both, or "
                     "remove them"
                 )  # fmt: skip
         most = MAX_RATIO if self.max_ratio is None else self.max_ratio

@@ -48,6 +48,6 @@ def missing(text: str) -> tuple[str, ...]:
 
 
 def filled(text: str, *, namespace: str, revision: str) -> str:
-    """The query of one revision. Both values are of lower-case letters, digits and -: a regex takes them as they are."""
+    """The query of one revision. Both values are of lower-case letters, digits and -: a regex takes them so."""
     values = {"namespace": namespace, "revision": revision}
     return _VARIABLE.sub(lambda found: values[found[1]], text)
