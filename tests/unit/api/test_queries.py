@@ -49,7 +49,7 @@ def test_such_a_word_that_is_no_function_is_not_refused(query: str) -> None:
 
 @pytest.mark.parametrize("name", ["model", "pod", "", "Revision", "revision "])
 def test_a_variable_that_does_not_exist_is_refused_by_name(name: str) -> None:
-    with pytest.raises(InvalidSpec, match=rf"\.total: .*{{{{{name}}}}} is no variable of a query: there are"):
+    with pytest.raises(InvalidSpec, match=rf"\.total: .*{{{{{name}}}}} is no variable of a query; there are"):
         spec(total=f'sum(a_total{{pod="{{{{{name}}}}}"}})')
 
 

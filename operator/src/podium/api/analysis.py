@@ -69,7 +69,9 @@ Query = Annotated[
         (
             Rule(
                 rf"self.matches(r'{queries.TEXT_PATTERN}')",
-                "names a variable that does not exist: there are {{namespace}} and {{revision}}",
+                "names a variable that does not exist; there are {{namespace}} and {{revision}}",
+                expression="self.replace('{{namespace}}', '').replace('{{revision}}', '').find(r'\\{\\{[^}]*\\}?\\}?')"
+                " + ' is no variable of a query; there are {{namespace}} and {{revision}}'",
             ),
         )
     ),
@@ -194,10 +196,8 @@ class Metric(ApiModel):
             )
         for name, query in (("events", self.events), ("total", self.total)):
             if (query is None) == (self.kind is Kind.PROMETHEUS):
-                raise FieldError(
-                    name, query or "", "type Prometheus needs events and total, and no other type has them: set both, or "
-                    "remove them"
-                )  # fmt: skip
+                need = "type Prometheus needs events and total, and no other type has them: set both, or remove them"
+                raise FieldError(name, query or "", need)
         most = MAX_RATIO if self.max_ratio is None else self.max_ratio
         if self.harm_ratio is not None and self.harm_ratio > most:
             raise FieldError(

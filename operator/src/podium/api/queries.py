@@ -29,7 +29,7 @@ def check(text: str) -> str:
     for found in _OPENED.finditer(text):
         if not _VARIABLE.match(text, found.start()):
             name = f"{{{{{found[1]}}}}}"
-            raise ValueError(f"{name} is no variable of a query: there are {{{{namespace}}}} and {{{{revision}}}}")
+            raise ValueError(f"{name} is no variable of a query; there are {{{{namespace}}}} and {{{{revision}}}}")
     # Within a string, or as the name of a label, such a word is none of these functions.
     rate = _RATE.search(_STRING_OR_COMMENT.sub(" ", text))
     if rate is not None:
