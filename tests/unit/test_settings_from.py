@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 
 from podium.__main__ import settings_from
+from podium.app import access
+from podium.metrics.prometheus import Access
 from podium.settings import Settings
 
 
@@ -104,3 +106,11 @@ def test_a_prometheus_that_cannot_be_asked_so_is_refused(
     with pytest.raises(SystemExit):
         settings_from(given, {})
     assert said in capsys.readouterr().err
+
+
+def test_how_prometheus_is_reached_is_what_the_settings_say() -> None:
+    settings = Settings(
+        identity="x", prometheus_url="https://p", prometheus_ca_file="/ca", prometheus_token_file="/token",
+        prometheus_any_query=True, prometheus_interval=30.0,
+    )  # fmt: skip
+    assert access(settings) == Access("https://p", "/ca", "/token", True, 30.0)
