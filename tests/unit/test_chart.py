@@ -283,9 +283,33 @@ def test_a_wrong_value_is_refused_by_name(value: str) -> None:
 SET_BY_THE_CHART = {
     *("watch_namespaces", "selector", "lease_namespace", "lease_name", "runtimes_file", "fetcher_image"),
     *("health_port", "metrics_port", "log_level", "router_image", "router_pods"),
+    *("prometheus_url", "prometheus_ca_file", "prometheus_token_file", "prometheus_any_query", "prometheus_interval"),
     # Every pod's own: two replicas of one identity would both hold the Lease.
     "identity",
 }
+
+
+def test_prometheus_is_reached_by_its_url_with_ca_and_token_mounted() -> None:
+    given = ("prometheus.url=https://p.monitoring.svc:9090", "prometheus.caConfigMap=ca", "prometheus.tokenSecret=key")
+    settings = settings_from(arguments(*given, "prometheus.interval=30", "prometheus.anyQuery=true"), {})
+    assert settings.prometheus_url == "https://p.monitoring.svc:9090"
+    assert (settings.prometheus_interval, settings.prometheus_any_query) == (30.0, True)
+    pod = operator(*given)["spec"]
+    mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert settings.prometheus_ca_file == f"{mounted['prometheus-ca']}/ca.crt"
+    assert settings.prometheus_token_file == f"{mounted['prometheus-token']}/token"
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["prometheus-ca"]["configMap"]["name"] == "ca"
+    assert volumes["prometheus-token"]["secret"]["secretName"] == "key"
+
+
+def test_without_its_url_nothing_of_prometheus_is_mounted_or_opened() -> None:
+    settings = settings_from(arguments(), {})
+    assert (settings.prometheus_url, settings.prometheus_ca_file, settings.prometheus_token_file) == ("", "", "")
+    assert "prometheus" not in str(operator()["spec"]["volumes"])
+    assert "9090" not in str(only(render("networkPolicy.enabled=true"), "NetworkPolicy"))
+    opened = only(render("networkPolicy.enabled=true", "prometheus.url=http://p"), "NetworkPolicy")["spec"]["egress"]
+    assert {"ports": [{"port": 9090, "protocol": "TCP"}]} in opened
 
 
 def test_the_settings_that_can_be_given_are_those_of_the_operator_that_the_chart_leaves_open() -> None:

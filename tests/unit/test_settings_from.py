@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 
 from podium.__main__ import settings_from
+from podium.app import access
+from podium.metrics.prometheus import Access
 from podium.settings import Settings
 
 
@@ -19,7 +21,7 @@ def test_every_field_is_a_flag_and_a_variable() -> None:
     for field in dataclasses.fields(Settings):
         default = getattr(Settings(identity="x"), field.name)
         # Close to the default, for some depend on each other; the log level has its own words.
-        given = {"log_level": "debug"}.get(field.name) or _other(default)
+        given = {"log_level": "debug", "prometheus_url": "https://p:9090"}.get(field.name) or _other(default)
         flag, variable = f"--{field.name.replace('_', '-')}={given}", {f"PODIUM_{field.name.upper()}": given}
 
         by_flag, by_variable = settings_from([flag], {}), settings_from([], variable)
@@ -31,6 +33,8 @@ def _other(default: object) -> str:
     match default:
         case float():
             return str(default * 1.01)
+        case bool():
+            return str(not default)
         case int():
             return str(default + 1)
         case tuple():
@@ -78,3 +82,35 @@ def test_the_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     for field in dataclasses.fields(Settings):
         assert f"--{field.name.replace('_', '-')}" in said
+
+
+def test_true_and_false_are_read_and_nothing_else_is_either(capsys: pytest.CaptureFixture[str]) -> None:
+    assert settings_from(["--prometheus-any-query=True"], {}).prometheus_any_query
+    assert not settings_from([], {"PODIUM_PROMETHEUS_ANY_QUERY": "false"}).prometheus_any_query
+    with pytest.raises(SystemExit):
+        settings_from(["--prometheus-any-query=1"], {})
+    assert "--prometheus-any-query: '1' is neither true nor false" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--prometheus-url=p:9090"], "must begin with http:// or https://"),
+        (["--prometheus-url=http://p", "--prometheus-token-file=/t"], "needs an https:// prometheus_url"),
+        (["--prometheus-interval=0.5"], "must be at least 1 s"),
+    ],
+)
+def test_a_prometheus_that_cannot_be_asked_so_is_refused(
+    given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        settings_from(given, {})
+    assert said in capsys.readouterr().err
+
+
+def test_how_prometheus_is_reached_is_what_the_settings_say() -> None:
+    settings = Settings(
+        identity="x", prometheus_url="https://p", prometheus_ca_file="/ca", prometheus_token_file="/token",
+        prometheus_any_query=True, prometheus_interval=30.0,
+    )  # fmt: skip
+    assert access(settings) == Access("https://p", "/ca", "/token", True, 30.0)

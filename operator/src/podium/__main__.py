@@ -29,6 +29,12 @@ _HELP: Final = {
     "without the proxy",
     "router_image": "image of the routers",
     "router_pods": "JSON object of what router pods have in common, as the chart's values of `router`; empty: defaults",
+    "prometheus_url": "http(s)://host:port[/path] of the Prometheus of metrics of that type; empty: none",
+    "prometheus_ca_file": "PEM file of the authorities that may sign its certificate; empty: the public ones",
+    "prometheus_token_file": "file with a bearer token for it, read anew each time; empty: none",
+    "prometheus_any_query": "true: queries need not name {{namespace}} and {{revision}}, so that whoever writes a "
+    "ModelDeployment may query all that Prometheus has",
+    "prometheus_interval": "seconds from one look at it to the next: no less than its scrape interval",
     "runtimes_file": "YAML file of ModelRuntimes that the leader applies; ignored with --watch-namespaces",
     "workers": "how many ModelDeployments are reconciled at once",
     "health_port": "port of /livez and /readyz; 0: none",
@@ -92,6 +98,10 @@ def _parse(field: dataclasses.Field[Any], text: str) -> Any:
         if text.lower() not in ("debug", "info", "warning", "error"):
             raise ValueError("is none of debug, info, warning, error")
         return text.lower()
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError("is neither true nor false")
+        return text.lower() == "true"
     if kind in (int, float):
         try:
             value = kind(text)

@@ -1,5 +1,7 @@
 """Measures the rollouts that are analysed: one course each, a round of its routers at each interval.
 
+Metrics of type Prometheus are asked for beside the rounds, at their own pace: whatever becomes of that, rounds go on.
+
 The planner says what is to be measured (`follow`) and asks what has come of it (`findings`); news that matter wake
 it. Only the leader measures. What a ledger in the cluster says is taken up by whoever leads next.
 """
@@ -8,11 +10,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from podium.analysis.ledger import Ledger, LedgerUnreadable
+from podium.analysis.metrics import Kind
 from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
@@ -20,8 +23,11 @@ from podium.kube.pods import address_of, is_ready
 from podium.kube.resources import PODS, Resource
 from podium.metrics import course as courses
 from podium.metrics.course import Course
+from podium.metrics.prometheus import Access, Prometheus
+from podium.metrics.queried import Look
 from podium.metrics.scraper import Scraper
 from podium.rollout.measuring import Findings, Snapshot, Task, opened
+from podium.rollout.wish import Wish
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +44,17 @@ class View(Protocol):
 
     def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
         """All objects of a kind that are found by a name."""
+        ...
+
+
+class Source(Protocol):
+    """Where the counts of metrics of type Prometheus come from."""
+
+    every: float
+    """Seconds from one look to the next, at the least."""
+
+    async def look(self, wishes: Sequence[Wish], namespace: str, champion: str, candidate: str) -> Look:
+        """The counts of both revisions at one instant; never fails, and says what is missing."""
         ...
 
 
@@ -60,7 +77,7 @@ class _Measured:
     """When that was, in seconds since 1970."""
     said: tuple[object, ...] = ()
     """What the planner knows that may decide: other than this wakes it."""
-    job: "asyncio.Task[None] | None" = None
+    jobs: "tuple[asyncio.Task[None], ...]" = ()
 
 
 class Analyst:
@@ -73,12 +90,14 @@ class Analyst:
         leading: Callable[[], bool],
         *,
         scraper: Callable[[], Scraper] = Scraper,
+        prometheus: Source | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._leading = leading
         self._scraper = scraper
+        self._prometheus = prometheus or Prometheus(Access())
         self._clock = clock
         self._measured: dict[Key, _Measured] = {}
         self._news = asyncio.Event()
@@ -122,17 +141,21 @@ class Analyst:
                     if not self._leading():
                         self.forget()
                     for key, each in self._measured.items():
-                        if each.job is None:
-                            each.job = asyncio.get_running_loop().create_task(self._measure(scraper, key, each))
+                        each.jobs = each.jobs or self._begun(scraper, key, each)
                     self._news.clear()
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(IDLE):  # wait_for would lose a cancellation beside news
                             await self._news.wait()
         finally:
             for each in self._measured.values():
-                if each.job is not None:
-                    each.job.cancel()
-                    each.job = None
+                for job in each.jobs:
+                    job.cancel()
+                each.jobs = ()
+
+    def _begun(self, scraper: Scraper, key: Key, measured: _Measured) -> "tuple[asyncio.Task[None], ...]":
+        create = asyncio.get_running_loop().create_task
+        jobs = (create(self._measure(scraper, key, measured)),)
+        return (*jobs, create(self._ask(key, measured))) if _asked(measured.task) else jobs
 
     async def _measure(self, scraper: Scraper, key: Key, measured: _Measured) -> None:
         due = self._clock()
@@ -150,6 +173,19 @@ class Analyst:
             # A clock that was put back does not keep anybody waiting until it is as late again.
             due = min(max(due + task.asked.interval, now), now + task.asked.interval)
             await asyncio.sleep(due - now)
+
+    async def _ask(self, key: Key, measured: _Measured) -> None:
+        while True:
+            task, began = measured.task, self._clock()
+            every = max(self._prometheus.every, task.asked.interval)
+            try:
+                look = await self._prometheus.look(_asked(task), key.namespace, task.champion, task.candidate)
+                now = self._clock()
+                measured.course = courses.looked(measured.course, measured.task, look, every, now)
+                self._tell(key, measured, now)
+            except Exception:
+                log.exception("a look at Prometheus for %s/%s came to nothing", key.namespace, key.name)
+            await asyncio.sleep(max(began + every - self._clock(), 0))
 
     def _tell(self, key: Key, measured: _Measured, now: float) -> None:
         """Publish what is due, and wake the planner where something may be decided, or written."""
@@ -184,8 +220,13 @@ class Analyst:
 
     def _drop(self, key: Key) -> None:
         known = self._measured.pop(key, None)
-        if known is not None and known.job is not None:
-            known.job.cancel()
+        for job in known.jobs if known is not None else ():
+            job.cancel()
+
+
+def _asked(task: Task) -> list[Wish]:
+    """What Prometheus is to be asked for."""
+    return [wish for wish in task.asked.wishes if wish.kind is Kind.PROMETHEUS]
 
 
 def _stored(task: Task) -> Ledger | None:

@@ -19,6 +19,7 @@ from podium.kube.events import Recorder
 from podium.kube.lease import Lease, boottime
 from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, ROUTERS
 from podium.kube.transport import Transport
+from podium.metrics.prometheus import Access, Prometheus
 from podium.reconcile.builtins import BuiltIns
 from podium.reconcile.loop import Reconciler
 from podium.reconcile.router_objects import RouterObjects
@@ -119,7 +120,8 @@ async def run(settings: Settings, makers: Mapping[str, MakeReconciler] = RECONCI
     lease.on_failure = lambda: metrics.failed("lease")
     feed = Feed(cache, queue, relisted=resync.relisted, failed=metrics.unreadable)
     asker = Asker(cache, queue, leading=lambda: lease.leading)
-    analyst = Analyst(cache, queue, leading=lambda: lease.leading)
+    prometheus = Prometheus(access(settings))
+    analyst = Analyst(cache, queue, leading=lambda: lease.leading, prometheus=prometheus)
     metrics.registry.register(AnalysedMetrics(analyst.analysed))
     parts = Parts(cache, client, recorder, settings, asker, analyst, metrics.decided)
     reconcilers = {kind: make(parts) for kind, make in makers.items()}
@@ -172,8 +174,20 @@ async def run(settings: Settings, makers: Mapping[str, MakeReconciler] = RECONCI
         await recorder.flush(FLUSH_SECONDS)
         await lease.release()
         await servers.stop()
+        prometheus.close()
         await watches.end(KOPF_SECONDS)
         await transport.close()
+
+
+def access(settings: Settings) -> Access:
+    """How the Prometheus of metrics of that type is reached."""
+    return Access(
+        url=settings.prometheus_url,
+        ca_file=settings.prometheus_ca_file,
+        token_file=settings.prometheus_token_file,
+        any_query=settings.prometheus_any_query,
+        every=settings.prometheus_interval,
+    )
 
 
 def alive(lease: Lease) -> str:

@@ -23,6 +23,16 @@ class Settings:
     """Of the routers that ModelDeployments with spec.traffic.router Envoy have in their namespaces."""
     router_pods: str = ""
     """JSON of manifests.router.RouterPods, without the image; empty: its defaults."""
+    prometheus_url: str = ""
+    """Of the Prometheus that metrics of type Prometheus are asked of, /api/v1/query being appended; empty: none."""
+    prometheus_ca_file: str = ""
+    """PEM file of those who may sign its certificate; empty: the public authorities."""
+    prometheus_token_file: str = ""
+    """File with a bearer token, read anew each time; empty: none."""
+    prometheus_any_query: bool = False
+    """Whether queries need not name {{namespace}} and {{revision}}."""
+    prometheus_interval: float = 60.0
+    """From one look to the next: no less than the interval at which Prometheus scrapes what is queried."""
     runtimes_file: str = ""
     """ModelRuntimes that the leader applies; none in namespaced mode."""
     workers: int = 16
@@ -67,5 +77,13 @@ class Settings:
                 "lease_renew_interval < lease_write_deadline < lease_duration must hold, got "
                 f"{self.lease_renew_interval} / {self.lease_write_deadline} / {self.lease_duration}"
             )
+        if self.prometheus_url and not self.prometheus_url.startswith(("http://", "https://")):
+            raise ValueError(f"prometheus_url ({self.prometheus_url}) must begin with http:// or https://")
+        if self.prometheus_token_file and self.prometheus_url.startswith("http://"):
+            raise ValueError(
+                "prometheus_token_file needs an https:// prometheus_url: else anybody could read the token"
+            )
+        if self.prometheus_interval < 1:
+            raise ValueError(f"prometheus_interval ({self.prometheus_interval:g}) must be at least 1 s")
         if self.resync_min > self.resync_max:
             raise ValueError(f"resync_min ({self.resync_min}) is above resync_max ({self.resync_max})")

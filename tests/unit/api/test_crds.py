@@ -182,8 +182,8 @@ def test_only_what_works_is_in_the_crds() -> None:
     assert spec["rollout"]["properties"]["strategy"]["enum"] == ["RollingUpdate", "BlueGreen", "Canary"]
     assert spec["traffic"]["properties"]["router"]["enum"] == ["None", "Envoy"]
     metrics = spec["rollout"]["properties"]["analysis"]["properties"]["metrics"]["items"]["properties"]
-    assert metrics["type"]["enum"] == ["ErrorRate", "Rejections", "Abandoned", "Latency"]
-    later = {"abTest", "shadow", "signature", "sticky", "gateway", "unit", "role", "events", "total"}
+    assert metrics["type"]["enum"] == ["ErrorRate", "Rejections", "Abandoned", "Latency", "Prometheus"]
+    later = {"abTest", "shadow", "signature", "sticky", "gateway", "unit", "role"}
     asked = {path for path, _ in OWN if ".status." not in path}
     assert not later & {path.rpartition(".")[2] for path in asked}
 

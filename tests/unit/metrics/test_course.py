@@ -9,6 +9,7 @@ from podium.analysis.ledger import read as read_ledger
 from podium.analysis.metrics import Kind
 from podium.metrics import course as courses
 from podium.metrics.course import EXPECTED, LATE, PATIENCE, Course
+from podium.metrics.queried import FIRST, Answers, Level, Look
 from podium.metrics.rounds import Sample
 from podium.metrics.scraper import Round
 from podium.rollout.asked import Asked
@@ -255,3 +256,78 @@ def test_a_clock_that_is_put_back_in_mid_rollout_loses_no_evidence(weighed: Roll
         samples = [sample(pod, at, 6_000 + more, more, behind=60) for pod in ("a", "b")]
         weighed.round(at, *samples)
     assert weighed.course.live.state.weighed["finished"][1] == before + 60
+
+
+CHECKOUT = Wish("checkout", Kind.PROMETHEUS, 1.5, 1.0, 0.0, events="e", total="t")
+ASKED = replace(HALF, asked=Asked((ERRORS, CHECKOUT)))
+MINUTE = 60.0
+
+
+def looked(found: Rollout, at: float, old: tuple[int, int] | str, new: tuple[int, int] | str = "none yet") -> Rollout:
+    """Prometheus is looked at: events and total of each revision, or why there are none."""
+    arms: list[Answers] = [{"checkout": each if isinstance(each, str) else Level(*each)} for each in (old, new)]
+    found.course = courses.looked(found.course, ASKED, Look(BEGAN + at, *arms), MINUTE, BEGAN + at)
+    return found
+
+
+@pytest.fixture
+def asked() -> Rollout:
+    """Prometheus has told of the champion; the ledger begins at second 4, and a first round is counted at second 6."""
+    found = looked(Rollout(), 0, (300, 2_000))
+    found.round(0, sample("a", 0, 5_000, 0), sample("b", 0, 5_000, 0), task=replace(ASKED, weight=0))
+    found.round(4, sample("a", 4, 6_010, 0), sample("b", 4, 6_010, 0), task=ASKED)
+    return found.round(6, sample("a", 6, 6_020, 10), sample("b", 6, 6_020, 10), task=ASKED)
+
+
+def test_nothing_begins_before_prometheus_has_told_of_the_champion() -> None:
+    found = Rollout()
+    for at, why in ((0, FIRST), (4, "metric checkout: no")):
+        found.round(at, sample("a", at, 5_000, 0), sample("b", at, 5_000, 0), task=ASKED)
+        assert found.course.live is None
+        assert why in courses.found(found.course, ASKED, None, BEGAN + at).holds
+        looked(found, at + 1, "metric checkout: no")
+    looked(found, 6, (0, 10)).round(8, sample("a", 8, 5_000, 0), sample("b", 8, 5_000, 0), task=ASKED)
+    assert found.course.live is not None
+
+
+def test_the_base_rate_is_frozen_from_what_prometheus_told(asked: Rollout) -> None:
+    assert asked.course.live is not None
+    _, checkout = asked.course.live.ledger.plan.metrics
+    assert (checkout.base, checkout.odds) == (0.15, True)
+
+
+def test_a_look_is_counted_beside_the_rounds_and_takes_no_time(asked: Rollout) -> None:
+    assert asked.course.live is not None
+    seconds, until = asked.course.live.state.seconds, asked.course.live.state.until
+    looked(looked(asked, 70, (310, 2_100), (0, 50)), 130, (320, 2_200), (5, 100))
+    state = asked.course.live.state
+    assert state.weighed["total:checkout"] == (100, 50)
+    assert state.weighed["events:checkout"] == (10, 5)
+    assert (state.seconds, state.until) == (seconds, until)
+    assert asked.course.live.ledger.intervals[-1].counted == {"events:checkout": (10, 5), "total:checkout": (100, 50)}
+
+
+def test_a_look_soon_after_a_change_of_weight_is_counted_and_not_weighed(asked: Rollout) -> None:
+    looked(looked(asked, 30, (310, 2_100), (0, 50)), 90, (320, 2_200), (5, 100))
+    assert asked.course.live is not None
+    assert asked.course.live.state.counted["total:checkout"] == (100, 50)
+    assert "total:checkout" not in asked.course.live.state.weighed
+
+
+def test_no_answer_for_an_arm_holds_until_there_is_one(asked: Rollout) -> None:
+    looked(asked, 7, (310, 2_100), "metric checkout: nothing")
+    assert courses.found(asked.course, ASKED, None, BEGAN + 8).holds == ("metric checkout: nothing",)
+    looked(asked, 10, (310, 2_100), (0, 1))
+    assert courses.found(asked.course, ASKED, None, BEGAN + 11).holds == ()
+
+
+def test_whoever_leads_next_counts_on_from_what_the_ledger_has_seen(asked: Rollout) -> None:
+    looked(asked, 70, (310, 2_100), (0, 50))
+    assert asked.course.live is not None
+    stored = read_ledger(asked.course.live.ledger.to_text())
+    task = replace(ASKED, applied_since=BEGAN + 5)
+    after = Rollout(courses.begun(task, BEGAN + 100, stored))
+    assert FIRST in courses.found(after.course, task, None, BEGAN + 100).holds
+    looked(after, 130, (320, 2_200), (5, 100))
+    assert after.course.live is not None
+    assert after.course.live.state.weighed["total:checkout"] == (100, 50)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from podium.analysis.expect import Traffic
 from podium.analysis.intervals import Interval
 from podium.analysis.ledger import Ledger, read, replay
+from podium.analysis.metrics import Kind
 from podium.keys import Key
 from podium.metrics import freezing
 from podium.rollout.measuring import UNREAD, Findings, Snapshot, Task
@@ -22,6 +23,8 @@ class Callers:
     rate: float = 200.0
     champion: float = 0.01
     candidate: float = 0.01
+    checkout: tuple[float, float] = (0.01, 0.01)
+    """Of the champion and the candidate: the share of what Prometheus counts that fails."""
 
 
 @dataclass
@@ -106,6 +109,11 @@ class Measuring:
             "started": tuple(units), "finished": tuple(units), "answered": tuple(units), "abandoned": zero,
             "5xx": tuple(failed), "4xx": zero,
         }  # fmt: skip
+        for wish in task.asked.wishes:
+            if wish.kind is Kind.PROMETHEUS and not self.holds:
+                rates = self.callers.checkout
+                counted[f"total:{wish.name}"] = tuple(units)
+                counted[f"events:{wish.name}"] = (units[0] * rates[0], units[1] * rates[1])
         interval = Interval(
             start, max(now, start), task.weight, task.step, counted, straddles=not task.applied,
             resumed=task.resumed != self._resumed,

@@ -365,3 +365,54 @@ def test_an_operator_that_is_killed_between_two_writes_is_no_other_hand(fails: f
     world.until(lambda: bool(outcome(world)[0]))
     assert any("-ledger" in each for each in killed)
     assert not world.events("LedgerChanged")
+
+
+QUERY = 'sum(failed_total{namespace="{{namespace}}",pod=~"{{revision}}-.*"})'
+CHECKOUT = {"name": "checkout", "type": "Prometheus", "events": QUERY, "total": QUERY.replace("failed", "all")}
+OUTAGE = f"metric checkout: events ({QUERY}) got no answer of Prometheus at https://p: see whether it runs"
+
+
+def with_prometheus(**rollout: object) -> World:
+    """As weighed, by errors and by what a Prometheus counts."""
+    metrics = [{"name": "errors", "type": "ErrorRate"}, CHECKOUT | {"tolerate": "0.1%"}]
+    return weighed(analysis={"metrics": metrics}, **rollout)
+
+
+def test_what_a_prometheus_counts_rolls_back_and_the_reason_fits_a_line() -> None:
+    world = with_prometheus()
+    until_weighed(world)
+    world.measuring.callers.checkout = (0.01, 0.2)
+    world.until(lambda: world.phase == "RolledBack")
+    assert outcome(world) == ("RolledBack", "harm: checkout")
+    (said,) = world.events("RolledBack")
+    assert "of its total were events of checkout, 1 % of those of version 1; " in said
+
+
+def test_what_a_prometheus_counts_promotes() -> None:
+    world = with_prometheus()
+    world.until(lambda: world.status["rollout"].get("metrics"))
+    asked = {each["name"]: each["type"] for each in world.status["rollout"]["metrics"]}
+    assert asked == {"errors": "ErrorRate", "checkout": "Prometheus"}
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+
+
+def test_an_outage_of_prometheus_holds_and_the_verdict_comes_after_it() -> None:
+    world = with_prometheus()
+    until_weighed(world)
+    world.measuring.holds = (OUTAGE,)
+    world.measuring.callers.checkout = (0.01, 1.0)
+    world.advance(600)
+    assert world.phase == "Analyzing"
+    assert record(world).get("step", 0) == 0
+    assert world.condition("Reconciling") == ("True", "NoData")
+    assert OUTAGE in world.status["message"]
+    world.measuring.holds = ()
+    world.until(lambda: outcome(world) == ("RolledBack", "harm: checkout"))
+
+
+def test_harm_by_what_callers_see_rolls_back_during_an_outage_of_prometheus() -> None:
+    world = with_prometheus()
+    until_weighed(world)
+    world.measuring.holds = (OUTAGE,)
+    world.measuring.callers.candidate = ALL_FAIL
+    world.until(lambda: outcome(world) == ("RolledBack", "harm: errors"), within=30)

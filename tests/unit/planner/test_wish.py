@@ -12,6 +12,8 @@ from podium.rollout.wish import Wish, from_json, to_json, wished
 from tests.strategies import model_deployment_specs
 
 ERRORS = {"name": "errors", "kind": "ErrorRate", "maxRatio": 1.5, "harmRatio": 1, "tolerate": 0.001}
+CHECKOUT = {"name": "checkout", "kind": "Prometheus", "maxRatio": 1.5, "harmRatio": 1, "tolerate": 0,
+            "events": "sum(a)", "total": "sum(b)"}  # fmt: skip
 SLOW = {"name": "slow", "kind": "Latency", "maxRatio": 1.5, "harmRatio": 1.5, "tolerate": 0.01, "threshold": 0.25}
 
 
@@ -84,15 +86,26 @@ def test_a_record_keeps_it_whole(spec: dict[str, Any]) -> None:
         [SLOW | {"threshold": 0}],
         [SLOW | {"threshold": 601}],
         [SLOW | {"threshold": None}],
+        [ERRORS | {"events": "sum(a)", "total": "sum(b)"}],
+        [CHECKOUT | {"events": ""}],
+        [CHECKOUT | {"total": 7}],
+        [CHECKOUT | {"total": "sum(rate(a[1m]))"}],
+        [CHECKOUT | {"total": "sum(a{x='{{model}}'})"}],
+        [{key: value for key, value in CHECKOUT.items() if key != "total"}],
         [ERRORS, ERRORS],
         [ERRORS | {"name": f"e{place}"} for place in range(21)],
     ],
     ids=str,
 )
 def test_what_no_spec_could_ask_is_no_record(edited: object) -> None:
-    with pytest.raises(ValueError, match=r"metric|number"):
+    with pytest.raises(ValueError, match=r"metric|number|query"):
         from_json(edited)
 
 
+def test_a_metric_of_prometheus_tolerates_nothing_by_itself() -> None:
+    (wish,) = asked({"name": "a", "type": "Prometheus", "events": "sum(a)", "total": "sum(b)"})
+    assert wish == Wish("a", Kind.PROMETHEUS, 1.5, 1, 0, events="sum(a)", total="sum(b)")
+
+
 def test_the_records_those_are_made_of_are_right() -> None:
-    assert to_json(from_json([ERRORS, SLOW])) == [ERRORS, SLOW]
+    assert to_json(from_json([ERRORS, SLOW, CHECKOUT])) == [ERRORS, SLOW, CHECKOUT]

@@ -15,6 +15,7 @@ from podium.analysis.evidence import Evidence, log_better, restarted
 from podium.analysis.grids import Grid
 from podium.analysis.kernel import questions
 from podium.analysis.mean import Mean
+from podium.analysis.metrics import STARTED, Kind
 from podium.analysis.plan import FEWEST_UNITS, Metric, Plan, Role
 from podium.analysis.state import State
 
@@ -64,7 +65,17 @@ def _of_metric(plan: Plan, metric: Metric, state: State, traffic: Traffic) -> fl
     better = questions(metric).better
     by_ratio, by_rate = better.by_ratio(batch, found.by_odds), better.by_rate(batch)
     units = _least(lambda n: log_better(_after(found, n / _BATCH, by_ratio, by_rate), metric) >= needed)
-    return units * STRETCH if units * rate >= 1 else units
+    units = units * STRETCH if units * rate >= 1 else units
+    return units * _requests_per_unit(metric, state)
+
+
+def _requests_per_unit(metric: Metric, state: State) -> float:
+    """How many requests of the candidate one unit of it takes: what a Prometheus counts may be fewer, or more."""
+    if metric.kind is not Kind.PROMETHEUS:
+        return 1.0
+    requests = state.counted.get(STARTED, (0, 0))[1]
+    units = state.counted.get(f"total:{metric.name}", (0, 0))[1]
+    return requests / units if requests and units else 1.0
 
 
 def _after(evidence: Evidence, batches: float, by_ratio: Grid, by_rate: Grid) -> Evidence:

@@ -6,10 +6,10 @@ found there (`podium.analysis.metrics.TYPES`), so that a field which is absent h
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from podium.analysis.metrics import TYPES, Kind
-from podium.api import durations
+from podium.api import durations, queries
 from podium.api.base import DURATION_FORMAT, ApiModel, Between, FieldError, Span
 from podium.api.schema import Format, Rule, Rules
 
@@ -61,6 +61,21 @@ Percent = Annotated[
         "must be a number of percent from 0 to below 100 with % behind it: write 0.1%, or 0% for none",
     ),
 ]
+Query = Annotated[
+    str,
+    Field(min_length=1, max_length=queries.LONGEST),
+    AfterValidator(queries.check),
+    Rules(
+        (
+            Rule(
+                rf"self.matches(r'{queries.TEXT_PATTERN}')",
+                "names a variable that does not exist; there are {{namespace}} and {{revision}}",
+                expression="self.replace('{{namespace}}', '').replace('{{revision}}', '').find(r'\\{\\{[^}]*\\}?\\}?')"
+                " + ' is no variable of a query; there are {{namespace}} and {{revision}}'",
+            ),
+        )
+    ),
+]
 
 
 def _same(one: str, other: str) -> str:
@@ -69,13 +84,17 @@ def _same(one: str, other: str) -> str:
     def asked(metric: str) -> tuple[str, ...]:
         most = f"(has({metric}.maxRatio) ? {metric}.maxRatio : {MAX_RATIO})"
         usual = f"({metric}.type == 'Latency' ? {most} : 1.0)"
-        nobody_minds = f"({metric}.type in ['ErrorRate', 'Rejections'] ? '0.1%' : '1%')"
+        nobody_minds = (
+            f"({metric}.type in ['ErrorRate', 'Rejections'] ? '0.1%' : {metric}.type == 'Prometheus' ? '0%' : '1%')"
+        )
         return (
             f"{metric}.type",
             most,
             f"(has({metric}.harmRatio) ? {metric}.harmRatio : {usual})",
             f"(has({metric}.tolerate) ? {metric}.tolerate : {nobody_minds})",
             f"(has({metric}.threshold) ? {metric}.threshold : '')",
+            f"(has({metric}.events) ? {metric}.events : '')",
+            f"(has({metric}.total) ? {metric}.total : '')",
         )
 
     return " && ".join(f"{left} == {right}" for left, right in zip(asked(one), asked(other), strict=True))
@@ -97,16 +116,20 @@ class Metric(ApiModel):
             "maxRatio",
             field=".harmRatio",
         ),
+        Rule(
+            "(self.type == 'Prometheus') == has(self.events) && has(self.events) == has(self.total)",
+            "events and total: type Prometheus needs both, and no other type has them: set both, or remove them",
+        ),
     )
 
     name: MetricName = Field(
         description="Name of the metric, in status, Events and messages; unique. At most 30 characters. No default."
     )
-    type: Literal["ErrorRate", "Rejections", "Abandoned", "Latency"] = Field(
+    type: Literal["ErrorRate", "Rejections", "Abandoned", "Latency", "Prometheus"] = Field(
         description=(
             "What counts against a revision. ErrorRate: 5xx, resets, time-outs of the router, and 429 of the model's "
             "server. Rejections: other 4xx but 408 and 499. Abandoned: requests that their callers gave up. Latency: "
-            "answers slower than threshold. No default."
+            "answers slower than threshold. Prometheus: events. No default."
         )
     )
     max_ratio: MaxRatio | None = Field(
@@ -127,7 +150,7 @@ class Metric(ApiModel):
         default=None,
         description=(
             "Rate of the candidate that nobody minds, whatever the champion's. Percent, such as 0.1%, below 100; 0% "
-            "for none. Default: 0.1% for ErrorRate and Rejections, 1% for Abandoned and Latency."
+            "for none. Default: 0.1% for ErrorRate and Rejections, 1% for Abandoned and Latency, 0% for Prometheus."
         ),
     )
     threshold: Threshold | None = Field(
@@ -136,6 +159,16 @@ class Metric(ApiModel):
             "For Latency alone: slower answers count; it moves to the next edge of the routers' histograms. A duration "
             "such as 250ms, from 1ms to 10m. Default: the champion's 95th percentile when the rollout starts."
         ),
+    )
+    events: Query | None = Field(
+        default=None,
+        description=(
+            "For Prometheus alone: query of how much went wrong since counting began, one series, with {{namespace}} "
+            "and {{revision}}; no rate() or increase(). No default."
+        ),
+    )
+    total: Query | None = Field(
+        default=None, description="Likewise, of how much could have: all of which events are a part. No default."
     )
 
     @property
@@ -153,7 +186,7 @@ class Metric(ApiModel):
         usual = most if row.harm_ratio is None else row.harm_ratio
         harm = usual if self.harm_ratio is None else self.harm_ratio
         tolerate = f"{100 * row.tolerate:g}%" if self.tolerate is None else self.tolerate
-        return self.type, most, harm, tolerate, self.threshold
+        return self.type, most, harm, tolerate, self.threshold, self.events, self.total
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -161,6 +194,10 @@ class Metric(ApiModel):
             raise FieldError(
                 "threshold", self.threshold, "has a meaning for type Latency alone: set type to Latency, or remove it"
             )
+        for name, query in (("events", self.events), ("total", self.total)):
+            if (query is None) == (self.kind is Kind.PROMETHEUS):
+                need = "type Prometheus needs events and total, and no other type has them: set both, or remove them"
+                raise FieldError(name, query or "", need)
         most = MAX_RATIO if self.max_ratio is None else self.max_ratio
         if self.harm_ratio is not None and self.harm_ratio > most:
             raise FieldError(

@@ -87,7 +87,7 @@ class MetricStatus(ApiModel):
     """One metric of a rollout's analysis, at the last checkpoint."""
 
     name: Word = Field(description="Its name in rollout.analysis.metrics.")
-    type: Word | None = Field(default=None, description="ErrorRate, Rejections, Abandoned or Latency.")
+    type: Word | None = Field(default=None, description="ErrorRate, Rejections, Abandoned, Latency or Prometheus.")
     role: Word | None = Field(default=None, description="Guardrail.")
     threshold: Word | None = Field(
         default=None, description="Latency alone: answers slower than this are events; it was frozen at the start."

@@ -3,6 +3,9 @@
 before evidence is counted   figures of the champion are collected
 the first weight is near     they are frozen, the ledger begins
 from then on                 rounds become intervals, intervals are folded into the state
+
+A Prometheus is looked at beside that, at a pace of its own. What a look brings is an interval that takes no time, at
+the end of the last round's: its counts are of the time between two looks, the same for both arms.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from podium.analysis.expect import Traffic
 from podium.analysis.intervals import Interval
 from podium.analysis.ledger import Ledger, replay
-from podium.analysis.metrics import STARTED
+from podium.analysis.metrics import STARTED, Kind
 from podium.analysis.odds import MaxRatioUnreachable
 from podium.analysis.state import fold
-from podium.metrics import counts, freezing
+from podium.metrics import counts, freezing, queried
 from podium.metrics.counts import Levels
+from podium.metrics.queried import Look, Queried
 from podium.metrics.rounds import AT, Rounds, Situation, Taken, take
 from podium.metrics.scraper import Round
 from podium.rollout.measuring import NO_TRAFFIC, UNREAD, Findings, Snapshot, Task
@@ -57,6 +61,8 @@ class Course:
     """Of the last minute."""
     changed: str = ""
     """Why evidence does not go on from the ledger that there was."""
+    queried: Queried = field(default_factory=Queried)
+    """What Prometheus was asked for metrics of that type."""
     quiet: tuple[float, float] = (0.0, 0.0)
     """Since when no request of the champion, of the candidate, has come although some were expected; 0: they come."""
 
@@ -70,7 +76,8 @@ def begun(task: Task, now: float, ledger: Ledger | None) -> Course:
     last = ledger.intervals[-1].weight if ledger.intervals else state.block.weight if state.block else 0
     since = task.applied_since if task.applied and task.weight == last and task.applied_since else now
     rounds = Rounds(began=ledger.plan.started_at, until=state.until, weight=last, seen=ledger.seen)
-    return replace(course, rounds=rounds, live=Snapshot(ledger, state), weight=(task.weight, since))
+    known = queried.restored(ledger.seen)
+    return replace(course, rounds=rounds, live=Snapshot(ledger, state), weight=(task.weight, since), queried=known)
 
 
 def told(course: Course, before: Task, task: Task, now: float) -> Course:
@@ -88,9 +95,7 @@ def after(
     `routers`: pods that exist and may have counted something; `needed`: those of them that requests go to.
     """
     course = _by_this_clock(course, read.began)
-    weight = course.weight
-    if not task.applied or task.weight != weight[0]:
-        weight = (task.weight, now)
+    weight = _weight(course, task, now)
     taken = take(course.rounds, _situation(course, task, weight, routers, now), read.began, read.samples,
                  task.asked.interval)  # fmt: skip
     failed = {pod: why for pod, why in read.failed.items() if pod in needed}
@@ -110,7 +115,36 @@ def after(
         return _weighed(course, task, taken, now)
     figures = counts.total([course.figures, taken.champion]) if taken.champion and course.figures else taken.champion
     course = replace(course, figures=figures or course.figures, totals=freezing.totals(task.champion, read.samples))
-    return _frozen(course, task, now) if task.begins and whole and course.rounds.began is not None else course
+    ready = whole and course.rounds.began is not None and queried.known(course.queried, _asked(task))
+    return _frozen(course, task, now) if task.begins and ready else course
+
+
+def looked(course: Course, task: Task, look: Look, every: float, now: float) -> Course:
+    """The course after one more look at a Prometheus, `every` seconds after the one before."""
+    weight = _weight(course, task, now)
+    taken = queried.take(course.queried, look, weight[1], every)
+    course = replace(course, weight=weight, queried=taken.queried)
+    if course.live is None:
+        return course
+    ledger, state = course.live.ledger, course.live.state
+    seen = queried.after(taken.queried, course.rounds.seen)
+    if state.until < ledger.plan.started_at:
+        return replace(course, live=replace(course.live, ledger=replace(ledger, seen=seen)))  # no round has ended yet
+    for counted, straddles in ((taken.straddling, True), (taken.weighed, False)):
+        if counted:
+            at = state.until
+            interval = Interval(at, at, weight[0], task.step, counted, straddles=straddles)
+            ledger, state = ledger.record(interval, seen), fold(ledger.plan, state, interval)
+    return replace(course, live=Snapshot(replace(ledger, seen=seen), state, course.live.traffic))
+
+
+def _weight(course: Course, task: Task, now: float) -> tuple[int, float]:
+    return (task.weight, now) if not task.applied or task.weight != course.weight[0] else course.weight
+
+
+def _asked(task: Task) -> list[str]:
+    """The metrics that a Prometheus counts."""
+    return [wish.name for wish in task.asked.wishes if wish.kind is Kind.PROMETHEUS]
 
 
 def _by_this_clock(course: Course, now: float) -> Course:
@@ -152,10 +186,10 @@ def _situation(
 def _frozen(course: Course, task: Task, now: float) -> Course:
     """Figures are frozen and the ledger begins; what was counted before belongs to nobody."""
     try:
-        plan = freezing.plan(task, course.figures, course.totals, now)
+        plan = freezing.plan(task, course.figures, {**course.totals, **course.queried.totals}, now)
     except (MaxRatioUnreachable, ValueError) as error:
         return replace(course, trouble=str(error))
-    ledger = replace(Ledger.begin(plan), seen=course.rounds.seen)
+    ledger = replace(Ledger.begin(plan), seen=queried.after(course.queried, course.rounds.seen))
     return replace(course, live=Snapshot(ledger, replay(ledger)), trouble="", quiet=(0.0, 0.0))
 
 
@@ -167,7 +201,7 @@ def _weighed(course: Course, task: Task, taken: Taken, now: float) -> Course:
             # By another clock, which was ahead, the last one ended later than this one began: it takes no time then.
             start = max(interval.start, state.until)
             interval = replace(interval, start=start, end=max(interval.end, start))
-        ledger = ledger.record(interval, taken.rounds.seen)
+        ledger = ledger.record(interval, queried.after(course.queried, taken.rounds.seen))
         state = fold(ledger.plan, state, interval)
     recent = tuple(each for each in (*course.recent, *taken.intervals) if each.end > now - _RATES)
     live = Snapshot(ledger, state, _traffic(recent))
@@ -206,6 +240,7 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
     unreachable = why if waited >= PATIENCE else ""
     silent = _silent(course, task, now)
     holds += [silent] if silent else []
+    holds += queried.holds(course.queried, _asked(task), now, begun=course.live is not None)
     return Findings(course.live, published, tuple(holds), unreachable, silent, course.changed)
 
 

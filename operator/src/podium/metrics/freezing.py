@@ -35,10 +35,11 @@ def plan(task: Task, figures: Levels, before: Levels, now: float) -> Plan:
     """The plan of an analysis that begins now.
 
     `figures`: what the champion's counters grew by since the rollout began; `before`: what they stand at, which is
-    taken where these are too few. Raises MaxRatioUnreachable, and ValueError for a wish that contradicts itself.
+    taken where these are too few, and for what a Prometheus counts. Raises MaxRatioUnreachable, and ValueError for a
+    wish that contradicts itself.
     """
     enough = figures if figures.get(FINISHED, 0) >= FEWEST_UNITS else before
-    metrics = tuple(_metric(wish, enough) for wish in task.asked.wishes)
+    metrics = tuple(_metric(wish, before if wish.kind is Kind.PROMETHEUS else enough) for wish in task.asked.wishes)
     return Plan(
         started_at=now,
         metrics=metrics,

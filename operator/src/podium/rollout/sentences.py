@@ -102,6 +102,8 @@ def share(events: float, units: float) -> str:
 
 
 def _unit(metric: Metric) -> str:
+    if metric.kind is Type.PROMETHEUS:
+        return "total"
     return "requests" if metric.kind in _STARTED else "answers"
 
 

@@ -8,13 +8,15 @@ from typing import Any, Final
 
 from podium.analysis import edges, plan
 from podium.analysis.metrics import Kind as Type
+from podium.api import queries
 from podium.api.v1alpha1 import Metric, ModelDeploymentSpec, parse_duration
 
 MOST: Final = 20
 """Metrics, of one analysis."""
 NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
-FIELDS: Final = frozenset({"name", "kind", "maxRatio", "harmRatio", "tolerate", "threshold"})
-KINDS: Final = frozenset({Type.ERROR_RATE, Type.REJECTIONS, Type.ABANDONED, Type.LATENCY})
+OPTIONAL: Final = frozenset({"threshold", "events", "total"})
+FIELDS: Final = frozenset({"name", "kind", "maxRatio", "harmRatio", "tolerate"}) | OPTIONAL
+KINDS: Final = frozenset({Type.ERROR_RATE, Type.REJECTIONS, Type.ABANDONED, Type.LATENCY, Type.PROMETHEUS})
 """What can be asked so far."""
 
 
@@ -32,6 +34,10 @@ class Wish:
     """A candidate's rate that nobody minds, as a fraction from 0 to below 1."""
     threshold: float | None = None
     """Latency: slower answers count (seconds). None: the champion's p95 when the rollout starts."""
+    events: str = ""
+    """Prometheus: the query of what went wrong, with its variables; empty for other types."""
+    total: str = ""
+    """Prometheus: the query of what it is part of."""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the rollout's record."""
@@ -42,12 +48,13 @@ class Wish:
             "harmRatio": self.harm_ratio,
             "tolerate": self.tolerate,
         }
-        return data if self.threshold is None else data | {"threshold": self.threshold}
+        asked = {"events": self.events, "total": self.total} if self.events else {}
+        return data | asked | ({} if self.threshold is None else {"threshold": self.threshold})
 
     @staticmethod
     def from_json(value: object) -> "Wish":
         """The inverse; ValueError for what is no wish, or one that no spec could ask."""
-        if not isinstance(value, dict) or not FIELDS - {"threshold"} <= value.keys() <= FIELDS:
+        if not isinstance(value, dict) or not FIELDS - OPTIONAL <= value.keys() <= FIELDS:
             raise ValueError(f"{value!r} is no metric of an analysis")
         name, kind = value["name"], value["kind"]
         if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -62,6 +69,8 @@ class Wish:
             _number(value["harmRatio"]),
             _number(value["tolerate"]),
             threshold,
+            _query(value, "events", Type(kind)),
+            _query(value, "total", Type(kind)),
         )
         if not 1 <= wish.harm_ratio <= wish.max_ratio or wish.max_ratio == 1 or not 0 <= wish.tolerate < 1:
             raise ValueError(f"metric {name}: its ratios or its tolerance contradict each other")
@@ -104,6 +113,8 @@ def _of(metric: Metric) -> Wish:
         harm_ratio=metric.harm_ratio,
         tolerate=None if metric.tolerate is None else float(metric.tolerate.rstrip("%")) / 100,
         threshold=None if metric.threshold is None else parse_duration(metric.threshold),
+        events=metric.events or "",
+        total=metric.total or "",
     )
 
 
@@ -115,9 +126,18 @@ def _filled_in(
     harm_ratio: float | None = None,
     tolerate: float | None = None,
     threshold: float | None = None,
+    events: str = "",
+    total: str = "",
 ) -> Wish:
     full = plan.metric(name, kind, max_ratio=max_ratio, harm_ratio=harm_ratio, tolerate=tolerate)
-    return Wish(name, kind, full.max_ratio, full.harm_ratio, full.tolerate, threshold)
+    return Wish(name, kind, full.max_ratio, full.harm_ratio, full.tolerate, threshold, events, total)
+
+
+def _query(value: dict[str, Any], field: str, kind: Type) -> str:
+    text = value.get(field, "")
+    if not isinstance(text, str) or bool(text) != (kind is Type.PROMETHEUS):
+        raise ValueError(f"{field} {text!r} is no query of a metric of type {kind}")
+    return queries.check(text) if text else ""
 
 
 def _number(value: object) -> float:
