@@ -206,7 +206,7 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
     unreachable = why if waited >= PATIENCE else ""
     silent = _silent(course, task, now)
     holds += [silent] if silent else []
-    return Findings(course.live, published, tuple(holds), unreachable, silent, course.changed)
+    return Findings(course.live, published, tuple(holds), unreachable, silent, changed=course.changed)
 
 
 def _silent(course: Course, task: Task, now: float) -> str:
