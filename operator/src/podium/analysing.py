@@ -35,6 +35,8 @@ CHECKPOINT: Final = 10.0
 """Seconds from one checkpoint to the next; longer where many are analysed."""
 IDLE: Final = 1.0
 """Seconds until it is looked again whether this replica leads."""
+MOST_INTERVALS: Final = 30
+"""Since the last checkpoint, where evidence goes to and fro and is published more often than that."""
 WRITES: Final = 4.0
 """Checkpoints a second at the most: each is a write of the ledger and one of status."""
 
@@ -190,10 +192,13 @@ class Analyst:
     def _tell(self, key: Key, measured: _Measured, now: float) -> None:
         """Publish what is due, and wake the planner where something may be decided, or written."""
         said = self._said(measured, now)
+        measured.at = min(measured.at, now)  # a clock may be put back
         due = measured.at + max(CHECKPOINT, len(self._measured) / WRITES)
         if said == measured.said and now < due:
             return
-        measured.course = courses.checkpointed(measured.course) if now >= due else measured.course
+        live = measured.course.live
+        if now >= due or (live is not None and len(live.ledger.intervals) >= MOST_INTERVALS):
+            measured.course = courses.checkpointed(measured.course)
         if measured.course.live is not None and (now >= due or measured.published is None or said != measured.said):
             measured.published, measured.at = measured.course.live, now
         measured.said = said

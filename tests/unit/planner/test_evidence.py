@@ -9,8 +9,8 @@ import pytest
 from podium.analysis.decision import Call, Circumstances
 from podium.analysis.ledger import digest, read, verdict
 from podium.api import names
-from podium.kube.client import Object
-from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS
+from podium.kube.client import ApiError, Object
+from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, Resource
 from podium.manifests.ledger import ledger_in
 from tests.unit.planner import apiserver
 from tests.unit.planner.measuring import EVERY
@@ -416,3 +416,30 @@ def test_harm_by_what_callers_see_rolls_back_during_an_outage_of_prometheus() ->
     world.measuring.holds = (OUTAGE,)
     world.measuring.callers.candidate = ALL_FAIL
     world.until(lambda: outcome(world) == ("RolledBack", "harm: errors"), within=30)
+
+
+def refuse_ledgers(resource: Resource, obj: Object) -> None:
+    if resource is CONFIG_MAPS and obj["metadata"]["name"].endswith(names.LEDGER_SUFFIX):
+        raise ApiError(403, "Forbidden", "exceeded quota: count/configmaps")
+
+
+def test_without_a_ledger_no_weight_is_given() -> None:
+    world = weighed(rate=500.0)
+    world.api.admit.append(refuse_ledgers)
+    world.advance(120)
+    assert shares(world)[1] == 0
+    assert "exceeded quota" in world.status["message"]
+    world.api.admit.clear()
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+
+
+def test_a_ledger_that_is_refused_holds_the_steps_and_harm_rolls_back_all_the_same() -> None:
+    world = weighed(rate=500.0)
+    until_weighed(world)
+    world.api.admit.append(refuse_ledgers)
+    world.advance(300)
+    assert record(world).get("step", 0) == 0
+    assert "exceeded quota" in world.status["message"]
+    world.measuring.callers.candidate = ALL_FAIL
+    world.until(lambda: outcome(world) == ("RolledBack", "harm: errors"), within=60)
+    assert shares(world)[1] == 0

@@ -241,7 +241,7 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
     silent = _silent(course, task, now)
     holds += [silent] if silent else []
     holds += queried.holds(course.queried, _asked(task), now, begun=course.live is not None)
-    return Findings(course.live, published, tuple(holds), unreachable, silent, course.changed)
+    return Findings(course.live, published, tuple(holds), unreachable, silent, changed=course.changed)
 
 
 def _silent(course: Course, task: Task, now: float) -> str:

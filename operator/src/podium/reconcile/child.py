@@ -90,7 +90,8 @@ class Children:
         # What routers are told they have to confirm: it is looked at anew even if they stay silent. And where a Service
         # leads decides what of that counts.
         led = live is not None and _leads_to_routers(live) is not _leads_to_routers(answer)
-        tells = resource is CONFIG_MAPS and bool(told_in(answer))
+        # A rollout waits for its ledger.
+        tells = resource is CONFIG_MAPS and (live is None or bool(told_in(answer)))
         self.again |= news and (found or led or tells)
 
     def stands(self, desired: Object) -> bool:

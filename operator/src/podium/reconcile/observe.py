@@ -339,7 +339,7 @@ class Observer:
         found = self._measures.findings(key, candidate.record.id)
         live = seen.child(CONFIG_MAPS, names.ledger_name(candidate.name))
         if found is not None or live is None:
-            return found
+            return found and replace(found, kept=live is not None)
         return restored(ledger_in(live), digest_in(live), candidate.record.id)
 
     def _port(self, seen: Observed, moment: Moment, *, listens: bool) -> int | None:

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Self
 
+from podium.api import names
 from podium.api.reasons import Reason
 from podium.kube.client import ApiError
-from podium.kube.resources import DEPLOYMENTS
+from podium.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from podium.reconcile.observe import Observed
 from podium.reconcile.writes import Entry, Place, Told
 
@@ -165,6 +166,11 @@ def with_refusals(observed: Observed, refusals: Mapping[Place, Refusal]) -> Obse
     candidate = situation.candidate if situation else None
     if situation is None or candidate is None:
         return observed
+    ledger = refusals.get((CONFIG_MAPS, names.ledger_name(candidate.name)))
+    if ledger is not None and situation.findings is not None:
+        holds = (*situation.findings.holds, f"the ledger cannot be written: {ledger.message}")
+        situation = replace(situation, findings=replace(situation.findings, holds=holds))
+        observed = replace(observed, situation=situation)
     found = refusals.get((DEPLOYMENTS, candidate.name))
     if found is None:
         return observed

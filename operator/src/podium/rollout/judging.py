@@ -54,6 +54,8 @@ def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
     if found is None or found.live is None:
         why = "; ".join(found.holds) if found is not None and found.holds else UNREAD
         return Hold(Reason.NO_DATA, f"no evidence yet: {why}")
+    if record.weighed_at is None and not found.kept:
+        return Hold(Reason.NO_DATA, "no evidence yet: its ledger is not written yet")
     return None
 
 

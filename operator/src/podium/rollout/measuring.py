@@ -106,6 +106,8 @@ class Findings:
     """Which routers have not been read for a minute, why, and what to look at; empty if none."""
     silent: str = ""
     """Which revision has had no request for a minute although its weight should bring it some; empty if none."""
+    kept: bool = True
+    """Whether the ledger, or one before it, stands in the cluster."""
     changed: str = ""
     """Why this operator did not go on from the ledger that it found; empty if it did, or found none."""
 
