@@ -22,6 +22,8 @@ class Callers:
     rate: float = 200.0
     champion: float = 0.01
     candidate: float = 0.01
+    preview: float = 0.0
+    """Requests by the preview Service, which the candidate's pods alone count."""
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Measuring:
     live: Snapshot | None = None
     holds: tuple[str, ...] = ()
     unreachable: str = ""
+    unread_since: float | None = None
     deaf: bool = False
     """Whether no router can be read."""
     _until: float = 0.0
@@ -52,7 +55,9 @@ class Measuring:
         """See Measures."""
         if self.task is None or self.task.rollout != rollout:
             return None
-        return Findings(self.live, self.live, self.holds if self._fresh else (UNREAD,), self.unreachable)
+        return Findings(
+            self.live, self.live, self.holds if self._fresh else (UNREAD,), self.unreachable, "", self.unread_since
+        )
 
     def forget(self) -> None:
         """See Measures."""
@@ -86,6 +91,7 @@ class Measuring:
         assert self.live is not None
         seconds, share = now - self._until, task.weight / 10_000
         units = [self.callers.rate * seconds * (1 - share), self.callers.rate * seconds * share]
+        units[1] += self.callers.preview * seconds
         failed = [units[0] * self.callers.champion, units[1] * self.callers.candidate]
         start = max(self._until, self.live.state.until)
         zero = (0.0, 0.0)

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     SAMPLE_RATIO = "SampleRatio"
     METRICS_UNREACHABLE = "MetricsUnreachable"
     NO_TRAFFIC = "NoTraffic"
+    NOT_MEASURED = "NotMeasured"
     PROMOTION_STANDS = "PromotionStands"
     ROLLED_BACK = "RolledBack"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

@@ -55,6 +55,8 @@ class Course:
     """The last `resume` that was seen."""
     recent: tuple[Interval, ...] = ()
     """Of the last minute."""
+    unread: float | None = None
+    """Since when none of the candidate's pods could be read, and all of the champion's; of routers never."""
     quiet: tuple[float, float] = (0.0, 0.0)
     """Since when no request of the champion, of the candidate, has come although some were expected; 0: they come."""
 
@@ -72,11 +74,12 @@ def begun(task: Task, now: float, ledger: Ledger | None) -> Course:
 
 
 def after(
-    course: Course, task: Task, read: Round, routers: Collection[str], needed: Collection[str], now: float
+    course: Course, task: Task, read: Round, routers: Collection[str], needed: Mapping[str, str], now: float
 ) -> Course:
     """The course after one more round.
 
-    `routers`: pods that exist and may have counted something; `needed`: those of them that requests go to.
+    `routers`: pods that exist and may have counted something; `needed`: those of them that requests go to, and of
+    which revision they are, routers of none.
     """
     weight = course.weight
     if not task.applied or task.weight != weight[0]:
@@ -84,7 +87,7 @@ def after(
     taken = take(course.rounds, _situation(course, task, weight, routers, now), read.began, read.samples,
                  task.asked.interval)  # fmt: skip
     failed = {pod: why for pod, why in read.failed.items() if pod in needed}
-    whole = bool(needed) and not failed
+    whole = not failed and (bool(needed) or task.asked.watched)
     course = replace(
         course,
         rounds=taken.rounds,
@@ -92,13 +95,24 @@ def after(
         fresh=course.fresh or whole,
         read=now if whole else course.read,
         failed=failed,
+        unread=_unread(course, task, failed, needed, now),
         resumed=task.resumed,
     )
     if course.live is not None:
         return _weighed(course, task, taken, now)
     figures = counts.total([course.figures, taken.champion]) if taken.champion and course.figures else taken.champion
     course = replace(course, figures=figures or course.figures, totals=freezing.totals(task.champion, read.samples))
-    return _frozen(course, task, now) if task.begins and whole and course.rounds.began is not None else course
+    # A pod that cannot be read keeps the others' errors from nobody.
+    ready = task.begins and (whole or task.asked.watched)
+    return _frozen(course, task, now) if ready and course.rounds.began is not None else course
+
+
+def _unread(course: Course, task: Task, failed: Collection[str], needed: Mapping[str, str], now: float) -> float | None:
+    of = {task.champion: set[bool](), task.candidate: set[bool]()}
+    for pod, revision in needed.items():
+        of.get(revision, set()).add(pod in failed)
+    alone = of[task.champion] == {False} and of[task.candidate] == {True}
+    return (course.unread or now) if alone else None
 
 
 def _situation(
@@ -169,14 +183,15 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
     waited = now - course.read
     why = "; ".join(course.failed.values()) or "there are none"
     holds = [course.trouble] if course.trouble else []
+    who = "pods" if task.asked.watched else "routers"
     if not course.fresh and waited <= LATE + task.asked.interval:
         holds.append(UNREAD)
     if waited > LATE + task.asked.interval:
-        holds.append(f"not all routers have been read for {waited // 10 * 10:.0f} s: {why}")
+        holds.append(f"not all {who} have been read for {waited // 10 * 10:.0f} s: {why}")
     unreachable = why if waited >= PATIENCE else ""
-    silent = _silent(course, task, now)
+    silent = "" if task.asked.watched else _silent(course, task, now)
     holds += [silent] if silent else []
-    return Findings(course.live, published, tuple(holds), unreachable, silent)
+    return Findings(course.live, published, tuple(holds), unreachable, silent, course.unread)
 
 
 def _silent(course: Course, task: Task, now: float) -> str:
@@ -197,5 +212,5 @@ def _traffic(recent: tuple[Interval, ...]) -> Traffic:
     seconds = sum(each.end - each.start for each in recent)
     if seconds <= 0:
         return NO_TRAFFIC
-    pairs = [each.counted.get(STARTED, (0, 0)) for each in recent]
+    pairs = [each.counted.get(STARTED) or each.counted.get(counts.FINISHED, (0, 0)) for each in recent]
     return Traffic(sum(pair[0] for pair in pairs) / seconds, sum(pair[1] for pair in pairs) / seconds)

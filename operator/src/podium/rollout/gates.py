@@ -11,7 +11,7 @@ from podium.api.reasons import Reason
 from podium.rollout.command import how_to
 from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence, requests_end_it_likewise
-from podium.rollout.judging import harm, too_late
+from podium.rollout.judging import harm, too_late, unreachable
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
 from podium.rollout.revision import RevisionState
@@ -249,6 +249,7 @@ GATES: tuple[Gate, ...] = (
     request_fulfilled,
     request_outlived,
     harm,
+    unreachable,
     too_late,
     steps,
     complete,

@@ -6,7 +6,7 @@ once its steps are over.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from podium.analysis.decision import Call, Circumstances, Decision, decide
@@ -31,7 +31,9 @@ REASONS = {"sample-ratio": Reason.SAMPLE_RATIO, "no-data": Reason.NO_DATA}
 def judged(situation: Situation, candidate: RevisionState, moment: Moment) -> Decision | None:
     """The decision at this moment; None where the rollout is not analysed, or nothing has been counted yet."""
     record, found = candidate.record, situation.findings
-    if not record.asked or record.weighed_at is None or found is None or found.live is None:
+    if not record.asked or found is None or found.live is None:
+        return None
+    if record.asked.awaited and record.weighed_at is None:
         return None
     return decide(
         found.live.ledger.plan,
@@ -47,7 +49,7 @@ def judged(situation: Situation, candidate: RevisionState, moment: Moment) -> De
 def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
     """Why a rollout that is analysed may go no step further now: nothing has been read from the routers."""
     record, found = candidate.record, situation.findings
-    if not record.asked:
+    if not record.asked.awaited:
         return None
     if not situation.exact:
         return Hold(Reason.NO_DATA, "no evidence: requests do not pass the routers, which alone count them")
@@ -59,6 +61,8 @@ def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
 
 def held(situation: Situation, candidate: RevisionState, moment: Moment) -> Hold | None:
     """Why evidence lets the rollout go no step further now; None if nothing is missing."""
+    if not candidate.record.asked.awaited:
+        return None
     waits = missing(situation, candidate)
     if waits is not None:
         return waits
@@ -86,13 +90,31 @@ def harm(situation: Situation, moment: Moment) -> Verdict | None:
     return Mark(candidate.name, told(situation, candidate, decision), Outcome.ROLLED_BACK, Rule(Kind.HARM, worst))
 
 
+def unreachable(situation: Situation, moment: Moment) -> Verdict | None:
+    """A gate: a candidate whose ready pods say nothing for progressDeadline, while the champion's do, is rolled back.
+
+    Where pods count, one that cannot be read cannot be stopped by its errors either.
+    """
+    candidate, found = situation.candidate, situation.findings
+    if candidate is None or found is None or found.unread_since is None or candidate.ready == 0:
+        return None
+    if situation.champion_down_since is not None or candidate.promotion_stands:
+        return None
+    since = datetime.fromtimestamp(found.unread_since, UTC)
+    if not moment.reached(since + situation.progress_deadline):
+        return None
+    limit = int(situation.progress_deadline.total_seconds())
+    sentence = f"its pods are ready and could not be read for {limit} s, the champion's could: {found.unreachable}"
+    return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, Rule(Kind.UNREACHABLE))
+
+
 def too_late(situation: Situation, moment: Moment) -> Verdict | None:
     """A gate: maxDuration is over before evidence was enough, and onInconclusive says what becomes of it."""
     candidate = situation.candidate
     if candidate is None or situation.paused or candidate.record.promoting or situation.champion_down_since:
         return None
     record = candidate.record
-    if not record.asked or not _over(situation, candidate, moment):
+    if not record.asked.awaited or not _over(situation, candidate, moment):
         return None
     decision = judged(situation, candidate, moment)
     if decision is not None and decision.call in (Call.ROLL_BACK, Call.PROMOTE):

@@ -5,7 +5,8 @@ pass decides from. What decides is the last look (`live`); what is written down,
 last checkpoint (`published`), so that evidence alone causes few writes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from podium.analysis.decision import Circumstances, Decision, decide
@@ -13,6 +14,7 @@ from podium.analysis.expect import Traffic, seconds_to_promotion
 from podium.analysis.ledger import Ledger, LedgerUnreadable, read, replay
 from podium.analysis.report import Report, reports
 from podium.analysis.state import State
+from podium.manifests.counting import Counting
 from podium.rollout.asked import Asked
 
 NO_TRAFFIC = Traffic(0, 0)
@@ -52,6 +54,8 @@ class Task:
     """A person's last `resume`: another one ends an alarm on the sample ratio."""
     stored: str = ""
     """The ledger as it stands in the cluster; empty without one."""
+    counting: Mapping[str, Counting] = field(default_factory=dict)
+    """By revision how its pods say what they have answered; needed where they are what is read."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,9 @@ class Findings:
     """Which routers have not been read for a minute, why, and what to look at; empty if none."""
     silent: str = ""
     """Which revision has had no request for a minute although its weight should bring it some; empty if none."""
+    unread_since: float | None = None
+    """Since when none of the candidate's ready pods could be read and all of the champion's could, seconds since 1970;
+    None where it is not so, and where routers are read."""
 
 
 def restored(text: str) -> Findings | None:
