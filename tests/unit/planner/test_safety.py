@@ -1,12 +1,15 @@
 """analysis.md, The unit: where pods count, errors may stop a candidate, and nothing waits for the evidence."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from podium.analysis.metrics import Kind
 from podium.kube.client import Object
 from podium.kube.resources import CONFIG_MAPS, MODEL_RUNTIMES
-from podium.rollout.asked import Where
+from podium.rollout.asked import Asked, Where
+from podium.rollout.wish import Wish
 from tests.unit.planner.test_canary import record, two
 from tests.unit.planner.test_evidence import outcome
 from tests.unit.planner.world import RUNTIMES, World, model
@@ -131,6 +134,14 @@ def test_an_upgrade_of_the_runtime_by_a_mapping_starts_nothing() -> None:
     assert world.revision("1") == first
     assert world.condition("Ready") == ("True", "Serving")
     assert world.condition("RuntimeOutdated") is None
+
+
+def test_what_is_asked_comes_back_from_the_record_as_it_was() -> None:
+    found = Asked(wishes=(Wish("errors", Kind.ERROR_RATE, 1.5, 1.0, 0.001),), at=Where.PODS)
+    assert Asked.from_json(found.to_json()) == found
+    at_routers = replace(found, at=Where.ROUTERS)
+    assert "countedAt" not in at_routers.to_json(), "as records of earlier versions have it"
+    assert Asked.from_json(at_routers.to_json()) == at_routers
 
 
 def test_the_record_says_where_it_is_counted() -> None:
