@@ -79,7 +79,8 @@ class Measuring:
             if not task.begins:
                 return False
             ledger = Ledger.begin(freezing.plan(task, {}, {}, now))
-            self.live, self._until, self._fresh = Snapshot(ledger, replay(ledger)), now, True
+            self.live = Snapshot(ledger, replay(ledger), Traffic(self.callers.rate, 0))
+            self._until, self._fresh = now, True
             return True
         if now - self._until < EVERY:
             return False

@@ -241,3 +241,12 @@ def test_a_canary_that_is_led_to_routers_with_its_new_version_waits_for_them() -
     assert "do not pass the routers" in world.status["message"]
     world.routers.start()
     world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+
+
+@pytest.mark.parametrize(("rate", "told"), [(0.1, 1), (200.0, 0)])
+def test_traffic_too_little_for_a_decision_in_time_is_told_once_at_the_start(rate: float, told: int) -> None:
+    world = weighed(rate=rate, maxDuration="1h")
+    world.until(lambda: record(world).get("step") == 1)
+    said = world.events("TooLittleTraffic")
+    assert len(said) == told
+    assert all("at 0.1 requests/s evidence takes some" in each and "maxDuration is 1h" in each for each in said)

@@ -26,6 +26,8 @@ LATE = 10.0
 """Seconds without figures after which nothing is decided for the candidate."""
 EXPECTED = 10.0
 """Requests that should have come by the weight before their absence says something."""
+_SHORTEST = 5.0
+"""Seconds of counting that tell the traffic before there is a weight."""
 _RATES = 60.0
 """Seconds over which the present traffic is taken."""
 
@@ -140,7 +142,10 @@ def _frozen(course: Course, task: Task, now: float) -> Course:
     except (MaxRatioUnreachable, ValueError) as error:
         return replace(course, trouble=str(error))
     ledger = replace(Ledger.begin(plan), seen=course.rounds.seen)
-    return replace(course, live=Snapshot(ledger, replay(ledger)), trouble="", quiet=(0.0, 0.0))
+    seconds = now - course.began
+    rate = course.figures.get(STARTED, 0) / seconds if seconds >= _SHORTEST else 0.0
+    live = Snapshot(ledger, replay(ledger), Traffic(rate, 0))
+    return replace(course, live=live, trouble="", quiet=(0.0, 0.0))
 
 
 def _weighed(course: Course, task: Task, taken: Taken, now: float) -> Course:

@@ -124,7 +124,11 @@ def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
 def _note(mark: Mark, before: RevisionState) -> Note:
     if mark.reason:
         return Note(
-            mark.reason, f"{before.name} ({before.version or 'no version'}): {mark.message}", "Step", before.name
+            mark.reason,
+            f"{before.name} ({before.version or 'no version'}): {mark.message}",
+            "Step",
+            before.name,
+            warning=mark.reason == "TooLittleTraffic",
         )
     if mark.outcome is None:
         command = mark.command

@@ -195,7 +195,7 @@ def steps(situation: Situation, moment: Moment) -> Verdict | None:
     found = STRATEGIES[candidate.record.strategy].advance(situation, champion, candidate, moment)
     if found is None or isinstance(found, Hold):
         return found
-    return Mark(candidate.name, found.message, record=found.record, reason="Step" if found.message else "")
+    return Mark(candidate.name, found.message, record=found.record, reason=found.reason if found.message else "")
 
 
 def complete(situation: Situation, moment: Moment) -> Verdict | None:

@@ -6,18 +6,20 @@ once its steps are over.
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from podium.analysis.decision import Call, Circumstances, Decision, decide
+from podium.analysis.expect import Traffic, seconds_to_promotion
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import parse_duration
 from podium.rollout.command import how_to
 from podium.rollout.measuring import UNREAD
 from podium.rollout.moment import Moment
-from podium.rollout.record import Outcome
+from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.sentences import rolled_back
+from podium.rollout.sentences import rolled_back, span
 from podium.rollout.verdict import Hold, Mark, Verdict
 
 if TYPE_CHECKING:
@@ -57,6 +59,27 @@ def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
         why = "; ".join(found.holds) if found is not None and found.holds else UNREAD
         return Hold(Reason.NO_DATA, f"no evidence yet: {why}")
     return None
+
+
+def too_little(situation: Situation, record: RolloutRecord) -> str:
+    """What is told as evidence begins: that maxDuration is likely to end before it, at the traffic so far.
+
+    Empty where it is not, and where the traffic is not known. The candidate is taken to get its largest weight.
+    """
+    live = situation.findings.live if situation.findings else None
+    weights = [step.weight for step in record.steps if step.weight is not None]
+    if live is None or not weights:
+        return ""
+    rate, share = live.traffic.champion + live.traffic.candidate, max(weights) / 100
+    seconds = seconds_to_promotion(live.ledger.plan, live.state, Traffic(rate * (1 - share), rate * share))
+    limit = situation.spec.rollout.max_duration
+    if not rate or seconds <= parse_duration(limit):
+        return ""
+    left = f"some {span(seconds)}" if math.isfinite(seconds) else "longer than can be told"
+    return (
+        f"at {rate:.3g} requests/s evidence takes {left}, and maxDuration is {limit}: then onInconclusive "
+        f"({situation.spec.rollout.on_inconclusive}) decides; set analysis.metrics to [] to go by the steps alone"
+    )
 
 
 def held(situation: Situation, candidate: RevisionState, moment: Moment) -> Hold | None:

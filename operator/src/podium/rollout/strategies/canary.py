@@ -14,7 +14,7 @@ from podium.analysis.decision import Call
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.rollout.command import how_to
-from podium.rollout.judging import held, judged, missing
+from podium.rollout.judging import held, judged, missing, too_little
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
@@ -100,7 +100,8 @@ class Canary:
         if record.asked.awaited and record.weighed_at is None:
             if record.available_at is None or candidate.available < self.needed(situation, champion, candidate):
                 return None
-            return missing(situation, candidate) or Progress(replace(record, weighed_at=moment.now))
+            weighed = replace(record, weighed_at=moment.now)
+            return missing(situation, candidate) or Progress(weighed, too_little(situation, record), "TooLittleTraffic")
         waits = held(situation, candidate, moment)
         if waits is not None:
             return waits
