@@ -10,6 +10,7 @@ SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 ERRORS = {"name": "errors", "type": "ErrorRate"}
 SLOW = {"name": "slow", "type": "Latency", "threshold": "250ms"}
 CANARY = {"strategy": "Canary", "analysis": {"metrics": [ERRORS]}}
+LATENCY = {"strategy": "Canary", "analysis": {"metrics": [ERRORS, SLOW]}}
 PROBE = {"httpGet": {"port": "http"}}
 
 SAMPLES: dict[tuple[str, ...], Any] = {
@@ -252,14 +253,14 @@ CASES: dict[str, Case] = {
         ],
         [ERRORS, ERRORS | {"name": "again", "maxRatio": 2}, SLOW, {"name": "slowest", "type": "Latency"}],
     ),
-    "rollout.analysis.metrics: needs traffic.router: Envoy and rollout.strategy: Canary: set both, or remove "
-    "metrics": Case(
+    "rollout.analysis.metrics: any type but ErrorRate needs traffic.router: Envoy and rollout.strategy: Canary: "
+    "set both, or leave ErrorRate alone": Case(
         [
-            {"rollout": CANARY},
-            {"rollout": CANARY | {"strategy": "BlueGreen"}, "traffic": {"router": "Envoy"}},
-            {"rollout": CANARY | {"strategy": "RollingUpdate"}},
+            {"rollout": LATENCY},
+            {"rollout": LATENCY | {"strategy": "BlueGreen"}, "traffic": {"router": "Envoy"}},
+            {"rollout": LATENCY | {"strategy": "RollingUpdate"}},
         ],
-        {"rollout": CANARY, "traffic": {"router": "Envoy"}},
+        {"rollout": CANARY | {"strategy": "RollingUpdate"}},
     ),
     # a ModelRuntime
     "grpc: must differ from http, since the Service tells them apart by port: choose another or leave grpc out": Case(
