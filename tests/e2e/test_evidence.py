@@ -89,6 +89,20 @@ def weighed(world: World) -> Weighed:
     return seen
 
 
+@scene
+def watched(world: World) -> Object:
+    """A RollingUpdate without a router to a version that fails on 3 % of what it is asked."""
+    stage, name = world.stage("e2e-safety"), "watched"
+    errors = {"interval": "1s", "metrics": [{"name": "errors", "type": "ErrorRate"}]}
+    stage.apply(s.onnx(name, "1", replicas=1, rollout={"minReadySeconds": 1}))
+    stage.until_ready(name, "1")
+    with world.load_turn, stage.load(name, world.digits.questions(), rate=RATE) as load:
+        load.await_answers(RATE)
+        # For as long as the new pod ripens, both are asked: half of the callers make a new connection each.
+        stage.apply(s.onnx(name, "2", file=FAILING, replicas=1, rollout={"minReadySeconds": 60, "analysis": errors}))
+        return stage.until(name, "2 is rolled back", lambda obj: obj["status"]["phase"] == "RolledBack", 180)
+
+
 def decision(ended: Ended) -> tuple[str, str]:
     found = ended.obj["status"]["rollout"]["decision"]
     return found["verdict"], found["rule"]
@@ -141,3 +155,9 @@ def test_each_rollout_ended_within_three_minutes(weighed: Weighed) -> None:
         began, at = (datetime.fromisoformat(text) for text in (rollout["startedAt"], rollout["decision"]["at"]))
 
         assert (at - began).total_seconds() < 180
+
+
+def test_without_a_router_a_version_that_fails_is_rolled_back_by_what_its_pods_count(watched: Object) -> None:
+    assert watched["status"]["rollout"]["decision"]["rule"] == "harm: errors"
+    assert watched["status"]["champion"]["version"] == "1"
+    assert "of 400 (approximate: errors counted at the pods)" in watched["status"]["message"]

@@ -12,6 +12,7 @@ QUERY = 'sum(failed_total{namespace="{{namespace}}",pod=~"{{revision}}-.*"})'
 CHECKOUT = {"name": "checkout", "type": "Prometheus", "events": QUERY, "total": QUERY.replace("failed", "all")}
 SLOW = {"name": "slow", "type": "Latency", "threshold": "250ms"}
 CANARY = {"strategy": "Canary", "analysis": {"metrics": [ERRORS]}}
+LATENCY = {"strategy": "Canary", "analysis": {"metrics": [ERRORS, SLOW]}}
 PROBE = {"httpGet": {"port": "http"}}
 
 SAMPLES: dict[tuple[str, ...], Any] = {
@@ -275,14 +276,14 @@ CASES: dict[str, Case] = {
             CHECKOUT | {"name": "paid", "events": CHECKOUT["total"]},
         ],
     ),
-    "rollout.analysis.metrics: needs traffic.router: Envoy and rollout.strategy: Canary: set both, or remove "
-    "metrics": Case(
+    "rollout.analysis.metrics: any type but ErrorRate needs traffic.router: Envoy and rollout.strategy: Canary: "
+    "set both, or leave ErrorRate alone": Case(
         [
-            {"rollout": CANARY},
-            {"rollout": CANARY | {"strategy": "BlueGreen"}, "traffic": {"router": "Envoy"}},
-            {"rollout": CANARY | {"strategy": "RollingUpdate"}},
+            {"rollout": LATENCY},
+            {"rollout": LATENCY | {"strategy": "BlueGreen"}, "traffic": {"router": "Envoy"}},
+            {"rollout": LATENCY | {"strategy": "RollingUpdate"}},
         ],
-        {"rollout": CANARY, "traffic": {"router": "Envoy"}},
+        {"rollout": CANARY | {"strategy": "RollingUpdate"}},
     ),
     # a ModelRuntime
     "grpc: must differ from http, since the Service tells them apart by port: choose another or leave grpc out": Case(

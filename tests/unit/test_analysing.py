@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -20,7 +20,7 @@ from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, Resource
 from podium.metrics.queried import Level, Look
 from podium.metrics.rounds import Sample
-from podium.metrics.scraper import Round
+from podium.metrics.scraper import Ask, Round
 from podium.rollout.asked import Asked
 from podium.rollout.measuring import UNREAD, Findings, Task
 from podium.rollout.wish import Wish
@@ -61,9 +61,9 @@ class Routers:
     ) -> None:
         pass
 
-    async def round(self, routers: Mapping[str, str], revisions: Collection[str], interval: float) -> Round:
+    async def round(self, asks: Sequence[Ask], interval: float) -> Round:
         """100 requests of each revision since the last one."""
-        assert routers == {"a": "10.0.0.7"}
+        assert [(ask.pod, ask.address) for ask in asks] == [("a", "10.0.0.7")]
         await asyncio.sleep(0)
         self.now += interval
         self.rounds += 1

@@ -16,6 +16,7 @@ import yaml
 
 from charts import install_yaml
 from podium.__main__ import settings_from
+from podium.api.names import LABEL_MODEL
 from podium.api.v1alpha1 import ModelRuntimeSpec
 from podium.manifests.router import RouterPods
 from podium.router.places import PORT, STATS_PORT
@@ -237,8 +238,12 @@ def test_the_network_policy_is_there_when_asked_for() -> None:
 
     labels = operator()["metadata"]["labels"]
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-    outward = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+    rules = policy["spec"]["egress"]
+    outward = [port["port"] for rule in rules for port in rule.get("ports", [])]
     assert outward == [53, 53, PORT, STATS_PORT, 6443]
+    (to,) = next(rule["to"] for rule in rules if "ports" not in rule)
+    assert to["namespaceSelector"] == {}
+    assert to["podSelector"]["matchExpressions"] == [{"key": LABEL_MODEL, "operator": "Exists"}]
 
 
 def test_two_releases_in_one_cluster_share_no_name() -> None:

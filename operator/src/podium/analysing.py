@@ -1,4 +1,4 @@
-"""Measures the rollouts that are analysed: one course each, a round of its routers at each interval.
+"""Measures the rollouts that are analysed: one course each, a round of those that count at each interval.
 
 Metrics of type Prometheus are asked for beside the rounds, at their own pace: whatever becomes of that, rounds go on.
 
@@ -16,13 +16,11 @@ from typing import Final, Protocol
 
 from podium.analysis.ledger import Ledger, LedgerUnreadable
 from podium.analysis.metrics import Kind
-from podium.api import names
 from podium.keys import Key
-from podium.kube.client import Object
-from podium.kube.pods import address_of, is_ready
-from podium.kube.resources import PODS, Resource
 from podium.metrics import course as courses
 from podium.metrics.course import Course
+from podium.metrics.place import View
+from podium.metrics.places import PLACES
 from podium.metrics.prometheus import Access, Prometheus
 from podium.metrics.queried import Look
 from podium.metrics.scraper import Scraper
@@ -39,14 +37,6 @@ MOST_INTERVALS: Final = 30
 """Since the last checkpoint, where evidence goes to and fro and is published more often than that."""
 WRITES: Final = 4.0
 """Checkpoints a second at the most: each is a write of the ledger and one of status."""
-
-
-class View(Protocol):
-    """What is read of the cache."""
-
-    def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
-        """All objects of a kind that are found by a name."""
-        ...
 
 
 class Source(Protocol):
@@ -164,10 +154,12 @@ class Analyst:
         while True:
             task = measured.task
             try:
-                routers, needed = self._routers(key.namespace)
-                found = await scraper.round(routers, (task.champion, task.candidate), task.asked.interval)
+                targets = PLACES[task.asked.at].targets(self._cache, key, task)
+                found = await scraper.round(targets.asks, task.asked.interval)
                 now = self._clock()
-                measured.course = courses.after(measured.course, measured.task, found, routers, needed, now)
+                measured.course = courses.after(
+                    measured.course, measured.task, found, targets.known, targets.needed, now
+                )
                 self._tell(key, measured, now)
             except Exception:
                 log.exception("a round of %s/%s came to nothing", key.namespace, key.name)
@@ -207,21 +199,10 @@ class Analyst:
     def _said(self, measured: _Measured, now: float) -> tuple[object, ...]:
         live = measured.course.live
         found = courses.found(measured.course, measured.task, None, now)
-        told = (live is not None, bool(found.holds), bool(found.unreachable), bool(found.silent))
+        told = (live is not None, bool(found.holds), bool(found.unreachable), bool(found.silent), found.unread_since)
         if live is None:
             return (*told, found.holds)
         return (*told, live.decision.call)
-
-    def _routers(self, namespace: str) -> tuple[dict[str, str], set[str]]:
-        """Router pods that may have counted something, addresses by pod; and those that requests go to."""
-        found, needed = {}, set()
-        for pod in self._cache.owned(PODS, namespace, names.ROUTER):
-            meta, at = pod["metadata"], address_of(pod)
-            if at is not None:
-                found[meta["name"]] = at
-                if is_ready(pod) and "deletionTimestamp" not in meta:
-                    needed.add(meta["name"])
-        return found, needed
 
     def _drop(self, key: Key) -> None:
         known = self._measured.pop(key, None)

@@ -12,6 +12,7 @@ import aiohttp
 from podium.analysis.edges import next_edge
 from podium.analysis.intervals import Interval
 from podium.metrics.rounds import Rounds, Situation, take
+from podium.metrics.routers import asks
 from podium.metrics.scraper import Scraper
 from tests.integration.metrics.known import GIVES_UP, PORT, SECONDS, SLOW, Callers, Router
 
@@ -40,7 +41,7 @@ class Measuring:
         self.intervals: list[Interval] = []
 
     async def round(self, scraper: Scraper) -> None:
-        round_ = await scraper.round({"router": self._router.address}, ["old", "new"], EVERY)
+        round_ = await scraper.round(asks({"router": self._router.address}, ["old", "new"]), EVERY)
         assert round_.failed == {}
         taken = take(self._rounds, self.situation, round_.began, round_.samples, EVERY)
         self._rounds = taken.rounds

@@ -11,6 +11,7 @@ import grpc.aio
 
 from podium.metrics import counts
 from podium.metrics.reading import Reading
+from podium.metrics.routers import asks
 from podium.metrics.scraper import Scraper
 from podium.router.endpoints import GRPC, HTTP, Endpoint
 from tests.integration.metrics.breaking import WAYS, breaking
@@ -49,7 +50,7 @@ async def read_until(router: Router, calls: int) -> Reading:
     """The router's counts, once so many calls are over."""
     async with Scraper() as scraper:
         for _ in range(200):
-            found = await scraper.round({"router": router.address}, ["old", "new"], 2.0)
+            found = await scraper.round(asks({"router": router.address}, ["old", "new"]), 2.0)
             assert found.failed == {}
             (sample,) = found.samples
             if sum(sum((each.ended or {}).values()) for each in sample.reading.clusters.values()) >= calls:

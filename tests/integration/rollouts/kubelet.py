@@ -133,7 +133,7 @@ class Kubelet:
         self._idle: set[str] = set()
         self._addresses = _addresses()
         self._address: dict[str, str] = {}
-        self._fixed: dict[tuple[str, str], str] = {}
+        self._fixed: dict[tuple[str, ...], str] = {}
         self._busy: dict[tuple[str, str], bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._versions: dict[tuple[str, str, str], set[str]] = defaultdict(set)
@@ -156,9 +156,9 @@ class Kubelet:
         self._scripts[namespace, model, version] = script
         self._look_again(namespace)
 
-    def place(self, namespace: str, model: str, address: str) -> None:
-        """From now on pods of this model are given that address."""
-        self._fixed[namespace, model] = address
+    def place(self, namespace: str, model: str, address: str, *version: str) -> None:
+        """From now on pods of this model, or of this version of it alone, are given that address."""
+        self._fixed[namespace, model, *version] = address
 
     def set_clock(self, namespace: str, ahead: timedelta) -> None:
         """From now on the nodes that run the pods of this namespace have a clock that is so far ahead."""
@@ -240,7 +240,7 @@ class Kubelet:
             wanted = self._script(group).status(pod, self._position(pod, group))
             if not isinstance(self._script(group), Unschedulable) and "nodeName" not in pod["spec"]:
                 await self._bind(namespace, name)
-            fixed = self._fixed.get(group[:2], "")
+            fixed = self._fixed.get(group, self._fixed.get(group[:2], ""))
             address = self._address.setdefault(meta["uid"], fixed) or next(self._addresses)
             self._address[meta["uid"]] = address
             wanted |= {"podIP": address, "podIPs": [{"ip": address}], "hostIP": "10.0.0.1"}

@@ -83,6 +83,7 @@ class Routers:
         self._by_address: dict[str, Router] = {}
         self._by_namespace: dict[str, Router] = {}
         self._runner: web.AppRunner | None = None
+        self._servers: list[web.AppRunner] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,6 +91,8 @@ class Routers:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for server in self._servers:
+            await server.cleanup()
         if self._runner is not None:
             await self._runner.cleanup()
             run(["ip", "route", "delete", "local", str(self._subnet), "dev", "lo"])
@@ -105,6 +108,16 @@ class Routers:
                 await web.TCPSite(runner, address, port, reuse_port=True).start()
             self._kubelet.place(namespace, names.ROUTER, address)
         return self._by_namespace[namespace]
+
+    async def address(self, port: int, app: web.Application) -> str:
+        """An address of its own at which the application answers."""
+        self._runner = self._runner or await self._begin()
+        server = web.AppRunner(app)
+        self._servers.append(server)
+        await server.setup()
+        address = str(next(self._addresses))
+        await web.TCPSite(server, address, port, reuse_port=True).start()
+        return address
 
     async def _begin(self) -> web.AppRunner:
         run(["ip", "route", "add", "local", str(self._subnet), "dev", "lo"])

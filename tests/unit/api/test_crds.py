@@ -184,7 +184,7 @@ def test_only_what_works_is_in_the_crds() -> None:
     metrics = spec["rollout"]["properties"]["analysis"]["properties"]["metrics"]["items"]["properties"]
     assert metrics["type"]["enum"] == ["ErrorRate", "Rejections", "Abandoned", "Latency", "Prometheus"]
     later = {"abTest", "shadow", "signature", "sticky", "gateway", "unit", "role"}
-    asked = {path for path, _ in OWN if ".status." not in path}
+    asked = {path for path, _ in OWN if path.startswith("ModelDeployment") and ".status." not in path}
     assert not later & {path.rpartition(".")[2] for path in asked}
 
 

@@ -270,13 +270,14 @@ def test_two_metrics_of_one_type_may_ask_for_different_things() -> None:
 @pytest.mark.parametrize(
     ("router", "strategy"), [("None", "Canary"), ("Envoy", "BlueGreen"), ("None", "RollingUpdate")]
 )
-def test_metrics_that_are_named_need_routers_and_a_canary(router: str, strategy: str) -> None:
+def test_all_that_is_named_but_errors_needs_routers_and_a_canary(router: str, strategy: str) -> None:
     def spec(metrics: dict[str, Any]) -> dict[str, Any]:
         return {"traffic": {"router": router}, "rollout": {"strategy": strategy, "analysis": metrics}}
 
-    with pytest.raises(InvalidSpec, match=r"needs traffic.router: Envoy .* set both, or remove metrics") as caught:
-        ModelDeploymentSpec.parse(spec({"metrics": [ERRORS]}))
-    assert (caught.value.field, caught.value.value) == ("spec.rollout.analysis.metrics", ["errors"])
+    with pytest.raises(InvalidSpec, match=r"needs traffic.router: Envoy .* or leave ErrorRate alone") as caught:
+        ModelDeploymentSpec.parse(spec({"metrics": [ERRORS, SLOW]}))
+    assert (caught.value.field, caught.value.value) == ("spec.rollout.analysis.metrics", ["slow"])
+    assert ModelDeploymentSpec.parse(spec({"metrics": [ERRORS]})).rollout.analysis.metrics
     assert ModelDeploymentSpec.parse(spec({})).rollout.analysis.metrics is None
     assert ModelDeploymentSpec.parse(spec({"metrics": []})).rollout.analysis.metrics == ()
 

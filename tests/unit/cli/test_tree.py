@@ -141,7 +141,8 @@ def test_a_refused_command_is_shown_with_its_sentence_until_the_next_one() -> No
     ("evidence", "needed", "filled"),
     [
         ("1", "20", 0), ("0.02", "20", 0), ("0.00", "20", 0), ("8.1", "20", 6), ("19.9", "20", 9), ("20", "20", 10),
-        ("130", "20", 10), ("10^12", "20", 10), ("20", "400", 5), ("", "20", 0), ("NaN?", "20", 0), ("3", "", 0),
+        ("130", "20", 10), ("10^12", "20", 10), ("20", "400", 5), ("20", "400 (approximate)", 5), ("", "20", 0),
+        ("NaN?", "20", 0), ("3", "", 0),
     ],
 )  # fmt: skip
 def test_a_bar_is_on_a_log_scale_and_full_only_when_nothing_is_missing(evidence: str, needed: str, filled: int) -> None:
@@ -151,6 +152,13 @@ def test_a_bar_is_on_a_log_scale_and_full_only_when_nothing_is_missing(evidence:
 def test_a_goal_is_asked_whether_it_is_better() -> None:
     goal = ERRORS | {"name": "accuracy", "type": "Accuracy", "role": "Goal"}
     assert "      it is better ######.... 8.1 of 20" in lines(analyzing(rollout=CANARY | {"metrics": [goal]}))
+
+
+def test_where_pods_count_harm_alone_is_shown() -> None:
+    metric = ERRORS | {"evidence": {"harm": "20", "needed": "400 (approximate)"}}
+    shown = lines(analyzing(rollout=CANARY | {"metrics": [metric]}))
+    assert "      harm         #####..... 20 of 400 (approximate)" in shown
+    assert not any(line.strip().startswith("no harm") for line in shown)
 
 
 def test_a_terminal_of_80_columns_shows_all_of_it() -> None:

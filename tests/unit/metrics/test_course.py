@@ -46,7 +46,7 @@ class Rollout:
 
     def round(self, at: float, *samples: Sample, task: Task = HALF, **failed: str) -> "Rollout":
         found = Round(BEGAN + at - 0.1, samples, failed)
-        self.course = courses.after(self.course, task, found, ("a", "b"), ("a", "b"), BEGAN + at)
+        self.course = courses.after(self.course, task, found, ("a", "b"), {"a": "", "b": ""}, BEGAN + at)
         return self
 
     @property

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from podium.metrics import scraper
+from podium.metrics.routers import asks
 from podium.metrics.scraper import Round, Scraper
 from tests.unit.metrics.given import cluster, text
 
@@ -53,8 +54,8 @@ async def port(envoy: Envoy) -> AsyncIterator[int]:
 
 
 async def ask(port: int, routers: dict[str, str] | None = None, interval: float = 2.0) -> Round:
-    async with Scraper(port=port, clock=lambda: 5.0) as asker:
-        return await asker.round(routers or {"a": HERE}, ["new", "old"], interval)
+    async with Scraper(clock=lambda: 5.0) as asker:
+        return await asker.round(asks(routers or {"a": HERE}, ["new", "old"], port), interval)
 
 
 async def test_a_round_has_a_sample_of_each_router(port: int) -> None:
@@ -115,9 +116,9 @@ async def test_rounds_come_at_the_interval_on_one_connection_and_none_is_made_up
         if len(found) == 5:
             raise asyncio.CancelledError
 
-    async with Scraper(port=port, clock=lambda: clock[0], sleep=sleep) as asker:
+    async with Scraper(clock=lambda: clock[0], sleep=sleep) as asker:
         with pytest.raises(asyncio.CancelledError):
-            await asker.run(lambda: {"a": HERE}, ["new", "old"], 2.0, took)
+            await asker.run(lambda: asks({"a": HERE}, ["new", "old"], port), 2.0, took)
     assert found == [100.0, 102.0, 104.0, 111.0, 113.0]
     assert pauses == [1.5, 1.75, 0.0, 2.0]
     assert list(envoy.connections.values()) == [5]

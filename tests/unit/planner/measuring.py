@@ -25,6 +25,8 @@ class Callers:
     candidate: float = 0.01
     checkout: tuple[float, float] = (0.01, 0.01)
     """Of the champion and the candidate: the share of what Prometheus counts that fails."""
+    preview: float = 0.0
+    """Requests by the preview Service, which the candidate's pods alone count."""
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Measuring:
     live: Snapshot | None = None
     holds: tuple[str, ...] = ()
     unreachable: str = ""
+    unread_since: float | None = None
     deaf: bool = False
     """Whether no router can be read."""
     _until: float = 0.0
@@ -60,7 +63,9 @@ class Measuring:
         if self.task is None or self.task.rollout != rollout:
             return None
         holds = self.holds if self._fresh else (UNREAD,)
-        return Findings(self.live, self.live, holds, self.unreachable, changed=self._changed)
+        return Findings(
+            self.live, self.live, holds, self.unreachable, changed=self._changed, unread_since=self.unread_since
+        )
 
     def forget(self) -> None:
         """See Measures."""
@@ -90,7 +95,8 @@ class Measuring:
             if not task.begins:
                 return False
             ledger = Ledger.begin(freezing.plan(task, {}, {}, now))
-            self.live, self._until, self._fresh = Snapshot(ledger, replay(ledger)), now, True
+            self.live = Snapshot(ledger, replay(ledger), Traffic(self.callers.rate, 0))
+            self._until, self._fresh = now, True
             return True
         if now - self._until < EVERY:
             return False
@@ -102,6 +108,7 @@ class Measuring:
         assert self.live is not None
         seconds, share = now - self._until, task.weight / 10_000
         units = [self.callers.rate * seconds * (1 - share), self.callers.rate * seconds * share]
+        units[1] += self.callers.preview * seconds
         failed = [units[0] * self.callers.champion, units[1] * self.callers.candidate]
         start = max(self._until, self.live.state.until)
         zero = (0.0, 0.0)

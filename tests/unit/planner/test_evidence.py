@@ -443,3 +443,12 @@ def test_a_ledger_that_is_refused_holds_the_steps_and_harm_rolls_back_all_the_sa
     world.measuring.callers.candidate = ALL_FAIL
     world.until(lambda: outcome(world) == ("RolledBack", "harm: errors"), within=60)
     assert shares(world)[1] == 0
+
+
+@pytest.mark.parametrize(("rate", "told"), [(0.1, 1), (200.0, 0)])
+def test_traffic_too_little_for_a_decision_in_time_is_told_once_at_the_start(rate: float, told: int) -> None:
+    world = weighed(rate=rate, maxDuration="1h")
+    world.until(lambda: record(world).get("step") == 1)
+    said = world.events("TooLittleTraffic")
+    assert len(said) == told
+    assert all("at 0.1 requests/s evidence takes some" in each and "maxDuration is 1h" in each for each in said)

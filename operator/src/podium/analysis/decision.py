@@ -102,6 +102,8 @@ def harmed(asked: _Asked) -> _Finding | None:
         return None
     worst = max(asked.metrics, key=lambda strength: strength.harm)
     sure = f"a candidate no worse would look like this in fewer than 1 of {told(needed)} rollouts"
+    if asked.plan.approximate:
+        sure = "approximate: callers were not assigned by lot"
     message = f"{worst.name} got worse: evidence of harm {told(asked.harm)} of {told(needed)}; {sure}"
     return Call.ROLL_BACK, f"harm: {worst.name}", message
 

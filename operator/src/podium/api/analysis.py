@@ -1,4 +1,4 @@
-"""`spec.rollout.analysis`: what live traffic must show before a Canary is promoted, and what rolls it back.
+"""`spec.rollout.analysis`: what live traffic must show before a Canary is promoted, and what rolls a revision back.
 
 What the numbers mean, and why these defaults: podium/analysis. The defaults of a metric depend on its type and are
 found there (`podium.analysis.metrics.TYPES`), so that a field which is absent here is None.
@@ -245,7 +245,7 @@ class Analysis(ApiModel):
     )
     interval: Interval = Field(
         default="2s",
-        description="Time between two readings of the routers. A duration such as 2s, from 1s to 60s. Default: 2s.",
+        description="Time between two readings of the counters. A duration such as 2s, from 1s to 60s. Default: 2s.",
     )
     warm_up: WarmUp = Field(
         default="1m",
@@ -257,9 +257,9 @@ class Analysis(ApiModel):
     metrics: Metrics | None = Field(
         default=None,
         description=(
-            "What must not get worse, at most 20; needs strategy Canary and traffic.router Envoy. An empty list: "
-            "nothing is asked, the steps alone promote. Default: errors, rejections, abandoned and latency, a metric "
-            "of each type with its defaults."
+            "What must not get worse, at most 20. An empty list: nothing is asked. But for a Canary with "
+            "traffic.router Envoy: ErrorRate alone, which may roll back and promotes nothing. Default: a Canary's "
+            "errors and, with that router, rejections, abandoned and latency, each with the defaults of its type."
         ),
     )
 

@@ -359,10 +359,11 @@ class ModelDeploymentSpec(ApiModel):
             field=".replicas",
         ),
         Rule(
-            "!has(self.rollout.analysis.metrics) || self.rollout.analysis.metrics.size() == 0 || "
-            "(self.rollout.strategy == 'Canary' && self.traffic.router == 'Envoy')",
-            "rollout.analysis.metrics: needs traffic.router: Envoy and rollout.strategy: Canary: set both, or remove "
-            "metrics",
+            "!has(self.rollout.analysis.metrics) || "
+            "(self.rollout.strategy == 'Canary' && self.traffic.router == 'Envoy') || "
+            "self.rollout.analysis.metrics.all(metric, metric.type == 'ErrorRate')",
+            "rollout.analysis.metrics: any type but ErrorRate needs traffic.router: Envoy and rollout.strategy: "
+            "Canary: set both, or leave ErrorRate alone",
             field=".rollout.analysis.metrics",
             shown="self.traffic.router + ' and ' + self.rollout.strategy",
         ),
@@ -416,12 +417,13 @@ class ModelDeploymentSpec(ApiModel):
         if self.autoscaling is not None and self.replicas == 0:
             raise FieldError("replicas", 0, "must be at least 1 with autoscaling: remove autoscaling to scale to zero")
         metrics, router, strategy = self.rollout.analysis.metrics, self.traffic.router, self.rollout.strategy
-        if metrics and (router, strategy) != ("Envoy", "Canary"):
+        others = [metric.name for metric in metrics or () if metric.type != "ErrorRate"]
+        if others and (router, strategy) != ("Envoy", "Canary"):
             raise FieldError(
                 "rollout.analysis.metrics",
-                [metric.name for metric in metrics],
-                f"needs traffic.router: Envoy and rollout.strategy: Canary, not {router} and {strategy}: set both, or "
-                "remove metrics",
+                others,
+                "any type but ErrorRate needs traffic.router: Envoy and rollout.strategy: Canary, not "
+                f"{router} and {strategy}: set both, or leave ErrorRate alone",
             )
         return self
 

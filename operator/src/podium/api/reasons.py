@@ -43,6 +43,7 @@ class Reason(StrEnum):
     METRICS_UNREACHABLE = "MetricsUnreachable"
     NO_TRAFFIC = "NoTraffic"
     LEDGER_CHANGED = "LedgerChanged"
+    NOT_MEASURED = "NotMeasured"
     PROMOTION_STANDS = "PromotionStands"
     ROLLED_BACK = "RolledBack"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

@@ -1,5 +1,6 @@
 """The spec of a ModelRuntime: how one serving runtime is run. Cluster admins write these."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -45,6 +46,44 @@ class Ports(ApiModel):
     def _distinct(self) -> Self:
         if self.grpc == self.http:
             raise FieldError("grpc", self.grpc, "must differ from http")
+        return self
+
+
+SERIES = re.compile(r'[a-zA-Z_:][a-zA-Z0-9_:]*(\{[a-zA-Z_]\w*=~?"[^"\\]*"(,[a-zA-Z_]\w*=~?"[^"\\]*")*\})?')
+"""A series, checked here alone and not by the API server: the CRDs are near the size that a client may apply."""
+Series = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Counters(ApiModel):
+    """Which counters of the runtime's Prometheus text say what it has answered."""
+
+    path: Annotated[str, Format(r"^/[!-~]*$", "must begin with / and have no spaces, such as /metrics")] = Field(
+        default="/metrics", max_length=256, description="Path and query of the text. Default: /metrics."
+    )
+    port: Literal["http", "metrics"] = Field(default="http", description="Which of ports serves it. Default: http.")
+    total: list[Series] = Field(
+        max_length=8,
+        description="Series whose sum counts all answers, such as requests_total. No default.",
+    )
+    errors: list[Series] = Field(
+        max_length=8,
+        description="Series whose sum counts those that failed (5xx); they are among the total. No default.",
+    )
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        for field in ("total", "errors"):
+            if not getattr(self, field):
+                raise FieldError(field, [], "must name at least one series")
+            for place, series in enumerate(getattr(self, field)):
+                if not SERIES.fullmatch(series):
+                    way = 'write a name, with = or =~ for its labels if need be: requests_total{code=~"5.."}'
+                    raise FieldError(f"{field}[{place}]", series, f"is no series: {way}")
+                for pattern in re.findall(r'=~"([^"]*)"', series):
+                    try:
+                        re.compile(pattern)
+                    except re.error as error:
+                        raise FieldError(f"{field}[{place}]", series, f"{pattern} is no pattern: {error}") from error
         return self
 
 
@@ -153,6 +192,12 @@ class ModelRuntimeSpec(ApiModel):
     )
     probes: Probes = Field(description="How the container says that it is started, ready, alive. No default.")
     drain: Drain = Field(default=Drain(), description="How a pod takes its leave. Default: 5 s, then 25 s.")
+    metrics: Counters | None = Field(
+        default=None,
+        description=(
+            "Where its pods count answers, for evidence without a router. Default: none, and none is weighed there."
+        ),
+    )
     resources: ResourceRequirements = Field(
         default={},
         description=(
@@ -167,6 +212,8 @@ class ModelRuntimeSpec(ApiModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         checks.env("env", self.env)
+        if self.metrics is not None and self.metrics.port == "metrics" and self.ports.metrics is None:
+            raise FieldError("metrics.port", "metrics", "ports.metrics is not set: set it, or write http")
         for path, text in templates.strings(self.templated()):
             try:
                 templates.check(text)

@@ -80,7 +80,7 @@ class EvidenceStatus(ApiModel):
 
     harm: Word | None = Field(default=None, description="That the candidate is worse. All metrics together decide.")
     no_harm: Word | None = Field(default=None, description="That the candidate is no worse than maxRatio allows.")
-    needed: Word | None = Field(default=None, description="What noHarm of each metric must reach for a promotion.")
+    needed: Word | None = Field(default=None, description='For a promotion; "400 (approximate)": of harm.')
 
 
 class MetricStatus(ApiModel):

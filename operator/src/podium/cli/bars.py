@@ -31,8 +31,11 @@ def share(evidence: str, needed: str) -> float:
 
 
 def log(text: str) -> float | None:
-    """Natural logarithm of `0.02`, `8.1`, `130` or `10^12` (podium.analysis.decision.told); None for anything else."""
-    base, _, power = text.partition("^")
+    """Natural logarithm of `0.02`, `8.1`, `130` or `10^12` (podium.analysis.decision.told); None for anything else.
+
+    `400 (approximate)` is 400.
+    """
+    base, _, power = text.partition(" ")[0].partition("^")
     try:
         if power:
             return float(power) * math.log(float(base))

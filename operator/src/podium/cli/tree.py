@@ -92,13 +92,10 @@ def _metric(metric: Metric, glyphs: Glyphs) -> Node:
     if metric.evidence is None:
         return Node(label, (Node(Text("shown, decides nothing")),))
     wanted = "it is better" if metric.role == "Goal" else "no harm"
-    return Node(
-        label,
-        (
-            _evidence(wanted, metric.evidence.no_harm, metric.evidence, glyphs, "green"),
-            _evidence("harm", metric.evidence.harm, metric.evidence, glyphs, "red"),
-        ),
-    )
+    harm = _evidence("harm", metric.evidence.harm, metric.evidence, glyphs, "red")
+    if not metric.evidence.no_harm:
+        return Node(label, (harm,))  # counted at the pods: nothing promotes by it
+    return Node(label, (_evidence(wanted, metric.evidence.no_harm, metric.evidence, glyphs, "green"), harm))
 
 
 def _evidence(what: str, found: str, of: Evidence, glyphs: Glyphs, colour: str) -> Node:

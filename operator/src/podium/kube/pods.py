@@ -11,6 +11,13 @@ def is_ready(pod: Object) -> bool:
     return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
 
 
+def is_of(pod: Object, revision: str) -> bool:
+    """Whether its controller is a ReplicaSet of the Deployment of that revision: anybody may write labels."""
+    references = pod["metadata"].get("ownerReferences") or []
+    controller = next((each for each in references if each.get("controller")), Object())
+    return (controller.get("kind"), str(controller.get("name")).rpartition("-")[0]) == ("ReplicaSet", revision)
+
+
 def address_of(pod: Object) -> str | None:
     """The address of a pod that runs; None for one that does not, or has none yet. Anybody may write a pod's status."""
     status = pod.get("status") or {}

@@ -8,6 +8,7 @@ from podium.api.uris import shown_version
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec, inputs_of
 from podium.manifests.canonical import digest, short_hash
 from podium.manifests.container import container_ports
+from podium.manifests.counting import Counting
 from podium.manifests.errors import INVALID_RUNTIME, UNSUPPORTED_FORMAT, MalformedRevision, Unresolvable
 from podium.manifests.fetch import Fetcher
 from podium.manifests.owner import Owner, child_metadata
@@ -18,7 +19,7 @@ PLACEHOLDER: Final = "{{revision}}"
 """Stands for the revision's name in the template that the name is a hash of."""
 
 
-FIELDS: Final = ("hash", "inputs", "version", "runtime", "protocol", "ports", "template")
+FIELDS: Final = ("hash", "inputs", "version", "runtime", "protocol", "ports", "metrics", "template")
 """Of a ControllerRevision's data."""
 WORD: Final = 1024
 """Characters of the longest name or version: each is shorter in every spec that the API server takes."""
@@ -45,6 +46,8 @@ class Revision:
     """Pod template, filled in: what is applied, verbatim."""
     ports: dict[str, int]
     """Container ports by name: http, and grpc and metrics where the runtime has them."""
+    counting: Counting | None = None
+    """How its pods say what they have answered. No part of the hash: nobody is restarted to be counted."""
 
     @property
     def template(self) -> dict[str, Any]:
@@ -105,6 +108,7 @@ def resolve(
         protocol=runtime.protocol,
         packed_template=packed,
         ports=container_ports(runtime),
+        counting=Counting.of(runtime),
     )
 
 
@@ -127,6 +131,7 @@ def controller_revision(owner: Owner, revision: Revision, annotations: dict[str,
             "runtime": revision.runtime,
             "protocol": revision.protocol,
             "ports": revision.ports,
+            **({"metrics": revision.counting.to_json()} if revision.counting is not None else {}),
             "template": revision.packed_template,
         },
     }
@@ -146,6 +151,7 @@ def revision_of(obj: dict[str, Any]) -> Revision:
             source=pack(data["inputs"]),
             packed_template=template,
             ports={_word(port): int(number) for port, number in dict(unpacked(data["ports"])).items()},
+            counting=Counting.from_json(data.get("metrics")),
             **words,
         )
     except (KeyError, TypeError, ValueError) as error:

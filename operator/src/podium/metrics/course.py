@@ -30,6 +30,8 @@ LATE = 10.0
 """Seconds without figures after which nothing is decided for the candidate."""
 EXPECTED = 10.0
 """Requests that should have come by the weight before their absence says something."""
+_SHORTEST = 5.0
+"""Seconds of counting that tell the traffic before there is a weight."""
 _RATES = 60.0
 """Seconds over which the present traffic is taken."""
 
@@ -63,6 +65,8 @@ class Course:
     """Why evidence does not go on from the ledger that there was."""
     queried: Queried = field(default_factory=Queried)
     """What Prometheus was asked for metrics of that type."""
+    unread: float | None = None
+    """Since when none of the candidate's pods could be read, and all of the champion's; of routers never."""
     quiet: tuple[float, float] = (0.0, 0.0)
     """Since when no request of the champion, of the candidate, has come although some were expected; 0: they come."""
 
@@ -88,18 +92,19 @@ def told(course: Course, before: Task, task: Task, now: float) -> Course:
 
 
 def after(
-    course: Course, task: Task, read: Round, routers: Collection[str], needed: Collection[str], now: float
+    course: Course, task: Task, read: Round, routers: Collection[str], needed: Mapping[str, str], now: float
 ) -> Course:
     """The course after one more round.
 
-    `routers`: pods that exist and may have counted something; `needed`: those of them that requests go to.
+    `routers`: pods that exist and may have counted something; `needed`: those of them that requests go to, and of
+    which revision they are, routers of none.
     """
     course = _by_this_clock(course, read.began)
     weight = _weight(course, task, now)
     taken = take(course.rounds, _situation(course, task, weight, routers, now), read.began, read.samples,
                  task.asked.interval)  # fmt: skip
     failed = {pod: why for pod, why in read.failed.items() if pod in needed}
-    whole = bool(needed) and not failed
+    whole = not failed and (bool(needed) or task.asked.watched)
     course = replace(
         course,
         rounds=taken.rounds,
@@ -107,6 +112,7 @@ def after(
         fresh=course.fresh or whole,
         read=now if whole else course.read,
         failed=failed,
+        unread=_unread(course, task, failed, needed, now),
         resumed=task.resumed
         if course.live is None or any(each.resumed for each in taken.intervals)
         else course.resumed,
@@ -115,8 +121,18 @@ def after(
         return _weighed(course, task, taken, now)
     figures = counts.total([course.figures, taken.champion]) if taken.champion and course.figures else taken.champion
     course = replace(course, figures=figures or course.figures, totals=freezing.totals(task.champion, read.samples))
-    ready = whole and course.rounds.began is not None and queried.known(course.queried, _asked(task))
+    # A pod that cannot be read keeps the others' errors from nobody.
+    ready = (whole or task.asked.watched) and course.rounds.began is not None
+    ready = ready and queried.known(course.queried, _asked(task))
     return _frozen(course, task, now) if task.begins and ready else course
+
+
+def _unread(course: Course, task: Task, failed: Collection[str], needed: Mapping[str, str], now: float) -> float | None:
+    of = {task.champion: set[bool](), task.candidate: set[bool]()}
+    for pod, revision in needed.items():
+        of.get(revision, set()).add(pod in failed)
+    alone = of[task.champion] == {False} and of[task.candidate] == {True}
+    return (course.unread or now) if alone else None
 
 
 def looked(course: Course, task: Task, look: Look, every: float, now: float) -> Course:
@@ -190,7 +206,10 @@ def _frozen(course: Course, task: Task, now: float) -> Course:
     except (MaxRatioUnreachable, ValueError) as error:
         return replace(course, trouble=str(error))
     ledger = replace(Ledger.begin(plan), seen=queried.after(course.queried, course.rounds.seen))
-    return replace(course, live=Snapshot(ledger, replay(ledger)), trouble="", quiet=(0.0, 0.0))
+    seconds = now - course.began
+    rate = course.figures.get(STARTED, 0) / seconds if seconds >= _SHORTEST else 0.0
+    live = Snapshot(ledger, replay(ledger), Traffic(rate, 0))
+    return replace(course, live=live, trouble="", quiet=(0.0, 0.0))
 
 
 def _weighed(course: Course, task: Task, taken: Taken, now: float) -> Course:
@@ -233,15 +252,18 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
     waited = now - course.read
     why = "; ".join(course.failed.values()) or "there are none"
     holds = [course.trouble] if course.trouble else []
+    who = "pods" if task.asked.watched else "routers"
     if not course.fresh and waited <= LATE + task.asked.interval:
         holds.append(UNREAD)
     if waited > LATE + task.asked.interval:
-        holds.append(f"not all routers have been read for {waited // 10 * 10:.0f} s: {why}")
+        holds.append(f"not all {who} have been read for {waited // 10 * 10:.0f} s: {why}")
     unreachable = why if waited >= PATIENCE else ""
-    silent = _silent(course, task, now)
+    silent = "" if task.asked.watched else _silent(course, task, now)
     holds += [silent] if silent else []
     holds += queried.holds(course.queried, _asked(task), now, begun=course.live is not None)
-    return Findings(course.live, published, tuple(holds), unreachable, silent, changed=course.changed)
+    return Findings(
+        course.live, published, tuple(holds), unreachable, silent, unread_since=course.unread, changed=course.changed
+    )
 
 
 def _silent(course: Course, task: Task, now: float) -> str:
@@ -262,5 +284,5 @@ def _traffic(recent: tuple[Interval, ...]) -> Traffic:
     seconds = sum(each.end - each.start for each in recent)
     if seconds <= 0:
         return NO_TRAFFIC
-    pairs = [each.counted.get(STARTED, (0, 0)) for each in recent]
+    pairs = [each.counted.get(STARTED) or each.counted.get(counts.FINISHED, (0, 0)) for each in recent]
     return Traffic(sum(pair[0] for pair in pairs) / seconds, sum(pair[1] for pair in pairs) / seconds)

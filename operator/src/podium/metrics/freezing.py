@@ -10,24 +10,17 @@ from podium.analysis.metrics import counts as counts_of
 from podium.analysis.plan import FEWEST_UNITS, Metric, Plan
 from podium.metrics import counts
 from podium.metrics.counts import ANSWERED, FINISHED, Levels
-from podium.metrics.rounds import Sample
+from podium.metrics.rounds import Told
 from podium.rollout.measuring import Task
 from podium.rollout.wish import Wish
-from podium.router.documents import cluster_name
-from podium.router.endpoints import GRPC, HTTP
 
 QUANTILE = 0.95
 """Of the champion's latency, where no threshold is given."""
 
 
-def totals(revision: str, samples: Iterable[Sample]) -> Levels:
-    """What routers counted of a revision since they began to."""
-    levels = [
-        found
-        for sample in samples
-        for port in (HTTP, GRPC)
-        if (found := counts.levels(sample.reading, cluster_name(revision, port))) is not None
-    ]
+def totals(revision: str, samples: Iterable[Told]) -> Levels:
+    """What was counted of a revision by those that say so, since they began to."""
+    levels = [found for sample in samples for found in sample.series(revision).values()]
     return counts.total(levels) if levels else {}
 
 
@@ -45,6 +38,7 @@ def plan(task: Task, figures: Levels, before: Levels, now: float) -> Plan:
         metrics=metrics,
         starts=restarts.starts(task.weights, task.longest, len(metrics)),
         alpha=round(1 - task.asked.confidence, 9),
+        approximate=task.asked.watched,
     )
 
 

@@ -1,7 +1,7 @@
 """From rounds of readings to the analysis' intervals. Pure: time is an argument.
 
-In a round every router is read once, all within min(1 s, interval/2). What its counters grew by since it was read last
-goes into this round's interval, for both arms alike:
+In a round every router, or every pod where pods count, is read once, all within min(1 s, interval/2). What its
+counters grew by since it was read last goes into this round's interval, for both arms alike:
 
     round      1      2      3      4                      each cell: what is new in router a or b
     router a   .--a2--.--a3--.--a4--.
@@ -15,7 +15,7 @@ next round's interval is one coarse one, or, if the weight changed meanwhile, on
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from podium.analysis.intervals import Interval
 from podium.analysis.metrics import Counted
@@ -32,6 +32,29 @@ AT: Final = "at"
 """In `seen`, of a pod: when it was read last."""
 
 
+class Told(Protocol):
+    """What one pod that counts said in a round."""
+
+    @property
+    def at(self) -> float:
+        """When it said so, seconds since 1970."""
+        ...
+
+    @property
+    def pod(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def since(self) -> float:
+        """From when on it has counted, seconds since 1970."""
+        ...
+
+    def series(self, revision: str) -> Mapping[str, Levels]:
+        """What it has counted of a revision; by names that are one pod's own, and the same in every round."""
+        ...
+
+
 @dataclass(frozen=True)
 class Sample:
     """One router's statistics, and when it told them."""
@@ -39,6 +62,22 @@ class Sample:
     at: float
     """Seconds since 1970."""
     reading: Reading
+
+    @property
+    def pod(self) -> str:
+        """See Told."""
+        return self.reading.pod
+
+    @property
+    def since(self) -> float:
+        """See Told."""
+        return self.at - self.reading.uptime - BEHIND
+
+    def series(self, revision: str) -> Mapping[str, Levels]:
+        """See Told: by cluster."""
+        clusters = (cluster_name(revision, port) for port in (HTTP, GRPC))
+        found = {name: counts.levels(self.reading, name) for name in clusters}
+        return {name: levels for name, levels in found.items() if levels is not None}
 
 
 @dataclass(frozen=True)
@@ -101,7 +140,7 @@ def length(interval: float) -> float:
     return min(LONGEST_ROUND, interval / 2)
 
 
-def take(rounds: Rounds, situation: Situation, began: float, samples: Iterable[Sample], interval: float) -> Taken:
+def take(rounds: Rounds, situation: Situation, began: float, samples: Iterable[Told], interval: float) -> Taken:
     """A round that began at `began`, of an analysis that looks every `interval` seconds.
 
     A sample that is late, or older than the one before, is as if its router had not answered.
@@ -124,22 +163,19 @@ def take(rounds: Rounds, situation: Situation, began: float, samples: Iterable[S
     return Taken(after, _intervals(rounds, situation, until, found), champion)
 
 
-def _grown(rounds: Rounds, situation: Situation, sample: Sample, seen: dict[str, Levels]) -> _Grown | None:
+def _grown(rounds: Rounds, situation: Situation, sample: Told, seen: dict[str, Levels]) -> _Grown | None:
     """What is new at one router, which is then seen; None where it cannot be told since when."""
-    pod = sample.reading.pod
+    pod = sample.pod
     known = rounds.seen.get(pod)
     if known is not None and sample.at <= known[AT]:
         return None
     new: dict[str, list[Levels]] = {situation.champion: [], situation.candidate: []}
     for revision, parts in new.items():
-        for port in (HTTP, GRPC):
-            name = cluster_name(revision, port)
-            levels = counts.levels(sample.reading, name)
-            if levels is not None:
-                part, seen[f"{pod}/{name}"] = counts.grown(rounds.seen.get(f"{pod}/{name}"), levels)
-                parts.append(part)
+        for name, levels in sample.series(revision).items():
+            part, seen[f"{pod}/{name}"] = counts.grown(rounds.seen.get(f"{pod}/{name}"), levels)
+            parts.append(part)
     seen[pod] = {AT: sample.at}
-    since = known[AT] if known is not None else sample.at - sample.reading.uptime - BEHIND
+    since = known[AT] if known is not None else sample.since
     if known is None and (rounds.began is None or since < rounds.began):
         return None
     return _Grown(since, tuple(new[situation.champion]), tuple(new[situation.candidate]))

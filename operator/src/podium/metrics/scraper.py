@@ -1,4 +1,4 @@
-"""Reads router pods by their addresses: all of a rollout in one round, at the interval of its analysis.
+"""Reads pods by their addresses: all that count for a rollout in one round, at the interval of its analysis.
 
 No Prometheus takes part. Connections stay open between rounds. What is asked of a pod is bounded in time and size, and
 so is how many are asked at once, over all rollouts together.
@@ -7,7 +7,7 @@ so is how many are asked at once, over all rollouts together.
 import asyncio
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -15,39 +15,52 @@ from typing import Final, Self
 import aiohttp
 from yarl import URL
 
-from podium.metrics.reading import Unreadable, query, read
-from podium.metrics.rounds import Sample, length
-from podium.router.places import STATS_PORT
+from podium.metrics.reading import Unreadable
+from podium.metrics.rounds import Told, length
 
 AT_ONCE: Final = 64
 LARGEST: Final = 2**20
-"""Bytes of an answer: of two revisions it has some 6 KB."""
+"""Bytes of an answer: a router's has some 6 KB of two revisions."""
 KEPT: Final = 60.0
 """Seconds that a connection stays open unused: longer than the longest interval of an analysis."""
+HEADERS: Final = {"Accept": "text/plain", "Accept-Encoding": "identity"}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What one pod is asked, and what is made of its answer."""
+
+    pod: str
+    address: str
+    port: int
+    path: str
+    """With its query."""
+    read: Callable[[float, str], Told]
+    """Of the time (seconds since 1970) and the text; raises Unreadable."""
+    what: str = "pod"
+    """What people call it."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """What the routers of one rollout said."""
+    """What those said that count for one rollout."""
 
     began: float
     """Seconds since 1970."""
-    samples: tuple[Sample, ...]
+    samples: tuple[Told, ...]
     failed: Mapping[str, str]
     """By pod that could not be read: why."""
 
 
 class Scraper:
-    """Reads routers. `clock`: seconds since 1970."""
+    """Reads pods. `clock`: seconds since 1970."""
 
     def __init__(
         self,
         *,
-        port: int = STATS_PORT,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._port = port
         self._clock = clock
         self._sleep = sleep
 
@@ -61,22 +74,20 @@ class Scraper:
     ) -> None:
         await self._session.close()
 
-    async def round(self, routers: Mapping[str, str], revisions: Collection[str], interval: float) -> Round:
-        """Ask each router (address by pod) once; over after min(1 s, interval/2), whoever has not answered by then."""
+    async def round(self, asks: Sequence[Ask], interval: float) -> Round:
+        """Ask each pod once; over after min(1 s, interval/2), whoever has not answered by then."""
         began = self._clock()
         within = aiohttp.ClientTimeout(total=length(interval))
-        path = query(revisions)
-        found = await asyncio.gather(*(self._sample(pod, address, path, within) for pod, address in routers.items()))
+        found = await asyncio.gather(*(self._sample(ask, within) for ask in asks))
         return Round(
             began,
-            tuple(each for each in found if isinstance(each, Sample)),
-            {pod: each for pod, each in zip(routers, found, strict=True) if isinstance(each, str)},
+            tuple(each for each in found if not isinstance(each, str)),
+            {ask.pod: each for ask, each in zip(asks, found, strict=True) if isinstance(each, str)},
         )
 
     async def run(
         self,
-        routers: Callable[[], Mapping[str, str]],
-        revisions: Collection[str],
+        asks: Callable[[], Sequence[Ask]],
         interval: float,
         took: Callable[[Round], None],
     ) -> None:
@@ -86,28 +97,29 @@ class Scraper:
         """
         due = self._clock()
         while True:
-            took(await self.round(routers(), revisions, interval))
+            took(await self.round(asks(), interval))
             now = self._clock()
             due = max(due + interval, now)
             await self._sleep(due - now)
 
-    async def _sample(self, pod: str, address: str, path: str, within: aiohttp.ClientTimeout) -> Sample | str:
+    async def _sample(self, ask: Ask, within: aiohttp.ClientTimeout) -> Told | str:
+        who = f"{ask.what} {ask.pod}"
         try:
-            host = f"[{address}]" if ipaddress.ip_address(address).version == 6 else address
-            url = URL(f"http://{host}:{self._port}{path}", encoded=True)
-            async with self._session.get(url, timeout=within, allow_redirects=False) as answer:
+            host = f"[{ask.address}]" if ipaddress.ip_address(ask.address).version == 6 else ask.address
+            url = URL(f"http://{host}:{ask.port}{ask.path}", encoded=True)
+            async with self._session.get(url, timeout=within, allow_redirects=False, headers=HEADERS) as answer:
                 at = self._clock()
                 if answer.status != 200:
-                    return f"router pod {pod}: {address}:{self._port} answered {answer.status}"
+                    return f"{who}: {ask.address}:{ask.port} answered {answer.status}"
                 body = bytearray()
                 async for piece in answer.content.iter_any():
                     body += piece
                     if len(body) > LARGEST:
-                        return f"router pod {pod}: its statistics are longer than {LARGEST} bytes"
-            return Sample(at, read(pod, body.decode()))
+                        return f"{who}: its statistics are longer than {LARGEST} bytes"
+            return ask.read(at, body.decode())
         except TimeoutError:
-            return f"router pod {pod}: {address}:{self._port} did not answer within {within.total:g} s"
+            return f"{who}: {ask.address}:{ask.port} did not answer within {within.total:g} s"
         except Unreadable as error:
             return str(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return f"router pod {pod}: {address}:{self._port}: {error!r}"
+            return f"{who}: {ask.address}:{ask.port}: {error!r}"

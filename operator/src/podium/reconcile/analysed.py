@@ -1,28 +1,65 @@
 """What a pass asks of the measuring of its rollout. Pure."""
 
+from dataclasses import replace
+
 from podium.api import names
 from podium.api.v1alpha1 import parse_duration
 from podium.kube.resources import CONFIG_MAPS
 from podium.manifests.ledger import ledger_in
 from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Plan
+from podium.rollout.asked import Where
 from podium.rollout.measuring import Task
 from podium.rollout.record import CommandResult, RolloutRecord
 from podium.rollout.revision import RevisionState
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
-from podium.rollout.traffic import Applied
+from podium.rollout.traffic import WHOLE, Applied
 
 
 def task_of(observed: Observed, plan: Plan) -> Task | None:
     """What is to be measured from now on; None where nothing is analysed."""
     situation = plan.situation
     champion, candidate = situation.champion, situation.candidate
-    if champion is None or candidate is None or not candidate.record.asked or not situation.exact:
+    if champion is None or candidate is None or not candidate.record.asked:
         return None
-    record, split = candidate.record, plan.move.split
+    match candidate.record.asked.at:
+        case Where.ROUTERS:
+            return _at_routers(observed, plan, champion, candidate) if situation.exact else None
+        case Where.PODS:
+            return _at_pods(observed, plan, champion, candidate)
+
+
+def _at_routers(observed: Observed, plan: Plan, champion: RevisionState, candidate: RevisionState) -> Task:
+    """What decides is counted while all routers say that they keep to a weight."""
+    situation, record, split = plan.situation, candidate.record, plan.move.split
     available = candidate.available >= STRATEGIES[record.strategy].needed(situation, champion, candidate)
     confirmed = situation.traffic.applied(split) is Applied.YES
+    return replace(
+        _task(observed, situation, champion, candidate),
+        weight=split.weights.get(candidate.name, 0),
+        applied=confirmed,
+        applied_since=record.applied_at.timestamp() if record.applied_at and confirmed else None,
+        begins=record.weighed_at is not None or (available and record.available_at is not None),
+    )
+
+
+def _at_pods(observed: Observed, plan: Plan, champion: RevisionState, candidate: RevisionState) -> Task | None:
+    """Shares follow the ready pods: whoever counts there needs nobody to confirm them, and no weight to begin."""
+    if champion.counting is None or candidate.counting is None:
+        return None
+    ready = champion.ready + candidate.ready
+    serves = candidate.name in plan.move.split.weights
+    return replace(
+        _task(observed, plan.situation, champion, candidate),
+        weight=WHOLE * candidate.ready // ready if serves and ready else 0,
+        counting={champion.name: champion.counting, candidate.name: candidate.counting},
+    )
+
+
+def _task(observed: Observed, situation: Situation, champion: RevisionState, candidate: RevisionState) -> Task:
+    """What is the same wherever requests are counted."""
+    record = candidate.record
     stored = observed.child(CONFIG_MAPS, names.ledger_name(candidate.name))
     changed = situation.findings.changed if situation.findings else ""
     return Task(
@@ -32,11 +69,11 @@ def task_of(observed: Observed, plan: Plan) -> Task | None:
         asked=record.asked,
         weights=sum(not step.pauses for step in record.steps),
         longest=parse_duration(situation.spec.rollout.max_duration),
-        weight=split.weights.get(candidate.name, 0),
-        applied=confirmed,
-        applied_since=record.applied_at.timestamp() if record.applied_at and confirmed else None,
+        weight=0,
+        applied=True,
+        applied_since=None,
         step=_place(record),
-        begins=record.weighed_at is not None or (available and record.available_at is not None),
+        begins=True,
         pods=(champion.ready, candidate.ready),
         warm_at=_warm_at(champion, candidate),
         resumed=_resumed(situation),

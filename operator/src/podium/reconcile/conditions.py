@@ -200,11 +200,12 @@ def _under_way(facts: Facts, champion: RevisionState, candidate: RevisionState) 
     """How far it is, and what is awaited until when."""
     s, record = facts.situation, candidate.record
     frozen = ", size frozen until it is over" if s.spec.autoscaling and candidate.facts.fixed_size(record) else ""
+    weighs = record.weighed_at or (record.asked.watched and s.findings is not None)
+    weighed = f"; {_weighed(s)}" if weighs and not record.promoting else ""
     if record.steps:
-        weighed = f"; {_weighed(s)}" if record.weighed_at and not record.promoting else ""
         return f"; {step_told(s, facts.split, candidate, facts.moment)}{frozen}{weighed}"
     due = _clock(s.deadline or record.began_at)
-    return f", {champion.replicas} of {_named(champion)} left{frozen}; until {due}"
+    return f", {champion.replicas} of {_named(champion)} left{frozen}; until {due}{weighed}"
 
 
 def _weighed(situation: Situation) -> str:

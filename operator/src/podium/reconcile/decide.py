@@ -10,7 +10,7 @@ from podium.reconcile.observe import Observed
 from podium.reconcile.readings import template_digest
 from podium.reconcile.routers import ROUTERS
 from podium.reconcile.writes import Entry, Note
-from podium.rollout.asked import Asked
+from podium.rollout.asked import Asked, Where
 from podium.rollout.gates import first_verdict
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
@@ -126,7 +126,11 @@ def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
 def _note(mark: Mark, before: RevisionState) -> Note:
     if mark.reason:
         return Note(
-            mark.reason, f"{before.name} ({before.version or 'no version'}): {mark.message}", "Step", before.name
+            mark.reason,
+            f"{before.name} ({before.version or 'no version'}): {mark.message}",
+            "Step",
+            before.name,
+            warning=mark.reason == "TooLittleTraffic",
         )
     if mark.outcome is None:
         command = mark.command
@@ -175,6 +179,7 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Mom
         durable=durable,
         template_digest=template_digest(revision),
         runtime=revision.runtime,
+        counting=revision.counting,
     )
     replaces = f" to replace {situation.champion.version or situation.champion.name}" if situation.champion else ""
     text = f"{revision.name} ({revision.version or 'no version'}): {strategy} of {frozen.size} pods{replaces}"
@@ -186,10 +191,17 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Mom
 
 
 def _asked(situation: Situation) -> Asked:
-    """What the analysis is asked: without a champion, or a router that counts, there is none."""
+    """What the analysis is asked: without a champion there is none.
+
+    Routers count where their weights stand still for a while, which is at a Canary's steps. A RollingUpdate's change
+    with each pod, and who tries a BlueGreen's preview passes the routers by: their pods count, whatever the router.
+    """
     spec = situation.spec
-    counted = ROUTERS[spec.traffic.router].exact and STRATEGIES[spec.rollout.strategy].stepwise
-    return Asked.of(situation.spec) if counted and situation.champion is not None and situation.size else Asked()
+    if situation.champion is None or not situation.size:
+        return Asked()
+    stepwise = STRATEGIES[spec.rollout.strategy].stepwise
+    at = Where.ROUTERS if ROUTERS[spec.traffic.router].exact and stepwise else Where.PODS
+    return Asked.of(spec, at, by_default=stepwise)
 
 
 def _next_revision(

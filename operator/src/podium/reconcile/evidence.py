@@ -19,10 +19,11 @@ def metrics_told(found: Findings | None) -> list[dict[str, Any]]:
         return []
     snapshot = found.published
     pairs = zip(snapshot.ledger.plan.metrics, snapshot.reports, strict=True)
-    return [_entry(metric, report, snapshot.decision) for metric, report in pairs]
+    approximate = snapshot.ledger.plan.approximate
+    return [_entry(metric, report, snapshot.decision, approximate=approximate) for metric, report in pairs]
 
 
-def _entry(metric: Metric, report: Report, decision: Decision) -> dict[str, Any]:
+def _entry(metric: Metric, report: Report, decision: Decision, *, approximate: bool) -> dict[str, Any]:
     counted = report.counted
     entry: dict[str, Any] = {
         "name": report.name,
@@ -38,6 +39,9 @@ def _entry(metric: Metric, report: Report, decision: Decision) -> dict[str, Any]
         entry["interval"] = [_short(bound) for bound in report.interval]
     if report.harm is not None and report.better is not None:
         strength = EvidenceStatus(harm=told(report.harm), no_harm=told(report.better), needed=told(decision.needed))
+        if approximate:
+            needed = f"{told(decision.needed_for_harm)} (approximate)"
+            strength = EvidenceStatus(harm=told(report.harm), needed=needed)
         entry["evidence"] = strength.wire()
     return entry
 

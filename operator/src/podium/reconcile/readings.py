@@ -10,6 +10,7 @@ from podium.api.reasons import Reason
 from podium.api.uris import shown_version
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
 from podium.kube.client import Object
+from podium.kube.pods import is_of
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, SERVICES
 from podium.manifests.canonical import canonical, digest
 from podium.manifests.errors import Unresolvable
@@ -172,7 +173,7 @@ def read_pod(pod: Object, sightings: Sightings, min_ready: timedelta, predecesso
         seasoned=Seasoned.NO if terminating else _seasoned(pod, sightings, min_ready),
         terminating=terminating,
         failure=failure,
-        stray=not _of_deployment(pod),
+        stray=not is_of(pod, pod["metadata"]["labels"].get(names.LABEL_REVISION, "")),
         overdue=terminating and _overdue(meta, sightings),
         ready_since=ready,
         died=_died(pod, sightings),
@@ -207,13 +208,6 @@ def _overdue(meta: Mapping[str, Any], sightings: Sightings) -> bool:
     grace = timedelta(seconds=min(meta.get("deletionGracePeriodSeconds", GRACE), LONGEST_GRACE))
     began = sightings.first(meta["name"], "Terminating", said=others_time(meta["deletionTimestamp"]) - grace)
     return sightings.moment.reached(began + grace + LAST_RITES)
-
-
-def _of_deployment(pod: Object) -> bool:
-    """Whether its controller is a ReplicaSet of its revision's Deployment: anybody may write labels."""
-    controller = _controller(pod) or {"kind": "", "name": ""}
-    revision = pod["metadata"]["labels"].get(names.LABEL_REVISION, "")
-    return (controller["kind"], str(controller["name"]).rpartition("-")[0]) == ("ReplicaSet", revision)
 
 
 def read_workload(deployment: Object, pods: Sequence[Pod], *, has_hpa: bool = False) -> Workload:
@@ -306,6 +300,7 @@ def read_revision(
         unreadable=tuple(_unreadable(meta, name, why) for name, why in sorted(broken.items())),
         template_digest=template_digest,
         runtime=revision.runtime,
+        counting=revision.counting,
         workload=read_workload(deployment, found, has_hpa=has_hpa) if deployment else None,
         pods=found,
         has_hpa=has_hpa,

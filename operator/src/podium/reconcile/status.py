@@ -196,13 +196,17 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
     if observed.unreachable:
         conditions[names.ROUTER_UNREACHABLE] = ("True", Reason.ROUTER_UNREACHABLE, observed.unreachable)
     found = situation.findings
+    candidate = situation.candidate
     if found is not None and found.unreachable:
-        message = f"routers cannot be read: {found.unreachable}; docs/traffic.md has the NetworkPolicy that opens them"
+        who = "pods" if candidate is not None and candidate.record.asked.watched else "routers"
+        message = f"{who} cannot be read: {found.unreachable}; docs/traffic.md has the NetworkPolicy that opens them"
         conditions["MetricsUnreachable"] = ("True", Reason.METRICS_UNREACHABLE, message)
     if found is not None and found.silent:
         conditions["NoTraffic"] = ("True", Reason.NO_TRAFFIC, found.silent)
     if found is not None and found.changed:
         conditions["LedgerChanged"] = ("True", Reason.LEDGER_CHANGED, found.changed)
+    if unmeasured := _unmeasured(situation):
+        conditions["NotMeasured"] = ("True", Reason.NOT_MEASURED, unmeasured)
     candidate = situation.candidate
     if candidate is not None and champion is not None and candidate.record.strategy in STRATEGIES:
         excess = STRATEGIES[candidate.record.strategy].excess(situation, champion, candidate)
@@ -228,6 +232,21 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
         if refusal is not None:
             conditions[where.value] = ("False", refusal.reason, refusal.message)
     return conditions
+
+
+def _unmeasured(situation: Situation) -> str:
+    """Why errors cannot stop the candidate although they are to be weighed at the pods; empty if they can."""
+    champion, candidate = situation.champion, situation.candidate
+    if champion is None or candidate is None or not candidate.record.asked.watched:
+        return ""
+    for revision in (candidate, champion):
+        if revision.counting is None:
+            return (
+                f"errors of {candidate.name} are not weighed: ModelRuntime {revision.runtime} had no metrics when "
+                f"{revision.name} was made; once it has them and the rollout is over: "
+                f"{how_to('restart', champion.name)}"
+            )
+    return ""
 
 
 def _conditions(

@@ -6,14 +6,25 @@ weight, and stand in the ledger.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.rollout.wish import Wish, wished
 
 _FIELDS = frozenset({"confidence", "interval", "warmUp", "metrics"})
+_AT = "countedAt"
 _SHORTEST, _LONGEST = 0.1, 3600.0
 """Seconds of an interval; the CRD is stricter."""
+
+
+class Where(StrEnum):
+    """Where requests are counted; whoever reads them there is found by it (podium.metrics.places)."""
+
+    ROUTERS = "Routers"
+    """Each request is assigned by lot: evidence decides everything."""
+    PODS = "Pods"
+    """Callers that keep a connection stay on one pod: errors may stop a candidate, and nothing promotes it."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +37,31 @@ class Asked:
     """Seconds from one round to the next."""
     warm_up: float = 60.0
     """Seconds for which a pod is ready before its latency counts."""
+    at: Where = Where.ROUTERS
 
     def __bool__(self) -> bool:
         """Whether anything is weighed."""
         return bool(self.wishes)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether steps and promotion wait for the evidence; else all that it may do is to stop the candidate."""
+        return bool(self.wishes) and self.at is Where.ROUTERS
+
+    @property
+    def watched(self) -> bool:
+        """Whether the evidence can stop the candidate, and nothing waits for it."""
+        return bool(self.wishes) and self.at is Where.PODS
+
     @staticmethod
-    def of(spec: ModelDeploymentSpec) -> "Asked":
-        """What spec asks for."""
+    def of(spec: ModelDeploymentSpec, at: Where = Where.ROUTERS, *, by_default: bool = True) -> "Asked":
+        """What spec asks for, counted there; `by_default`: also where it names no metrics."""
         analysis = spec.rollout.analysis
+        if analysis.metrics is None and not by_default:
+            return Asked()
         return Asked(
-            wishes=wished(spec),
+            at=at,
+            wishes=wished(spec, errors_alone=at is Where.PODS),
             confidence=analysis.confidence,
             interval=float(parse_duration(analysis.interval)),
             warm_up=float(parse_duration(analysis.warm_up)),
@@ -47,6 +72,7 @@ class Asked:
         if not self.wishes:
             return {}
         return {
+            **({_AT: self.at.value} if self.at is not Where.ROUTERS else {}),
             "confidence": self.confidence,
             "interval": self.interval,
             "warmUp": self.warm_up,
@@ -58,12 +84,13 @@ class Asked:
         """The inverse; ValueError for what is none."""
         if data == {}:
             return Asked()
-        if not isinstance(data, Mapping) or data.keys() != _FIELDS or not isinstance(data["metrics"], list):
+        if not isinstance(data, Mapping) or data.keys() - {_AT} != _FIELDS or not isinstance(data["metrics"], list):
             raise ValueError(f"{data!r} is no analysis")
         confidence, interval, warm_up = (_number(data[name]) for name in ("confidence", "interval", "warmUp"))
         if not (0 < confidence < 1 and _SHORTEST <= interval <= _LONGEST and warm_up >= 0):
             raise ValueError(f"{data!r} is no analysis")
-        return Asked(tuple(Wish.from_json(wish) for wish in data["metrics"]), confidence, interval, warm_up)
+        wishes = tuple(Wish.from_json(wish) for wish in data["metrics"])
+        return Asked(wishes, confidence, interval, warm_up, Where(data.get(_AT, Where.ROUTERS)))
 
 
 def _number(value: object) -> float:

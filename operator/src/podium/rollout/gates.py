@@ -11,7 +11,7 @@ from podium.api.reasons import Reason
 from podium.rollout.command import how_to
 from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence, requests_end_it_likewise
-from podium.rollout.judging import harm, too_late
+from podium.rollout.judging import harm, too_late, unreachable
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
 from podium.rollout.revision import RevisionState
@@ -195,7 +195,7 @@ def steps(situation: Situation, moment: Moment) -> Verdict | None:
     found = STRATEGIES[candidate.record.strategy].advance(situation, champion, candidate, moment)
     if found is None or isinstance(found, Hold):
         return found
-    return Mark(candidate.name, found.message, record=found.record, reason="Step" if found.message else "")
+    return Mark(candidate.name, found.message, record=found.record, reason=found.reason if found.message else "")
 
 
 def complete(situation: Situation, moment: Moment) -> Verdict | None:
@@ -249,6 +249,7 @@ GATES: tuple[Gate, ...] = (
     request_fulfilled,
     request_outlived,
     harm,
+    unreachable,
     too_late,
     steps,
     complete,

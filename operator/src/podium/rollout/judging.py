@@ -6,18 +6,20 @@ once its steps are over.
 
 from __future__ import annotations
 
-from datetime import timedelta
+import math
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from podium.analysis.decision import Call, Circumstances, Decision, decide
+from podium.analysis.expect import Traffic, seconds_to_promotion
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import parse_duration
 from podium.rollout.command import how_to
 from podium.rollout.measuring import UNREAD
 from podium.rollout.moment import Moment
-from podium.rollout.record import Outcome
+from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.sentences import rolled_back
+from podium.rollout.sentences import rolled_back, span
 from podium.rollout.verdict import Hold, Mark, Verdict
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ REASONS = {"sample-ratio": Reason.SAMPLE_RATIO, "no-data": Reason.NO_DATA}
 def judged(situation: Situation, candidate: RevisionState, moment: Moment) -> Decision | None:
     """The decision at this moment; None where the rollout is not analysed, or nothing has been counted yet."""
     record, found = candidate.record, situation.findings
-    if not record.asked or record.weighed_at is None or found is None or found.live is None:
+    if not record.asked or found is None or found.live is None:
+        return None
+    if record.asked.awaited and record.weighed_at is None:
         return None
     return decide(
         found.live.ledger.plan,
@@ -47,7 +51,7 @@ def judged(situation: Situation, candidate: RevisionState, moment: Moment) -> De
 def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
     """Why a rollout that is analysed may go no step further now: nothing has been read from the routers."""
     record, found = candidate.record, situation.findings
-    if not record.asked:
+    if not record.asked.awaited:
         return None
     if not situation.exact:
         return Hold(Reason.NO_DATA, "no evidence: requests do not pass the routers, which alone count them")
@@ -59,8 +63,31 @@ def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
     return None
 
 
+def too_little(situation: Situation, record: RolloutRecord) -> str:
+    """What is told as evidence begins: that maxDuration is likely to end before it, at the traffic so far.
+
+    Empty where it is not, and where the traffic is not known. The candidate is taken to get its largest weight.
+    """
+    live = situation.findings.live if situation.findings else None
+    weights = [step.weight for step in record.steps if step.weight is not None]
+    if live is None or not weights:
+        return ""
+    rate, share = live.traffic.champion + live.traffic.candidate, max(weights) / 100
+    seconds = seconds_to_promotion(live.ledger.plan, live.state, Traffic(rate * (1 - share), rate * share))
+    limit = situation.spec.rollout.max_duration
+    if not rate or seconds <= parse_duration(limit):
+        return ""
+    left = f"some {span(seconds)}" if math.isfinite(seconds) else "longer than can be told"
+    return (
+        f"at {rate:.3g} requests/s evidence takes {left}, and maxDuration is {limit}: then onInconclusive "
+        f"({situation.spec.rollout.on_inconclusive}) decides; set analysis.metrics to [] to go by the steps alone"
+    )
+
+
 def held(situation: Situation, candidate: RevisionState, moment: Moment) -> Hold | None:
     """Why evidence lets the rollout go no step further now; None if nothing is missing."""
+    if not candidate.record.asked.awaited:
+        return None
     waits = missing(situation, candidate)
     if waits is not None:
         return waits
@@ -88,13 +115,31 @@ def harm(situation: Situation, moment: Moment) -> Verdict | None:
     return Mark(candidate.name, told(situation, candidate, decision), Outcome.ROLLED_BACK, Rule(Kind.HARM, worst))
 
 
+def unreachable(situation: Situation, moment: Moment) -> Verdict | None:
+    """A gate: a candidate whose ready pods say nothing for progressDeadline, while the champion's do, is rolled back.
+
+    Where pods count, one that cannot be read cannot be stopped by its errors either.
+    """
+    candidate, found = situation.candidate, situation.findings
+    if candidate is None or found is None or found.unread_since is None or candidate.ready == 0:
+        return None
+    if situation.champion_down_since is not None or candidate.promotion_stands:
+        return None
+    since = datetime.fromtimestamp(found.unread_since, UTC)
+    if not moment.reached(since + situation.progress_deadline):
+        return None
+    limit = int(situation.progress_deadline.total_seconds())
+    sentence = f"its pods are ready and could not be read for {limit} s, the champion's could: {found.unreachable}"
+    return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, Rule(Kind.UNREACHABLE))
+
+
 def too_late(situation: Situation, moment: Moment) -> Verdict | None:
     """A gate: maxDuration is over before evidence was enough, and onInconclusive says what becomes of it."""
     candidate = situation.candidate
     if candidate is None or situation.paused or candidate.record.promoting or situation.champion_down_since:
         return None
     record = candidate.record
-    if not record.asked or not _over(situation, candidate, moment):
+    if not record.asked.awaited or not _over(situation, candidate, moment):
         return None
     decision = judged(situation, candidate, moment)
     if decision is None or decision.call is not Call.INCONCLUSIVE:

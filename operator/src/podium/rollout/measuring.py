@@ -5,7 +5,8 @@ pass decides from. What decides is the last look (`live`); what is written down,
 last checkpoint (`published`), so that evidence alone causes few writes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from podium.analysis.decision import Circumstances, Decision, decide
@@ -13,6 +14,7 @@ from podium.analysis.expect import Traffic, seconds_to_promotion
 from podium.analysis.ledger import Ledger, LedgerChanged, LedgerUnreadable, digest, read, replay
 from podium.analysis.report import Report, reports
 from podium.analysis.state import State
+from podium.manifests.counting import Counting
 from podium.rollout.asked import Asked
 
 NO_TRAFFIC = Traffic(0, 0)
@@ -54,6 +56,8 @@ class Task:
     """The ledger as it stands in the cluster; empty without one that can be trusted."""
     changed: str = ""
     """Why the one that stands there cannot be; empty if it can, or there is none."""
+    counting: Mapping[str, Counting] = field(default_factory=dict)
+    """By revision how its pods say what they have answered; needed where they are what is read."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,9 @@ class Findings:
     """Whether the ledger, or one before it, stands in the cluster."""
     changed: str = ""
     """Why this operator did not go on from the ledger that it found; empty if it did, or found none."""
+    unread_since: float | None = None
+    """Since when none of the candidate's ready pods could be read and all of the champion's could, seconds since 1970;
+    None where it is not so, and where routers are read."""
 
 
 def opened(text: str, recorded: str | None = None, rollout: str = "") -> Snapshot:

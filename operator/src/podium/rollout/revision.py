@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from podium.api.reasons import Reason
+from podium.manifests.counting import Counting
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
 from podium.rollout.rule import Rule
 from podium.rollout.strategies import Facts, facts_of
@@ -94,6 +95,8 @@ class RevisionState:
     """A sentence on each of them: object, annotation, way out."""
     template_digest: str = ""
     runtime: str = ""
+    counting: Counting | None = None
+    """How its pods say what they have answered; None where its ModelRuntime did not say it when it was made."""
     workload: Workload | None = None
     pods: tuple[Pod, ...] = ()
     has_hpa: bool = False

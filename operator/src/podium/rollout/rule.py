@@ -22,6 +22,8 @@ class Kind(StrEnum):
     """`about`: the condition reason of the pod that crashed."""
     HARM = "harm"
     """`about`: the name of the metric that got worse most surely."""
+    UNREACHABLE = "unreachable"
+    """Its pods say nothing of what they answered, and the champion's do."""
     VERIFY = "verify"
     """`about`: the name of the check that failed."""
     DEADLINE = "deadline"

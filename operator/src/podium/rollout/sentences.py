@@ -33,12 +33,19 @@ def rolled_back(snapshot: Snapshot, decision: Decision, worst: str, *, champion:
     metric = next(each for each in plan.metrics if each.name == worst)
     what, unit, counted = _event(metric), _unit(metric), report.counted
     seconds = snapshot.state.until - plan.started_at
-    sure = told(decision.needed_for_harm)
+    sure = f"a version no worse would look like this in fewer than 1 of {told(decision.needed_for_harm)} rollouts"
+    if plan.approximate:
+        sure = f"evidence of harm {harm_told(decision)}"
     return (
         f"after {span(seconds)}: {share(counted.candidate_events, counted.candidate_units)} of its {unit} {what}, "
-        f"{share(counted.champion_events, counted.champion_units)} of those of version {champion}; a version no worse "
-        f"would look like this in fewer than 1 of {sure} rollouts; {counted.candidate_events:.0f} of its {unit} {what}"
+        f"{share(counted.champion_events, counted.champion_units)} of those of version {champion}; {sure}; "
+        f"{counted.candidate_events:.0f} of its {unit} {what}"
     )
+
+
+def harm_told(decision: Decision) -> str:
+    """How strong the evidence of harm is, where it is counted at the pods, whose callers are not assigned by lot."""
+    return f"{told(decision.harm)} of {told(decision.needed_for_harm)} (approximate: errors counted at the pods)"
 
 
 def figures(snapshot: Snapshot) -> str:
@@ -57,6 +64,8 @@ def figures(snapshot: Snapshot) -> str:
 def awaited(snapshot: Snapshot) -> str:
     """How strong the evidence is, what is missing, and when a decision can be expected at the present traffic."""
     decision = snapshot.decision
+    if snapshot.ledger.plan.approximate:
+        return f"evidence of harm {harm_told(decision)}; {figures(snapshot)}"
     missing = [each for each in decision.metrics if not each.promotes]
     needed = told(decision.needed)
     if not missing:

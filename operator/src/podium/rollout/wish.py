@@ -79,14 +79,15 @@ class Wish:
         return wish
 
 
-def wished(spec: ModelDeploymentSpec) -> tuple[Wish, ...]:
+def wished(spec: ModelDeploymentSpec, *, errors_alone: bool = False) -> tuple[Wish, ...]:
     """What an analysis of this spec would be asked, in the spec's order; () where it is to ask nothing.
 
-    Whether there is one (strategy, router) is not decided here.
+    Whether there is one (strategy, router) is not decided here. `errors_alone`: where nothing else is counted.
     """
     metrics = spec.rollout.analysis.metrics
     if metrics is None:
-        return tuple(_filled_in(name, kind) for name, kind in plan.GUARDRAILS)
+        told = [each for each in plan.GUARDRAILS if not errors_alone or each[1] is Type.ERROR_RATE]
+        return tuple(_filled_in(name, kind) for name, kind in told)
     return tuple(_of(metric) for metric in metrics)
 
 

@@ -65,6 +65,8 @@ class Progress:
     record: RolloutRecord
     message: str = ""
     """What people are told of it; empty for bookkeeping."""
+    reason: str = "Step"
+    """Of the Event that tells it."""
 
 
 class Facts(Protocol):

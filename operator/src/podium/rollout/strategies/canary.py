@@ -14,7 +14,7 @@ from podium.analysis.decision import Call
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.rollout.command import how_to
-from podium.rollout.judging import held, judged, missing
+from podium.rollout.judging import held, judged, missing, too_little
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
@@ -97,10 +97,11 @@ class Canary:
             return Progress(replace(record, available_at=moment.now))
         if situation.paused:
             return None
-        if record.asked and record.weighed_at is None:
+        if record.asked.awaited and record.weighed_at is None:
             if record.available_at is None or candidate.available < self.needed(situation, champion, candidate):
                 return None
-            return missing(situation, candidate) or Progress(replace(record, weighed_at=moment.now))
+            weighed = replace(record, weighed_at=moment.now)
+            return missing(situation, candidate) or Progress(weighed, too_little(situation, record), "TooLittleTraffic")
         waits = held(situation, candidate, moment)
         if waits is not None:
             return waits
@@ -123,7 +124,7 @@ class Canary:
             return Hold(
                 Reason.WAITING_FOR_PROMOTION, f"{candidate.name} has been through all steps; to promote it: {way}"
             )
-        decision = judged(situation, candidate, moment)
+        decision = judged(situation, candidate, moment) if candidate.record.asked.awaited else None
         grows = f"it grows to {situation.target} pods to be promoted"
         if decision is None:
             promoted = candidate.record.promoted(Rule(Kind.STEPS_COMPLETE), moment.now, situation.operator)
@@ -175,7 +176,7 @@ class Canary:
         """Where requests go now, by the pods that there are for them."""
         alone = Split.to(champion.name, preview=candidate.name)
         record = candidate.record
-        unweighed = bool(record.asked) and record.weighed_at is None
+        unweighed = record.asked.awaited and record.weighed_at is None
         if (record.weight == 0 or unweighed) and not record.promoting:
             return alone
         if situation.exact:

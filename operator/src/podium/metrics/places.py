@@ -1,0 +1,14 @@
+"""The places that count requests, one line each in this table."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from podium.metrics.place import Place
+from podium.metrics.pods import Pods
+from podium.metrics.routers import Routers
+from podium.rollout.asked import Where
+
+PLACES: Final[Mapping[Where, Place]] = {
+    Where.ROUTERS: Routers(),
+    Where.PODS: Pods(),
+}
