@@ -269,6 +269,7 @@ CASES: dict[str, Case] = {
     "must be an absolute path of letters, digits, -, . and _, such as /etc/server/config.properties": Case(
         ["etc/x", "/etc/", "/etc/../x", "/a b", "/etc//x"], "/home/server/.config/x.properties"
     ),
+    "must begin with / and have no spaces, such as /metrics": Case(["metrics", "/a b", ""], "/metrics?name[]=a"),
     "probe: set exactly one of exec, grpc, httpGet, tcpSocket": Case(
         [{}, {"periodSeconds": 1}, PROBE | {"tcpSocket": {"port": 1}}], PROBE
     ),
