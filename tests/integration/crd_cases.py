@@ -14,6 +14,11 @@ LATENCY = {"strategy": "Canary", "analysis": {"metrics": [ERRORS, SLOW]}}
 PROBE = {"httpGet": {"port": "http"}}
 
 SAMPLES: dict[tuple[str, ...], Any] = {
+    # Of these the operator alone says what they must be: a rule of CEL would be too large for the CRDs.
+    ("spec", "metrics", "path"): "/metrics",
+    ("spec", "metrics", "total"): ["a"],
+    ("spec", "metrics", "errors"): ["a"],
+    ("spec", "metrics", "port"): "http",
     ("spec", "ports", "http"): 8080,
     ("spec", "ports", "grpc"): 8081,
     ("spec", "probes", "readiness"): PROBE,
