@@ -16,6 +16,11 @@ LATENCY = {"strategy": "Canary", "analysis": {"metrics": [ERRORS, SLOW]}}
 PROBE = {"httpGet": {"port": "http"}}
 
 SAMPLES: dict[tuple[str, ...], Any] = {
+    # Of these the operator alone says what they must be: a rule of CEL would be too large for the CRDs.
+    ("spec", "metrics", "path"): "/metrics",
+    ("spec", "metrics", "total"): ["a"],
+    ("spec", "metrics", "errors"): ["a"],
+    ("spec", "metrics", "port"): "http",
     ("spec", "ports", "http"): 8080,
     ("spec", "ports", "grpc"): 8081,
     ("spec", "probes", "readiness"): PROBE,
@@ -276,8 +281,8 @@ CASES: dict[str, Case] = {
             CHECKOUT | {"name": "paid", "events": CHECKOUT["total"]},
         ],
     ),
-    "rollout.analysis.metrics: any type but ErrorRate needs traffic.router: Envoy and rollout.strategy: Canary: "
-    "set both, or leave ErrorRate alone": Case(
+    "rollout.analysis.metrics: all but ErrorRate need traffic.router: Envoy and rollout.strategy: Canary: set "
+    "both, or leave ErrorRate alone": Case(
         [
             {"rollout": LATENCY},
             {"rollout": LATENCY | {"strategy": "BlueGreen"}, "traffic": {"router": "Envoy"}},

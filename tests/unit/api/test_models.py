@@ -274,7 +274,7 @@ def test_all_that_is_named_but_errors_needs_routers_and_a_canary(router: str, st
     def spec(metrics: dict[str, Any]) -> dict[str, Any]:
         return {"traffic": {"router": router}, "rollout": {"strategy": strategy, "analysis": metrics}}
 
-    with pytest.raises(InvalidSpec, match=r"needs traffic.router: Envoy .* or leave ErrorRate alone") as caught:
+    with pytest.raises(InvalidSpec, match=r"need traffic.router: Envoy .* or leave ErrorRate alone") as caught:
         ModelDeploymentSpec.parse(spec({"metrics": [ERRORS, SLOW]}))
     assert (caught.value.field, caught.value.value) == ("spec.rollout.analysis.metrics", ["slow"])
     assert ModelDeploymentSpec.parse(spec({"metrics": [ERRORS]})).rollout.analysis.metrics

@@ -12,7 +12,7 @@ from podium.manifests.counting import Counting
 from podium.metrics import course as courses
 from podium.metrics.course import PATIENCE
 from podium.metrics.pods import Pods
-from podium.metrics.rounds import Told
+from podium.metrics.rounds import Answer
 from podium.metrics.scraper import Round
 from podium.rollout.asked import Asked, Where
 from podium.rollout.measuring import Task
@@ -66,7 +66,7 @@ class Rollout:
     def round(self, at: float, **said: tuple[int, int] | None) -> "Rollout":
         """None: the pod does not answer."""
         targets = Pods().targets(self.cache, KEY, self.task)
-        samples: list[Told] = []
+        samples: list[Answer] = []
         for ask in targets.asks:
             figures = said[ask.pod]
             if figures is not None:

@@ -257,9 +257,9 @@ class Analysis(ApiModel):
     metrics: Metrics | None = Field(
         default=None,
         description=(
-            "What must not get worse, at most 20. An empty list: nothing is asked. But for a Canary with "
-            "traffic.router Envoy: ErrorRate alone, which may roll back and promotes nothing. Default: a Canary's "
-            "errors and, with that router, rejections, abandoned and latency, each with the defaults of its type."
+            "What must not get worse, at most 20; empty: nothing is asked. But for a Canary with traffic.router "
+            "Envoy: ErrorRate alone, which promotes nothing. Default: a Canary's errors and, with that router, "
+            "rejections, abandoned and latency, with the defaults of their types."
         ),
     )
 

@@ -362,10 +362,9 @@ class ModelDeploymentSpec(ApiModel):
             "!has(self.rollout.analysis.metrics) || "
             "(self.rollout.strategy == 'Canary' && self.traffic.router == 'Envoy') || "
             "self.rollout.analysis.metrics.all(metric, metric.type == 'ErrorRate')",
-            "rollout.analysis.metrics: any type but ErrorRate needs traffic.router: Envoy and rollout.strategy: "
-            "Canary: set both, or leave ErrorRate alone",
+            "rollout.analysis.metrics: all but ErrorRate need traffic.router: Envoy and rollout.strategy: Canary: set "
+            "both, or leave ErrorRate alone",
             field=".rollout.analysis.metrics",
-            shown="self.traffic.router + ' and ' + self.rollout.strategy",
         ),
     )
 
@@ -422,7 +421,7 @@ class ModelDeploymentSpec(ApiModel):
             raise FieldError(
                 "rollout.analysis.metrics",
                 others,
-                "any type but ErrorRate needs traffic.router: Envoy and rollout.strategy: Canary, not "
+                "all but ErrorRate need traffic.router: Envoy and rollout.strategy: Canary, not "
                 f"{router} and {strategy}: set both, or leave ErrorRate alone",
             )
         return self

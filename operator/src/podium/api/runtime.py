@@ -36,11 +36,9 @@ class Ports(ApiModel):
     http: Port = Field(description="Port of HTTP requests; the Service's port 80 leads to it. No default.")
     grpc: Port | None = Field(
         default=None,
-        description="Port of gRPC requests; the Service's port 8081 leads to it. Default: none, there is no gRPC.",
+        description="Port of gRPC requests; the Service's port 8081 leads to it. Default: none.",
     )
-    metrics: Port | None = Field(
-        default=None, description="Port of Prometheus metrics. Default: none, there is no port of its own."
-    )
+    metrics: Port | None = Field(default=None, description="Port of Prometheus metrics. Default: none.")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -51,27 +49,27 @@ class Ports(ApiModel):
 
 SERIES = re.compile(r'[a-zA-Z_:][a-zA-Z0-9_:]*(\{[a-zA-Z_]\w*=~?"[^"\\]*"(,[a-zA-Z_]\w*=~?"[^"\\]*")*\})?')
 """A series, checked here alone and not by the API server: the CRDs are near the size that a client may apply."""
-Series = Annotated[str, Field(min_length=1, max_length=256)]
+Series = Annotated[str, Field(max_length=256)]
 
 
 class Counters(ApiModel):
     """Which counters of the runtime's Prometheus text say what it has answered."""
 
-    path: Annotated[str, Format(r"^/[!-~]*$", "must begin with / and have no spaces, such as /metrics")] = Field(
-        default="/metrics", max_length=256, description="Path and query of the text. Default: /metrics."
-    )
+    path: str = Field(default="/metrics", max_length=256, description="Default: /metrics.")
     port: Literal["http", "metrics"] = Field(default="http", description="Which of ports serves it. Default: http.")
     total: list[Series] = Field(
         max_length=8,
-        description="Series whose sum counts all answers, such as requests_total. No default.",
+        description="Series whose sum counts all answers. No default.",
     )
     errors: list[Series] = Field(
         max_length=8,
-        description="Series whose sum counts those that failed (5xx); they are among the total. No default.",
+        description="Series whose sum counts those that failed (5xx). No default.",
     )
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
+        if not re.fullmatch("/[!-~]*", self.path):
+            raise FieldError("path", self.path, "must begin with / and have no spaces: write one such as /metrics")
         for field in ("total", "errors"):
             if not getattr(self, field):
                 raise FieldError(field, [], "must name at least one series")
@@ -99,7 +97,7 @@ class File(ApiModel):
     ] = Field(
         min_length=2,
         max_length=512,
-        description="Absolute path of the file in the container. No default.",
+        description="Absolute path in the container. No default.",
     )
     template: Annotated[str, TEMPLATE] = Field(max_length=16384, description="The file's text, a template. No default.")
 
@@ -109,14 +107,10 @@ class Probes(ApiModel):
 
     startup: Probe | None = Field(
         default=None,
-        description=(
-            "Asked until it answers once; its budget is always one hour. Default: the readiness probe's handler."
-        ),
+        description=("Asked until it answers, for an hour at most. Default: the readiness probe's handler."),
     )
-    readiness: Probe = Field(description="Asked all the time: only a ready pod gets requests. No default.")
-    liveness: Probe | None = Field(
-        default=None, description="Asked all the time: a container that fails it is restarted. Default: none."
-    )
+    readiness: Probe = Field(description="Only a ready pod gets requests. No default.")
+    liveness: Probe | None = Field(default=None, description="Restarts a container that fails it. Default: none.")
 
 
 class Drain(ApiModel):
@@ -126,10 +120,7 @@ class Drain(ApiModel):
         default=5,
         ge=0,
         le=600,
-        description=(
-            "Seconds between a pod's removal from the Service and the signal to its container, so that no request is "
-            "on its way to a process that ends. Default: 5."
-        ),
+        description=("Seconds between a pod's removal from the Service and the signal to its container. Default: 5."),
     )
     seconds: int = Field(
         default=25,
@@ -144,13 +135,11 @@ class RuntimeSecurity(ApiModel):
 
     pod: PodSecurityContext = Field(
         default={},
-        description="Fields of the pods' security context; they win over the restricted profile's. Default: none.",
+        description="Fields of the pods'; they win over the restricted profile's. Default: none.",
     )
     container: SecurityContext = Field(
         default={},
-        description=(
-            "Fields of the model container's security context; they win over the restricted profile's. Default: none."
-        ),
+        description=("Fields of the model container's; they win over the restricted profile's. Default: none."),
     )
 
 
@@ -171,12 +160,12 @@ class ModelRuntimeSpec(ApiModel):
     formats: Annotated[list[FormatName], ListKind("set")] = Field(
         default=[],
         max_length=32,
-        description="Formats of models that it can serve, such as onnx. Default: none, and then any is taken.",
+        description="Formats of models that it can serve, such as onnx. Default: none, any is taken.",
     )
     protocol: Literal["OIPv2", "TorchServe", "Plain"] = Field(
         default="Plain",
         description=(
-            "What its clients speak. OIPv2: the Open Inference Protocol, version 2. TorchServe: TorchServe's own. "
+            "What its clients speak. OIPv2: the Open Inference Protocol, version 2. TorchServe: its own. "
             "Plain: any HTTP. Default: Plain."
         ),
     )
@@ -194,19 +183,15 @@ class ModelRuntimeSpec(ApiModel):
     drain: Drain = Field(default=Drain(), description="How a pod takes its leave. Default: 5 s, then 25 s.")
     metrics: Counters | None = Field(
         default=None,
-        description=(
-            "Where its pods count answers, for evidence without a router. Default: none, and none is weighed there."
-        ),
+        description=("What its pods count, in Prometheus' text. Default: none."),
     )
     resources: ResourceRequirements = Field(
         default={},
-        description=(
-            "Requests and limits of the model's container. Units: cores of CPU, bytes of memory. Default: none."
-        ),
+        description=("Of the model's container: cores of CPU, bytes of memory. Default: none."),
     )
     security_context: RuntimeSecurity = Field(
         default=RuntimeSecurity(),
-        description="Where the restricted profile does not do. Default: the restricted profile.",
+        description="Exceptions to the restricted profile. Default: none.",
     )
 
     @model_validator(mode="after")

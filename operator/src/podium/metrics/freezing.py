@@ -10,7 +10,7 @@ from podium.analysis.metrics import counts as counts_of
 from podium.analysis.plan import FEWEST_UNITS, Metric, Plan
 from podium.metrics import counts
 from podium.metrics.counts import ANSWERED, FINISHED, Levels
-from podium.metrics.rounds import Told
+from podium.metrics.rounds import Answer
 from podium.rollout.measuring import Task
 from podium.rollout.wish import Wish
 
@@ -18,7 +18,7 @@ QUANTILE = 0.95
 """Of the champion's latency, where no threshold is given."""
 
 
-def totals(revision: str, samples: Iterable[Told]) -> Levels:
+def totals(revision: str, samples: Iterable[Answer]) -> Levels:
     """What was counted of a revision by those that say so, since they began to."""
     levels = [found for sample in samples for found in sample.series(revision).values()]
     return counts.total(levels) if levels else {}

@@ -32,7 +32,7 @@ AT: Final = "at"
 """In `seen`, of a pod: when it was read last."""
 
 
-class Told(Protocol):
+class Answer(Protocol):
     """What one pod that counts said in a round."""
 
     @property
@@ -65,16 +65,16 @@ class Sample:
 
     @property
     def pod(self) -> str:
-        """See Told."""
+        """See Answer."""
         return self.reading.pod
 
     @property
     def since(self) -> float:
-        """See Told."""
+        """See Answer."""
         return self.at - self.reading.uptime - BEHIND
 
     def series(self, revision: str) -> Mapping[str, Levels]:
-        """See Told: by cluster."""
+        """See Answer: by cluster."""
         clusters = (cluster_name(revision, port) for port in (HTTP, GRPC))
         found = {name: counts.levels(self.reading, name) for name in clusters}
         return {name: levels for name, levels in found.items() if levels is not None}
@@ -140,7 +140,7 @@ def length(interval: float) -> float:
     return min(LONGEST_ROUND, interval / 2)
 
 
-def take(rounds: Rounds, situation: Situation, began: float, samples: Iterable[Told], interval: float) -> Taken:
+def take(rounds: Rounds, situation: Situation, began: float, samples: Iterable[Answer], interval: float) -> Taken:
     """A round that began at `began`, of an analysis that looks every `interval` seconds.
 
     A sample that is late, or older than the one before, is as if its router had not answered.
@@ -163,7 +163,7 @@ def take(rounds: Rounds, situation: Situation, began: float, samples: Iterable[T
     return Taken(after, _intervals(rounds, situation, until, found), champion)
 
 
-def _grown(rounds: Rounds, situation: Situation, sample: Told, seen: dict[str, Levels]) -> _Grown | None:
+def _grown(rounds: Rounds, situation: Situation, sample: Answer, seen: dict[str, Levels]) -> _Grown | None:
     """What is new at one router, which is then seen; None where it cannot be told since when."""
     pod = sample.pod
     known = rounds.seen.get(pod)

@@ -16,7 +16,7 @@ import aiohttp
 from yarl import URL
 
 from podium.metrics.reading import Unreadable
-from podium.metrics.rounds import Told, length
+from podium.metrics.rounds import Answer, length
 
 AT_ONCE: Final = 64
 LARGEST: Final = 2**20
@@ -35,7 +35,7 @@ class Ask:
     port: int
     path: str
     """With its query."""
-    read: Callable[[float, str], Told]
+    read: Callable[[float, str], Answer]
     """Of the time (seconds since 1970) and the text; raises Unreadable."""
     what: str = "pod"
     """What people call it."""
@@ -47,7 +47,7 @@ class Round:
 
     began: float
     """Seconds since 1970."""
-    samples: tuple[Told, ...]
+    samples: tuple[Answer, ...]
     failed: Mapping[str, str]
     """By pod that could not be read: why."""
 
@@ -102,7 +102,7 @@ class Scraper:
             due = max(due + interval, now)
             await self._sleep(due - now)
 
-    async def _sample(self, ask: Ask, within: aiohttp.ClientTimeout) -> Told | str:
+    async def _sample(self, ask: Ask, within: aiohttp.ClientTimeout) -> Answer | str:
         who = f"{ask.what} {ask.pod}"
         try:
             host = f"[{ask.address}]" if ipaddress.ip_address(ask.address).version == 6 else ask.address
