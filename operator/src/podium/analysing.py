@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from podium.analysis.ledger import Ledger, LedgerUnreadable, read
+from podium.analysis.metrics import Kind
 from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
@@ -219,7 +220,7 @@ class Analyst:
 
 def _asked(task: Task) -> list[Wish]:
     """What Prometheus is to be asked for."""
-    return [wish for wish in task.asked.wishes if wish.events]
+    return [wish for wish in task.asked.wishes if wish.kind is Kind.PROMETHEUS]
 
 
 def _stored(task: Task) -> Ledger | None:

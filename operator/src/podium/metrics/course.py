@@ -45,8 +45,6 @@ class Course:
     """What the champion's counters grew by since."""
     totals: Levels = field(default_factory=dict)
     """What they stood at in the last round."""
-    queried: Queried = field(default_factory=Queried)
-    """What Prometheus was asked for metrics of that type."""
     live: Snapshot | None = None
     trouble: str = ""
     """Why evidence cannot be counted at all."""
@@ -61,6 +59,8 @@ class Course:
     """The last `resume` that was seen."""
     recent: tuple[Interval, ...] = ()
     """Of the last minute."""
+    queried: Queried = field(default_factory=Queried)
+    """What Prometheus was asked for metrics of that type."""
     quiet: tuple[float, float] = (0.0, 0.0)
     """Since when no request of the champion, of the candidate, has come although some were expected; 0: they come."""
 
@@ -85,9 +85,7 @@ def after(
 
     `routers`: pods that exist and may have counted something; `needed`: those of them that requests go to.
     """
-    weight = course.weight
-    if not task.applied or task.weight != weight[0]:
-        weight = (task.weight, now)
+    weight = _weight(course, task, now)
     taken = take(course.rounds, _situation(course, task, weight, routers, now), read.began, read.samples,
                  task.asked.interval)  # fmt: skip
     failed = {pod: why for pod, why in read.failed.items() if pod in needed}
@@ -111,7 +109,7 @@ def after(
 
 def looked(course: Course, task: Task, look: Look, every: float, now: float) -> Course:
     """The course after one more look at a Prometheus, `every` seconds after the one before."""
-    weight = course.weight if task.applied and task.weight == course.weight[0] else (task.weight, now)
+    weight = _weight(course, task, now)
     taken = queried.take(course.queried, look, weight[1], every)
     course = replace(course, weight=weight, queried=taken.queried)
     if course.live is None:
@@ -126,6 +124,10 @@ def looked(course: Course, task: Task, look: Look, every: float, now: float) -> 
             interval = Interval(at, at, weight[0], task.step, counted, straddles=straddles)
             ledger, state = ledger.record(interval, seen), fold(ledger.plan, state, interval)
     return replace(course, live=Snapshot(replace(ledger, seen=seen), state, course.live.traffic))
+
+
+def _weight(course: Course, task: Task, now: float) -> tuple[int, float]:
+    return (task.weight, now) if not task.applied or task.weight != course.weight[0] else course.weight
 
 
 def _asked(task: Task) -> list[str]:
@@ -201,7 +203,6 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
     waited = now - course.read
     why = "; ".join(course.failed.values()) or "there are none"
     holds = [course.trouble] if course.trouble else []
-    holds += queried.holds(course.queried, _asked(task), now, begun=course.live is not None)
     if not course.fresh and waited <= LATE + task.asked.interval:
         holds.append(UNREAD)
     if waited > LATE + task.asked.interval:
@@ -209,6 +210,7 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
     unreachable = why if waited >= PATIENCE else ""
     silent = _silent(course, task, now)
     holds += [silent] if silent else []
+    holds += queried.holds(course.queried, _asked(task), now, begun=course.live is not None)
     return Findings(course.live, published, tuple(holds), unreachable, silent)
 
 
