@@ -93,6 +93,13 @@ def test_a_look_that_is_older_than_the_one_before_counts_nothing() -> None:
     assert found.look((9, 990), (9, 99)).weighed == [(1, 0, 50, 2)]
 
 
+def test_an_interval_that_began_by_a_clock_which_was_ahead_is_counted_and_not_weighed() -> None:
+    found = Looks(now=600.0).look((0, 900), (0, 5))
+    taken_over = Looks(now=60.0, queried=queried.restored(found.queried.seen))
+    taken_over.look((0, 950), (0, 10)).look((0, 1_000), (0, 15))
+    assert (taken_over.straddling, taken_over.weighed) == ([(0, 0, 50, 5)], [(0, 0, 50, 5)])
+
+
 def test_metrics_do_not_wait_for_each_other() -> None:
     before = queried.take(Queried(), Look(0, {"a": Level(0, 1), "b": NOTHING}, {"a": Level(0, 1)}), -1_000, EVERY)
     after = queried.take(before.queried, Look(60, {"a": Level(1, 3), "b": NOTHING}, {"a": Level(0, 2)}), -1_000, EVERY)

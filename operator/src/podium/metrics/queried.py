@@ -102,7 +102,8 @@ def take(queried: Queried, look: Look, since: float, every: float) -> Taken:
         before = seen.get(key(metric))
         new, seen[key(metric)] = _grown(before, _levels(look.at, (champion, candidate)))
         if before is not None and new is not None:
-            into = weighed if before[_AT] - every >= since else straddling
+            # By another operator's clock, which was ahead, the last look may seem to be still to come.
+            into = weighed if since + every <= before[_AT] < look.at else straddling
             into |= {f"{name}:{metric}": (new[f"{name}:champion"], new[f"{name}:candidate"]) for name in _COUNTS}
     return Taken(Queried(seen, totals, look, look.at + 2 * every + LATE), weighed, straddling)
 
