@@ -16,17 +16,17 @@ from tests.invariants import Version
 
 
 class GitOps:
-    """Argo CD and one operator for some namespaces, each with an Application of its name; `run` it while it is used."""
+    """Argo CD beside operators; each of their namespaces has an Application of its name. `run` it while it is used."""
 
-    def __init__(self, cluster: Cluster, argocd: ArgoCD, operator: Operator, namespaces: Sequence[str]) -> None:
+    def __init__(self, cluster: Cluster, argocd: ArgoCD, operators: dict[str, Operator]) -> None:
         self.cluster = cluster
         self.argocd = argocd
-        self.operator = operator
+        self.operators = operators
         self.commits: list[str] = []
         self.committing = asyncio.Lock()
         self.seen: dict[str, list[Object]] = defaultdict(list)
         """Every version of each Application."""
-        self._left = list(namespaces)
+        self._left = list(operators)
         self._changed = asyncio.Condition()
         self._phases: dict[str, str] = {}
         self._to_compare: asyncio.Queue[str] = asyncio.Queue()
@@ -84,7 +84,7 @@ class GitStage(Stage):
     """See the module."""
 
     def __init__(self, gitops: GitOps, namespace: str, sync_options: Sequence[str]) -> None:
-        super().__init__(gitops.cluster, namespace, gitops.operator)
+        super().__init__(gitops.cluster, namespace, gitops.operators[namespace])
         self.gitops = gitops
         self.sync_options = sync_options
         self.commits: list[str] = []
@@ -92,7 +92,12 @@ class GitStage(Stage):
     async def apply(self, spec: Object, **annotations: str) -> None:
         """Commit the ModelDeployment, and wait until it has been synced."""
         commit = await self.commit(self.manifest(spec))
-        await self.until_application(lambda app: self._ours(_synced_to(app)) == commit, f"synced to {commit}")
+        synced = self.until_application(lambda app: self._ours(_synced_to(app)) == commit, f"synced to {commit}")
+        waiting = asyncio.create_task(synced)
+        # A refresh that is asked for during a comparison is taken away with that one, which has read the older commit.
+        while not (await asyncio.wait({waiting}, timeout=2))[0]:
+            await asyncio.to_thread(self.gitops.argocd.refresh, self.namespace)
+        await waiting
         self.uid = self.obj["metadata"]["uid"]
 
     async def commit(self, *objects: Object) -> str:
@@ -133,7 +138,8 @@ class GitStage(Stage):
     @property
     def healths(self) -> list[str]:
         """Each health that the Application had, in its order."""
-        found = [app["status"]["health"]["status"] for app in self.gitops.seen[self.namespace] if "status" in app]
+        versions = (app.get("status", {}) for app in self.gitops.seen[self.namespace])
+        found = [status["health"]["status"] for status in versions if "status" in status.get("health", {})]
         return [one for one, before in zip(found, ["", *found], strict=False) if one != before]
 
     def drift(self) -> list[str]:
