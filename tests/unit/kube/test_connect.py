@@ -1,5 +1,6 @@
 """Where the API server is: in a pod from what the kubelet gives it, without the `kubernetes` package."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from podium.kube import incluster
-from podium.kube.connect import ConfigurationError, Connection, connect
+from podium.kube.connect import CONNECTIONS, ConfigurationError, Connection, connect
 from podium.kube.incluster import ServiceAccount
 from podium.kube.transport import Transport
+from podium.watch.handlers import Login
 
 
 @pytest.fixture
@@ -103,6 +105,34 @@ async def test_a_refused_token_is_read_anew_once_and_the_request_repeated(mount:
         finally:
             await transport.close()
     assert seen == ["Bearer first", "Bearer second"]
+
+
+async def test_watches_of_many_namespaces_are_open_at_once(mount: Path) -> None:
+    """An operator of 20 namespaces holds some 220: one more than a pool takes would wait for ever, and say nothing."""
+    many, arrived = CONNECTIONS + 20, asyncio.Event()
+    watches: list[web.Request] = []
+
+    async def watched(request: web.Request) -> web.Response:
+        watches.append(request)
+        if len(watches) == many:
+            arrived.set()
+        await arrived.wait()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/{name}", watched)
+    async with TestServer(app) as server:
+        account = ServiceAccount.of_this_pod(mount)
+        await account.read()
+        address = f"http://127.0.0.1:{server.port}"
+        login = Login(Connection(address, "podium/test", None, account, account.read))
+        session = (await login()).aiohttp_session
+        assert session is not None
+        try:
+            async with asyncio.timeout(20):
+                await asyncio.gather(*(session.get(f"{address}/{number}") for number in range(many)))
+        finally:
+            await login.close()
 
 
 def test_the_operator_starts_without_the_API_clients_package_and_can_load_it_for_a_kubeconfig() -> None:

@@ -6,7 +6,7 @@ callers see, load what they are told, and are read every `interval`.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -20,7 +20,7 @@ from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.resources import Resource
 from podium.metrics.rounds import Sample
-from podium.metrics.scraper import Round
+from podium.metrics.scraper import Ask, Round
 from podium.rollout.measuring import Findings, Task
 from tests.unit.metrics.given import cluster, ended, reading
 from tests.unit.planner.test_canary import one, two
@@ -67,12 +67,12 @@ class Played:
         pods = self.world.cache.owned(resource, namespace, model)
         return [pod | {"status": pod["status"] | {"podIP": "10.0.0.7"}} for pod in pods]
 
-    async def round(self, routers: Mapping[str, str], revisions: Collection[str], interval: float) -> Round:
+    async def round(self, asks: Sequence[Ask], interval: float) -> Round:
         await asyncio.sleep(0)
         for _ in range(round(interval / TICK)):
             self._tick()
         at = self.world.now.timestamp()
-        return Round(at, tuple(self._sample(pod, at) for pod in routers), {})
+        return Round(at, tuple(self._sample(ask.pod, at) for ask in asks), {})
 
     def _tick(self) -> None:
         world = self.world

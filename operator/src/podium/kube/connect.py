@@ -50,11 +50,14 @@ class Connection:
     """Read the credentials anew into `configuration`, once the API server has refused them."""
     _reloaded: float = field(default=float("-inf"))
 
-    def session(self) -> aiohttp.ClientSession:
-        """A new HTTP session that authenticates itself; whoever asks for it closes it."""
+    def session(self, connections: int = CONNECTIONS) -> aiohttp.ClientSession:
+        """A new HTTP session that authenticates itself; whoever asks for it closes it. `connections`: 0 for any number.
+
+        A watch holds a connection for as long as it lives, so those of watches are bounded by their number alone.
+        """
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS,
+                limit=connections,
                 ssl=self.ssl_context if self.ssl_context is not None else True,
                 keepalive_timeout=KEEPALIVE,
             ),

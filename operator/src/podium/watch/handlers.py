@@ -99,7 +99,7 @@ class Login:
 
     async def __call__(self, **_: Any) -> kopf.AiohttpSession:
         """kopf's login handler; the session refreshes its token itself."""
-        session = self._connection.session()
+        session = self._connection.session(connections=0)
         self._sessions.append(session)
         return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
 
