@@ -316,11 +316,11 @@ class Record:
     outcome: Outcome | None = field(default=None, metadata=_durable(names.ANNOTATION_OUTCOME, Outcome))
     rule: str = field(default="", metadata=_durable(names.ANNOTATION_RULE))
     cause: str = field(default="", metadata=_durable(names.ANNOTATION_CAUSE))
-    ledger: str = field(default="", metadata=_durable(names.ANNOTATION_LEDGER))
-    """Digest of the ledger that the outcome was decided from."""
     decided_at: datetime | None = field(
         default=None, metadata=_durable(names.ANNOTATION_DECIDED_AT, read_time, format_time)
     )
+    ledger: str = field(default="", metadata=_durable(names.ANNOTATION_LEDGER))
+    """Digest of the ledger that the outcome was decided from."""
 
     def to_annotations(self) -> dict[str, str]:
         """As it stands on the ControllerRevision."""
