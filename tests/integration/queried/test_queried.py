@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from podium.analysis.metrics import Kind
 from podium.metrics import queried
 from podium.metrics.prometheus import Access, Prometheus
 from podium.metrics.queried import Level, Look, Queried
-from podium.metrics.scraper import Round
+from podium.metrics.scraper import Ask, Round
 from podium.rollout.asked import Asked
 from podium.rollout.measuring import Findings
 from podium.rollout.wish import Wish
@@ -161,9 +161,10 @@ async def test_without_a_token_or_with_a_wrong_one_it_is_told_and_a_renewed_one_
 class Now(Routers):
     """One router, read by the real clock."""
 
-    async def round(self, routers, revisions, interval: float) -> Round:  # type: ignore[no-untyped-def]
+    async def round(self, asks: Sequence[Ask], interval: float) -> Round:
+        """See Routers."""
         self.now = time.time() - interval
-        return await super().round(routers, revisions, interval)
+        return await super().round(asks, interval)
 
 
 async def requests(stack: Stack) -> None:
