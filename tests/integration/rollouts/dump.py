@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from podium.api import names
+from podium.manifests import ledger
 from tests.integration.rollouts.api import Object
 from tests.integration.rollouts.stage import MODEL, Stage
 
@@ -98,8 +99,8 @@ def _without_figures(value: Any, key: str = "") -> Any:
         return {name: _without_figures(each, name) for name, each in value.items() if name != "appliedAt"}
     if isinstance(value, list):
         return [_without_figures(each) for each in value]
-    if key == "ledger":
-        return "<ledger>"
+    if key in (ledger.KEY, names.ANNOTATION_LEDGER):
+        return "<ledger, or its digest>"
     return _FIGURES.sub("<figure>", value) if key in ("message", names.ANNOTATION_CAUSE) else value
 
 
