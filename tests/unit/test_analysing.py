@@ -150,15 +150,20 @@ class Counting:
         return Look(self.clock(), level, level)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock is turned by the rounds: nobody waits for it."""
+def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests whose rounds turn the clock: what would sleep goes on at once."""
     sleep = asyncio.sleep
 
     async def at_once(seconds: float) -> None:
         await sleep(0)
 
     monkeypatch.setattr(analysing.asyncio, "sleep", at_once)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is turned by the rounds."""
+    nobody_waits(monkeypatch)
 
 
 async def test_what_is_followed_is_measured_and_the_planner_is_woken_as_evidence_begins() -> None:

@@ -5,7 +5,7 @@ callers see, load what they are told, and are read every `interval`.
 """
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -14,7 +14,6 @@ from typing import Self
 
 import pytest
 
-from podium import analysing
 from podium.analysing import Analyst
 from podium.keys import Key
 from podium.kube.client import Object
@@ -27,6 +26,7 @@ from tests.unit.planner.test_canary import one, two
 from tests.unit.planner.test_canary_envoy import shares
 from tests.unit.planner.test_envoy import routed
 from tests.unit.planner.world import NAME, START, World, model
+from tests.unit.test_analysing import nobody_waits
 
 TICK = 0.1
 """Seconds of the clock that is played."""
@@ -43,7 +43,7 @@ class Played:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.requests: Counter[tuple[str, str]] = Counter()
+        self.requests: defaultdict[tuple[str, str], float] = defaultdict(float)
         """By router and version, whole and in parts."""
         self.first_bad: datetime | None = None
         self.taken_away: datetime | None = None
@@ -80,7 +80,7 @@ class Played:
         for pod, given in zip(world.routers.loaded, world.routers.weights(NAME), strict=True):
             for version, revision in (("1", one(world)), ("2", two(world))):
                 share = given.get(revision, 0) / 10_000
-                self.requests[pod, version] += RATE * TICK * share / len(world.routers.loaded)  # type: ignore[assignment]
+                self.requests[pod, version] += RATE * TICK * share / len(world.routers.loaded)
         if self.first_bad is None and any(int(self.requests[pod, "2"]) for pod in world.routers.loaded):
             self.first_bad = world.now
         world.step()
@@ -131,13 +131,8 @@ async def playing(world: World) -> AsyncIterator[Played]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock is turned by the rounds: nobody waits for it."""
-    sleep = asyncio.sleep
-
-    async def at_once(seconds: float) -> None:
-        await sleep(0)
-
-    monkeypatch.setattr(analysing.asyncio, "sleep", at_once)
+    """The clock is turned by the rounds."""
+    nobody_waits(monkeypatch)
 
 
 @pytest.mark.parametrize("late", [0.2, 0.7, 1.2, 1.7, 2.2])
