@@ -4,7 +4,6 @@ import math
 import time
 from datetime import datetime
 
-from podium.api import names
 from tests import stage as s
 from tests.canaries import until_routed
 from tests.client import Object, condition, wait
@@ -154,8 +153,10 @@ def exact_weights(show: Show) -> None:
     revision = shared(show, "2", 25)
     waits, _ = show.follow(CANARY, "waits for a person", lambda o: condition(o, "Paused").get("status") == "True")
     show.terminal.output(f"status.message: {waits['status']['message']}")
-    command(show, "promote", revision)
-    _, took = show.follow(CANARY, "version 2 Ready", lambda obj: s.ready(obj) and s.champion(obj) == "2")
+    began = time.monotonic()
+    show.podium("promote", CANARY, "--revision", revision)
+    show.follow(CANARY, "version 2 Ready", lambda obj: s.ready(obj) and s.champion(obj) == "2")
+    took = time.monotonic() - began
     seen = show.since(CANARY, before)
     held = not seen.failed and both_answered(seen)
     show.held("A person promotes it", f"all requests moved in {took:.1f} s; {figures(seen)}", held)
@@ -167,8 +168,10 @@ def second_thoughts(show: Show) -> None:
     before = show.loads[CANARY].counts()
     show.apply(canary("1", {"weight": 50}, {"pause": True}), "digits-canary-3")
     revision = shared(show, "1", 50)
-    command(show, "abort", revision)
-    rolled, took = show.follow(CANARY, "RolledBack", lambda obj: obj["status"]["phase"] == "RolledBack")
+    began = time.monotonic()
+    show.podium("abort", CANARY, "--revision", revision)
+    rolled, _ = show.follow(CANARY, "RolledBack", lambda obj: obj["status"]["phase"] == "RolledBack")
+    took = time.monotonic() - began
     whole = show.since(CANARY, before)
     settled = show.loads[CANARY].counts()
     show.loads[CANARY].await_answers(200)
@@ -196,13 +199,6 @@ def shared(show: Show, version: str, weight: int) -> str:
     held = abs(share - weight / 100) < 5 * math.sqrt(weight / 100 * (1 - weight / 100) / seen.answered)
     show.held(f"{weight} % for version {version}", f"{share:.1%} of {seen.answered:,} requests", held)
     return revision
-
-
-def command(show: Show, verb: str, revision: str) -> None:
-    """What a person says to Podium."""
-    name, said = names.ANNOTATION_COMMAND, f"{verb} {revision} demo"
-    show.kubectl("annotate", "mdep", CANARY, "--overwrite", f"{name}={said}", show=False)
-    show.terminal.command(f'kubectl -n {show.stage.namespace} annotate mdep {CANARY} --overwrite {name}="{said}"')
 
 
 def wrong_bytes(show: Show) -> None:
@@ -255,6 +251,7 @@ def look(show: Show) -> None:
     show.held("TorchServe beside it, all the time", figures(torch), not torch.failed)
     whole = show.ebb(DIGITS)
     show.kubectl("get", "mdep")
+    show.podium("get")
     show.kubectl("describe", "mdep", DIGITS)
     show.kubectl("events", "--for", f"modeldeployment/{DIGITS}")
     show.held("digits, from the first request to the last", figures(whole), not whole.failed)

@@ -1,5 +1,7 @@
 """The demo's stage, terminal, load and results together: what every act uses."""
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,6 +10,8 @@ from pathlib import Path
 import yaml
 
 from tests.client import Object, wait
+from tests.cluster import binaries
+from tests.cluster.progress import run
 from tests.demo.terminal import Row, Terminal
 from tests.load import Counts, Load
 from tests.models.digits import Digits, draw, draw_plain
@@ -49,6 +53,16 @@ class Show:
         if show:
             self.terminal.command(f"kubectl -n {self.stage.namespace} {' '.join(words)}")
             self.terminal.output(said)
+        return said
+
+    def podium(self, *words: str) -> str:
+        """Runs `kubectl podium`, which kubectl finds on the PATH, and shows what it prints."""
+        kubeconfig = str(self.stage.cluster.kubeconfig_file)
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        words = ("podium", *words, "--namespace", self.stage.namespace)
+        self.terminal.command(f"kubectl {' '.join(words)}")
+        said = run([binaries.kubectl(), *words], env={**os.environ, "KUBECONFIG": kubeconfig, "PATH": path})
+        self.terminal.output(said)
         return said
 
     def apply(self, obj: Object, title: str) -> None:
