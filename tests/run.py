@@ -38,6 +38,7 @@ PLAYS = "tests/unit/planner/test_refused.py"
 """Pure, and a third of the time of all unit tests."""
 MACHINES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/unit/planner").glob("test_machine*.py"))
 """State machines, in processes of their own: what Hypothesis draws depends on the modules that are imported."""
+ROLLOUTS = "tests/integration/rollouts"
 DOZENS = ("tests/integration/rollouts/test_kill.py", "tests/integration/rollouts/test_refused.py")
 """Every write of every scenario: they need the cores, and the end-to-end tests wait for half of their time."""
 RACES = "tests/integration/metrics"
@@ -48,16 +49,17 @@ PATIENT = ["nice", "-n", "10"]
 SUITES: tuple[tuple[Step, ...], ...] = (
     (
         Step(
-            "integration: all but kills and refusals",
-            [*PYTEST, "-q", "tests/integration", *(f"--ignore={path}" for path in (*DOZENS, RACES))],
+            "integration: all but rollouts",
+            [*PYTEST, "-q", "tests/integration", f"--ignore={ROLLOUTS}", f"--ignore={RACES}"],
         ),
+        Step("integration: rollouts", [*PYTEST, "-q", ROLLOUTS, *(f"--ignore={path}" for path in DOZENS)]),
         Step("unit: refusals", [*PATIENT, *PYTEST, "-q", PLAYS]),
         Step("state machines", [*PATIENT, *PYTEST, "-q", *MACHINES]),
         Step("fuzzing the server's readers", [*PATIENT, sys.executable, "-m", "tests.fuzz", "--seconds", "60"]),
         Step("soaking the server", [*PATIENT, sys.executable, "-m", "tests.soak", "--seconds", "60"]),
     ),
     (
-        Step("e2e", [*PYTEST, "-v", "tests/e2e"]),
+        Step("e2e", [*PYTEST, "-v", "--durations=30", "tests/e2e"]),
         Step("integration: kills and refusals", [*PATIENT, *PYTEST, "-q", *DOZENS]),
     ),
 )
