@@ -3,9 +3,10 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.cluster import binaries, images, node, slot, typed
 from tests.cluster.controlplane import APISERVER, ETCD, kubeconfig
@@ -18,6 +19,8 @@ from tests.cluster.store import BUCKET, Store
 
 # A socket's path may be 107 bytes long, and kubelet puts some below the folder.
 LONGEST_FOLDER = 55
+ROOMY = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
+"""Of Go's collector: cores are scarcer than memory here."""
 # Traces outside the folder: links that kubelet makes, and results that the CNI library keeps.
 _POD_LOG_LINKS = Path("/var/log/containers")
 _CNI_RESULTS = Path("/var/lib/cni")
@@ -128,12 +131,11 @@ class Cluster:
     @contextmanager
     def without_api_server(self) -> Iterator[None]:
         """Meanwhile the API server is down, as in a crash, and all else goes on. It answers again when this ends."""
-        layout = self.layout
         self.processes.kill(APISERVER)
         try:
             yield
         finally:
-            self.processes.start(APISERVER, layout.slot.inside(*PARTS[APISERVER](layout)))
+            self._begin(APISERVER)
             self._await(APISERVER, lambda: self._says_ready("get", "--raw=/readyz"))
 
     def load(self, archives: Sequence[images.Archive]) -> None:
@@ -174,6 +176,11 @@ class Cluster:
         slot.make_cgroups(self.slot)
         self._run(pause)
 
+    def _begin(self, part: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+        layout = self.layout
+        command = layout.slot.inside(*PARTS[part](layout))
+        self.processes.start(part, command, {**ROOMY, **environment})
+
     def _run(self, pause: Sequence[images.Archive] = ()) -> None:
         """Starts all parts in the network that is there, and waits until they are ready."""
         layout, processes = self.layout, self.processes
@@ -181,7 +188,7 @@ class Cluster:
         (self.folder / "store" / BUCKET).mkdir(parents=True, exist_ok=True)
         credentials = {"ROOT_ACCESS_KEY_ID": store.access_key, "ROOT_SECRET_ACCESS_KEY": store.secret_key}
         for part in (ETCD, CONTAINERD, APISERVER, STORE):
-            processes.start(part, layout.slot.inside(*PARTS[part](layout)), credentials if part == STORE else None)
+            self._begin(part, credentials if part == STORE else {})
         admin = kubeconfig(layout.authority, self.folder / "users", layout.url, "admin", ("system:masters",))
         shutil.copy(admin, self.kubeconfig_file)
         self.kubeconfig_file.chmod(0o600)
@@ -190,7 +197,7 @@ class Cluster:
         self.load(pause)
         for part in PARTS:
             if not processes.alive(part):
-                processes.start(part, layout.slot.inside(*PARTS[part](layout)))
+                self._begin(part)
         self.kubectl("apply", "-f", "-", stdin=node.metrics_api(layout.slot))
         self._await(KUBELET, self._node_ready)
         self._await(
