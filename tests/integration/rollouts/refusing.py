@@ -25,7 +25,7 @@ LASTS: Final = 2.0
 """Seconds after which a lasting refusal ends although the write was not tried again."""
 WORKERS: Final = 64
 """Of the operator: a write that hangs holds one of them for 13 s."""
-SHARED_PATIENCE: Final = 120.0
+SHARED_PATIENCE: Final = 240.0
 """Seconds that a scenario may take: 13 for a write that hangs, and many are played at once."""
 RIGHTS: Final = 'x is forbidden: User "system:serviceaccount:podium" cannot patch resource "x" in the namespace'
 POLICY: Final = 'admission webhook "policy" denied the request: not that image'

@@ -4,6 +4,7 @@ Every condition that is waited for in the middle of a script stays once it has c
 the operator is killed and started again. `ready_to_act` marks the moment before the actions that a script is about.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -437,7 +438,26 @@ async def at_once() -> None:
 async def run(scenario: Scenario, stage: Stage, ready_to_act: ReadyToAct = at_once) -> None:
     """Play a scenario to its end."""
     await scenario.play(stage, ready_to_act)
-    await stage.until(lambda: scenario.ended(stage), f"the end of {scenario.name}")
+    await stage.until(lambda: scenario.ended(stage) and _all_told(stage), f"the end of {scenario.name}")
+
+
+def _all_told(stage: Stage) -> bool:
+    """Whether Deployments count the pods that there are, and status what Deployments say.
+
+    Each follows the other by a write of its own, and on a busy machine by seconds.
+    """
+    if stage.get(MODEL_DEPLOYMENT, MODEL) is None:
+        return True
+    counts = {one["metadata"]["name"]: one.get("status", {}).get("replicas", 0) for one in _deployments(stage)}
+    pods = Counter(one["metadata"]["labels"].get(names.LABEL_REVISION) for one in stage.all("Pod"))
+    wanted = dict(one.split("=") for one in stage.status["selector"].split(","))
+    revision = wanted.get(names.LABEL_REVISION)
+    behind = sum(count for name, count in counts.items() if revision in (None, name))
+    return all(pods[name] == count for name, count in counts.items()) and stage.status["replicas"] == behind
+
+
+def _deployments(stage: Stage) -> list[Object]:
+    return [one for one in stage.all("Deployment") if one["metadata"]["name"] != names.ROUTER]
 
 
 def revision_annotations(stage: Stage, version: str) -> Object:

@@ -25,7 +25,7 @@ WATCHED: Final = (
 )
 LATE: Final = 2.0
 """Seconds by which what the operator sees, and what is seen of it, may be late."""
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 """Seconds that a condition may take: plenty on a busy machine. What is awaited normally comes within one or two."""
 
 
