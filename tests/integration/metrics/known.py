@@ -22,6 +22,7 @@ from podium.router.documents import Pods
 from podium.router.endpoints import Endpoint
 from podium.router.files import Files
 from podium.router.places import BOOTSTRAP, FOLDER, SOCKET, XDS
+from podium.router.routes import REVISION_HEADER
 from podium.router.routing import Routing, Share
 from podium.router.xds import render
 from tests.cluster import binaries
@@ -91,23 +92,35 @@ class Server:
 
     def __init__(self, asked: dict[int, str], revision: str) -> None:
         self._asked, self._revision = asked, revision
-        self._talking: set[asyncio.Task[None]] = set()
+        self._talking: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Endpoint]:
         """Where."""
-        listening = await asyncio.start_server(self._talk, HERE, 0, backlog=1024)
+        await self._start(0)
         try:
-            yield Endpoint(HERE, listening.sockets[0].getsockname()[1])
+            yield Endpoint(HERE, self._port)
         finally:
-            listening.close()
+            self._listening.close()
             for task in list(self._talking):
                 task.cancel()
 
+    async def crash(self, seconds: float) -> None:
+        """As a container that is killed: its connections are reset, and it listens again after so long."""
+        self._listening.close()
+        for writer in self._talking.values():
+            writer.transport.abort()
+        await asyncio.sleep(seconds)
+        await self._start(self._port)
+
+    async def _start(self, port: int) -> None:
+        self._listening = await asyncio.start_server(self._talk, HERE, port, backlog=1024, reuse_address=True)
+        self._port = self._listening.sockets[0].getsockname()[1]
+
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._answers(reader, writer))
-        self._talking.add(task)
-        task.add_done_callback(self._talking.discard)
+        self._talking[task] = writer
+        task.add_done_callback(self._talking.pop)
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
@@ -159,6 +172,7 @@ class Callers:
     def __init__(self) -> None:
         self.asked = Asked()
         self._saw: dict[int, str] = {}
+        self._drawn: dict[int, str] = {}
         self._took: dict[int, float] = {}
         self._numbers = itertools.count()
 
@@ -170,6 +184,8 @@ class Callers:
                 giving_up = asyncio.create_task(self._give_up(limit, number, patience))
                 try:
                     async with http.post(f"{url}/{fate}/{number}") as answer:
+                        # Which revision was drawn for it is said even where none of its servers could be reached.
+                        self._drawn[number] = answer.headers.get(REVISION_HEADER, "")
                         self._saw[number] = _class(answer.status, await answer.text())
                         self._took[number] = asyncio.get_running_loop().time() - begun
                 finally:
@@ -185,16 +201,19 @@ class Callers:
 
     def saw(self, revision: str) -> Counter[str]:
         """By class, of one revision; "answered": whole answers of its servers."""
-        seen = Counter(kind for number, kind in self._saw.items() if self.asked[number] == revision)
+        seen = Counter(kind for number, kind in self._saw.items() if self._revision(number) == revision)
         seen["answered"] = self.slower(revision, 0)
         return seen
+
+    def _revision(self, number: int) -> str:
+        return self.asked[number] if number in self.asked else self._drawn[number]
 
     def slower(self, revision: str, seconds: float) -> int:
         """Whole answers of its servers that took longer, as their callers saw it."""
         return sum(
             took > seconds
             for number, took in self._took.items()
-            if self.asked[number] == revision and self._saw[number] not in ("reset", "timeout")
+            if self._revision(number) == revision and self._saw[number] not in ("reset", "timeout")
         )
 
 
