@@ -186,6 +186,7 @@ pod_templates = st.builds(
             runAsUser=st.integers(1, 2**31 - 1),
             seLinuxOptions=optional(level=st.just("s0:c1,c2"), type=st.just("container_t")),
         ),
+        fetchSecurityContext=optional(runAsUser=st.integers(1, 2**31 - 1)),
     ),
     st.one_of(st.just({}), mounted_volumes()),
 )
@@ -372,6 +373,7 @@ def model_runtime_specs(draw: st.DrawFn) -> Object:
                     container=optional(
                         privileged=st.booleans(), readOnlyRootFilesystem=st.booleans(), runAsUser=st.integers(0, 1000)
                     ),
+                    fetchUser=st.sampled_from(["NonRoot", "Fixed"]),
                 ),
             },
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,19 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """The control plane with Podium's CRDs, runtimes and rights, a fake kubelet, and a watch of everything."""
+    """The one that all tests share."""
+    async with furnished(control_plane, tmp_path_factory.mktemp("operators")) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def furnished(plane: ControlPlane, folder: Path) -> AsyncIterator[Cluster]:
+    """A control plane with Podium's CRDs, runtimes and rights, a fake kubelet, and a watch of everything.
+
+    Operators write their logs into `folder`.
+    """
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(Api(control_plane.kubeconfig()))
+        api = await stack.enter_async_context(Api(plane.kubeconfig()))
         await install(api)
         world = World(api)
         kubelet = Kubelet(api, world)
@@ -59,7 +69,7 @@ async def cluster(control_plane: ControlPlane, tmp_path_factory: pytest.TempPath
         watching = asyncio.create_task(world.run())
         await world.ready.wait()
         routers = await stack.enter_async_context(Routers(world, kubelet))
-        yield Cluster(control_plane, api, world, kubelet, routers, tmp_path_factory.mktemp("operators"))
+        yield Cluster(plane, api, world, kubelet, routers, folder)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await kubelet.close()

@@ -43,6 +43,7 @@ POD_TEMPLATES = st.fixed_dictionaries(
     {},
     optional={
         "securityContext": SECURITY,
+        "fetchSecurityContext": SECURITY,
         "volumes": st.lists(st.tuples(TEXT, KINDS).map(lambda pair: {"name": pair[0], **pair[1]}), max_size=3),
         "volumeMounts": st.lists(
             st.tuples(TEXT, st.sampled_from(["/data", "/models/x", "/tmp", "/home"])).map(
@@ -116,6 +117,54 @@ def test_the_fetcher_stays_restricted_beside_a_runtime_that_runs_as_root() -> No
     (fetch,) = made["initContainers"]
     assert fetch["securityContext"]["runAsNonRoot"] is True
     assert fetch["securityContext"]["runAsUser"] == 65532
+
+
+def test_the_fetcher_alone_runs_as_the_user_that_its_author_chooses() -> None:
+    user = spec(podTemplate={"fetchSecurityContext": {"runAsUser": 1337}})
+
+    made = pod(user, builtin("onnxruntime"))
+
+    (fetch,) = made["initContainers"]
+    assert fetch["securityContext"]["runAsUser"] == 1337
+    assert "runAsUser" not in made["containers"][0]["securityContext"]
+    assert pod(spec(), builtin("onnxruntime"))["securityContext"] == made["securityContext"]
+    assert violations(made) == []
+
+
+def test_the_fetcher_is_given_that_user_beside_a_runtime_that_runs_as_root_too() -> None:
+    root = runtime(securityContext={"pod": {"runAsUser": 0, "runAsNonRoot": False}})
+
+    made = pod(spec(podTemplate={"fetchSecurityContext": {"runAsUser": 1337}}), root)
+
+    assert made["initContainers"][0]["securityContext"]["runAsUser"] == 1337
+
+
+def test_the_fetcher_is_never_root_and_its_author_sets_nothing_but_the_user() -> None:
+    with pytest.raises(InvalidSpec, match=r"fetchSecurityContext\.runAsUser: .*0.* greater than or equal to 1"):
+        spec(podTemplate={"fetchSecurityContext": {"runAsUser": 0}})
+
+    made = pod(spec(podTemplate={"fetchSecurityContext": {"privileged": True, "runAsNonRoot": False}}))
+
+    assert made == pod(spec())
+
+
+def test_a_ModelRuntime_may_fix_the_fetchers_user() -> None:
+    fixed = runtime(securityContext={"fetchUser": "Fixed"})
+
+    assert pod(spec(), fixed) == pod(spec(), runtime())
+    with pytest.raises(Unresolvable) as error:
+        pod(spec(podTemplate={"fetchSecurityContext": {"runAsUser": 1337}}), fixed)
+
+    assert error.value.reason == "InvalidSpec"
+    assert error.value.message == (
+        "spec.podTemplate.fetchSecurityContext.runAsUser: 1337 is not allowed, since ModelRuntime onnxruntime fixes "
+        "the fetcher's user (securityContext.fetchUser: Fixed): remove it, or choose another runtime"
+    )
+
+
+def test_a_user_for_a_fetcher_that_there_is_not_is_refused() -> None:
+    with pytest.raises(Unresolvable, match=r"runAsUser: 1337 is of no use, .* set spec\.model\.uri"):
+        pod(spec(model={}, podTemplate={"fetchSecurityContext": {"runAsUser": 1337}}))
 
 
 def test_a_users_user_wins_over_the_runtimes() -> None:

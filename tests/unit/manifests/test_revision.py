@@ -81,6 +81,15 @@ def test_the_inputs_of_a_record_are_read_by_the_defaults_of_today() -> None:
     assert revision_of(obj).inputs == revision().inputs
 
 
+def test_after_a_downgrade_a_record_that_says_more_is_of_another_revision_and_others_are_not() -> None:
+    """As docs/install.md says: what the older version does not know there is rolled out without it."""
+    newer = {"model": MODEL, "podTemplate": {"labels": {"team": "a"}, "hostUsers": False}}
+    older = {"model": MODEL, "podTemplate": {"labels": {"team": "a"}}}
+
+    assert inputs_digest(newer) != inputs_digest(ModelDeploymentSpec.parse(newer).inputs())
+    assert inputs_digest(older) == inputs_digest(ModelDeploymentSpec.parse(older).inputs())
+
+
 def test_an_edited_runtime_changes_the_name_and_not_the_inputs() -> None:
     edited = revision(run=runtime(args=["--new"]))
 

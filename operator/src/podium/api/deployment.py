@@ -142,8 +142,8 @@ class Traffic(ApiModel):
         min_length=1,
         max_length=32,
         description=(
-            "Largest request that a router lets through, in bytes with a suffix such as Mi or Gi if need be, at most "
-            "1Ti; one that announces more is answered with 413. Default: 64Mi."
+            "Largest request that a router lets through, in bytes with a suffix such as Mi or Gi, at most 1Ti; one "
+            "that announces more is answered with 413. Default: 64Mi."
         ),
     )
 
@@ -258,23 +258,23 @@ class Rollout(ApiModel):
         default="RollingUpdate",
         description=(
             "RollingUpdate: pod by pod. BlueGreen: the new revision comes up in full beside the old one, then all "
-            "requests move at once. Canary: the new revision gets a growing share of the requests, by steps. Default: "
+            "requests move at once. Canary: the new one gets a growing share of them, by steps. Default: "
             "RollingUpdate."
         ),
     )
     rolling_update: RollingUpdate = Field(
         default=RollingUpdate(),
         description=(
-            "Sizes of a RollingUpdate. A Canary takes the place of old pods, one by one, where maxSurge is 0; else its "
-            "pods come beside them. Default: maxSurge 25%, maxUnavailable 0."
+            "Sizes of a RollingUpdate. A Canary's pods replace old ones, one by one, where maxSurge is 0; else they "
+            "come beside them. Default: maxSurge 25%, maxUnavailable 0."
         ),
     )
     steps: list[Step] = Field(
         default=[Step.parse({"weight": weight, "for": "1m"}) for weight in (5, 25, 50)],
         max_length=20,
         description=(
-            "What a Canary does one after the other before all requests move. Without a router a weight is a share of "
-            "the pods, at least one. Default: 5, 25 and 50 percent, for a minute each."
+            "What a Canary does in turn before all requests move. Without a router a weight is a share of the pods, "
+            "at least one. Default: 5, 25 and 50 percent, for a minute each."
         ),
     )
     min_ready_seconds: int = Field(
@@ -286,7 +286,7 @@ class Rollout(ApiModel):
     progress_deadline: MinimalDuration = Field(
         default="10m",
         description=(
-            "Time within which a new revision must become available; after it the revision is rolled back. A duration "
+            "Time within which a new revision must become available, or it is rolled back. A duration "
             "such as 10m, more than minReadySeconds. Default: 10m."
         ),
     )
@@ -300,8 +300,8 @@ class Rollout(ApiModel):
     on_inconclusive: Literal["Rollback", "Promote", "Pause"] = Field(
         default="Rollback",
         description=(
-            "What happens when maxDuration ends without a decision. Rollback: the old revision stays. Promote: the new "
-            "one replaces it. Pause: a person decides. Default: Rollback."
+            "What happens when maxDuration ends undecided. Rollback: the old revision stays. Promote: the new one "
+            "replaces it. Pause: a person decides. Default: Rollback."
         ),
     )
     analysis: Analysis = Field(

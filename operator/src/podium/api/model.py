@@ -62,10 +62,9 @@ class Storage(ApiModel):
         min_length=1,
         max_length=32,
         description=(
-            "Largest size of the fetched model, in bytes with a suffix such as Mi or Gi: the limit of the emptyDir "
-            "that it is fetched into and the pod's request for ephemeral storage. The pod's limit is 1Gi more, for "
-            "/tmp and logs, and twice as much and 1Gi where the runtime unpacks it. 10Gi, the default of an earlier "
-            "version, counts as not set: to change to it alone starts no rollout. Default: 2Gi."
+            "Largest size of the fetched model, in bytes with a suffix such as Mi or Gi: the limit of its emptyDir, "
+            "and the pod's request for ephemeral storage. The pod's limit is 1Gi more, for /tmp and logs, and twice as "
+            "much and 1Gi where the runtime unpacks it. 10Gi, an earlier default, counts as not set. Default: 2Gi."
         ),
     )
 
@@ -90,7 +89,7 @@ class Model(ApiModel):
         default=None,
         description=(
             "Where the model is: s3://BUCKET/KEY, https://HOST/PATH or pvc://CLAIM/PATH; a file or a folder. Default: "
-            "none, and then nothing is fetched: the runtime's image brings its own model."
+            "none; nothing is fetched, and the runtime's image brings its own model."
         ),
     )
     format: FormatName | None = Field(
@@ -111,15 +110,14 @@ class Model(ApiModel):
         default=None,
         description=(
             "SHA-256 of the model's bytes, 64 lower-case hexadecimal digits, of a folder that of its sorted list of "
-            "files; other bytes are refused before they are served. Default: none, and then the bytes are not checked."
+            "files; other bytes are not served. Default: none, nothing is checked."
         ),
     )
     credentials_secret: Name | None = Field(
         default=None,
         description=(
             "Name of a Secret in the same namespace with the credentials of the model store: AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ca.crt. Default: none, and then the store is read "
-            "without credentials."
+            "AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ca.crt. Default: none, the store is read anonymously."
         ),
     )
     storage: Storage = Field(
@@ -143,8 +141,8 @@ class RuntimeRef(ApiModel):
         default=None,
         description=(
             "Whether a node that has the image asks the registry again when a pod starts. Always: a tag that moves is "
-            "followed. IfNotPresent: what is there is taken. Never: nothing is pulled. Default: Kubernetes' own, "
-            "Always for the tag latest or none, else IfNotPresent."
+            "followed. IfNotPresent: what is there is taken. Never: nothing is pulled. Default: Always for the tag "
+            "latest or none, else IfNotPresent."
         ),
     )
     args: list[Argument] = Field(

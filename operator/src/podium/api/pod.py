@@ -55,6 +55,17 @@ class PodSecurity(ApiModel):
     )
 
 
+class FetchSecurity(ApiModel):
+    """The part of the fetcher's security context that a ModelDeployment may set, if its ModelRuntime allows it."""
+
+    run_as_user: int | None = Field(
+        default=None,
+        ge=1,
+        le=2147483647,
+        description="User, a numeric id and not 0 (root), such as a mesh's own. Default: the pods'.",
+    )
+
+
 class PodTemplate(ApiModel):
     """What the pods get beyond the model and its runtime."""
 
@@ -129,12 +140,16 @@ class PodTemplate(ApiModel):
         le=3600,
         description=(
             "Seconds that a pod gets to end its requests; more than the runtime's drain.preStopSeconds. Default: the "
-            "runtime's drain.preStopSeconds plus drain.seconds."
+            "sum of the runtime's drain."
         ),
     )
     security_context: PodSecurity = Field(
         default=PodSecurity(),
         description="User and groups of the pods; all else is the restricted profile. Default: the runtime's.",
+    )
+    fetch_security_context: FetchSecurity = Field(
+        default=FetchSecurity(),
+        description="Of the init container fetch alone, if the ModelRuntime allows it. Default: the pods'.",
     )
 
     @model_validator(mode="after")

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     INVALID_IMAGE_NAME = "InvalidImageName"
     FETCH_FAILED = "FetchFailed"
     FETCH_RETRYING = "FetchRetrying"
+    FETCH_BLOCKED_BY_MESH = "FetchBlockedByMesh"
     CONFIG_ERROR = "ConfigError"
     UNSCHEDULABLE = "Unschedulable"
     EVICTED = "Evicted"

@@ -26,7 +26,7 @@ def _one_of(fields: tuple[str, ...]) -> str:
 
 TEMPLATE: Final = Rule(
     rf"self.matches(r'{TEXT_PATTERN}')",
-    "names a template variable that does not exist; there are " + ", ".join(VARIABLES) + ", as in {{model}}",
+    "names no template variable; there are " + ", ".join(VARIABLES) + ", as in {{model}}",
     # What is left once the variables that exist are taken out is the one that does not.
     expression="self"
     + "".join(f".replace('{{{{{name}}}}}', '')" for name in VARIABLES)

@@ -141,6 +141,13 @@ class RuntimeSecurity(ApiModel):
         default={},
         description=("Fields of the model container's; they win over the restricted profile's. Default: none."),
     )
+    fetch_user: Literal["NonRoot", "Fixed"] = Field(
+        default="NonRoot",
+        description=(
+            "Users that a ModelDeployment may choose for its fetcher. NonRoot: all but root. Fixed: none. "
+            "Default: NonRoot."
+        ),
+    )
 
 
 class ModelRuntimeSpec(ApiModel):

@@ -74,6 +74,7 @@ def pod_template(
     }
     if placement is not None:
         pod["initContainers"] = [_fetch(spec, fetcher, placement, resources, pod["securityContext"])]
+    _check_fetch_user(spec, runtime)
     return {"metadata": _metadata(owner, spec, files, revision=revision, token=token, version=version), "spec": pod}
 
 
@@ -166,6 +167,24 @@ def _pod_security(spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> dict[
     return {**profile, **runtime.security_context.pod, **own}
 
 
+def _check_fetch_user(spec: ModelDeploymentSpec, runtime: ModelRuntimeSpec) -> None:
+    """Raises Unresolvable for a user that the fetcher cannot be given. Root is refused by the spec's own bounds."""
+    user = spec.pod_template.fetch_security_context.run_as_user
+    if user is None:
+        return
+    field = "spec.podTemplate.fetchSecurityContext.runAsUser"
+    if not spec.model.uri:
+        raise Unresolvable(
+            INVALID_SPEC, f"{field}: {user} is of no use, since nothing is fetched: remove it, or set spec.model.uri"
+        )
+    if runtime.security_context.fetch_user == "Fixed":
+        raise Unresolvable(
+            INVALID_SPEC,
+            f"{field}: {user} is not allowed, since ModelRuntime {spec.runtime.name} fixes the fetcher's user "
+            "(securityContext.fetchUser: Fixed): remove it, or choose another runtime",
+        )
+
+
 def _check_files(spec: ModelDeploymentSpec, files: dict[str, str], *, fetched: bool) -> None:
     for path in files:
         if fetched and PurePosixPath(path).is_relative_to(MODELS):
@@ -224,7 +243,10 @@ def _fetch(
 ) -> dict[str, Any]:
     container = fetch_container(spec, fetcher, placement, resources)
     container["securityContext"] = restricted()
-    if pod_security.get("runAsUser") == 0:  # a runtime that must be root, which the fetcher must not
-        container["securityContext"]["runAsUser"] = FETCHER_USER
+    user = spec.pod_template.fetch_security_context.run_as_user
+    if user is None and pod_security.get("runAsUser") == 0:  # a runtime that must be root, which the fetcher must not
+        user = FETCHER_USER
+    if user is not None:
+        container["securityContext"]["runAsUser"] = user
     container["volumeMounts"].append({"name": TMP_VOLUME, "mountPath": "/tmp"})
     return container

@@ -10,6 +10,7 @@ from podium.api import names
 from podium.api.reasons import Reason
 from podium.api.rules import VOLUME_PREFIX
 from podium.kube.client import Object
+from podium.reconcile.mesh import mesh_in_the_way
 from podium.reconcile.sightings import Sightings
 from podium.rollout.wire import others_time
 
@@ -131,7 +132,7 @@ def _of_containers(pod: Object) -> Iterator[tuple[Reason, str, int]]:
     for container in status.get("initContainerStatuses") or []:
         yield from _waiting(container)
         if container["name"] == names.FETCH_CONTAINER:
-            yield from _fetch(container)
+            yield from _fetch(container, pod)
         else:
             yield from _crash(container, ordinary=container["name"] in sidecars)
     for container in status.get("containerStatuses") or []:
@@ -156,20 +157,24 @@ def _waiting(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
         yield Reason.CONFIG_ERROR, f"{about}: {said or reason}", restarts
 
 
-def _fetch(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
+def _fetch(container: dict[str, Any], pod: Object) -> Iterator[tuple[Reason, str, int]]:
     ended = _last_end(container)
     if ended is None or ended.get("exitCode") == 0:
         return
     said = _said(ended)
     try:
-        permanent, reason, message = bool(said["permanent"]), said["reason"], said["message"]
+        permanent, reason, message = bool(said["permanent"]), str(said["reason"]), said["message"]
     except KeyError:
         permanent, reason = False, ended.get("reason", "Error")
         message = _words(ended) or f"exit code {ended.get('exitCode')}"
+    restarts = container.get("restartCount", 0)
+    if not permanent and (why := mesh_in_the_way(pod, reason)):
+        yield Reason.FETCH_BLOCKED_BY_MESH, f"{why}. The fetcher said {reason}: {message}", restarts
+        return
     yield (
         Reason.FETCH_FAILED if permanent else Reason.FETCH_RETRYING,
         f"the model was not fetched: {reason}: {message}",
-        container.get("restartCount", 0),
+        restarts,
     )
 
 

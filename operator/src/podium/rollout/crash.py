@@ -10,7 +10,11 @@ from podium.rollout.state import Timings
 CRASH_RESTARTS = 3
 """A container in CrashLoopBackOff after so many restarts is not going to come up by itself."""
 
-ONE_FAULT = {Reason.CRASHED: Reason.CRASH_LOOP, Reason.FETCH_RETRYING: Reason.FETCH_FAILED}
+ONE_FAULT = {
+    Reason.CRASHED: Reason.CRASH_LOOP,
+    Reason.FETCH_RETRYING: Reason.FETCH_FAILED,
+    Reason.FETCH_BLOCKED_BY_MESH: Reason.FETCH_FAILED,
+}
 """What one fault is called at another moment: between two restarts, or when the model store gives another excuse."""
 
 
