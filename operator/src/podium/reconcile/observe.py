@@ -11,6 +11,7 @@ from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.pods import is_ready
+from podium.kube.reading import LEFT_OUT
 from podium.kube.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -139,6 +140,8 @@ class Observed:
     """The listener at the routers; None where no router is asked for."""
     unreachable: str = ""
     """Why the routers cannot be led to, or what is not known of them, once that has lasted; else empty."""
+    left_out: str = ""
+    """Name of the candidate's ledger, if the cache has no more than its metadata: it is to be read before anything."""
     refused: Mapping[tuple[Resource, str], datetime] = field(default_factory=dict)
     """What was refused at the last pass, and since when."""
 
@@ -331,6 +334,7 @@ class Observer:
             replicas_before=before,
             seen=looked,
             port=self._port(seen, moment, listens=router.exact),
+            left_out=_left_out(seen, candidate),
             unreachable=traffic.doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
         )
 
@@ -387,6 +391,11 @@ class Observer:
             has_hpa = seen.child(HPAS, name) is not None
             states.append(readings.read_revision(child, revision, template_digest, deployment, own, has_hpa, sightings))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
+
+
+def _left_out(seen: Observed, candidate: RevisionState | None) -> str:
+    name = names.ledger_name(candidate.name) if candidate and candidate.record.asked else ""
+    return name if LEFT_OUT in (seen.child(CONFIG_MAPS, name) or {}) else ""
 
 
 def _is_told(status: Mapping[str, Any]) -> bool:
