@@ -19,10 +19,11 @@ from podium.reconcile import status as statuses
 from podium.reconcile.analysed import task_of
 from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store
-from podium.reconcile.observe import Answers, Measures, Nobody, Observed, Observer, View
+from podium.reconcile.observe import Observed, Observer
 from podium.reconcile.outcome import PassRefused, Report, may_be_the_champions, with_refusals
 from podium.reconcile.plan import Plan, declined_command, plan, plan_as_recorded, plan_without
 from podium.reconcile.transitions import transitions
+from podium.reconcile.views import Answers, Measures, Nobody, View
 from podium.reconcile.writes import Note, Told
 from podium.rollout.moment import Moment
 from podium.settings import Settings
