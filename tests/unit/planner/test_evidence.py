@@ -7,17 +7,20 @@ from datetime import timedelta
 import pytest
 
 from podium.analysis.decision import Call, Circumstances
-from podium.analysis.ledger import digest, read, verdict
+from podium.analysis.ledger import Ledger, digest, read, verdict
 from podium.api import names
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, Resource
+from podium.manifests.fetch import Fetcher
 from podium.manifests.ledger import ledger_in
+from podium.reconcile.observe import Observer
+from podium.rollout.moment import Moment
 from tests.unit.planner import apiserver
 from tests.unit.planner.measuring import EVERY
 from tests.unit.planner.test_canary import PAUSE, one, record, two
 from tests.unit.planner.test_canary_envoy import in_force, shares
 from tests.unit.planner.test_envoy import routed
-from tests.unit.planner.world import NAMESPACE, World, model
+from tests.unit.planner.world import KEY, NAMESPACE, World, model
 
 STEPS: list[Object] = [{"weight": 10, "for": "20s"}, {"weight": 50, "for": "20s"}]
 ALIKE, ALL_FAIL = 0.01, 1.0
@@ -349,6 +352,28 @@ def test_a_ledger_that_the_cache_left_out_is_read_again_where_its_outcome_is_tak
     assert f"get ConfigMap {ledger}" in made
     assert stored(world) == before, "another hand changed nothing of it"
     assert outcome(world) == ("RolledBack", "harm: errors"), "it is decided again from what was counted"
+
+
+def test_a_new_operator_parses_a_ledger_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = weighed()
+    until_weighed(world)
+    parsed: list[str] = []
+
+    def counted(text: str, *of: str) -> Ledger:
+        parsed.append(text)
+        return read(text, *of)
+
+    monkeypatch.setattr("podium.rollout.measuring.read", counted)
+    nobody_measures = Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image), world.routers)
+    for _ in range(3):
+        nobody_measures.observe(KEY, Moment(world.now))
+    assert parsed == [stored(world)]
+    parsed.clear()
+    world.after_pass.clear()  # they look for themselves
+    world.restart_operator()
+    for _ in range(3):
+        world.reconcile()
+    assert len(parsed) == 1
 
 
 def test_what_another_hand_changes_under_an_operator_that_leads_is_put_back() -> None:

@@ -231,14 +231,16 @@ class Observer:
         if candidate and kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
         if candidate and candidate.record.asked:
-            situation = replace(situation, findings=self._findings(seen, key, candidate))
+            situation = replace(situation, findings=self._findings(seen, key, candidate, memory))
         if candidate and champion and champion.has_pods:
             # the template is unpacked only while something is awaited
             held = awaited(candidate) and readings.extended_resources(revisions[champion.name])
             situation = replace(situation, scarce=min(awaited(candidate) & held, default="")) if held else situation
         doubted = traffic.doubt and sightings.first(key.name, "Doubt") + UNREACHABLE
         memory.sightings = sightings
-        memory.keep({"proposal", *revisions, *seen.aside.names})
+        # A ledger is parsed once, but is large: it is not kept beside what is measured.
+        waiting = {"ledger"} if situation.findings and situation.findings.stored else set()
+        memory.keep({"proposal", *waiting, *revisions, *seen.aside.names})
         before, memory.replicas = memory.replicas, spec.replicas
         return replace(
             seen,
@@ -253,13 +255,15 @@ class Observer:
             unreachable=traffic.doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
         )
 
-    def _findings(self, seen: Observed, key: Key, candidate: RevisionState) -> Findings | None:
+    def _findings(self, seen: Observed, key: Key, candidate: RevisionState, memory: Memory) -> Findings | None:
         """What is measured; before that, what the ledger said last."""
         found = self._measures.findings(key, candidate.record.id)
         live = seen.child(CONFIG_MAPS, names.ledger_name(candidate.name))
-        if found is not None or live is None:
+        if found is not None or live is None or LEFT_OUT in live:
             return found and replace(found, kept=live is not None)
-        return restored(ledger_in(live), digest_in(live), candidate.record.id)
+        rollout, meta = candidate.record.id, live["metadata"]
+        version = (rollout, meta["uid"], meta["resourceVersion"])
+        return memory.once("ledger", version, lambda: restored(ledger_in(live), digest_in(live), rollout))
 
     def _port(self, seen: Observed, moment: Moment, *, listens: bool) -> int | None:
         """The port stays the ModelDeployment's for as long as anything tells the routers of it."""
