@@ -198,11 +198,6 @@ class Proxy:
         """Whether the cut came within so many seconds."""
         return self._cut.wait(seconds)
 
-    @property
-    def was_cut(self) -> bool:
-        """Whether the cut has come."""
-        return self._cut.is_set()
-
     def mend(self) -> None:
         """No cut any more, neither past nor planned, and no faults."""
         with self._lock:

@@ -13,6 +13,7 @@ import pytest
 from podium import analysing
 from podium.analysing import Analyst
 from podium.analysis.decision import Call
+from podium.analysis.ledger import digest, read
 from podium.analysis.metrics import Kind
 from podium.api import names
 from podium.keys import Key
@@ -22,7 +23,7 @@ from podium.metrics.queried import Level, Look
 from podium.metrics.rounds import Sample
 from podium.metrics.scraper import Ask, Round
 from podium.rollout.asked import Asked
-from podium.rollout.measuring import UNREAD, Findings, Task
+from podium.rollout.measuring import UNREAD, Findings, Task, restored
 from podium.rollout.wish import Wish
 from tests.unit.metrics.given import cluster, ended, reading
 
@@ -228,7 +229,7 @@ async def test_whoever_leads_next_goes_on_from_the_ledger() -> None:
         await scene.until(lambda: scene.found and scene.found.live and scene.found.live.state.intervals >= 5)
         assert scene.found is not None
         assert scene.found.live is not None
-        stored = scene.found.live.ledger.to_text()
+        stored = read(scene.found.live.ledger.to_text())
         counted = scene.found.live.state.counted["finished"]
         scene.analyst.forget()
         scene.analyst.follow(KEY, replace(TASK, stored=stored))
@@ -249,12 +250,23 @@ async def test_another_rollout_is_another_analysis() -> None:
         assert scene.analyst.findings(KEY, "r2") is not None
 
 
-async def test_a_ledger_that_cannot_be_read_begins_anew() -> None:
+def test_a_ledger_that_cannot_be_read_is_none_to_go_on_from() -> None:
+    found = restored("{}", digest("{}", "r1"), "r1")
+    assert (found.live, found.stored) == (None, None)
+    assert found.changed.endswith("evidence has begun anew")
+
+
+async def test_beside_another_champion_the_same_rollout_goes_on_from_what_is_written_down() -> None:
     async with running() as scene:
-        scene.analyst.follow(KEY, replace(TASK, stored="{}"))
+        scene.analyst.follow(KEY, TASK)
+        await scene.until(lambda: scene.found and scene.found.published)
         assert scene.found is not None
-        assert scene.found.live is None
-        await scene.until(lambda: scene.found and scene.found.live)
+        assert scene.found.published is not None
+        written = scene.found.published.ledger
+        scene.analyst.follow(KEY, replace(TASK, champion="older"))
+        assert scene.found is not None
+        assert scene.found.live is not None
+        assert scene.found.live.ledger == written
 
 
 async def test_a_clock_that_is_put_back_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from podium.analysis.ledger import Ledger, LedgerUnreadable
 from podium.analysis.metrics import Kind
 from podium.keys import Key
 from podium.metrics import course as courses
@@ -24,7 +23,7 @@ from podium.metrics.places import PLACES
 from podium.metrics.prometheus import Access, Prometheus
 from podium.metrics.queried import Look
 from podium.metrics.scraper import Scraper
-from podium.rollout.measuring import Findings, Snapshot, Task, opened
+from podium.rollout.measuring import Findings, Snapshot, Task
 from podium.rollout.wish import Wish
 
 log = logging.getLogger(__name__)
@@ -103,9 +102,12 @@ class Analyst:
             known.course = courses.told(known.course, known.task, task, self._clock())
             known.task = task
         else:
+            ledger = task.stored
+            if known is not None and known.task.rollout == task.rollout and known.published is not None:
+                ledger = known.published.ledger  # beside another champion it goes on from what is written down
             self._drop(key)
             now = self._clock()
-            course = courses.begun(task, now, _stored(task))
+            course = courses.begun(task, now, ledger)
             self._measured[key] = _Measured(task, course, course.live, now)
             self._news.set()
 
@@ -213,14 +215,3 @@ class Analyst:
 def _asked(task: Task) -> list[Wish]:
     """What Prometheus is to be asked for."""
     return [wish for wish in task.asked.wishes if wish.kind is Kind.PROMETHEUS]
-
-
-def _stored(task: Task) -> Ledger | None:
-    """The ledger to go on from. One that cannot be read is as none: evidence begins anew."""
-    if not task.stored:
-        return None
-    try:
-        return opened(task.stored).ledger
-    except LedgerUnreadable as error:
-        log.warning("the ledger of %s begins anew: %s", task.candidate, error)
-        return None

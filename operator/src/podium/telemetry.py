@@ -209,9 +209,6 @@ class Metrics:
         """How many workers there are."""
         self._workers.set(count)
 
-    def _counter(self, name: str, text: str) -> Any:
-        return Counter(name, text, ["name"], registry=self.registry).labels(CONTROLLER)
-
     def _gauge(self, name: str, text: str, label: str = "controller") -> Any:
         return Gauge(name, text, [label], registry=self.registry).labels(CONTROLLER)
 

@@ -129,7 +129,6 @@ class Kubelet:
         self._world = world
         self._scripts: dict[tuple[str, str, str], Script] = {}
         self._ahead: dict[str, timedelta] = {}
-        self._held: set[str] = set()
         self._idle: set[str] = set()
         self._addresses = _addresses()
         self._address: dict[str, str] = {}
@@ -163,15 +162,6 @@ class Kubelet:
     def set_clock(self, namespace: str, ahead: timedelta) -> None:
         """From now on the nodes that run the pods of this namespace have a clock that is so far ahead."""
         self._ahead[namespace] = ahead
-
-    def hold_deleted(self, namespace: str) -> None:
-        """From now on pods that are being deleted stay (their containers take long to end) until `let_go`."""
-        self._held.add(namespace)
-
-    def let_go(self, namespace: str) -> None:
-        """Pods that are being deleted go, now and from now on."""
-        self._held.discard(namespace)
-        self._look_again(namespace)
 
     def stop(self, namespace: str) -> None:
         """Write nothing more in this namespace: whoever asked does it by hand."""
@@ -233,8 +223,7 @@ class Kubelet:
         namespace, name = meta["namespace"], meta["name"]
         try:
             if "deletionTimestamp" in meta:
-                if namespace not in self._held:
-                    await self._api.delete("Pod", namespace, name, grace=0)
+                await self._api.delete("Pod", namespace, name, grace=0)
                 return
             group = _group(pod)
             wanted = self._script(group).status(pod, self._position(pod, group))

@@ -1,7 +1,6 @@
 """Everything that happens in the cluster, in its order: the store that tests wait on and judge by."""
 
 import asyncio
-import copy
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
@@ -175,10 +174,3 @@ def _holds(condition: Callable[[], object]) -> bool:
         return bool(condition())
     except (KeyError, IndexError, TypeError):
         return False
-
-
-def without_noise(obj: Object) -> Object:
-    """A copy of an object without its field managers."""
-    found = copy.deepcopy(obj)
-    found["metadata"].pop("managedFields", None)
-    return found

@@ -6,7 +6,6 @@ from typing import Any
 from podium.analysis.intervals import Interval
 from podium.analysis.metrics import Kind
 from podium.analysis.plan import Metric, Plan, metric
-from podium.analysis.restarts import Start
 from podium.analysis.state import State, begun, fold
 
 BEGAN = 1_700_000_000.0
@@ -40,6 +39,3 @@ def folded(of: Plan, intervals: Iterable[Interval]) -> State:
     for one in intervals:
         state = fold(of, state, one)
     return state
-
-
-ONE_START = (Start(step=0),)

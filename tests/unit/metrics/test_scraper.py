@@ -102,23 +102,9 @@ async def test_no_more_are_asked_at_once_than_allowed(port: int, envoy: Envoy, m
     assert len((await asking).samples) == 5
 
 
-async def test_rounds_come_at_the_interval_on_one_connection_and_none_is_made_up_for(port: int, envoy: Envoy) -> None:
-    clock, pauses, found = [100.0], [], []
-    takes = iter([0.5, 0.25, 7.0, 0.0, 0.0])
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        clock[0] += seconds
-
-    def took(each: Round) -> None:
-        found.append(each.began)
-        clock[0] += next(takes)
-        if len(found) == 5:
-            raise asyncio.CancelledError
-
-    async with Scraper(clock=lambda: clock[0], sleep=sleep) as asker:
-        with pytest.raises(asyncio.CancelledError):
-            await asker.run(lambda: asks({"a": HERE}, ["new", "old"], port), 2.0, took)
-    assert found == [100.0, 102.0, 104.0, 111.0, 113.0]
-    assert pauses == [1.5, 1.75, 0.0, 2.0]
-    assert list(envoy.connections.values()) == [5]
+async def test_rounds_of_one_scraper_share_a_connection_and_say_when_they_began(port: int, envoy: Envoy) -> None:
+    clock = iter([100.0, 100.1, 102.0, 102.1, 111.0, 111.1])
+    async with Scraper(clock=lambda: next(clock)) as asker:
+        found = [await asker.round(asks({"a": HERE}, ["new", "old"], port), 2.0) for _ in range(3)]
+    assert [each.began for each in found] == [100.0, 102.0, 111.0]
+    assert list(envoy.connections.values()) == [3]

@@ -156,11 +156,6 @@ class Controllers:
         since = ready_since(pod)
         return since is not None and (not min_ready or self.now - since >= timedelta(seconds=min_ready))
 
-    def has_been_ready(self, pod: Object, min_ready: float) -> bool:
-        """Ready for so many seconds in truth."""
-        since = ready_since(pod)
-        return since is not None and self.now - since + self._ahead >= timedelta(seconds=min_ready)
-
     @property
     def _ahead(self) -> timedelta:
         return timedelta(seconds=self.kubelet_ahead)

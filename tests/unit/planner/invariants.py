@@ -4,6 +4,7 @@ The rules over its history are those of all worlds (tests/invariants), judged at
 are about the planner itself: it is pure, it comes to rest, and it asks to be woken in time.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -52,7 +53,6 @@ class Invariants:
         world.client.after.append(self.check)
         world.after_pass.append(self.second_pass_makes_no_call)
         world.after_pass.append(self.plan_is_pure)
-        world.after_pass.append(self.plan_stays_until_it_wants_to_be_woken)
         world.after_pass.append(self.note_min_ready)
 
     # --- at each write
@@ -161,45 +161,39 @@ class Invariants:
         return asked <= {0} and self.world.selector() == names.router_selector()
 
     def plan_is_pure(self) -> None:
-        world = self.world
+        """The same is planned of the same, which no plan changes, and while nothing happens until the wake-up."""
+        world, fetcher = self.world, Fetcher(self.world.settings.fetcher_image)
         if self.cache is not world.cache:
             self.cache, self.observer = (
                 world.cache,
-                Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image), world.routers),
+                Observer(world.cache, world.settings, fetcher, world.routers),
             )
-        observed = self.observer.observe(KEY, Moment(world.operators_time))
+        moment = Moment(world.operators_time)
+        observed = self.observer.observe(KEY, moment)
         if observed is None:
             return
         before = to_json([observed.obj, *observed.children.values()])
-        fetcher = Fetcher(world.settings.fetcher_image)
-        one, other = (plan(observed, Moment(world.operators_time), fetcher) for _ in range(2))
+        one, other = (plan(observed, moment, fetcher) for _ in range(2))
         assert one == other, "the plan is a pure function"
         after = to_json([observed.obj, *observed.children.values()])
         assert before == after, "the plan changes nothing of what was observed"
+        if one is not None:
+            # What this observer saw change for the first time has its Event now, and none later.
+            self.plan_stays_until(moment.wake_at, replace(one, notes=()), fetcher)
 
-    def plan_stays_until_it_wants_to_be_woken(self) -> None:
-        """While nothing happens no instant before the wake-up makes another plan."""
-        world, fetcher = self.world, Fetcher(self.world.settings.fetcher_image)
-        now, wake_at = self._planned(world.operators_time, fetcher)
-        if now is None:
-            return
-        end = wake_at or world.operators_time + timedelta(hours=1)
+    def plan_stays_until(self, wake_at: datetime | None, made: Plan, fetcher: Fetcher) -> None:
+        """No instant before the wake-up makes another plan."""
+        now = self.world.operators_time
+        end = wake_at or now + timedelta(hours=1)
         for share in (self.random.random(), 1):
-            at = world.operators_time + (end - world.operators_time) * share - timedelta(milliseconds=1)
-            later, _ = self._planned(max(at, world.operators_time), fetcher)
-            assert later == now, (
-                f"planned at {world.operators_time}, to be woken at {wake_at}, and at {at} it is\n{later}\nnot\n{now}"
+            at = max(now + (end - now) * share - timedelta(milliseconds=1), now)
+            moment = Moment(at)
+            observed = self.observer.observe(KEY, moment)
+            later = plan(observed, moment, fetcher) if observed else None
+            assert later is not None
+            assert _to_do(later) == _to_do(made), (
+                f"planned at {now}, to be woken at {wake_at}, and at {at} it is\n{later}\nnot\n{made}"
             )
-
-    def _planned(self, at: datetime, fetcher: Fetcher) -> tuple[Plan | list[Any] | None, datetime | None]:
-        """What is to be done at that time; of decisions, which carry its stamp, only what they are about."""
-        moment = Moment(at)
-        observed = self.observer.observe(KEY, moment)
-        made = plan(observed, moment, fetcher) if observed else None
-        entries = [write.action.entry for write in made.writes if isinstance(write.action, Enter)] if made else []
-        if entries:
-            return [(entry.revision, sorted(entry.annotations)) for entry in entries], moment.wake_at
-        return made, moment.wake_at
 
     # --- what they ask
 
@@ -224,3 +218,9 @@ class Invariants:
     def min_ready(self) -> dict[str, float]:
         """minReadySeconds by uid of the Deployment."""
         return {d["metadata"]["uid"]: d["spec"].get("minReadySeconds", 0) for d in self.world.api.all(DEPLOYMENTS)}
+
+
+def _to_do(made: Plan) -> Plan | list[Any]:
+    """What is to be done; of decisions, which carry their time's stamp, only what they are about."""
+    entries = [write.action.entry for write in made.writes if isinstance(write.action, Enter)]
+    return [(entry.revision, sorted(entry.annotations)) for entry in entries] or made

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from podium.analysis.expect import Traffic
 from podium.analysis.intervals import Interval
-from podium.analysis.ledger import Ledger, read, replay
+from podium.analysis.ledger import Ledger, replay
 from podium.analysis.metrics import Kind
 from podium.keys import Key
 from podium.metrics import freezing
@@ -54,8 +54,7 @@ class Measuring:
         if task is not None and self.task is None:
             self._changed = task.changed
         if task is not None and self.task is None and task.stored:
-            ledger = read(task.stored)
-            self.live = Snapshot(ledger, replay(ledger))
+            self.live = Snapshot(task.stored, replay(task.stored))
         self.task = task
 
     def findings(self, key: Key, rollout: str) -> Findings | None:

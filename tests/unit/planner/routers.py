@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from podium.api import names
 from podium.kube.client import Object
@@ -30,6 +31,11 @@ class Routers:
     _refused: dict[str, dict[str, str]] = field(default_factory=dict)
     _heard: dict[str, Said] = field(default_factory=dict)
     _made: int = 0
+    _seen: int = 0
+    """Events of ConfigMaps that `_changed` and `_texts` tell of."""
+    _changed: dict[str, datetime] = field(default_factory=dict)
+    """By ConfigMap when its text changed last."""
+    _texts: dict[str, str] = field(default_factory=dict)
 
     def start(self, count: int = 2) -> list[str]:
         """So many more pods of Deployment podium-router; answers their names."""
@@ -85,14 +91,14 @@ class Routers:
 
     def _due(self, pod: str) -> list[tuple[Object, datetime]]:
         late = timedelta(seconds=self.late.get(pod, self.late.get("", 0.0)))
-        changed: dict[str, datetime] = {}
-        texts: dict[str, str] = {}
-        for event in self.api.streams[CONFIG_MAPS]:
+        stream = self.api.streams[CONFIG_MAPS]
+        for event in stream[self._seen :]:
             name, text = event.obj["metadata"]["name"], told_in(event.obj)
-            if event.type == "DELETED" or texts.get(name) != text:
-                changed[name] = event.at
-            texts[name] = "" if event.type == "DELETED" else text
-        return [(each, changed[each["metadata"]["name"]] + late) for each in self.api.all(CONFIG_MAPS)]
+            if event.type == "DELETED" or self._texts.get(name) != text:
+                self._changed[name] = event.at
+            self._texts[name] = "" if event.type == "DELETED" else text
+        self._seen = len(stream)
+        return [(each, self._changed[each["metadata"]["name"]] + late) for each in self.api.all(CONFIG_MAPS)]
 
     def _is_news(self, pod: str, config_map: Object) -> bool:
         return self.loaded[pod].get(config_map["metadata"]["name"]) != told_in(config_map)
@@ -105,10 +111,8 @@ class Routers:
         refused.clear()
         for each, at in self._due(pod):
             name, text = each["metadata"]["name"], told_in(each)
-            try:
-                Routing.read(text)
-            except RoutingError as error:
-                refused[name] = f"ConfigMap {name}: {error}"
+            if why := wrong_with(text):
+                refused[name] = f"ConfigMap {name}: {why}"
                 continue
             if at <= self.api.now():
                 texts[name] = text
@@ -125,3 +129,13 @@ class Routers:
             reached=frozenset(reached),
             unreached=dict.fromkeys(known & ready & self.cut_off, "timed out"),
         )
+
+
+@lru_cache
+def wrong_with(text: str) -> str:
+    """Why a router takes no such text; empty for one that it takes."""
+    try:
+        Routing.read(text)
+    except RoutingError as error:
+        return str(error)
+    return ""

@@ -7,17 +7,20 @@ from datetime import timedelta
 import pytest
 
 from podium.analysis.decision import Call, Circumstances
-from podium.analysis.ledger import digest, read, verdict
+from podium.analysis.ledger import Ledger, digest, read, verdict
 from podium.api import names
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, Resource
+from podium.manifests.fetch import Fetcher
 from podium.manifests.ledger import ledger_in
+from podium.reconcile.observe import Observer
+from podium.rollout.moment import Moment
 from tests.unit.planner import apiserver
 from tests.unit.planner.measuring import EVERY
 from tests.unit.planner.test_canary import PAUSE, one, record, two
 from tests.unit.planner.test_canary_envoy import in_force, shares
 from tests.unit.planner.test_envoy import routed
-from tests.unit.planner.world import World, model
+from tests.unit.planner.world import KEY, NAMESPACE, World, model
 
 STEPS: list[Object] = [{"weight": 10, "for": "20s"}, {"weight": 50, "for": "20s"}]
 ALIKE, ALL_FAIL = 0.01, 1.0
@@ -330,6 +333,47 @@ def test_a_new_operator_goes_on_from_no_ledger_that_another_hand_changed(change:
     world.until(lambda: outcome(world) == ("Promoted", "evidence"))
     assert read(stored(world)).plan.started_at >= begun
     assert len(world.events("LedgerChanged")) == 1
+
+
+def test_a_ledger_that_the_cache_left_out_is_read_again_where_its_outcome_is_taken_away() -> None:
+    world = weighed(candidate=ALL_FAIL)
+    world.until(lambda: world.phase == "RolledBack")
+    ledger, before = f"{two(world)}-ledger", stored(world)
+    assert ledger_in(world.cache.get(CONFIG_MAPS, NAMESPACE, ledger)) == ""
+    decided = (names.ANNOTATION_OUTCOME, names.ANNOTATION_RULE, names.ANNOTATION_DECIDED_AT, names.ANNOTATION_LEDGER)
+    world.hand_over()
+    world.change(
+        CONTROLLER_REVISIONS, two(world), lambda obj: [obj["metadata"]["annotations"].pop(name) for name in decided]
+    )
+    calls = len(world.client.calls)
+    world.after_pass.clear()  # the pass after it takes the figures out of status, as for any rollout of the past
+    world.step()
+    made = [str(call) for call in world.client.calls[calls:]]
+    assert f"get ConfigMap {ledger}" in made
+    assert stored(world) == before, "another hand changed nothing of it"
+    assert outcome(world) == ("RolledBack", "harm: errors"), "it is decided again from what was counted"
+
+
+def test_a_new_operator_parses_a_ledger_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = weighed()
+    until_weighed(world)
+    parsed: list[str] = []
+
+    def counted(text: str, *of: str) -> Ledger:
+        parsed.append(text)
+        return read(text, *of)
+
+    monkeypatch.setattr("podium.rollout.measuring.read", counted)
+    nobody_measures = Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image), world.routers)
+    for _ in range(3):
+        nobody_measures.observe(KEY, Moment(world.now))
+    assert parsed == [stored(world)]
+    parsed.clear()
+    world.after_pass.clear()  # they look for themselves
+    world.restart_operator()
+    for _ in range(3):
+        world.reconcile()
+    assert len(parsed) == 1
 
 
 def test_what_another_hand_changes_under_an_operator_that_leads_is_put_back() -> None:

@@ -6,15 +6,17 @@ Every fault at every write of a few scenarios, once and for a while; then single
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
 
 from podium.api import names
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
+from podium.watch.queue import LAST_BACKOFF
 from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, rolled_back, serving, switched
 from tests.unit.planner.refusing import FAULTS, Refusing
-from tests.unit.planner.world import NAME, NAMESPACE, World, model
+from tests.unit.planner.world import NAME, NAMESPACE, RETRY, World, model
 
 LASTS = 90
 """Seconds for which a lasting fault refuses; less than any deadline."""
@@ -137,6 +139,8 @@ def _all_writes(scenario: str, fault: str, *, lasting: bool, made: bool = False)
     for nth in range(1, writes + 1):
         world = SCENARIOS[scenario].given()
         SCENARIOS[scenario].act(world)
+        # While a fault lasts, tries are as far apart as the queue has them: the rest goes on between them all the same.
+        world.wakes.longest = LAST_BACKOFF if lasting else RETRY
         refusing = Refusing(world, nth, fault, lasting, made)
         world.after_pass.append(lambda world=world: says_only_what_was_written(world))
         world.advance(LASTS if lasting else 5)
@@ -148,7 +152,9 @@ def _all_writes(scenario: str, fault: str, *, lasting: bool, made: bool = False)
         assert end_of(world) == undisturbed, f"{fault} at write {nth}: {refusing.refused[:1]}\n{world.describe()}"
 
 
+@cache
 def _undisturbed(scenario: str) -> tuple[dict[str, Any], int]:
+    """What it comes to when nothing is refused, and how many writes of children that takes."""
     world = SCENARIOS[scenario].given()
     SCENARIOS[scenario].act(world)
     counting = Refusing(world, 0, "conflict", False)

@@ -5,7 +5,7 @@ ModelDeployment. A ModelDeployment that comes alone, with no command of a person
 does; the records that come later decide then, as far as they say (docs/backup.md).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import permutations
 
@@ -156,21 +156,34 @@ def begun_alone() -> list[tuple[Resource, ...]]:
     return [order for one in rest for order in ((MODEL_DEPLOYMENTS, *one, HPAS, PDBS, PODS),)]
 
 
+def restored_after(
+    before: World, cluster: Callable[[World], World], pause: float, *, always_served: bool = True
+) -> Iterator[tuple[World, str]]:
+    """Worlds into which `before` has come back after its ModelDeployment, in every order: its champion serves there.
+
+    The text tells of the order and the world. `always_served`: the stable Service has an endpoint all the time.
+    """
+    backup, champion = Backup.of(before), before.status["champion"]["revision"]
+    for order in begun_alone():
+        world = cluster(before)
+        if always_served:
+            never_without_an_endpoint(world)
+        backup.restore(world, order, pause=pause)
+        world.advance(1800)
+        told = f"restored as {[kind.kind for kind in order]}:\n{world.describe()}"
+        assert world.status["champion"]["revision"] == champion, told
+        assert world.backends() == {champion}, told
+        yield world, told
+
+
 @pytest.mark.parametrize("pause", [0.0, 8.0, 60.0], ids=["at once", "slowly", "very slowly"])
 @pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
 def test_records_that_come_after_the_ModelDeployment_still_say_who_is_champion(
     life: Callable[[], World], pause: float
 ) -> None:
     before = life()
-    backup, decided, champion = Backup.of(before), decisions(before), before.status["champion"]["revision"]
-    for order in begun_alone():
-        world = another_cluster(before)
-        never_without_an_endpoint(world)
-        backup.restore(world, order, pause=pause)
-        world.advance(1800)
-        told = f"restored as {[kind.kind for kind in order]}:\n{world.describe()}"
-        assert world.status["champion"]["revision"] == champion, told
-        assert world.backends() == {champion}, told
+    decided, champion = decisions(before), before.status["champion"]["revision"]
+    for world, told in restored_after(before, another_cluster, pause):
         assert len(world.pods(champion)) == len(before.pods(champion)), told
         if before.md["metadata"].get("annotations"):  # a command of a person's names a revision
             assert decisions(world) == decided, told
@@ -183,14 +196,7 @@ def test_what_a_person_aborted_is_not_promoted_by_a_restore(keep: str, pause: fl
     before = aborted_by_a_person()
     if keep == "no command":  # the ModelDeployment comes from a repository
         before.change(MODEL_DEPLOYMENTS, NAME, lambda obj: obj["metadata"].pop("annotations"))
-    backup, champion = Backup.of(before), before.status["champion"]["revision"]
-    for order in begun_alone():
-        world = another_cluster(before)
-        backup.restore(world, order, pause=pause)
-        world.advance(1800)
-        told = f"restored as {[kind.kind for kind in order]}:\n{world.describe()}"
-        assert world.status["champion"]["revision"] == champion, told
-        assert world.backends() == {champion}, told
+    for world, told in restored_after(before, another_cluster, pause, always_served=False):
         assert world.condition("Ready") == ("False", "RolledBack"), told
         assert world.outcome(before.revision("2")) == "RolledBack", told
 
@@ -209,15 +215,8 @@ def test_all_records_that_can_come_back_count_as_if_they_had_come_first(
     life: Callable[[], World], pause: float
 ) -> None:
     before = life()
-    backup, decided, champion = Backup.of(before), decisions(before), before.status["champion"]["revision"]
-    for order in begun_alone():
-        world = with_another_runtime(before)
-        never_without_an_endpoint(world)
-        backup.restore(world, order, pause=pause)
-        world.advance(1800)
-        told = f"restored as {[kind.kind for kind in order]}:\n{world.describe()}"
-        assert world.status["champion"]["revision"] == champion, told
-        assert world.backends() == {champion}, told
+    decided = decisions(before)
+    for world, told in restored_after(before, with_another_runtime, pause):
         assert {name: decisions(world)[name] for name in decided} == decided, told
         assert {one["metadata"]["name"] for one in world.api.all(DEPLOYMENTS)} <= {*decided}, told
 

@@ -8,6 +8,7 @@ from hypothesis import given
 
 from podium.analysis.metrics import Kind
 from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.rollout.asked import Asked
 from podium.rollout.wish import Wish, from_json, to_json, wished
 from tests.strategies import model_deployment_specs
 
@@ -100,6 +101,8 @@ def test_a_record_keeps_it_whole(spec: dict[str, Any]) -> None:
 def test_what_no_spec_could_ask_is_no_record(edited: object) -> None:
     with pytest.raises(ValueError, match=r"metric|number|query"):
         from_json(edited)
+    with pytest.raises(ValueError, match=r"metric|number|query"):
+        Asked.from_json({"confidence": 0.95, "interval": 2, "warmUp": 60, "metrics": edited})
 
 
 def test_a_metric_of_prometheus_tolerates_nothing_by_itself() -> None:

@@ -77,6 +77,12 @@ class Wakes:
 
     clock: Callable[[], datetime]
     at: datetime | None = None
+    longest: float = RETRY
+    """Seconds that tries are apart at the most: each failure in a row doubles them, as in the real one."""
+    failures: int = 0
+    """In a row."""
+    retry_at: datetime | None = None
+    """When the pass that failed last is tried again."""
 
     def add(self, key: Key) -> None:
         if key == KEY:
@@ -86,11 +92,17 @@ class Wakes:
         due = self.clock() + timedelta(seconds=seconds)
         self.at = due if self.at is None else min(self.at, due)
 
-    def take(self) -> bool:
-        if self.at is None or self.at > self.clock():
-            return False
-        self.at = None
-        return True
+    def retry(self) -> None:
+        """The pass failed; one that something else woke before its time is no further failure in a row."""
+        now = self.clock()
+        if self.retry_at is None or self.retry_at <= now:
+            self.retry_at = now + timedelta(seconds=min(self.longest, RETRY * 2 ** min(self.failures, 32)))
+            self.failures += 1
+        self.after((self.retry_at - now).total_seconds())
+
+    def succeeded(self) -> None:
+        """The next failure is the first one."""
+        self.failures, self.retry_at = 0, None
 
 
 class World:
@@ -171,6 +183,7 @@ class World:
         """A new process: an empty memory, and a cache from lists."""
         self.client = self._connect()
         self.wakes.at = None
+        self.wakes.succeeded()
         self.cache = Cache(clock=lambda: self.now.timestamp())
         self.feed = Feed(self.cache, self.wakes)  # type: ignore[arg-type]
         self.seen = {resource: len(self.api.streams[resource]) for resource in KINDS}
@@ -224,17 +237,18 @@ class World:
             seconds = finish(self.reconciler.reconcile(KEY))
         except PassRefused as refused:
             self.failures.append(refused)
-            for seconds in (RETRY, refused.wake_in):
-                if seconds is not None:
-                    self.wakes.after(seconds)
+            self.wakes.retry()
+            if refused.wake_in is not None:
+                self.wakes.after(refused.wake_in)
             return RETRY
         except ApiError as error:
             self.failures.append(error)
-            self.wakes.after(RETRY)
+            self.wakes.retry()
             return RETRY
         except Killed:
             self.restart_operator()
             return 0.0
+        self.wakes.succeeded()
         if seconds is not None:
             assert seconds >= 0, f"the operator asks to be woken {seconds} s from now"
             self.wakes.after(seconds)

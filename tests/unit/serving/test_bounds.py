@@ -12,17 +12,10 @@ import uvloop
 from podium_serving.http.context import Budget, Context
 from podium_serving.http.message import Request, Response
 from podium_serving.http.protocol import Connection
+from tests.unit.serving.clock import Clock
 from tests.until import until
 
 MIB = 2**20
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass

@@ -11,20 +11,13 @@ import pytest
 from podium_serving.http.context import Context
 from podium_serving.http.message import Request, Response
 from podium_serving.http.protocol import Connection
+from tests.unit.serving.clock import Clock
 
 LIMIT = 60.0
 # Small buffers between the two, so that what the client reads is soon missing in the server's own.
 BUFFER = 64 * 1024
 PIECE = 2**20
 PIECES = 10
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass

@@ -58,9 +58,6 @@ OneRevision = Annotated[
 WaitingTime = Annotated[
     float, typer.Option(parser=_duration, metavar="DURATION", help="Of --wait.", show_default="10m")
 ]
-ActingTime = Annotated[
-    float, typer.Option(parser=_duration, metavar="DURATION", help="For Podium to act on it.", show_default="1m")
-]
 
 app = typer.Typer(
     name=PROGRAM,

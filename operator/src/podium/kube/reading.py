@@ -18,6 +18,9 @@ UNREADABLE: Final = "podium.dev/unreadable"
 """Key at the top of an object of which the metadata alone is known; its value is a sentence. The API server itself
 lets no such key through."""
 
+LEFT_OUT: Final = "podium.dev/left-out"
+"""Key at the top of an object of which all but the metadata was read and is not kept, since nobody needs it now."""
+
 NODES: Final = 100_000
 """Values in one object beyond which it is not read: 100 times what a large one has, and 16 ms to read. 1.5 MB of
 brackets, 480,000 values, would take 160 ms, during which nothing else happens in the process, and 40 MB to keep."""

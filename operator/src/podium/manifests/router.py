@@ -231,7 +231,6 @@ _TOKEN: Final = [
     {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
     {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
 ]
-_NAMESPACE: Final = {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
 _MODULE: Final = ["python", "-m", "podium.router.agent"]
 
 

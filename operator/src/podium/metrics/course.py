@@ -177,10 +177,6 @@ def _by_this_clock(course: Course, now: float) -> Course:
     return replace(course, rounds=rounds, weight=(weight, min(since, now)), read=min(course.read, now))
 
 
-def _resumes(taken: Taken) -> bool:
-    return any(interval.resumed for interval in taken.intervals)
-
-
 def _situation(
     course: Course, task: Task, weight: tuple[int, float], routers: Collection[str], now: float
 ) -> Situation:

@@ -1,4 +1,4 @@
-"""Reads pods by their addresses: all that count for a rollout in one round, at the interval of its analysis.
+"""Reads pods by their addresses: all that count for a rollout in one round.
 
 No Prometheus takes part. Connections stay open between rounds. What is asked of a pod is bounded in time and size, and
 so is how many are asked at once, over all rollouts together.
@@ -7,7 +7,7 @@ so is how many are asked at once, over all rollouts together.
 import asyncio
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -55,14 +55,8 @@ class Round:
 class Scraper:
     """Reads pods. `clock`: seconds since 1970."""
 
-    def __init__(
-        self,
-        *,
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._sleep = sleep
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=AT_ONCE, keepalive_timeout=KEPT)
@@ -84,23 +78,6 @@ class Scraper:
             tuple(each for each in found if not isinstance(each, str)),
             {ask.pod: each for ask, each in zip(asks, found, strict=True) if isinstance(each, str)},
         )
-
-    async def run(
-        self,
-        asks: Callable[[], Sequence[Ask]],
-        interval: float,
-        took: Callable[[Round], None],
-    ) -> None:
-        """Rounds for as long as it is not cancelled, `interval` seconds from beginning to beginning.
-
-        A round that is missed (a machine that slept) is not made up for.
-        """
-        due = self._clock()
-        while True:
-            took(await self.round(asks(), interval))
-            now = self._clock()
-            due = max(due + interval, now)
-            await self._sleep(due - now)
 
     async def _sample(self, ask: Ask, within: aiohttp.ClientTimeout) -> Answer | str:
         who = f"{ask.what} {ask.pod}"

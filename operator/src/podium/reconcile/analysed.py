@@ -2,11 +2,7 @@
 
 from dataclasses import replace
 
-from podium.api import names
 from podium.api.v1alpha1 import parse_duration
-from podium.kube.resources import CONFIG_MAPS
-from podium.manifests.ledger import ledger_in
-from podium.reconcile.observe import Observed
 from podium.reconcile.plan import Plan
 from podium.rollout.asked import Where
 from podium.rollout.measuring import Task
@@ -17,7 +13,7 @@ from podium.rollout.strategies import STRATEGIES
 from podium.rollout.traffic import WHOLE, Applied
 
 
-def task_of(observed: Observed, plan: Plan) -> Task | None:
+def task_of(plan: Plan) -> Task | None:
     """What is to be measured from now on; None where nothing is analysed."""
     situation = plan.situation
     champion, candidate = situation.champion, situation.candidate
@@ -25,18 +21,18 @@ def task_of(observed: Observed, plan: Plan) -> Task | None:
         return None
     match candidate.record.asked.at:
         case Where.ROUTERS:
-            return _at_routers(observed, plan, champion, candidate) if situation.exact else None
+            return _at_routers(plan, champion, candidate) if situation.exact else None
         case Where.PODS:
-            return _at_pods(observed, plan, champion, candidate)
+            return _at_pods(plan, champion, candidate)
 
 
-def _at_routers(observed: Observed, plan: Plan, champion: RevisionState, candidate: RevisionState) -> Task:
+def _at_routers(plan: Plan, champion: RevisionState, candidate: RevisionState) -> Task:
     """What decides is counted while all routers say that they keep to a weight."""
     situation, record, split = plan.situation, candidate.record, plan.move.split
     available = candidate.available >= STRATEGIES[record.strategy].needed(situation, champion, candidate)
     confirmed = situation.traffic.applied(split) is Applied.YES
     return replace(
-        _task(observed, situation, champion, candidate),
+        _task(situation, champion, candidate),
         weight=split.weights.get(candidate.name, 0),
         applied=confirmed,
         applied_since=record.applied_at.timestamp() if record.applied_at and confirmed else None,
@@ -44,24 +40,23 @@ def _at_routers(observed: Observed, plan: Plan, champion: RevisionState, candida
     )
 
 
-def _at_pods(observed: Observed, plan: Plan, champion: RevisionState, candidate: RevisionState) -> Task | None:
+def _at_pods(plan: Plan, champion: RevisionState, candidate: RevisionState) -> Task | None:
     """Shares follow the ready pods: whoever counts there needs nobody to confirm them, and no weight to begin."""
     if champion.counting is None or candidate.counting is None:
         return None
     ready = champion.ready + candidate.ready
     serves = candidate.name in plan.move.split.weights
     return replace(
-        _task(observed, plan.situation, champion, candidate),
+        _task(plan.situation, champion, candidate),
         weight=WHOLE * candidate.ready // ready if serves and ready else 0,
         counting={champion.name: champion.counting, candidate.name: candidate.counting},
     )
 
 
-def _task(observed: Observed, situation: Situation, champion: RevisionState, candidate: RevisionState) -> Task:
+def _task(situation: Situation, champion: RevisionState, candidate: RevisionState) -> Task:
     """What is the same wherever requests are counted."""
     record = candidate.record
-    stored = observed.child(CONFIG_MAPS, names.ledger_name(candidate.name))
-    changed = situation.findings.changed if situation.findings else ""
+    found = situation.findings
     return Task(
         rollout=record.id,
         champion=champion.name,
@@ -77,8 +72,8 @@ def _task(observed: Observed, situation: Situation, champion: RevisionState, can
         pods=(champion.ready, candidate.ready),
         warm_at=_warm_at(champion, candidate),
         resumed=_resumed(situation),
-        stored="" if changed else ledger_in(stored),
-        changed=changed,
+        stored=found.stored if found else None,
+        changed=found.changed if found else "",
     )
 
 

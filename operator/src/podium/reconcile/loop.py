@@ -12,16 +12,18 @@ from typing import Protocol
 from podium.api.reasons import Reason
 from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, NotLeader, Object
-from podium.kube.resources import MODEL_DEPLOYMENTS
+from podium.kube.reading import LEFT_OUT
+from podium.kube.resources import CONFIG_MAPS, MODEL_DEPLOYMENTS, Resource
 from podium.manifests.fetch import Fetcher
 from podium.reconcile import status as statuses
 from podium.reconcile.analysed import task_of
 from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store
-from podium.reconcile.observe import Answers, Measures, Nobody, Observed, Observer, View
+from podium.reconcile.observe import Observed, Observer
 from podium.reconcile.outcome import PassRefused, Report, may_be_the_champions, with_refusals
 from podium.reconcile.plan import Plan, declined_command, plan, plan_as_recorded, plan_without
 from podium.reconcile.transitions import transitions
+from podium.reconcile.views import Answers, Measures, Nobody, View
 from podium.reconcile.writes import Note, Told
 from podium.rollout.moment import Moment
 from podium.settings import Settings
@@ -29,6 +31,8 @@ from podium.settings import Settings
 log = logging.getLogger(__name__)
 
 
+BEHIND = 1.0
+"""Seconds that the watch is given to bring what the API server has already."""
 INFORMATIONAL = 10
 """How many times longer what nothing relies on, a foreign PodDisruptionBudget say, waits to be tried again."""
 
@@ -38,6 +42,10 @@ class Cache(View, Store, Protocol):
 
     def keys(self) -> list[Key]:
         """Every ModelDeployment."""
+        ...
+
+    def fill(self, resource: Resource, obj: Object) -> None:
+        """Take in all of an object of which the metadata alone was kept."""
         ...
 
 
@@ -122,6 +130,8 @@ class Reconciler:
             return None
         if self._ending.get(key) == observed.owner.uid:
             return None
+        if observed.left_out:
+            return await self._fill(key, observed.left_out)
         for note in self._applier.untold(key).seen((MODEL_DEPLOYMENTS, key.name), observed.status):
             self._emit(observed.obj, note)
         observed = with_refusals(observed, self._applier.refusals(key))
@@ -132,7 +142,7 @@ class Reconciler:
                 await self._write_status(observed.obj, status)
             return None
         # Before anything is written: a weight that is about to change counts for nothing until routers keep to it.
-        self._measures.follow(key, task_of(observed, planned))
+        self._measures.follow(key, task_of(planned))
         for note in planned.notes:
             self._emit(observed.obj, note)
         planned, report = await self._carry_out(planned, observed, moment)
@@ -145,6 +155,14 @@ class Reconciler:
         if not report.settling:
             await self._tell(observed, planned, report, moment)
         return self._next(report, moment)
+
+    async def _fill(self, key: Key, config_map: str) -> float:
+        """Bring a ledger back that the cache had left out: somebody took the outcome away that it led to."""
+        live = await self._client.get(CONFIG_MAPS, key.namespace, config_map)
+        if live is not None:
+            self._cache.fill(CONFIG_MAPS, live)
+        known = self._cache.get(CONFIG_MAPS, key.namespace, config_map)
+        return 0.0 if known is not None and LEFT_OUT not in known else BEHIND
 
     async def _tell(self, observed: Observed, planned: Plan, report: Report, moment: Moment) -> None:
         """Status, and the Events that follow from it. PassRefused when it cannot be written."""

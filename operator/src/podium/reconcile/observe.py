@@ -1,9 +1,9 @@
 """Gathers from the cache all that one pass decides from. Reads nothing but the cache."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from podium.api import names
 from podium.api.reasons import Reason
@@ -11,6 +11,7 @@ from podium.api.v1alpha1 import ModelDeploymentSpec
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.pods import is_ready
+from podium.kube.reading import LEFT_OUT
 from podium.kube.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -24,89 +25,31 @@ from podium.kube.resources import (
     SERVICES,
     Resource,
 )
-from podium.manifests.errors import MalformedRevision
 from podium.manifests.fetch import Fetcher
 from podium.manifests.ledger import digest_in, ledger_in
 from podium.manifests.owner import Owner
-from podium.manifests.revision import Revision, revision_of
+from podium.manifests.revision import Revision
 from podium.reconcile import readings
+from podium.reconcile.parsed import Memory
 from podium.reconcile.ports import Ports
 from podium.reconcile.routers import ROUTERS, RouterPod, Seen
 from podium.reconcile.setaside import SetAside, set_aside
 from podium.reconcile.sightings import Sightings
-from podium.rollout.measuring import Findings, Task, restored
+from podium.reconcile.symptoms import kept_out
+from podium.reconcile.views import Answers, Measures, Nobody, View
+from podium.rollout.measuring import Findings, restored
 from podium.rollout.moment import Moment
 from podium.rollout.revision import RevisionState
 from podium.rollout.scarcity import awaited
 from podium.rollout.state import Proposal, Situation, Timings
-from podium.router.said import Said
 from podium.settings import Settings
 
-T = TypeVar("T")
 COMMAND_LENGTH = 1024
 """Characters of the command annotation that are read: status, which repeats it, is bounded."""
-NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline exceeded", "timed out")
-"""Signs in a refusal that nobody has judged the pods: what should have cannot be called."""
-JUDGED = "denied the request"
-"""Whatever else a webhook's own sentence says, it was called."""
 UNREACHABLE = timedelta(seconds=10)
 """How long routers may be late, or silent, before status tells of it."""
 PENDING = "Pending"
 """status.lastCommand.result of a command whose record was refused: it has not been acted on."""
-
-
-class View(Protocol):
-    """The part of the cache that is read here."""
-
-    def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
-        """One object."""
-        ...
-
-    def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
-        """All objects of a kind with the label of a ModelDeployment."""
-        ...
-
-
-class Answers(Protocol):
-    """What the routers say: a second view beside the cache, filled by asking them."""
-
-    def said(self, namespace: str, pod: str) -> Said | None:
-        """What a router pod said last; None for one that has not answered."""
-        ...
-
-
-class Measures(Protocol):
-    """What is measured of rollouts that are analysed: a third view, filled by counting at the routers."""
-
-    def follow(self, key: Key, task: Task | None) -> None:
-        """What is to be measured of a ModelDeployment from now on; None: nothing."""
-        ...
-
-    def findings(self, key: Key, rollout: str) -> Findings | None:
-        """What measuring that rollout has come to; None while it is not measured."""
-        ...
-
-    def forget(self) -> None:
-        """Another operator measures from now on."""
-        ...
-
-
-class Nobody:
-    """No router has been asked, and nobody measures."""
-
-    def said(self, namespace: str, pod: str) -> Said | None:
-        """See Answers."""
-        return None
-
-    def follow(self, key: Key, task: Task | None) -> None:
-        """See Measures."""
-
-    def findings(self, key: Key, rollout: str) -> Findings | None:
-        """See Measures."""
-        return None
-
-    def forget(self) -> None:
-        """See Measures."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +82,8 @@ class Observed:
     """The listener at the routers; None where no router is asked for."""
     unreachable: str = ""
     """Why the routers cannot be led to, or what is not known of them, once that has lasted; else empty."""
+    left_out: str = ""
+    """Name of the candidate's ledger, if the cache has no more than its metadata: it is to be read before anything."""
     refused: Mapping[tuple[Resource, str], datetime] = field(default_factory=dict)
     """What was refused at the last pass, and since when."""
 
@@ -160,33 +105,6 @@ class Observed:
     def child(self, resource: Resource, name: str) -> Object | None:
         """One live child."""
         return self.children.get((resource, name))
-
-
-@dataclass(slots=True)
-class _Memory:
-    """Kept of one ModelDeployment from pass to pass: nothing that could not be found out again."""
-
-    replicas: int | None = None
-    sightings: Sightings | None = None
-    parsed: dict[str, tuple[object, object]] = field(default_factory=dict)
-
-    def once(self, what: str, version: object, make: Callable[[], T]) -> T:
-        """`make()`, made anew only when `version` is another one."""
-        known = self.parsed.get(what)
-        if known is None or known[0] != version:
-            known = self.parsed[what] = (version, make())
-        return known[1]  # type: ignore[return-value]
-
-    def revision(self, record: Object) -> tuple[Revision, str]:
-        """What a ControllerRevision holds, and its template's digest; MalformedRevision."""
-        found = self.once(record["metadata"]["name"], record["metadata"]["uid"], lambda: _read(record))
-        if isinstance(found, MalformedRevision):
-            raise found
-        return found
-
-    def keep(self, what: set[str]) -> None:
-        """Drop everything parsed that is not of these."""
-        self.parsed = {name: known for name, known in self.parsed.items() if name in what}
 
 
 class Observer:
@@ -212,7 +130,7 @@ class Observer:
             timedelta(seconds=settings.environment_window),
         )
         self._identity = settings.identity
-        self._memories: dict[Key, _Memory] = {}
+        self._memories: dict[Key, Memory] = {}
 
     def forget(self, key: Key) -> None:
         """The ModelDeployment is gone."""
@@ -230,7 +148,7 @@ class Observer:
         obj = self._cache.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
         if obj is None:
             return None
-        memory = self._memories.setdefault(key, _Memory())
+        memory = self._memories.setdefault(key, Memory())
         owner = Owner(key.name, key.namespace, obj["metadata"]["uid"])
         children = {
             (resource, child["metadata"]["name"]): child
@@ -267,7 +185,7 @@ class Observer:
         key: Key,
         seen: Observed,
         spec: ModelDeploymentSpec,
-        memory: _Memory,
+        memory: Memory,
         moment: Moment,
         command: str,
         missing: Mapping[str, str],
@@ -310,17 +228,19 @@ class Observer:
         if champion and champion.replicas and _down(champion, sightings):
             situation = replace(situation, champion_down_since=sightings.first(champion.name, "Down"))
         candidate = situation.candidate
-        if candidate and _kept_out(candidate):
+        if candidate and kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
         if candidate and candidate.record.asked:
-            situation = replace(situation, findings=self._findings(seen, key, candidate))
+            situation = replace(situation, findings=self._findings(seen, key, candidate, memory))
         if candidate and champion and champion.has_pods:
             # the template is unpacked only while something is awaited
             held = awaited(candidate) and readings.extended_resources(revisions[champion.name])
             situation = replace(situation, scarce=min(awaited(candidate) & held, default="")) if held else situation
         doubted = traffic.doubt and sightings.first(key.name, "Doubt") + UNREACHABLE
         memory.sightings = sightings
-        memory.keep({"proposal", *revisions, *seen.aside.names})
+        # A ledger is parsed once, but is large: it is not kept beside what is measured.
+        waiting = {"ledger"} if situation.findings and situation.findings.stored else set()
+        memory.keep({"proposal", *waiting, *revisions, *seen.aside.names})
         before, memory.replicas = memory.replicas, spec.replicas
         return replace(
             seen,
@@ -331,16 +251,19 @@ class Observer:
             replicas_before=before,
             seen=looked,
             port=self._port(seen, moment, listens=router.exact),
+            left_out=_left_out(seen, candidate),
             unreachable=traffic.doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
         )
 
-    def _findings(self, seen: Observed, key: Key, candidate: RevisionState) -> Findings | None:
+    def _findings(self, seen: Observed, key: Key, candidate: RevisionState, memory: Memory) -> Findings | None:
         """What is measured; before that, what the ledger said last."""
         found = self._measures.findings(key, candidate.record.id)
         live = seen.child(CONFIG_MAPS, names.ledger_name(candidate.name))
-        if found is not None or live is None:
+        if found is not None or live is None or LEFT_OUT in live:
             return found and replace(found, kept=live is not None)
-        return restored(ledger_in(live), digest_in(live), candidate.record.id)
+        rollout, meta = candidate.record.id, live["metadata"]
+        version = (rollout, meta["uid"], meta["resourceVersion"])
+        return memory.once("ledger", version, lambda: restored(ledger_in(live), digest_in(live), rollout))
 
     def _port(self, seen: Observed, moment: Moment, *, listens: bool) -> int | None:
         """The port stays the ModelDeployment's for as long as anything tells the routers of it."""
@@ -373,7 +296,7 @@ class Observer:
         return RouterPod(meta["name"], is_ready(pod), "deletionTimestamp" in meta, said)
 
     def _revisions(
-        self, seen: Observed, pods: list[Object], memory: _Memory, sightings: Sightings
+        self, seen: Observed, pods: list[Object], memory: Memory, sightings: Sightings
     ) -> tuple[tuple[RevisionState, ...], dict[str, Revision]]:
         revisions: dict[str, Revision] = {}
         states = []
@@ -387,6 +310,11 @@ class Observer:
             has_hpa = seen.child(HPAS, name) is not None
             states.append(readings.read_revision(child, revision, template_digest, deployment, own, has_hpa, sightings))
         return tuple(sorted(states, key=lambda s: (s.number, s.created, s.name))), revisions
+
+
+def _left_out(seen: Observed, candidate: RevisionState | None) -> str:
+    name = names.ledger_name(candidate.name) if candidate and candidate.record.asked else ""
+    return name if LEFT_OUT in (seen.child(CONFIG_MAPS, name) or {}) else ""
 
 
 def _is_told(status: Mapping[str, Any]) -> bool:
@@ -414,24 +342,7 @@ def _down(champion: RevisionState, sightings: Sightings) -> bool:
     return champion.reported == 0 and (settled or sightings.known(champion.name, "Down"))
 
 
-def _kept_out(candidate: RevisionState) -> bool:
-    """Whether its pods are refused because nobody could be asked to admit them; a policy that says no was."""
-    sentence = candidate.workload.failure.lower() if candidate.workload else ""
-    return JUDGED not in sentence and any(sign in sentence for sign in NOBODY_ASKED)
-
-
 def _acted_on(status: Mapping[str, Any]) -> str:
     """The command that status says has been acted on."""
     last = status.get("lastCommand") or {}
     return "" if last.get("result") == PENDING else str(last.get("value", ""))
-
-
-def _read(obj: Object) -> tuple[Revision, str] | MalformedRevision:
-    """Or why there is none: what cannot be read is not read again at each pass, for it may be large."""
-    try:
-        revision = revision_of(obj)
-        return revision, readings.template_digest(revision)
-    except MalformedRevision as error:
-        return MalformedRevision(str(error))  # without the traceback, which holds what was read
-    except (AttributeError, TypeError):
-        return MalformedRevision(f"ControllerRevision {obj['metadata']['name']}: data.template is no pod template")

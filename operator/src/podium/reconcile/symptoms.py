@@ -1,4 +1,4 @@
-"""Reads out of a Pod's status why it does not serve, in words for a person."""
+"""Reads out of a Pod's status why it does not serve, in words for a person, and who keeps pods from being made."""
 
 import json
 import re
@@ -12,8 +12,13 @@ from podium.api.rules import VOLUME_PREFIX
 from podium.kube.client import Object
 from podium.reconcile.mesh import mesh_in_the_way
 from podium.reconcile.sightings import Sightings
+from podium.rollout.revision import RevisionState
 from podium.rollout.wire import others_time
 
+NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline exceeded", "timed out")
+"""Signs in a refusal that nobody has judged the pods: what should have cannot be called."""
+JUDGED = "denied the request"
+"""Whatever else a webhook's own sentence says, it was called."""
 IMAGE_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
 DISK = re.compile(r"ephemeral[- ](local )?storage|EmptyDir volume")
@@ -231,3 +236,9 @@ def _said(ended: dict[str, Any]) -> dict[str, Any]:
 def _words(ended: dict[str, Any]) -> str:
     text = " ".join((ended.get("message") or "").split())
     return text if len(text) <= MESSAGE_LENGTH else "… " + text[-MESSAGE_LENGTH:]
+
+
+def kept_out(candidate: RevisionState) -> bool:
+    """Whether its pods are refused because nobody could be asked to admit them; a policy that says no was."""
+    sentence = candidate.workload.failure.lower() if candidate.workload else ""
+    return JUDGED not in sentence and any(sign in sentence for sign in NOBODY_ASKED)

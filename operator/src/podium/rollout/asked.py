@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
-from podium.rollout.wish import Wish, wished
+from podium.rollout.wish import Wish, from_json, to_json, wished
 
 _FIELDS = frozenset({"confidence", "interval", "warmUp", "metrics"})
 _AT = "countedAt"
@@ -76,7 +76,7 @@ class Asked:
             "confidence": self.confidence,
             "interval": self.interval,
             "warmUp": self.warm_up,
-            "metrics": [wish.to_json() for wish in self.wishes],
+            "metrics": to_json(self.wishes),
         }
 
     @staticmethod
@@ -84,13 +84,12 @@ class Asked:
         """The inverse; ValueError for what is none."""
         if data == {}:
             return Asked()
-        if not isinstance(data, Mapping) or data.keys() - {_AT} != _FIELDS or not isinstance(data["metrics"], list):
+        if not isinstance(data, Mapping) or data.keys() - {_AT} != _FIELDS:
             raise ValueError(f"{data!r} is no analysis")
         confidence, interval, warm_up = (_number(data[name]) for name in ("confidence", "interval", "warmUp"))
         if not (0 < confidence < 1 and _SHORTEST <= interval <= _LONGEST and warm_up >= 0):
             raise ValueError(f"{data!r} is no analysis")
-        wishes = tuple(Wish.from_json(wish) for wish in data["metrics"])
-        return Asked(wishes, confidence, interval, warm_up, Where(data.get(_AT, Where.ROUTERS)))
+        return Asked(from_json(data["metrics"]), confidence, interval, warm_up, Where(data.get(_AT, Where.ROUTERS)))
 
 
 def _number(value: object) -> float:

@@ -52,8 +52,8 @@ class Task:
     """When the youngest of them has been ready for warmUp, seconds since 1970."""
     resumed: str = ""
     """A person's last `resume`: another one ends an alarm on the sample ratio."""
-    stored: str = ""
-    """The ledger as it stands in the cluster; empty without one that can be trusted."""
+    stored: Ledger | None = None
+    """What stands in the cluster and is to be gone on from, where nobody has measured yet and it can be trusted."""
     changed: str = ""
     """Why the one that stands there cannot be; empty if it can, or there is none."""
     counting: Mapping[str, Counting] = field(default_factory=dict)
@@ -112,6 +112,8 @@ class Findings:
     """Which revision has had no request for a minute although its weight should bring it some; empty if none."""
     kept: bool = True
     """Whether the ledger, or one before it, stands in the cluster."""
+    stored: Ledger | None = None
+    """What they were read from, where nobody has measured yet."""
     changed: str = ""
     """Why this operator did not go on from the ledger that it found; empty if it did, or found none."""
     unread_since: float | None = None
@@ -119,7 +121,7 @@ class Findings:
     None where it is not so, and where routers are read."""
 
 
-def opened(text: str, recorded: str | None = None, rollout: str = "") -> Snapshot:
+def opened(text: str, recorded: str, rollout: str) -> Snapshot:
     """A stored ledger and what it comes to. Raises LedgerChanged, and LedgerUnreadable."""
     ledger = read(text, recorded, rollout)
     try:
@@ -136,4 +138,4 @@ def restored(text: str, recorded: str, rollout: str) -> Findings:
         snapshot = opened(text, recorded, rollout)
     except (LedgerChanged, LedgerUnreadable) as error:
         return Findings(holds=(UNREAD,), changed=f"{error}; evidence has begun anew")
-    return Findings(snapshot, snapshot, (UNREAD,))
+    return Findings(snapshot, snapshot, (UNREAD,), stored=snapshot.ledger)

@@ -48,6 +48,7 @@ PROMOTES = frozenset(
     }
 )
 
+_KNOWN = frozenset(kind.value for kind in Kind if kind is not Kind.UNKNOWN)
 _AT_ONCE = frozenset({Kind.BLUE_GREEN_AVAILABLE, Kind.STEPS_COMPLETE, Kind.EVIDENCE, Kind.MAX_DURATION, Kind.PERSON})
 
 
@@ -66,8 +67,7 @@ class Rule:
     def parse(text: str) -> "Rule":
         """The inverse; what this version does not know is kept as it is."""
         word, _, about = text.partition(": ")
-        known = word in {kind.value for kind in Kind if kind is not Kind.UNKNOWN}
-        return Rule(Kind(word), about) if known else Rule(Kind.UNKNOWN, text)
+        return Rule(Kind(word), about) if word in _KNOWN else Rule(Kind.UNKNOWN, text)
 
     @property
     def by(self) -> str:

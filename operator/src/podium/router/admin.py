@@ -3,7 +3,7 @@
 import http.client
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -69,9 +69,6 @@ class Admin:
         if answer.status != 200:
             raise Unreachable(f"Envoy answered {answer.status} to {method} {path}: {text[:200]}")
         return text
-
-
-Loaded = Callable[[], Mapping[str, str]]
 
 
 def _named(scope: str) -> str:

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from podium.keys import Key
 from podium.kube.client import Object
-from podium.kube.reading import number, unreadable
+from podium.kube.reading import LEFT_OUT, number, unreadable
 from podium.kube.resources import MODEL_DEPLOYMENTS, Resource
-from podium.watch.kept import bare, is_foreign, prune
+from podium.watch.kept import bare, is_foreign, prune, without_data
 from podium.watch.kinds import KINDS, Kind, NamespacedName
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,23 @@ class Cache:
             return False
         new = self._kept(resource, name, old, obj)
         self._store(resource, name, old, new)
+        if (spends := self.kinds[resource].spends) is not None:
+            self._leave_out(*spends(new), name[0])
         return old is None or not _same(old, new)
+
+    def fill(self, resource: Resource, obj: Object) -> None:
+        """Take in an object that was asked for because more than its metadata is needed again, unless it is older."""
+        meta = obj["metadata"]
+        name = (meta.get("namespace", ""), meta["name"])
+        old = self._objects[resource].get(name)
+        if old is not None and _uid(old) == _uid(obj) and version_of(old) <= version_of(obj):
+            self._store(resource, name, old, self._kept(resource, name, old, obj))
+
+    def _leave_out(self, resource: Resource, name: str, namespace: str) -> None:
+        """Of what has become spent the metadata alone is kept on."""
+        known = self._objects[resource].get((namespace, name))
+        if known is not None and LEFT_OUT not in known and self.kinds[resource].spent(known, self):
+            self._store(resource, (namespace, name), known, without_data(known))
 
     def drop(self, resource: Resource, obj: Object, *, version: int | None = None) -> bool:
         """Take note of a deletion; answers false if the object was not known, or is a newer one of its name.
@@ -141,6 +157,8 @@ class Cache:
             except Exception as error:
                 log.debug("%s %s/%s cannot be read", resource.kind, *name, exc_info=True)
                 new = bare(obj, f"it cannot be read: {type(error).__name__}: {error}")
+            else:
+                new = without_data(new) if self.kinds[resource].spent(new, self) else new
         why = unreadable(new)
         if why and (old is None or _uid(old) != _uid(new) or not unreadable(old)):
             self._on_unreadable(resource.kind)

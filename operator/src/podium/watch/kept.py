@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from podium.api import names
 from podium.kube.client import Object
-from podium.kube.reading import UNREADABLE
+from podium.kube.reading import LEFT_OUT, UNREADABLE
 from podium.kube.resources import MODEL_DEPLOYMENTS
 from podium.manifests.revision import FIELDS as REVISION_FIELDS
 from podium.packed import pack, to_json
@@ -75,6 +75,11 @@ def bare(obj: Object, why: str = "") -> Object:
     if why:
         found[UNREADABLE] = why
     return found
+
+
+def without_data(obj: Object) -> Object:
+    """An object's kind and metadata: the rest can be had of the API server, should anybody need it again."""
+    return {**bare(obj), LEFT_OUT: True}
 
 
 def prune(obj: Object, keep: Callable[[Object], None] | None = None) -> Object:

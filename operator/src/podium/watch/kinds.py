@@ -72,6 +72,20 @@ def is_ledger(obj: Object) -> bool:
     return isinstance(labels, dict) and labels.get(names.LABEL_ROUTER) == names.LEDGER
 
 
+def is_spent(obj: Object, view: View) -> bool:
+    """Whether a ConfigMap is the ledger of a rollout that has been decided: only its digest is read any more."""
+    meta = obj["metadata"]
+    if not is_ledger(obj) or not meta["name"].endswith(names.LEDGER_SUFFIX):
+        return False
+    record = view.get(resources.CONTROLLER_REVISIONS, meta["namespace"], meta["name"].removesuffix(names.LEDGER_SUFFIX))
+    return record is not None and bool((record["metadata"].get("annotations") or {}).get(names.ANNOTATION_OUTCOME))
+
+
+def its_ledger(obj: Object) -> tuple[Resource, str]:
+    """What may be spent once a ControllerRevision says that its rollout has been decided."""
+    return resources.CONFIG_MAPS, names.ledger_name(obj["metadata"]["name"])
+
+
 def by_use(obj: Object) -> NamespacedName | None:
     """What the routers are told is found by their namespace, a ledger by its ModelDeployment."""
     return by_model(obj) if is_ledger(obj) else (obj["metadata"].get("namespace", ""), names.ROUTER)
@@ -125,6 +139,10 @@ class Kind:
     """The label selector that it is listed and watched with; empty: all of them."""
     keep: Callable[[Object], None] | None = None
     """What is kept of an object, beside what `kept.prune` does to all."""
+    spent: Callable[[Object, View], bool] = lambda _obj, _view: False
+    """Whether nobody needs more than an object's metadata, as things are."""
+    spends: Callable[[Object], tuple[Resource, str]] | None = None
+    """Of which object of its namespace that may have changed with this one: its kind and name."""
     constant: str = ""
     """A field that never changes while its object lives; all versions share one in memory."""
     made: bool = True
@@ -143,10 +161,12 @@ class Kind:
 KINDS: Final[Mapping[Resource, Kind]] = {
     MODEL_DEPLOYMENTS: Kind(selector=lambda s: s.selector, made=False, index=by_runtime, wakes=wake_itself),
     MODEL_RUNTIMES: Kind(selector=lambda _: "", made=False, index=None, wakes=wake_users),
-    resources.CONTROLLER_REVISIONS: Kind(keep=kept.controller_revision, constant="data"),
+    resources.CONTROLLER_REVISIONS: Kind(keep=kept.controller_revision, constant="data", spends=its_ledger),
     resources.DEPLOYMENTS: Kind(keep=kept.deployment, wakes=of_routers(wake_model)),
     resources.SERVICES: Kind(),
-    resources.CONFIG_MAPS: Kind(selector=by_routing, index=by_use, wakes=wake_told, echoes=wake_hearers),
+    resources.CONFIG_MAPS: Kind(
+        selector=by_routing, index=by_use, wakes=wake_told, echoes=wake_hearers, spent=is_spent
+    ),
     resources.ENDPOINT_SLICES: Kind(keep=kept.endpoint_slice, made=False),
     resources.HPAS: Kind(wakes=of_routers(wake_model)),
     resources.PDBS: Kind(wakes=of_routers(wake_model)),
