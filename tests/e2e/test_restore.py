@@ -56,7 +56,7 @@ class Restored:
     owners: set[str]
     """uids that its children name as their controller, and that of the ModelDeployment."""
     collected: list[str]
-    """What the garbage collector deleted from the first restored object on."""
+    """What the garbage collector deleted of the backup's objects, from the first restored one on."""
 
 
 def lived(stage: Stage) -> Object:
@@ -98,9 +98,9 @@ def backup(stage: Stage) -> list[Object]:
     return found
 
 
-def sanitized(obj: Object, *, keep_owners: bool = False) -> Object:
+def sanitized(obj: Object) -> Object:
     """As Velero creates it."""
-    dropped = OF_ONE_LIFE if keep_owners else (*OF_ONE_LIFE, "ownerReferences")
+    dropped = (*OF_ONE_LIFE, "ownerReferences")
     meta = {key: value for key, value in obj["metadata"].items() if key not in dropped}
     new = {**{key: value for key, value in obj.items() if key != "status"}, "metadata": meta}
     if obj["kind"] == "Pod":
@@ -122,7 +122,7 @@ def lose(stage: Stage) -> None:
     wait("its ServiceAccount", lambda: client.find("ServiceAccount", namespace, "default"), 30)
 
 
-def restore(stage: Stage, saved: Sequence[Object], order: Sequence[str], *, keep_owners: bool = False) -> None:
+def restore(stage: Stage, saved: Sequence[Object], order: Sequence[str]) -> None:
     """Creates all objects, kind by kind; what is there already stays as it is.
 
     By kubectl, which writes JSON as Velero and the API server do: a ControllerRevision's data is compared byte by byte.
@@ -130,7 +130,7 @@ def restore(stage: Stage, saved: Sequence[Object], order: Sequence[str], *, keep
     for kind in order:
         for obj in saved:
             if obj["kind"] == kind:
-                create(stage, sanitized(obj, keep_owners=keep_owners))
+                create(stage, sanitized(obj))
 
 
 def create(stage: Stage, obj: Object) -> None:
@@ -173,13 +173,21 @@ def answer(stage: Stage) -> str:
         return asking.get(stage.address(NAME), timeout=5).text.strip()
 
 
-def collected(world: World, namespace: str, since: float) -> list[str]:
-    """What the garbage collector deleted there, by the audit log."""
+def collected(world: World, namespace: str, saved: Sequence[Object], since: float) -> list[str]:
+    """What the garbage collector deleted of what stands in the backup, by the audit log.
+
+    What else there is it may take rightly: a write that was under way when the namespace went may come when it is back,
+    and make an object with the owner of the life before (the Deployment of the rolled-back revision, say, with its
+    ReplicaSet and pods). No uid can keep that out, for there was no object yet. Names alone would not do: that
+    Deployment is called as the ControllerRevision, which is in the backup.
+    """
+    backed_up = {(f"{obj['kind'].lower()}s", obj["metadata"]["name"]) for obj in saved}
 
     def deletion(event: Object) -> bool:
         ours = (event.get("objectRef") or {}).get("namespace") == namespace
         who = event["user"].get("username") == GARBAGE_COLLECTOR
-        return ours and who and event["verb"] == "delete" and ground.done(event) and ground.begun(event) >= since
+        restored = ours and (event["objectRef"]["resource"], event["objectRef"].get("name")) in backed_up
+        return restored and who and event["verb"] == "delete" and ground.done(event) and ground.begun(event) >= since
 
     found = ground.audited(world.cluster, deletion)
     return [f"{event['objectRef']['resource']} {event['objectRef']['name']}" for event in found]
@@ -203,7 +211,7 @@ def restored(world: World) -> dict[str, Restored]:
         said = wait("an answer", lambda: answer(stage), 30)
         found[name] = Restored(
             (before, champion(stage)), (records, decided(stage)), (pods, running(stage)), said,
-            str(obj["status"]["phase"]), owners(stage), collected(world, stage.namespace, since),
+            str(obj["status"]["phase"]), owners(stage), collected(world, stage.namespace, saved, since),
         )  # fmt: skip
     return found
 

@@ -14,6 +14,8 @@ from podium.kube.resources import Resource, resource_of
 from tests.unit.planner.apiserver import GENERATED, OWNERS, UPDATES, Path, leaves, lookup
 
 Place = tuple[Resource, str]
+ANOTHER: Final = "00000000-0000-0000-0000-000000000000"
+"""A uid that no object has."""
 COUNTED: Final = frozenset({("metadata", one) for one in ("generation", "resourceVersion", "uid")})
 TIMES: Final = frozenset({("metadata", "creationTimestamp"), ("metadata", "deletionTimestamp")})
 ADDRESS: Final = ("spec", "clusterIP")
@@ -32,7 +34,7 @@ class Side:
         try:
             return await act(self)
         except ApiError as error:
-            return f"{error.status} {error.reason}"
+            return f"{error.status} {error.reason}" + (" of another" if error.another else "")
 
     def note(self, place: Place, answer: Object | None) -> tuple[bool, bool]:
         """Keep an answer; says whether it is the same object as before, and whether it is another version of it."""
@@ -64,11 +66,16 @@ class Both:
         obj = self._here(obj)
         return await self._play(f"create {obj}", _place(obj), lambda side: side.client.create(obj), obj)
 
-    async def apply(self, obj: Object, manager: str = "podium") -> str:
-        """Server-side apply with force."""
+    async def apply(self, obj: Object, manager: str = "podium", *, uid: str = "") -> str:
+        """Server-side apply with force. `uid`: `last` for that of the last answer, another text for itself."""
         obj = self._here(obj)
-        call = f"apply {obj} as {manager}"
-        return await self._play(call, _place(obj), lambda side: side.client.apply(obj, manager=manager), obj)
+
+        async def act(side: Side) -> Object:
+            known = side.last.get(_place(obj), {"metadata": {}})["metadata"].get("uid") if uid == "last" else uid
+            meant = {**obj, "metadata": {**obj["metadata"], **({"uid": known} if known else {})}}
+            return await side.client.apply(meant, manager=manager)
+
+        return await self._play(f"apply {obj} as {manager} {uid}", _place(obj), act, obj)
 
     async def annotate(self, place: Place, annotations: dict[str, str | None], *, version: str = "") -> str:
         """`version`: that of the `first` or the `last` answer, or none."""

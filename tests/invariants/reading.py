@@ -70,6 +70,13 @@ def outcome(record: Object | None) -> str:
     return annotations(record).get(names.ANNOTATION_OUTCOME, "") if record else ""
 
 
+def told(record: Object | None) -> str:
+    """The outcome as status.history tells it: what was rolled back, of which its cause stays, is never Superseded."""
+    written = outcome(record)
+    rolled_back = written == Outcome.SUPERSEDED and names.ANNOTATION_CAUSE in annotations(record or {})
+    return str(Outcome.ROLLED_BACK) if rolled_back else written
+
+
 def is_legible(text: str) -> bool:
     """Whether it is an outcome, or none: somebody may have written anything."""
     return text in ("", *Outcome)

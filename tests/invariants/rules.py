@@ -98,7 +98,7 @@ def status_tells_records(change: Change) -> Iterator[str]:
     told += [(entry["revision"], entry["outcome"]) for entry in status.get("history") or []]
     for name, mark in told:
         record = change.now.get("ControllerRevision", name)
-        written = reading.outcome(record)
+        written = reading.told(record)
         before, at = change.now.told.get(name, ("", float("-inf")))
         if (record is not None and written == mark) or not reading.is_legible(written):
             continue

@@ -152,6 +152,13 @@ def test_one_that_is_deleted_meanwhile_is_told_of() -> None:
         given(analyzing(), "promote", goes)
 
 
+@pytest.mark.parametrize("status", [healthy(), analyzing()])
+def test_what_spec_has_left_since_it_was_rolled_back_is_not_retried(status: dict[str, Any]) -> None:
+    history = [{"revision": "fraud-late", "outcome": "RolledBack"}, {"revision": OLD, "outcome": "Promoted"}]
+    with pytest.raises(CliError, match="no revision was rolled back that could be retried"):
+        revision_of("retry", of(deployment(status | {"history": history})))
+
+
 def test_of_two_that_were_rolled_back_the_later_is_retried() -> None:
     history = [
         {"revision": "fraud-late", "outcome": "RolledBack"},

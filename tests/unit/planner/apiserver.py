@@ -1,7 +1,8 @@
 """A simulated Kubernetes API server: objects as dicts, server-side apply, and a stream of events per kind.
 
 It stands for Kubernetes, not for any part of Podium: resourceVersions and generations count up, stale writes get 409,
-taken names AlreadyExists, two controllers or another selector 422. Server-side apply keeps the fields of each manager:
+taken names AlreadyExists, two controllers or another selector 422. A uid is a precondition: Conflict where there is no
+object, 422 where there is another. Server-side apply keeps the fields of each manager:
 a field that its only owner no longer applies goes, and takes its default again. Lists are applied as a whole, but for
 ownerReferences; that is coarser than the real thing. What it claims is held against a real one by
 tests/integration/test_fake_apiserver.py, which plays the same calls on both.
@@ -124,12 +125,17 @@ class ApiServer:
         return self._store(place, None, new, {manager: owned})
 
     def apply(self, obj: Object, manager: str) -> Object:
-        """Server-side apply with force."""
+        """Server-side apply with force; a uid is a precondition, and no field that is owned."""
         place = _place(obj)
+        uid = obj["metadata"].pop("uid", None)
         live = self.objects.get(place)
+        if live is None and uid is not None:
+            message = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise ApiError(409, "Conflict", message)
         if live is None:
             return self._create(obj, manager, set(leaves(obj)))
         new, wanted = clone(live), leaves(obj)
+        new["metadata"]["uid"] = uid or live["metadata"]["uid"]
         owners = {name: set(paths) for name, paths in self.owners[place].items()}
         for path, value in wanted.items():
             if lookup(new, path) != value:
@@ -298,6 +304,9 @@ def _counts(resource: Resource, live: Object, new: Object) -> bool:
 
 
 def _validate(resource: Resource, live: Object | None, new: Object) -> None:
+    if live is not None and live["metadata"]["uid"] != new["metadata"]["uid"]:
+        cause = {"reason": "FieldValueInvalid", "message": "field is immutable", "field": "metadata.uid"}
+        raise ApiError(422, "Invalid", "metadata.uid: field is immutable", causes=[cause])
     controllers = [r for r in new["metadata"].get("ownerReferences") or [] if r.get("controller")]
     if len(controllers) > 1:
         raise ApiError(422, "Invalid", "Only one reference can have Controller set to true")

@@ -54,6 +54,11 @@ class Backup:
                     _create(world, obj)
                     world.advance(pause)
 
+    def restore_at_once(self, world: World) -> None:
+        """Create all of them in one moment."""
+        for obj in self.objects:
+            _create(world, obj)
+
 
 def _create(world: World, obj: Object) -> None:
     meta = {key: value for key, value in obj["metadata"].items() if key not in _OF_ONE_LIFE}

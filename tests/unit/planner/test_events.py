@@ -1,11 +1,17 @@
 """Every transition leaves an Event: a decision by its own name, all else by the changed condition's reason."""
 
+from collections import Counter
+from collections.abc import Callable
+
 import pytest
 
-from podium.kube.resources import SERVICES
-from tests.unit.planner.given import MANUAL, serving, updating
+from podium.api import names
+from podium.kube.resources import MODEL_DEPLOYMENTS, SERVICES
+from tests.unit.planner.apiserver import Call
+from tests.unit.planner.given import MANUAL, rolled_back, serving, updating
+from tests.unit.planner.refusing import refuse
 from tests.unit.planner.test_conditions import ROWS
-from tests.unit.planner.world import NAME
+from tests.unit.planner.world import NAME, World, model
 
 TOLD = {
     "created, not seen": "",
@@ -79,6 +85,103 @@ def test_what_ails_a_pod_that_has_not_decided_anything_yet_is_told() -> None:
     world.behave("2", failure="fetch-passing")
     world.advance(20)
     assert world.events("FetchRetrying"), world.describe()
+
+
+def faults(world: World) -> Counter[tuple[str, str]]:
+    """How often each fault of each revision was told."""
+    return Counter((said.fault, said.related) for said in world.heard.said if said.fault)
+
+
+def test_a_container_that_crashes_and_waits_to_be_restarted_by_turns_has_one_fault() -> None:
+    world = serving(replicas=2)
+    pod = next(iter(world.pods()))["metadata"]["name"]
+    for failure in ("between-crashes", "crash", "between-crashes", "crash"):
+        world.behave(pod, failure=failure)
+        world.advance(2)
+
+    assert faults(world)["CrashLoopBackOff", world.revision("1")] == 1, world.heard.said
+
+
+def test_a_crash_that_comes_again_is_told_again_of_the_same_fault() -> None:
+    world = serving(replicas=2)
+    pod = next(iter(world.pods()))["metadata"]["name"]
+    for failure in ("between-crashes", "", "crash"):
+        world.behave(pod, failure=failure)
+        world.advance(20)
+
+    told = [said for said in world.heard.said if said.fault == "CrashLoopBackOff"]
+    assert [said.reason for said in told] == ["Crashed", "CrashLoopBackOff"]
+    assert {said.related for said in told} == {world.revision("1")}
+
+
+def test_an_Event_refers_to_the_revision_that_its_sentence_names() -> None:
+    world = updating(replicas=2, rollout=MANUAL)
+    world.behave(next(iter(world.pods(world.revision("1"))))["metadata"]["name"], failure="between-crashes")
+    world.advance(3)
+
+    assert faults(world)["CrashLoopBackOff", world.revision("1")] == 1, world.heard.said
+    assert not [said for said in world.heard.said if said.fault and said.related == world.revision("2")]
+
+
+def spec_put_back(world: World) -> None:
+    world.edit(model=model("1"))
+
+
+def suspended_meanwhile(world: World) -> None:
+    world.edit(suspend=True)
+    world.advance(30)
+    world.edit(suspend=False)
+
+
+def runtime_lost_meanwhile(world: World) -> None:
+    world.edit(runtime={"name": "nobody"})
+    world.advance(30)
+    world.edit(runtime={"name": "onnxruntime"})
+
+
+def status_lost(world: World) -> None:
+    world.lose_status()
+    world.restart_operator()
+
+
+@pytest.mark.parametrize("act", [spec_put_back, suspended_meanwhile, runtime_lost_meanwhile, status_lost])
+def test_what_has_been_rolled_back_is_not_told_of_again(act: Callable[[World], None]) -> None:
+    world = rolled_back(replicas=2)
+    two = world.revision("2")
+    act(world)
+    world.rest()
+
+    said = [said.reason for said in world.heard.said if two in said.note]
+    assert said[said.index("RolledBack") :] == ["RolledBack"]
+
+
+def test_a_rollback_is_told_once_although_the_status_that_tells_it_is_refused_at_first() -> None:
+    world = updating(replicas=2)
+    end = refuse(world, "a policy", lambda call: call.resource is MODEL_DEPLOYMENTS)
+    world.behave("2", failure="crash")
+    world.until(lambda: world.outcome(world.revision("2")) == "RolledBack")
+    end()
+    world.rest()
+
+    assert len(world.events("RolledBack")) == 1, world.heard.said
+
+
+def test_a_rollback_that_the_process_did_not_live_to_tell_is_told_with_the_status() -> None:
+    world = updating(replicas=2)
+    world.client.before.append(_dies_once_decided(world))
+    world.behave("2", failure="crash")
+    world.rest()
+
+    (told,) = world.events("RolledBack")
+    assert world.revision("2") in told
+
+
+def _dies_once_decided(world: World) -> Callable[[Call], None]:
+    def before(call: Call) -> None:
+        if call.verb == "annotate" and (call.body or {}).get(names.ANNOTATION_OUTCOME) == "RolledBack":
+            world.client.kill_after = 1
+
+    return before
 
 
 def test_the_worrying_ones_are_Warnings() -> None:

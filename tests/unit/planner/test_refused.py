@@ -95,7 +95,9 @@ def says_only_what_was_written(world: World) -> None:
             assert outcome == ("Promoted" if role == "champion" else None), (role, outcome, world.describe())
     for entry in status.get("history", []):
         record = records.get(entry["revision"], {})
-        assert record.get(names.ANNOTATION_OUTCOME) == entry["outcome"], (entry, record)
+        outcome = record.get(names.ANNOTATION_OUTCOME)
+        rolled_back = outcome == "Superseded" and names.ANNOTATION_CAUSE in record
+        assert entry["outcome"] == ("RolledBack" if rolled_back else outcome), (entry, record)
     last = status.get("lastCommand")
     if last and last["result"] in ("Done", "Accepted"):
         commands = [json.loads(record.get(names.ANNOTATION_COMMAND, "{}")) for record in records.values()]

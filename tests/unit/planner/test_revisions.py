@@ -75,6 +75,57 @@ def test_when_spec_leaves_a_rolled_back_revisions_inputs_its_outcome_becomes_Sup
     assert world.phase == "Healthy"
 
 
+def told(world: World, revision: str) -> tuple[str, str, str]:
+    """Outcome, rule and time of a revision, as status.history has them."""
+    (entry,) = (one for one in world.status["history"] if one["revision"] == revision)
+    return entry["outcome"], entry["rule"], entry["at"]
+
+
+def spec_put_back(world: World) -> None:
+    world.edit(model=model("1"))
+
+
+def another_version(world: World) -> None:
+    world.edit(model=model("3"))
+
+
+def retried(world: World) -> None:
+    world.behave("2")
+    world.command("retry", world.revision("2"))
+
+
+@pytest.mark.parametrize("left", [spec_put_back, another_version, retried])
+def test_history_still_says_that_it_was_rolled_back_why_and_when(left: Callable[[World], None]) -> None:
+    world = rolled_back()
+    two = world.revision("2")
+    before = told(world, two)
+    left(world)
+    world.rest()
+    assert world.outcome(two) == "Superseded"
+    assert told(world, two) == before
+    assert before[:2] == ("RolledBack", "crash: CrashLoopBackOff")
+
+
+def test_history_of_a_lost_status_is_the_same() -> None:
+    world = rolled_back()
+    spec_put_back(world)
+    world.rest()
+    before = world.status["history"], world.status["rollout"]["decision"]
+    world.lose_status()
+    world.restart_operator()
+    world.rest()
+    assert (world.status["history"], world.status["rollout"]["decision"]) == before
+    assert before[1]["verdict"] == "RolledBack"
+
+
+def test_history_says_Superseded_of_a_candidate_that_spec_left() -> None:
+    world = updating(replicas=2)
+    two = world.revision("2")
+    world.edit(model=model("3"))
+    world.rest()
+    assert told(world, two)[:2] == ("Superseded", "spec-changed")
+
+
 def test_coming_back_to_a_rolled_back_revisions_inputs_starts_a_new_rollout() -> None:
     world = rolled_back()
     world.edit(model=model("1"))

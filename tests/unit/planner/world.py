@@ -57,6 +57,8 @@ class Said:
     type: str
     reason: str
     note: str
+    fault: str = ""
+    related: str = ""
 
 
 @dataclass
@@ -66,9 +68,17 @@ class Heard:
     said: list[Said] = field(default_factory=list)
 
     def emit(
-        self, regarding: Object, *, type: str, reason: str, note: str, action: str, related: Object | None = None
+        self,
+        regarding: Object,
+        *,
+        type: str,
+        reason: str,
+        note: str,
+        action: str,
+        related: Object | None = None,
+        fault: str = "",
     ) -> None:
-        self.said.append(Said(type, reason, note))
+        self.said.append(Said(type, reason, note, fault, related["metadata"]["name"] if related else ""))
 
 
 @dataclass

@@ -136,7 +136,9 @@ class HistoryEntry(ApiModel):
 
     revision: Name | None = Field(default=None, description="Name of its ControllerRevision.")
     version: Version | None = Field(default=None, description="Its version.")
-    outcome: Word | None = Field(default=None, description="Promoted, RolledBack or Superseded.")
+    outcome: Word | None = Field(
+        default=None, description="Promoted, RolledBack (also after spec has left it) or Superseded."
+    )
     rule: Version | None = Field(default=None, description="The rule that decided.")
     at: Time | None = Field(default=None, description="When it was decided.")
 

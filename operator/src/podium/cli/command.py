@@ -30,10 +30,15 @@ def _aborted(view: View) -> str:
 
 
 def _retried(view: View) -> str:
-    """The rolled-back revision; before the first champion it is the candidate, which has no outcome."""
+    """The revision that was rolled back and spec still asks for; before the first champion the candidate.
+
+    That has no outcome. History tells of a rollback also after spec has left it: another revision is on its way then,
+    or what spec asks for serves.
+    """
     if view.champion is None:
         return _candidate(view)
-    return view.rolled_back[0] if view.rolled_back else ""
+    stands = view.candidate is None and view.phase != "Healthy"
+    return view.rolled_back[0] if stands and view.rolled_back else ""
 
 
 @dataclass(frozen=True)

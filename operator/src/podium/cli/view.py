@@ -142,7 +142,7 @@ class View:
     previous: Previous | None
     rollout: Rollout | None
     rolled_back: tuple[str, ...]
-    """Revisions that were rolled back, the newest first."""
+    """Revisions that were rolled back, the newest first; also those that spec asks for no more."""
     latest: str
     """The revision that was decided on last; empty before the first."""
     conditions: tuple[Condition, ...]

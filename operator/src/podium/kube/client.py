@@ -42,6 +42,15 @@ class ApiError(Exception):
         return self.status in (0, 409, 429) or self.status >= 500
 
     @property
+    def another(self) -> bool:
+        """Whether it says that another object, or none, has the name of the one whose uid was sent.
+
+        To an apply the API server answers 409 where there is none, and where there is another 422, like to a patch.
+        """
+        none = self.status == 409 and "uid mismatch" in self.message
+        return none or any(cause.get("field") == "metadata.uid" for cause in self.causes)
+
+    @property
     def unsure(self) -> bool:
         """Whether the request may have been carried out all the same: what failed may be its answer alone."""
         return self.status == 0 or self.status >= 500
@@ -71,7 +80,10 @@ class KubeClient(Protocol):
         """POST; ApiError 409 when the name is taken."""
 
     async def apply(self, obj: Object, *, manager: str = names.FIELD_MANAGER) -> Object:
-        """Server-side apply with force; answers the whole live object, managedFields included."""
+        """Server-side apply with force; answers the whole live object, managedFields included.
+
+        With a metadata.uid it lands on that object or on none: ApiError (`another`).
+        """
 
     async def annotate(
         self,

@@ -11,7 +11,7 @@ from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLO
 from podium.reconcile.child import Children, Store, is_record
 from podium.reconcile.drift import Memory, sighting
 from podium.reconcile.observe import Observed
-from podium.reconcile.outcome import Fault, Refusal, Refused, Report, refusal_of
+from podium.reconcile.outcome import Fault, Outdated, Refusal, Refused, Report, refusal_of
 from podium.reconcile.readings import is_child
 from podium.reconcile.untold import Untold
 from podium.reconcile.writes import DECIDED, Apply, Claim, Enter, Entry, Note, Place, Remove, Seek, Write
@@ -65,6 +65,8 @@ class Applier:
         report.again |= walk.children.again
         report.contested += walk.children.contested
         key = MODEL_DEPLOYMENTS.key(owner.namespace, owner.name)
+        if report.outdated:
+            return report  # it did not get to all that was refused before
         # What waited for a refusal to end, a candidate's clock among it, is looked at again at once.
         report.again |= any(place not in report.refusals for place in self.refusals(key))
         if report.refusals:
@@ -110,6 +112,8 @@ class Walk:
         """
         todo = list(writes)
         for index, write in enumerate(todo):
+            if self._over():
+                return
             if self.report.unsure and not self.report.halted and not isinstance(write.action, Seek | Claim):
                 self._halt(todo[index:])  # a record that nobody could look for may decide otherwise
                 return
@@ -118,7 +122,7 @@ class Walk:
                 await self._meanwhile(write)
                 continue
             done = await self._attempt(write, lambda write=write: self._act(write))  # type: ignore[misc]
-            if self.report.terminating or self.report.outdated:
+            if self._over():
                 return
             if not done and isinstance(write.action, Enter):
                 if write.action.entry.relied_on:
@@ -130,6 +134,10 @@ class Walk:
             if not done and isinstance(write.action, Remove) and write.action.instead is not None:
                 instead = write.action.instead
                 await self._attempt(write, lambda instead=instead: self.children.ensure(instead))  # type: ignore[misc]
+
+    def _over(self) -> bool:
+        """Whether nothing more is to be written: the namespace goes, or the plan was made of what is there no more."""
+        return self.report.terminating or self.report.outdated
 
     def _halt(self, left: Iterable[Write]) -> None:
         self.report.halted = True
@@ -145,6 +153,9 @@ class Walk:
         try:
             await act()
             return True
+        except Outdated:
+            self.report.outdated = True
+            return False
         except Refused as error:
             refused = error
         except ApiError as error:
@@ -269,9 +280,10 @@ class Walk:
             "spec": {"replicas": replicas},
         }
         place = (DEPLOYMENTS, meta["name"])
-        memory = self.children.memories.get(place)
+        live = self.children.live.get(place)
+        memory = self.children.recall(place, live)
         if memory is None or memory.handed != replicas:
-            answer = await self.children.client.apply(partial, manager=names.HANDOVER_MANAGER)
+            answer = await self.children.apply(partial, live, manager=names.HANDOVER_MANAGER)
             self.children.wrote(DEPLOYMENTS, answer)
             self.children.memories.setdefault(place, Memory("", None, sighting(answer))).handed = replicas
         await self.children.ensure(obj, always=True)

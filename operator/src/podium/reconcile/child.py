@@ -7,8 +7,8 @@ from typing import Protocol
 
 from podium.api import names
 from podium.api.reasons import Reason
-from podium.kube.client import KubeClient, Object
-from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, Resource, resource_of
+from podium.kube.client import ApiError, KubeClient, Object
+from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, Resource, resource_of
 from podium.manifests.canonical import digest
 from podium.manifests.errors import MalformedRevision
 from podium.manifests.owner import owner_reference
@@ -16,7 +16,7 @@ from podium.manifests.revision import revision_of
 from podium.manifests.routing import told_in
 from podium.reconcile.drift import Memory, conceded, differences, managers, project, sighting
 from podium.reconcile.observe import Observed
-from podium.reconcile.outcome import Fault, Refused
+from podium.reconcile.outcome import Fault, Outdated, Refused
 from podium.reconcile.readings import controller_of, is_child, is_predecessors
 from podium.reconcile.writes import Place
 from podium.settings import Settings
@@ -56,6 +56,8 @@ class Children:
     """Sentences on fields that another writer keeps changing back."""
     again: bool = False
     """A child has gone, or was met with news: the next pass may have more to do."""
+    may_adopt: bool = False
+    """Whether the ModelDeployment was found to be there still."""
 
     def __post_init__(self) -> None:
         self.live = dict(self.observed.children)
@@ -64,7 +66,6 @@ class Children:
         """Apply the child unless the live one is what the last apply of the same made of it."""
         resource, name = resource_of(desired), desired["metadata"]["name"]
         place = (resource, name)
-        memory = self.memories.get(place)
         stamp = digest(desired)
         live = self.live.get(place)
         unknown = live is None
@@ -72,6 +73,7 @@ class Children:
             live = await self.look(resource, name)
         elif "deletionTimestamp" in live["metadata"]:
             return  # it is made anew once it has gone
+        memory = self.recall(place, live)
         found = unknown and live is not None
         stamped = _stamped(desired, stamp)
         due = stamped
@@ -81,7 +83,7 @@ class Children:
                 self.again |= found and self.wrote(resource, live)
                 return
             due = differing
-        answer = await self.client.apply(due)
+        answer = await self.apply(due, live)
         if due is stamped:
             repairs = memory.repairs if memory else {}
             made = project(answer, stamped)
@@ -93,6 +95,63 @@ class Children:
         # A rollout waits for its ledger.
         tells = resource is CONFIG_MAPS and (live is None or bool(told_in(answer)))
         self.again |= news and (found or led or tells)
+
+    def recall(self, place: Place, live: Object | None) -> Memory | None:
+        """What was last applied to this very object; where there is none any more, to the last one."""
+        memory = self.memories.get(place)
+        if memory is not None and live is not None and not memory.is_of(live):
+            del self.memories[place]
+            return None
+        return memory
+
+    async def apply(self, obj: Object, live: Object | None, *, manager: str = names.FIELD_MANAGER) -> Object:
+        """Server-side apply to this very object; one is made where there was none.
+
+        A write that was planned with an object of an earlier life, or is under way when its name is given anew, lands
+        nowhere. The uid is no part of the digest of what is applied. Raises Outdated.
+        """
+        if live is None:
+            return await self.client.apply(obj, manager=manager)
+        if controller_of(live) is None:
+            await self.check_adoption()
+        meant = {**obj, "metadata": {**obj["metadata"], "uid": live["metadata"]["uid"]}}
+        try:
+            return await self.client.apply(meant, manager=manager)
+        except ApiError as error:
+            await self._check_identity(error, resource_of(obj), live)
+            raise
+
+    async def check_adoption(self) -> None:
+        """Before an orphan is taken: the ModelDeployment must be there, and be the one that this pass is about.
+
+        It is asked of the API server, as Kubernetes' own controllers do (RecheckDeletionTimestamp in
+        controller_ref_manager.go): the garbage collector takes what has an owner of an earlier life. Raises Outdated.
+        """
+        if self.may_adopt:
+            return
+        known, owner = self.observed.obj, self.observed.owner
+        live = await self.client.get(MODEL_DEPLOYMENTS, owner.namespace, owner.name)
+        if live is None or live["metadata"]["uid"] != owner.uid:
+            self.cache.drop(MODEL_DEPLOYMENTS, known)  # whoever has its name now comes by the watch
+            raise Outdated
+        if "deletionTimestamp" in live["metadata"]:
+            self.cache.put(MODEL_DEPLOYMENTS, live)
+            raise Outdated
+        self.may_adopt = True
+
+    async def _check_identity(self, error: ApiError, resource: Resource, known: Object) -> None:
+        """Raises Outdated if a write was refused because the object that it was meant for is there no more.
+
+        That is looked up: whatever refuses a write for a reason of its own would be asked again and again.
+        """
+        if not error.another:
+            return
+        name = known["metadata"]["name"]
+        live = await self.client.get(resource, self.observed.owner.namespace, name)
+        if live is None or live["metadata"]["uid"] != known["metadata"]["uid"]:
+            self.memories.pop((resource, name), None)
+            self.cache.drop(resource, known)
+            raise Outdated from error
 
     def stands(self, desired: Object) -> bool:
         """Whether it is what was applied last, by this process or one before; others may have changed it since."""
@@ -115,8 +174,9 @@ class Children:
     ) -> None:
         """Make the object this ModelDeployment's, whoever controlled it before.
 
-        It gets the labels, and the annotations that it lacks.
+        It gets the labels, and the annotations that it lacks. Raises Outdated.
         """
+        await self.check_adoption()
         owner, name = self.observed.owner, live["metadata"]["name"]
         others = [r for r in live["metadata"].get("ownerReferences") or [] if not r.get("controller")]
         known = live["metadata"].get("annotations") or {}
@@ -125,8 +185,14 @@ class Children:
             noted[names.ANNOTATION_ADOPT] = None
         references = [*others, owner_reference(owner)]
         meta: Object = {"labels": dict(labels), "ownerReferences": references, "annotations": noted}
-        # Merged, not applied: of two controllers in a list that is merged by uid the API server takes neither.
-        self.wrote(resource, await self.client.merge(resource, owner.namespace, name, {"metadata": meta}))
+        meta["uid"] = live["metadata"]["uid"]
+        try:
+            # Merged, not applied: of two controllers in a list that is merged by uid the API server takes neither.
+            answer = await self.client.merge(resource, owner.namespace, name, {"metadata": meta})
+        except ApiError as error:
+            await self._check_identity(error, resource, live)
+            raise
+        self.wrote(resource, answer)
 
     async def look(self, resource: Resource, name: str) -> Object | None:
         """The live object before the first write of a child that the cache does not know.

@@ -239,7 +239,7 @@ def draining(facts: Facts) -> Summary | None:
             f"{_named(champion)} available"
         )
         return Summary(
-            "RollingBack", Reason(loser.outcome or Outcome.SUPERSEDED), message, available, False, reconciling=True
+            "RollingBack", Reason(loser.ended or Outcome.SUPERSEDED), message, available, False, reconciling=True
         )
     others = s.traffic.others(champion.name)
     if others and champion.reported:

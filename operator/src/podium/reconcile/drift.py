@@ -106,10 +106,11 @@ def _merge_key(items: list[Any]) -> str | None:
     return next((key for key in MERGE_KEYS if all(key in item for item in items)), None)
 
 
-def sighting(live: dict[str, Any]) -> tuple[str, str]:
+def sighting(live: dict[str, Any]) -> tuple[str, str, str]:
     """What `Memory.seen` keeps: a whole object would stay in memory beside the newer one in the cache."""
     meta = live["metadata"]
-    return str(meta.get("resourceVersion")), digest([meta.get(field) for field in COMPARED])
+    compared = digest([meta.get(field) for field in COMPARED])
+    return str(meta.get("resourceVersion")), compared, str(meta.get("uid"))
 
 
 @dataclass(slots=True)
@@ -120,8 +121,8 @@ class Memory:
     """Of what was applied."""
     made: Any
     """The API server's values of our own fields, as it answered; None where they are what was applied."""
-    seen: tuple[str, str]
-    """resourceVersion of the live object that last agreed with it, and digest of what tells a change but of status."""
+    seen: tuple[str, str, str]
+    """resourceVersion of the live object that last agreed with it, digest of what tells a change but of status, uid."""
     repairs: dict[str, deque[float]] = field(default_factory=dict)
     rivals: str = ""
     """Who changes it back, once that has been looked up."""
@@ -130,9 +131,13 @@ class Memory:
 
     def unchanged(self, live: dict[str, Any]) -> bool:
         """Whether nothing but status can have changed since `seen`: generation counts every change of spec."""
-        version, compared = self.seen
+        version, compared, _ = self.seen
         meta = live["metadata"]
         return version == meta.get("resourceVersion") or ("generation" in meta and compared == sighting(live)[1])
+
+    def is_of(self, live: dict[str, Any]) -> bool:
+        """Whether it is the same object: what was made anew, or restored, has not drifted from what it never was."""
+        return self.seen[2] == str(live["metadata"].get("uid"))
 
     def repaired(self, fields: list[str], at: float, window: float) -> int:
         """Count one more repair of each field at `at` (seconds); the most that any had within the window."""

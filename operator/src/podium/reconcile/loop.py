@@ -13,7 +13,7 @@ from podium.api.reasons import Reason
 from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, NotLeader, Object
 from podium.kube.reading import LEFT_OUT
-from podium.kube.resources import CONFIG_MAPS, MODEL_DEPLOYMENTS, Resource
+from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, Resource
 from podium.manifests.fetch import Fetcher
 from podium.reconcile import status as statuses
 from podium.reconcile.analysed import task_of
@@ -53,9 +53,17 @@ class Recorder(Protocol):
     """Where Events go; never fails a pass."""
 
     def emit(
-        self, regarding: Object, *, type: str, reason: str, note: str, action: str, related: Object | None = None
+        self,
+        regarding: Object,
+        *,
+        type: str,
+        reason: str,
+        note: str,
+        action: str,
+        related: Object | None = None,
+        fault: str = "",
     ) -> None:
-        """One Event about `regarding`."""
+        """One Event about `regarding`; those that name the same `fault` are one, whatever they say of it."""
         ...
 
 
@@ -96,6 +104,8 @@ class Reconciler:
         self._fetcher = fetcher
         self._ending: dict[Key, str] = {}
         """Uids of those in a terminating namespace, which never comes back: nothing is planned for them any more."""
+        self._unsaid: set[Key] = set()
+        """Those of which a decision was told by its Event, and which have a status that does not tell it yet."""
 
     def keys(self) -> list[Key]:
         """Every ModelDeployment."""
@@ -106,6 +116,7 @@ class Reconciler:
         self._observer.lost_sight()
         self._measures.forget()
         self._applier.step_down()
+        self._unsaid.clear()
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
@@ -146,6 +157,8 @@ class Reconciler:
         for note in planned.notes:
             self._emit(observed.obj, note)
         planned, report = await self._carry_out(planned, observed, moment)
+        if report.decided:
+            self._unsaid.add(key)
         if report.terminating:
             self._ending[key] = observed.owner.uid
             return None
@@ -167,7 +180,8 @@ class Reconciler:
     async def _tell(self, observed: Observed, planned: Plan, report: Report, moment: Moment) -> None:
         """Status, and the Events that follow from it. PassRefused when it cannot be written."""
         status = statuses.compose(observed, planned, report, self._settings.installation, moment)
-        decided = report.decided and report.told(Told.READY) is None
+        key = MODEL_DEPLOYMENTS.key(observed.owner.namespace, observed.owner.name)
+        decided = key in self._unsaid and report.told(Told.READY) is None
         notes = (declined_command(planned.declined),) if planned.declined is not None else ()
         try:
             await self._write_status(observed.obj, status, notes, decided=decided)
@@ -175,6 +189,7 @@ class Reconciler:
             # Not raised as it is: what the plan waits for comes all the same.
             wait = self._wait(report, moment)
             raise PassRefused(str(error), retry_after=error.retry_after or 0.0, wake_in=wait) from error
+        self._unsaid.discard(key)
 
     async def _carry_out(self, planned: Plan, observed: Observed, moment: Moment) -> tuple[Plan, Report]:
         """Walk the plan; where a record is refused, go on with what the records as they stand ask for."""
@@ -247,7 +262,15 @@ class Reconciler:
 
     def _emit(self, obj: Object, note: Note) -> None:
         kind = "Warning" if note.warning else "Normal"
-        self._recorder.emit(obj, type=kind, reason=note.reason, note=note.message, action=note.action)
+        self._recorder.emit(
+            obj,
+            type=kind,
+            reason=note.reason,
+            note=note.message,
+            action=note.action,
+            related=self._record(obj, note.revision),
+            fault=note.fault,
+        )
         if note.rule and self._decided is not None:
             self._decided(note.reason, note.rule)
         log.info(
@@ -260,8 +283,18 @@ class Reconciler:
             },
         )
 
+    def _record(self, obj: Object, revision: str) -> Object | None:
+        """What an Event about a revision refers to; its ControllerRevision may have gone, or not be known yet."""
+        if not revision:
+            return None
+        kind, namespace = CONTROLLER_REVISIONS, obj["metadata"]["namespace"]
+        named = {"name": revision, "namespace": namespace}
+        known = self._cache.get(kind, namespace, revision)
+        return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": known["metadata"] if known else named}
+
     def _forget(self, key: Key) -> None:
         self._observer.forget(key)
         self._applier.forget(key)
         self._measures.follow(key, None)
         self._ending.pop(key, None)
+        self._unsaid.discard(key)

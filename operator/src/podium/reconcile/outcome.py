@@ -35,6 +35,10 @@ class Fault(Enum):
         return self in (Fault.ENVIRONMENT, Fault.PASSING)
 
 
+class Outdated(Exception):
+    """The plan was made of an object that is there no more: nothing of it may be done, nor said."""
+
+
 class Refused(Exception):
     """A write that cannot be done as things are; `message` names what stands in the way and the way out."""
 
@@ -101,7 +105,7 @@ class Report:
     again: bool = False
     """Look again at once: a child has gone and made room, or one was there that the plan knew nothing of."""
     outdated: bool = False
-    """A record was found that the plan knew nothing of: nothing of it may be done, nor said."""
+    """A record was found that the plan knew nothing of, or it was made of what is there no more: see Outdated."""
 
     @property
     def clears(self) -> bool:

@@ -300,9 +300,9 @@ def _rollout(situation: Situation, split: Split) -> dict[str, Any]:
     if latest is situation.candidate and situation.deadline is not None:
         if not (record.steps and record.available_at):
             found["deadline"] = format_time(situation.deadline)
-    elif latest.decided_at is not None and latest.outcome is not None:
+    elif latest.decided_at is not None and latest.ended is not None:
         found["decision"] = {
-            "verdict": latest.outcome.value,
+            "verdict": latest.ended.value,
             "rule": latest.rule,
             "at": format_time(latest.decided_at),
             "by": latest.decided_by.by,
@@ -337,7 +337,7 @@ def _history(situation: Situation, forgotten: set[str]) -> list[dict[str, Any]]:
         {
             "revision": r.name,
             "version": r.version,
-            "outcome": r.outcome.value if r.outcome else "",
+            "outcome": r.ended.value if r.ended else "",
             "rule": r.rule,
             "at": format_time(at),
         }

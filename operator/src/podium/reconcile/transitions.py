@@ -9,6 +9,7 @@ from typing import Any
 from podium.api.reasons import Reason
 from podium.kube.client import Object
 from podium.reconcile.writes import Note
+from podium.rollout.crash import ONE_FAULT
 
 TOLD_BESIDE_READY = (
     "Paused",
@@ -22,22 +23,29 @@ TOLD_BESIDE_READY = (
 )
 """Conditions that tell of something though Ready may stay as it is."""
 WORRYING = frozenset(TOLD_BESIDE_READY) - {"Paused", "RuntimeOutdated"}
+ENDED = frozenset({Reason.ROLLED_BACK, Reason.SUPERSEDED})
+"""Of Ready, while a rollout that ended so goes, or its revision is what spec still asks for."""
 Condition = dict[str, Any]
 
 
 def transitions(before: Object, after: Object, *, decided: bool) -> tuple[Note, ...]:
-    """One note for each condition whose status or reason is another one; `decided`: the plan has told of Ready."""
+    """One note for each condition whose status or fault is another one; `decided`: the plan has told of Ready."""
     old, new = _by_type(before), _by_type(after)
     notes = []
     ready = new["Ready"]
-    if not decided and _differ(old.get("Ready"), ready):
-        notes.append(Note(ready["reason"], ready["message"], "Observe", _revision(after), warning=_worrying(new)))
+    told = decided or _over(before, after, ready["reason"])
+    if not told and _differ(old.get("Ready"), ready):
+        notes.append(_note(ready, after, warning=_worrying(new)))
     for kind in TOLD_BESIDE_READY:
         condition = new.get(kind)
-        if condition is not None and _differ(old.get(kind), condition) and condition["reason"] != ready["reason"]:
-            worrying = kind in WORRYING
-            notes.append(Note(condition["reason"], condition["message"], "Observe", _revision(after), warning=worrying))
+        if condition is not None and _differ(old.get(kind), condition) and _fault(condition) != _fault(ready):
+            notes.append(_note(condition, after, warning=kind in WORRYING))
     return tuple(notes)
+
+
+def _note(condition: Condition, status: Object, *, warning: bool) -> Note:
+    revision = _revision(status, condition["message"])
+    return Note(condition["reason"], condition["message"], "Observe", revision, warning, fault=_fault(condition))
 
 
 def _by_type(status: Object) -> dict[str, Condition]:
@@ -45,12 +53,31 @@ def _by_type(status: Object) -> dict[str, Condition]:
 
 
 def _differ(old: Condition | None, new: Condition) -> bool:
-    return old is None or (old["status"], old["reason"]) != (new["status"], new["reason"])
+    return old is None or (old["status"], _fault(old)) != (new["status"], _fault(new))
 
 
-def _revision(status: Object) -> str:
-    lead = status.get("candidate") or status.get("champion") or {}
-    return str(lead.get("revision", ""))
+def _fault(condition: Condition) -> str:
+    """A crash is one fault, whatever the container is at this moment; so are a model store's excuses."""
+    return str(ONE_FAULT.get(condition["reason"], condition["reason"]))
+
+
+def _over(before: Object, after: Object, reason: str) -> bool:
+    """Whether Ready tells of a rollout that ended before: its decision was told then.
+
+    Unless that was decided by a process that ended before it could tell: then this status is the first to say so.
+    """
+    if reason not in ENDED:
+        return False
+    known, now = ({e["revision"] for e in s.get("history") or [] if e["outcome"] == reason} for s in (before, after))
+    return not before.get("history") or now <= known
+
+
+def _revision(status: Object, message: str) -> str:
+    """The revision that a sentence names first, else the one that leads."""
+    roles = [str((status.get(role) or {}).get("revision", "")) for role in ("candidate", "champion")]
+    revisions = [revision for revision in roles if revision]
+    named = [revision for revision in revisions if revision in message]
+    return min(named, key=message.index, default=next(iter(revisions), ""))
 
 
 def _worrying(conditions: dict[str, Condition]) -> bool:

@@ -57,6 +57,8 @@ class Note:
     revision: str = ""
     warning: bool = False
     rule: str = ""
+    fault: str = ""
+    """What lasts, or comes again: notes that name the same are one Event with a count. Else their sentence decides."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def environment_fails_likewise(
     return any(
         pod.failure is not None
         and not pod.stray
-        and _fault(pod.failure) == _fault(failure)
+        and fault(pod.failure.reason) == fault(failure.reason)
         and abs(pod.created - at) <= window
         for pod in champion.pods
         for at in born
@@ -58,7 +58,7 @@ def requests_end_it_likewise(
 
     Both get the same requests, so it does not matter when their pods were made.
     """
-    if _fault(failure) is not Reason.CRASH_LOOP:
+    if fault(failure.reason) is not Reason.CRASH_LOOP:
         return False
     deaths = [pod.died for pod in candidate.pods if pod.failure == failure and pod.died]
     return any(
@@ -68,5 +68,6 @@ def requests_end_it_likewise(
     )
 
 
-def _fault(failure: Failure) -> Reason:
-    return ONE_FAULT.get(failure.reason, failure.reason)
+def fault(reason: Reason) -> Reason:
+    """What a pod's failure is called whatever the moment."""
+    return ONE_FAULT.get(reason, reason)

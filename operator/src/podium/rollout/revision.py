@@ -117,6 +117,15 @@ class RevisionState:
         return self.durable.outcome
 
     @property
+    def ended(self) -> Outcome | None:
+        """How its rollout ended, for people: a rollback stays one, also if spec leaves it or it is retried.
+
+        Its outcome is Superseded then, so that it stands in nobody's way any more. That it was rolled back is told by
+        the cause, which every rollback leaves beside rule and time, and nothing else does.
+        """
+        return Outcome.ROLLED_BACK if self.outcome is Outcome.SUPERSEDED and self.cause else self.outcome
+
+    @property
     def rule(self) -> str:
         """By which its outcome was decided."""
         return self.durable.rule
