@@ -293,6 +293,7 @@ class Observer:
         traffic = router.traffic(looked)
         situation = Situation(
             name=key.name,
+            namespace=seen.owner.namespace,
             spec=spec,
             proposal=proposal,
             revisions=states,
