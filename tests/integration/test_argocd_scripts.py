@@ -222,7 +222,7 @@ def test_the_same_action_again_is_another_command(argocd: Customizations) -> Non
 
 
 def test_an_action_without_a_revision_to_name_says_so(argocd: Customizations) -> None:
-    with pytest.raises(ScriptError, match=r"^there is no revision to promote: .* serves with 1 pods"):
+    with pytest.raises(ScriptError, match=r"^there is no revision to promote: .* serves with 1 pod"):
         argocd.act(serving().md, "promote")
 
 

@@ -94,8 +94,8 @@ async def test_a_canary_is_promoted_at_the_end_of_its_steps(stage: Stage) -> Non
     await played(stage, "canary")
 
     assert rules(stage)["v2"] == ("Promoted", "steps-complete")
-    steps = [one["note"].partition("): ")[2] for one in await stage.events() if one["reason"] == "Step"]
-    assert steps[0] == "step 2 of 2: 50 %"
+    steps = [one["note"] for one in await stage.events() if one["reason"] == "Step"]
+    assert steps[0] == "Version v2: step 2 of 2: 50 %."
 
 
 async def test_a_canary_in_place_is_promoted_by_a_person(stage: Stage) -> None:

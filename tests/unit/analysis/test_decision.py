@@ -47,7 +47,7 @@ def test_a_wrong_split_holds_before_anything_is_promoted() -> None:
     ]
     found = decision(plan(), rows, steps_over=True)
     assert (found.call, found.rule) == (Call.HOLD, "sample-ratio")
-    assert "resume" in found.message
+    assert "bypass the routers" in found.message
 
 
 def test_what_is_missing_holds_and_is_said() -> None:

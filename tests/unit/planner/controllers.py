@@ -22,10 +22,20 @@ INJECTED = "injected"
 """Name of an init container that an admission webhook adds to pods; whether it is a sidecar its spec says."""
 
 DIED = (
-    '{"result": "failed", "reason": "Died", "permanent": false, "message": "ended while it ran the requests", '
+    '{"result": "failed", "reason": "Died", "permanent": false, "message": "the server was ended from '
+    'outside or by a fault of onnxruntime, while it ran the requests under `running`", '
     '"running": [null, {"id": "a", "inputs": {"x": [1, 0, 3]}}]}'
 )
 """Last words of a server that a request ended."""
+
+WRONG_BYTES = (
+    '{"result": "failed", "reason": "ChecksumMismatch", "permanent": true, "message": "s3://models/fraud/2: sha256 '
+    'differs from spec.model.sha256"}'
+)
+NO_ANSWER = (
+    '{"result": "failed", "reason": "Timeout", "permanent": false, "message": "s3://models/fraud/2: no answer in 10 s"}'
+)
+"""Last words of a fetcher that gives up, and of one that tries again."""
 
 MOST_RESTARTS = 6
 """No more are counted, so that a world with a crashing pod comes to rest."""
@@ -44,6 +54,10 @@ class Behaviour:
     """When the failure ends by itself."""
     died: tuple[float, str] | None = None
     """When, and with what last words, a signal ended the server of a pod that is ready again."""
+    said: str = "ValueError: no such operator"
+    """Last words of a server that crashes."""
+    exit_code: int = 1
+    """Of a server that crashes."""
     fetched: str = ""
     """What the fetcher's last words are, once the pod runs."""
 
@@ -253,7 +267,7 @@ class Controllers:
         age = (self.now - others_time(pod["metadata"]["creationTimestamp"])).total_seconds()
         failing = bool(how.failure) and (how.until is None or age < how.until)
         if failing:
-            status = _failing(pod, how.failure, age, self._ahead)
+            status = _failing(pod, how, age, self._ahead)
         else:
             ready = how.ready_after is not None and age >= max(how.ready_after, how.until or 0.0)
             status = _running(pod, ready) | _fetched(how.fetched)
@@ -456,7 +470,7 @@ def _fetched(said: str) -> Object:
     return {"initContainerStatuses": [fetch]}
 
 
-def _failing(pod: Object, failure: str, age: float, ahead: timedelta) -> Object:
+def _failing(pod: Object, how: Behaviour, age: float, ahead: timedelta) -> Object:
     """The status as kubelet or the scheduler writes it."""
     ready = {"type": "Ready", "status": "False", "lastTransitionTime": ""}
     status: Object = {"phase": "Pending", "conditions": [ready]}
@@ -466,8 +480,8 @@ def _failing(pod: Object, failure: str, age: float, ahead: timedelta) -> Object:
     def waiting(reason: str, message: str) -> Object:
         return {"state": {"waiting": {"reason": reason, "message": message}}}
 
-    ended = {"exitCode": 1, "reason": "Error", "message": "ValueError: no such operator"}
-    match failure:
+    ended = {"exitCode": how.exit_code, "reason": "Error", "message": how.said}
+    match how.failure:
         case "crash":
             status["phase"] = "Running"
             state = waiting("CrashLoopBackOff", "back-off") if restarts else {"state": {"terminated": ended}}
@@ -497,8 +511,7 @@ def _failing(pod: Object, failure: str, age: float, ahead: timedelta) -> Object:
         case "config":
             status["containerStatuses"] = [model | waiting("CreateContainerConfigError", 'secret "s3" not found')]
         case "fetch-permanent" | "fetch-passing":
-            permanent = "true" if failure == "fetch-permanent" else "false"
-            said = f'{{"permanent": {permanent}, "reason": "Checksum", "message": "sha256 differs"}}'
+            said = NO_ANSWER if how.failure == "fetch-passing" else WRONG_BYTES
             fetch = {"name": names.FETCH_CONTAINER, "image": "serving", "ready": False, "restartCount": restarts}
             last = {"terminated": {"exitCode": 3, "reason": "Error", "message": said}}
             status["initContainerStatuses"] = [fetch | waiting("CrashLoopBackOff", "back-off") | {"lastState": last}]
@@ -511,5 +524,5 @@ def _failing(pod: Object, failure: str, age: float, ahead: timedelta) -> Object:
             status["conditions"] += [waiting_for]
             status["containerStatuses"] = [model | waiting("ContainerCreating", "")]
         case _:
-            raise ValueError(failure)
+            raise ValueError(how.failure)
     return status

@@ -39,6 +39,7 @@ class Measuring:
     live: Snapshot | None = None
     holds: tuple[str, ...] = ()
     unreachable: str = ""
+    silent: str = ""
     unread_since: float | None = None
     deaf: bool = False
     """Whether no router can be read."""
@@ -63,7 +64,13 @@ class Measuring:
             return None
         holds = self.holds if self._fresh else (UNREAD,)
         return Findings(
-            self.live, self.live, holds, self.unreachable, changed=self._changed, unread_since=self.unread_since
+            self.live,
+            self.live,
+            holds,
+            self.unreachable,
+            self.silent,
+            changed=self._changed,
+            unread_since=self.unread_since,
         )
 
     def forget(self) -> None:

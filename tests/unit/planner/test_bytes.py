@@ -57,7 +57,7 @@ def test_pods_of_one_revision_that_disagree_are_named_with_what_they_fetched() -
     old = [name for name, digest in digests(world).items() if digest == OLD]
     (new,) = [name for name, digest in digests(world).items() if digest == NEW]
     assert f"{OLD} ({', '.join(sorted(old))}) and {NEW} ({new})" in message
-    assert "spec.model.uri was overwritten: give each version a path of its own, or pin spec.model.sha256" in message
+    assert "Give each version a path of its own, or pin spec.model.sha256." in message
     # and a person hears of it once, by a warning, while it serves on
     (event,) = [event for event in world.heard.said if event.reason == "ModelBytesDiffer"]
     assert (event.type, event.note) == ("Warning", message)

@@ -156,7 +156,7 @@ def test_a_pause_stops_the_clock_of_a_step() -> None:
     world.advance(600)
     assert world.status["rollout"]["step"] == 1
     assert world.phase == "Paused"
-    assert world.message().endswith("is paused; step 1 of 2: 10 % asked, 9 % applied")
+    assert world.message().endswith("is paused. Step 1 of 2: 10 % asked, 9 % applied.")
     world.edit(paused=False)
     resumed = world.now
     world.until(lambda: world.status["rollout"]["step"] == 2)
@@ -202,7 +202,7 @@ def test_status_says_step_weight_asked_and_applied_and_until_when() -> None:
     assert (rollout["step"], rollout["steps"], rollout["weight"]) == (1, 2, {"desired": 10, "applied": 9})
     assert (world.status["champion"]["weight"], world.status["candidate"]["weight"]) == (91, 9)
     until = datetime.fromisoformat(record(world)["appliedAt"]) + timedelta(minutes=1)
-    assert f"step 1 of 2: 10 % asked, 9 % applied until {until:%H:%M:%SZ}" in world.message()
+    assert f"Step 1 of 2: 10 % asked, 9 % applied until {until:%H:%M:%SZ}" in world.message()
 
 
 def test_status_does_not_name_a_time_that_is_past_while_a_step_waits_for_its_pods() -> None:
@@ -224,7 +224,7 @@ def test_status_says_what_is_awaited_until_when_before_a_weight_is_applied() -> 
 
 def test_each_step_is_told_as_an_Event() -> None:
     world = at_step(2, canary(10, 50))
-    assert [note.partition("): ")[2] for note in world.events("Step")] == ["step 2 of 2: 50 %"]
+    assert world.events("Step") == ["Version 2: step 2 of 2: 50 %."]
 
 
 # --- sizes
@@ -330,7 +330,7 @@ def test_a_share_more_than_20_points_beyond_what_was_asked_is_told_with_the_repl
     said = world.events("WeightNotPossible")
     assert len(said) == 1
     assert "gets 50 %" in said[0]
-    assert "replicas 19 would do" in said[0]
+    assert "raise spec.replicas to 19" in said[0]
     until_step(world, 2)
     world.advance(2)
     assert world.condition("WeightPossible") is None

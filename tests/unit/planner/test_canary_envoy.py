@@ -96,7 +96,7 @@ def test_pods_in_place_that_cannot_carry_the_weight_carry_what_they_can_and_it_i
     assert world.condition("WeightPossible") == ("False", "WeightNotPossible")
     (said,) = world.events("WeightNotPossible")
     assert f"gets {given} %" in said
-    enough = int(said.partition("; replicas ")[2].split()[0])
+    enough = int(said.rpartition("raise spec.replicas to ")[2].rstrip("."))
     assert math.ceil(weight * enough / 100) <= enough - 1
     world.command("promote", two(world))
     world.until(lambda: world.condition("Ready") == ("True", "Serving"))

@@ -7,7 +7,10 @@ from tests.unit.planner.given import updating
 
 @pytest.mark.parametrize(
     ("behaviour", "words"),
-    [("crash", "container model ended"), ("fetch-permanent", "the model was not fetched: Checksum: sha256 differs")],
+    [
+        ("crash", "ended 3 times with exit code 1: ValueError: no such operator"),
+        ("fetch-permanent", "cannot fetch the model (ChecksumMismatch): s3://models/fraud/2: sha256 differs"),
+    ],
 )
 def test_status_says_in_one_line_what_was_wrong_even_after_it_was_lost(behaviour: str, words: str) -> None:
     world = updating(replicas=2)

@@ -393,7 +393,7 @@ def test_what_the_API_server_refuses_is_a_condition_in_its_own_words_and_tried_a
     world.api.admit.append(refuse)
     world.advance(60)
     assert world.condition("Ready") == ("False", "Forbidden")
-    assert world.message() == "exceeded quota: deployments"
+    assert world.message().endswith(": exceeded quota: deployments.")
     world.api.admit.clear()
     world.rest()
     assert world.condition("Ready") == ("True", "Serving")

@@ -21,8 +21,8 @@ def test_a_node_without_room() -> None:
 
     assert found is not None
     assert found[1] == (
-        "pod p: 0/3 nodes are available: 3 Insufficient ephemeral-storage; the pods ask for disk by "
-        "spec.model.storage.sizeLimit: lower it, or set ephemeral-storage in spec.runtime.resources"
+        "pod p cannot be scheduled: 0/3 nodes are available: 3 Insufficient ephemeral-storage; the pods ask for disk "
+        "by spec.model.storage.sizeLimit: lower it, or set ephemeral-storage in spec.runtime.resources"
     )
 
 
@@ -30,7 +30,7 @@ def test_one_without_something_else() -> None:
     found = symptom(_unschedulable("0/3 nodes are available: 3 Insufficient cpu."), NOW)
 
     assert found is not None
-    assert found[1] == "pod p: 0/3 nodes are available: 3 Insufficient cpu."
+    assert found[1] == "pod p cannot be scheduled: 0/3 nodes are available: 3 Insufficient cpu."
 
 
 @pytest.mark.parametrize(

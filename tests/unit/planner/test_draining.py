@@ -31,7 +31,7 @@ def test_a_pod_that_outlives_its_grace_is_named_with_the_way_out() -> None:
     world.advance(5)
     assert world.condition("Reconciling") == ("True", "Draining")
     assert f"pod {pod} is gone" in world.message()
-    assert f"kubectl delete pod {pod} --force --grace-period=0" in world.message()
+    assert f"kubectl delete pod {pod} -n {NAMESPACE} --force --grace-period=0" in world.message()
     assert "node" in world.message()
 
 

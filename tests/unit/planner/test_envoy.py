@@ -73,7 +73,7 @@ def test_without_routers_the_pods_serve_and_RouterUnreachable_says_why() -> None
     assert world.selector() == names.revision_selector(NAME, world.revision("1"))
     assert world.condition("Ready") == ("True", "Serving")
     assert world.condition("RouterUnreachable") == ("True", "RouterUnreachable")
-    assert "no pod of Deployment podium-router is Ready" in world.message("RouterUnreachable")
+    assert "No pod of Deployment podium-router is Ready" in world.message("RouterUnreachable")
 
 
 def test_one_router_that_does_not_answer_keeps_the_Service_from_being_switched() -> None:

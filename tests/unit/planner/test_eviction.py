@@ -83,7 +83,7 @@ def test_one_that_wrote_too_much_to_disk_is_the_reason_why_its_successor_does_no
 
     assert world.condition("PodFailure") == ("True", "Evicted")
     message = world.message("PodFailure")
-    assert f"pod {gone['metadata']['name']} was evicted: {said.strip()} Raise" in message
+    assert f"pod {gone['metadata']['name']} was evicted: {said.rstrip('. ')}; raise" in message
     assert field in message
     assert message in world.events("Evicted")[0]
     # and of a pod that is made an hour later it is not the reason

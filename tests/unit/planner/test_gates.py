@@ -241,7 +241,7 @@ def test_3_not_when_requests_end_the_champion_s_servers_too() -> None:
     world = _deadly_requests(DIED)
     assert _outcome(world) == ("", "")
     assert world.condition("Reconciling") == ("True", "Environment")
-    assert "requests end servers of the champion, too" in world.message("Reconciling")
+    assert "Requests end servers of version 1, too" in world.message("Reconciling")
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_3_an_injected_init_container_is_no_evidence_but_a_condition_until_the_d
     world.advance(280)
     assert _outcome(world) == ("", "")
     assert world.condition("PodFailure") == ("True", "Crashed")
-    assert f"container {INJECTED} ended" in world.message("PodFailure")
+    assert f"container {INJECTED} of pod " in world.message("PodFailure")
     world.until(lambda: _outcome(world) == ("RolledBack", "deadline"), within=30)
 
 

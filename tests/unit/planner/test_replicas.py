@@ -133,7 +133,7 @@ def test_rolling_T_is_the_champions_live_replicas_frozen_at_the_start_and_the_me
     world.advance(4)
     assert world.hpas() == []
     assert "of 6 pods" in world.status["message"]
-    assert "size frozen" in world.status["message"]
+    assert "size is frozen" in world.status["message"]
     world.cluster.demand[""] = 2
     two = world.revision("2")
     world.until(lambda: world.outcome(two) == "Promoted")
@@ -145,7 +145,7 @@ def test_rolling_a_change_of_replicas_counts_afterwards_and_is_the_Event_Replica
     world.edit(replicas=2)
     world.advance(2)
     (note,) = world.events("ReplicasPending")
-    assert "spec.replicas 2 counts when" in note
+    assert "spec.replicas: 2 counts once" in note
     assert "it is 4" in note
     two = world.revision("2")
     world.until(lambda: world.outcome(two) == "Promoted")

@@ -105,7 +105,7 @@ def test_status_says_how_strong_the_evidence_is_and_that_it_is_approximate() -> 
 def test_without_a_mapping_nothing_is_weighed_and_the_rollout_goes_on(version: str) -> None:
     world = watched(CANARY, candidate=1.0, without=version)
     assert world.condition("NotMeasured") == ("True", "NotMeasured")
-    assert f"no metrics when {world.revision(version)} was made" in world.message("NotMeasured")
+    assert f"no metrics when version {version} was rolled out" in world.message("NotMeasured")
     assert f"restart {world.revision('1')}" in world.message("NotMeasured")
     world.until(lambda: world.condition("Ready") == ("True", "Serving"))
     assert world.condition("NotMeasured") is None
@@ -118,7 +118,7 @@ def test_a_candidate_that_alone_cannot_be_read_is_rolled_back_at_the_deadline() 
     world.measuring.unread_since = world.now.timestamp()
     world.advance(100)
     assert world.condition("MetricsUnreachable") == ("True", "MetricsUnreachable")
-    assert "pods cannot be read: pod fraud-2: 10.0.0.7:8080" in world.message("MetricsUnreachable")
+    assert "Pods cannot be read: pod fraud-2: 10.0.0.7:8080" in world.message("MetricsUnreachable")
     assert not outcome(world)[0]
     world.until(lambda: outcome(world) == ("RolledBack", "unreachable"), within=60)
 

@@ -29,14 +29,14 @@ def test_the_message_names_resource_holder_and_way_out_within_30_s(strategy: str
 
 def test_what_spec_has_already_is_not_asked_for() -> None:
     world = unschedulable({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}})
-    assert world.message().endswith(f"{HELD}rollout.rollingUpdate.maxSurge: 0")
+    assert world.message().endswith(f"{HELD}rollout.rollingUpdate.maxSurge: 0.")
 
 
 @pytest.mark.parametrize(("strategy", "replicas"), [("BlueGreen", 2), ("Canary", 1)])
 def test_what_cannot_exchange_pod_for_pod_has_to_become_a_RollingUpdate(strategy: str, replicas: int) -> None:
     world = unschedulable({"strategy": strategy}, replicas=replicas)
     way = "rollout.strategy: RollingUpdate and rollout.rollingUpdate.maxSurge: 0 and maxUnavailable: 1"
-    assert world.message().endswith(HELD + way)
+    assert world.message().endswith(f"{HELD}{way}.")
 
 
 def test_the_rollback_at_the_deadline_gives_it_as_the_cause() -> None:

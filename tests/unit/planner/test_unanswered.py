@@ -39,7 +39,7 @@ def test_the_Event_of_a_start_is_told_although_the_answer_to_its_record_was_lost
     world.edit(model=model("2"))
     world.rest()
     assert [call.verb for call in lost] == ["create"]
-    assert len([note for note in world.events("RolloutStarted") if "(2)" in note]) == 1
+    assert len([note for note in world.events("RolloutStarted") if "ersion 2" in note]) == 1
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_Event_of_an_outcome_is_told_although_the_answer_to_its_record_was_l
     act(world)
     world.rest()
     assert [call.name for call in lost] == [two]
-    assert len([note for note in world.events(reason) if note.startswith(f"{two} (2) ")]) == 1
+    assert len([note for note in world.events(reason) if note.startswith("Version 2 was ")]) == 1
 
 
 def test_the_Event_of_a_command_is_told_although_the_answer_to_its_record_was_lost() -> None:
@@ -76,7 +76,7 @@ def test_it_is_told_once_where_the_watch_is_late_and_the_decision_is_tried_again
     world.lag[CONTROLLER_REVISIONS] = 20
     lose_answer(world, outcome)
     world.rest()
-    assert len([note for note in world.events("Promoted") if "(2)" in note]) == 1
+    assert len([note for note in world.events("Promoted") if "ersion 2" in note]) == 1
 
 
 def test_it_is_not_told_of_a_write_that_was_never_made() -> None:
@@ -88,7 +88,7 @@ def test_it_is_not_told_of_a_write_that_was_never_made() -> None:
     world.command("abort", world.revision("2"), "t2")
     end()
     world.rest()
-    assert not [note for note in world.events("Promoted") if "(2)" in note]
+    assert not [note for note in world.events("Promoted") if "ersion 2" in note]
     assert len(world.events("RolledBack")) == 1
 
 
@@ -120,4 +120,4 @@ def test_a_connection_that_breaks_is_no_different_from_an_answer_that_is_late(
     lose_answer(world, record)
     world.edit(model=model("2"))
     world.rest()
-    assert len([note for note in world.events("RolloutStarted") if "(2)" in note]) == 1
+    assert len([note for note in world.events("RolloutStarted") if "ersion 2" in note]) == 1

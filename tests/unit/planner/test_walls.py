@@ -59,4 +59,5 @@ def test_a_command_is_what_its_text_says() -> None:
     command = Command("retry", "fraud-x", "1700000000")
     assert Command.parse(str(command)) == command
     assert Command.parse("retry fraud-x") is None
-    assert how_to("retry", "fraud-x") == 'podium.dev/command="retry fraud-x $(date +%s)"'
+    told = how_to("retry", "fraud-x", model="fraud", namespace="ml")
+    assert told == 'kubectl annotate mdep fraud -n ml --overwrite podium.dev/command="retry fraud-x $(date +%s)"'

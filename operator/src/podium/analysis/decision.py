@@ -113,8 +113,8 @@ def split_wrong(asked: _Asked) -> _Finding | None:
     if not asked.state.alarmed:
         return None
     message = (
-        f"requests are not split as the weight says (in fewer than {ALPHA:g} of rollouts by chance): callers keep "
-        "connections, bypass the routers, or give up sooner on one side; resume when that is mended"
+        f"requests are not split as the weight says (by chance in fewer than 1 of {1 / ALPHA:,.0f} rollouts): callers "
+        "keep connections, bypass the routers, or give up sooner on one side"
     )
     return Call.HOLD, "sample-ratio", message
 

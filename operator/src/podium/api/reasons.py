@@ -1,4 +1,6 @@
-"""Every reason that a condition of a ModelDeployment can have. docs/troubleshooting.md explains each; a test compares.
+"""Every reason that a condition or an Event of a ModelDeployment can have; docs/messages.md has the sentence of each.
+
+docs/troubleshooting.md explains those of conditions; tests compare both.
 
 Condition ScalingActive alone passes on the HorizontalPodAutoscaler's own reasons.
 """
@@ -78,3 +80,26 @@ class Reason(StrEnum):
     RUNTIME_CHANGED = "RuntimeChanged"
     MODEL_BYTES_DIFFER = "ModelBytesDiffer"
     ANOTHER_WRITER = "AnotherWriter"
+
+
+class EventReason(StrEnum):
+    """Of Events that tell of a decision or a command; every other one has the reason of the condition that changed.
+
+    abort, retry, and promote where it needs no more pods, are told by the outcome that they give.
+    """
+
+    ROLLOUT_STARTED = "RolloutStarted"
+    STEP = "Step"
+    TOO_LITTLE_TRAFFIC = "TooLittleTraffic"
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+
+    PROMOTE_ACCEPTED = "PromoteAccepted"
+    RESTART_ACCEPTED = "RestartAccepted"
+    PAUSE_ACCEPTED = "PauseAccepted"
+    RESUME_ACCEPTED = "ResumeAccepted"
+    COMMAND_REFUSED = "CommandRefused"
+
+    REPLICAS_IGNORED = "ReplicasIgnored"
+    REPLICAS_PENDING = "ReplicasPending"

@@ -270,8 +270,8 @@ def _silent(course: Course, task: Task, now: float) -> str:
         expected = (rates.champion + rates.candidate) * share * PATIENCE
         if since and now - since >= PATIENCE and expected >= EXPECTED:
             return (
-                f"{names[arm]} has had no request for {now - since:.0f} s, where {expected:.0f} were to be expected: "
-                "callers may pass the routers by, or read pod addresses from DNS"
+                f"revision {names[arm]} has had no request for {now - since:.0f} s, where {expected:.0f} were to be "
+                "expected: callers may pass the routers by, or read pod addresses from DNS"
             )
     return ""
 

@@ -15,6 +15,7 @@ from podium.reconcile.outcome import Fault, Outdated, Refusal, Refused, Report, 
 from podium.reconcile.readings import is_child
 from podium.reconcile.untold import Untold
 from podium.reconcile.writes import DECIDED, Apply, Claim, Enter, Entry, Note, Place, Remove, Seek, Write
+from podium.rollout.words import sentences
 from podium.settings import Settings
 
 Emit = Callable[[Note], None]
@@ -164,7 +165,8 @@ class Walk:
                 return False
             if error.reason == "Unreachable" or error.status == 401:
                 raise
-            refused = refusal_of(error)
+            verb = "delete" if isinstance(write.action, Remove) else "write"
+            refused = refusal_of(error, f"Podium cannot {verb} {write.resource.kind} {write.name}")
         before = self._before.get(write.place) or self.report.refusals.get(write.place)
         self.report.refusals[write.place] = Refusal.of(write.told, refused, before, self.children.now)
         return False
@@ -256,9 +258,11 @@ class Walk:
         if not useful:
             raise Refused(
                 Reason.RECORD_UNREADABLE,
-                f"ControllerRevision {name} cannot be used: it holds no revision that this Podium can read, or "
-                "somebody takes its labels away again (an admission webhook?); if it is not the champion's: "
-                f"kubectl delete controllerrevision {name}",
+                sentences(
+                    f"ControllerRevision {name} cannot be used: it holds no revision that this Podium can read, or "
+                    "somebody (an admission webhook?) takes its labels away again",
+                    f"if it is not the champion's: kubectl delete controllerrevision {name}",
+                ),
                 Fault.PERSON,
             )
         children.again = True

@@ -19,6 +19,7 @@ from podium.reconcile.observe import Observed
 from podium.reconcile.outcome import Fault, Outdated, Refused
 from podium.reconcile.readings import controller_of, is_child, is_predecessors
 from podium.reconcile.writes import Place
+from podium.rollout.words import sentences
 from podium.settings import Settings
 
 NOTHING: Mapping[str, str] = {}
@@ -255,7 +256,7 @@ class Children:
         resource, name = place
         self.contested.append(
             f"{resource.kind} {name}: {', '.join(contested[:3])} changed by {memory.rivals} after {limit} repairs in "
-            f"{window:.0f} s: let that writer leave the field alone"
+            f"{window:.0f} s. To end this: configure that writer to leave the field alone."
         )
         if not mended:
             return None
@@ -273,15 +274,21 @@ class Children:
     def _conflict(self, resource: Resource, live: Object) -> Refused:
         owner, name = self.observed.owner, live["metadata"]["name"]
         if is_predecessors(live, owner):
-            message = f"waits until the garbage collector has taken its predecessor's {resource.kind} {name} away"
+            message = (
+                f"Podium waits until the garbage collector has removed the {resource.kind} {name} of a deleted "
+                "ModelDeployment of the same name."
+            )
             return Refused(Reason.DRAINING, message, Fault.PASSING)
-        way = f", or give it over by the annotation {names.ANNOTATION_ADOPT}={owner.uid}"
+        way = f", or hand it over with the annotation {names.ANNOTATION_ADOPT}={owner.uid}"
         if resource is CONTROLLER_REVISIONS and not is_record(live):
-            way = " (it holds no revision of Podium's, so it cannot be given over)"
+            way = " (it holds no revision of Podium's, so it cannot be handed over)"
         return Refused(
             Reason.NAME_CONFLICT,
-            f"{resource.kind} {name} exists in {owner.namespace} and is not this ModelDeployment's: "
-            f"rename or delete it{way}",
+            sentences(
+                f"{resource.kind} {name} exists in namespace {owner.namespace} and does not belong to this "
+                "ModelDeployment",
+                f"to go on: rename or delete it{way}",
+            ),
             Fault.PERSON,
         )
 

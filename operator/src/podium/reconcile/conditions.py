@@ -11,17 +11,18 @@ from datetime import datetime
 from podium.api.reasons import Reason
 from podium.reconcile.outcome import Refusal
 from podium.reconcile.weights import step_told
-from podium.rollout.command import how_to
 from podium.rollout.crash import evidence
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.revision import Failure, RevisionState
 from podium.rollout.scarcity import scarcity
-from podium.rollout.sentences import awaited
+from podium.rollout.sentences import awaited, taken_back
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Move, facts_of
 from podium.rollout.traffic import Applied, Split
 from podium.rollout.verdict import Hold
+from podium.rollout.words import available as pods_available
+from podium.rollout.words import count, lasted, named, sentences
 
 PENDING_REASONS = frozenset(
     {
@@ -43,7 +44,7 @@ PENDING_REASONS = frozenset(
 PERSON_AWAITED = frozenset(
     {Reason.PAUSED, Reason.WAITING_FOR_PROMOTION, Reason.WAITING_FOR_RESUME, Reason.INCONCLUSIVE, Reason.SAMPLE_RATIO}
 )
-PLAN_PENDING = "; spec.rollout or spec.replicas was edited since it started: that counts from the next one"
+PLAN_PENDING = "spec.rollout or spec.replicas was edited since the rollout started: that counts from the next one"
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,10 @@ def suspended(facts: Facts) -> Summary | None:
     if not s.spec.suspend:
         return None
     left = sum(r.workload.pods for r in s.revisions if r.workload)
-    going = f"; {left} pods are on their way out" if left else ""
-    rollout = f"; the rollout of {_named(s.candidate)} stands still" if s.candidate and s.champion else ""
-    message = f"suspended: all pods are away{going}{rollout}; to bring them back: set spec.suspend to false"
+    pods = f"{count(left, 'pod')} {'is' if left == 1 else 'are'} still shutting down" if left else "no pods are left"
+    rollout = f"the rollout of {named(s.candidate, s)} stands still" if s.candidate and s.champion else ""
+    way = "to bring it back: set spec.suspend to false"
+    message = sentences(f"the model is suspended: {pods}", rollout, way)
     return Summary("Suspended", Reason.SUSPENDED, message, False, True, available_reason=Reason.SUSPENDED)
 
 
@@ -114,7 +116,7 @@ def unresolvable(facts: Facts) -> Summary | None:
     if hold is None or hold.reason in PENDING_REASONS:
         return None
     phase = "Healthy" if facts.situation.champion else "Failed"
-    return Summary(phase, hold.reason, hold.message, facts.champion_available > 0, False, stalled=True)
+    return Summary(phase, hold.reason, sentences(hold.message), facts.champion_available > 0, False, stalled=True)
 
 
 def first(facts: Facts) -> Summary | None:
@@ -123,24 +125,28 @@ def first(facts: Facts) -> Summary | None:
     if s.champion is not None:
         return None
     if candidate is None:
-        message = facts.hold.message if facts.hold else "waits for its first revision"
+        message = facts.hold.message if facts.hold else "No revision has been made yet."
         if facts.hold and facts.hold.reason == Reason.PAUSED:
             return Summary("Paused", Reason.PAUSED, message, False, False)
         return Summary("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
-    counts = f"{candidate.name}: {candidate.reported} of {s.size} pods available"
+    who, counts = named(candidate, s), pods_available(candidate.reported, s.size)
     failure = evidence(candidate, facts.moment, s.timings)
     if failure is not None:
-        message = f"{counts}; {failure.message}; its pods keep trying: mend the cause, or change spec"
+        cause = f"{who} cannot start: {failure.message}"
+        message = sentences(cause, f"{counts}; its pods keep trying", "to go on: remove the cause, or change spec")
         return Summary("Failed", failure.reason, message, False, False, stalled=True)
     due = s.deadline or candidate.record.began_at
     if candidate.reported < s.size and facts.moment.reached(s.judged_at):
         cause = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
-        message = f"{counts} after {_seconds(s.progress_deadline.total_seconds())}{'; ' + cause if cause else ''}"
+        told = (
+            f"{who} is not ready after {lasted(s.progress_deadline)} (progressDeadline){': ' + cause if cause else ''}"
+        )
+        message = sentences(told, f"{counts}; its pods keep trying", "to go on: remove the cause, or change spec")
         return Summary("Failed", Reason.DEADLINE_EXCEEDED, message, False, False, stalled=True)
     if facts.hold and facts.hold.reason == Reason.PAUSED:
         return Summary("Paused", Reason.PAUSED, facts.hold.message, False, False)
     ailing = _ailing(candidate.failures)
-    message = f"{counts}, until {_clock(due)}{'; ' + ailing if ailing else ''}"
+    message = sentences(f"{who} is starting: {counts}; it has until {_clock(due)}", ailing)
     return Summary("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
 
 
@@ -150,14 +156,15 @@ def waiting_for_a_person(facts: Facts) -> Summary | None:
     held = facts.hold is not None and facts.hold.reason in PERSON_AWAITED
     if not held and not (s.paused and s.candidate is not None):
         return None
-    message = facts.hold.message if facts.hold and held else f"the rollout of {_named(s.candidate)} is paused"
+    whose = f"the rollout of {named(s.candidate, s)}" if s.candidate else "the ModelDeployment"
+    parts = [facts.hold.message if facts.hold and held else f"{whose} is paused"]
     reason = facts.hold.reason if facts.hold and held else Reason.PAUSED
     if s.champion and s.candidate:
         if not held and s.candidate.record.steps:
-            message += f"; {step_told(s, facts.split, s.candidate, facts.moment)}"
+            parts.append(step_told(s, facts.split, s.candidate, facts.moment))
         if _plan_pending(s, s.candidate.record):
-            message += PLAN_PENDING
-    return Summary("Paused", reason, message, facts.champion_available > 0, False)
+            parts.append(PLAN_PENDING)
+    return Summary("Paused", reason, sentences(*parts), facts.champion_available > 0, False)
 
 
 def returning(facts: Facts) -> Summary | None:
@@ -165,9 +172,9 @@ def returning(facts: Facts) -> Summary | None:
     s, champion, candidate = facts.situation, facts.situation.champion, facts.situation.candidate
     if not s.returning or champion is None or candidate is None:
         return None
-    message = (
-        f"back from a suspension: {champion.reported} of {s.target} pods of {_named(champion)} available; then the "
-        f"rollout of {_named(candidate)} goes on"
+    message = sentences(
+        f"{named(champion, s)} comes back from a suspension: {pods_available(champion.reported, s.target)}",
+        f"the rollout of {named(candidate, s)} goes on after that",
     )
     available = facts.champion_available > 0
     return Summary("Progressing", Reason.PROGRESSING, message, available, False, reconciling=True)
@@ -181,31 +188,30 @@ def rolling(facts: Facts) -> Summary | None:
     available, record = facts.champion_available > 0, candidate.record
     phase = "Promoting" if record.promoting else "Analyzing" if record.weighed_at else "Progressing"
     needed = STRATEGIES[record.strategy].needed(s, champion, candidate)
-    counts = f"{candidate.reported} of {needed} pods of {_named(candidate)} available"
+    counts = f"{named(candidate, s)} has {pods_available(candidate.reported, needed)}"
     if facts.hold is not None:
-        message, reason = f"{counts}; holds: {facts.hold.message}", facts.hold.reason
+        message, reason = sentences(f"{counts}; its rollout is on hold", facts.hold.message), facts.hold.reason
     else:
         ailing = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
-        ailing = scarcity(s) or ailing
-        message = f"{counts}{_under_way(facts, champion, candidate)}"
-        message += f"; {ailing}" if ailing else ""
-        reason = Reason(record.strategy)
-        if _plan_pending(s, record):
-            reason = Reason.PLAN_PENDING
-            message += PLAN_PENDING
+        scarce = scarcity(s)
+        ailing = f"{named(candidate, s)} {scarce}" if scarce else ailing
+        reason = Reason.PLAN_PENDING if _plan_pending(s, record) else Reason(record.strategy)
+        pending = PLAN_PENDING if reason is Reason.PLAN_PENDING else ""
+        message = sentences(*_under_way(facts, counts, champion, candidate), pending, ailing)
     return Summary(phase, reason, message, available, False, reconciling=True)
 
 
-def _under_way(facts: Facts, champion: RevisionState, candidate: RevisionState) -> str:
+def _under_way(facts: Facts, counts: str, champion: RevisionState, candidate: RevisionState) -> list[str]:
     """How far it is, and what is awaited until when."""
     s, record = facts.situation, candidate.record
-    frozen = ", size frozen until it is over" if s.spec.autoscaling and candidate.facts.fixed_size(record) else ""
+    fixed = s.spec.autoscaling is not None and candidate.facts.fixed_size(record)
+    frozen = "its size is frozen until the rollout is over" if fixed else ""
     weighs = record.weighed_at or (record.asked.watched and s.findings is not None)
-    weighed = f"; {_weighed(s)}" if weighs and not record.promoting else ""
+    weighed = _weighed(s) if weighs and not record.promoting else ""
     if record.steps:
-        return f"; {step_told(s, facts.split, candidate, facts.moment)}{frozen}{weighed}"
-    due = _clock(s.deadline or record.began_at)
-    return f", {champion.replicas} of {_named(champion)} left{frozen}; until {due}{weighed}"
+        return [counts, step_told(s, facts.split, candidate, facts.moment), frozen, weighed]
+    left, due = count(champion.replicas, "pod"), _clock(s.deadline or record.began_at)
+    return [f"{counts}, and has until {due}", f"{named(champion, s)} still has {left}", frozen, weighed]
 
 
 def _weighed(situation: Situation) -> str:
@@ -234,16 +240,17 @@ def draining(facts: Facts) -> Summary | None:
     available = facts.champion_available > 0
     if leaving:
         loser = leaving[0]
-        message = (
-            f"going back: {loser.replicas} pods of {_named(loser)} left, {champion.reported} of "
-            f"{_named(champion)} available"
+        message = sentences(
+            f"traffic goes back from {named(loser, s)}, which has {count(loser.replicas, 'pod')} left, to "
+            f"{named(champion, s)}, which has {count(champion.reported, 'available pod')}"
         )
         return Summary(
             "RollingBack", Reason(loser.ended or Outcome.SUPERSEDED), message, available, False, reconciling=True
         )
     others = s.traffic.others(champion.name)
     if others and champion.reported:
-        message = f"traffic moves to {_named(champion)}: {others} endpoints of other revisions are still listed"
+        listed = f"{count(others, 'endpoint')} of other versions {'is' if others == 1 else 'are'} still listed"
+        message = sentences(f"traffic moves to {named(champion, s)}: {listed}")
         return Summary("Promoting", Reason.TRAFFIC_MOVING, message, available, False, reconciling=True)
     if facts.hold is not None and facts.hold.reason == Reason.DRAINING:
         return Summary("Progressing", Reason.DRAINING, facts.hold.message, available, False, reconciling=True)
@@ -252,14 +259,14 @@ def draining(facts: Facts) -> Summary | None:
 
 def rolled_back(facts: Facts) -> Summary | None:
     """The spec asks for a revision that was rolled back; the champion serves."""
-    rejected, champion = facts.situation.rejected, facts.situation.champion
+    s = facts.situation
+    rejected, champion = s.rejected, s.champion
     if rejected is None or champion is None:
         return None
-    way = how_to("retry", rejected.name)
+    way = f"to try it again: {s.how_to('retry', rejected)}"
     if rejected.inputs != champion.inputs:
-        way = f"put spec back, or {way}"  # a restart that failed asks for what the champion is made of
-    cause = f": {rejected.cause}" if rejected.cause else ""
-    message = f"{_named(rejected)} was rolled back ({rejected.rule}{cause}); {_named(champion)} serves; {way}"
+        way = f"to end this, put spec back; {way}"  # a restart that failed asks for what the champion is made of
+    message = sentences(taken_back(s, rejected), f"{named(champion, s)} serves", way)
     return Summary("RolledBack", Reason.ROLLED_BACK, message, facts.champion_available > 0, False, stalled=True)
 
 
@@ -268,7 +275,7 @@ def scaled_to_zero(facts: Facts) -> Summary | None:
     champion = facts.situation.champion
     if champion is None or facts.wanted:
         return None
-    message = f"{_named(champion)} is scaled to zero"
+    message = sentences(f"{named(champion, facts.situation)} is scaled to zero")
     return Summary("Healthy", Reason.SCALED_TO_ZERO, message, True, True, available_reason=Reason.SCALED_TO_ZERO)
 
 
@@ -277,15 +284,16 @@ def degraded(facts: Facts) -> Summary | None:
     champion = facts.situation.champion
     if champion is None:
         return None
-    counts = f"{champion.reported} of {facts.wanted} pods of {_named(champion)} available"
+    counts = f"{named(champion, facts.situation)} has {pods_available(champion.reported, facts.wanted)}"
     ailing = _ailing(champion.failures) or (champion.workload.failure if champion.workload else "")
     if champion.reported < facts.wanted:
-        message = f"{counts}{'; ' + ailing if ailing else ''}"
+        message = sentences(counts, ailing)
         return Summary("Healthy", Reason.DEGRADED, message, facts.champion_available > 0, False, reconciling=True)
     if facts.situation.traffic.applied(Split.to(champion.name)) is Applied.UNKNOWN and _only(facts, champion):
         return None  # whatever routers do not say: there is nobody else that they could ask
     if not facts.situation.traffic_moved:
-        message = f"{counts}; waits until the Service {facts.situation.name} lists them"
+        them = "it" if facts.wanted == 1 else "them"
+        message = sentences(counts, f"the Service {facts.situation.name} does not list {them} yet")
         return Summary("Promoting", Reason.TRAFFIC_MOVING, message, True, False, reconciling=True)
     return None
 
@@ -299,9 +307,11 @@ def _only(facts: Facts, champion: RevisionState) -> bool:
 def healthy(facts: Facts) -> Summary:
     """The spec's revision serves, in full."""
     s, champion = facts.situation, facts.situation.champion
-    message = f"{_named(champion)} serves with {champion.reported if champion else 0} pods"
+    who, pods = (named(champion, s), champion.reported) if champion else ("nothing", 0)
+    warm = ""
     if s.warm is not None and s.warm_until is not None:
-        message += f"; {_named(s.warm)} is kept warm until {_clock(s.warm_until)}"
+        warm = f"{named(s.warm, s)} is kept warm until {_clock(s.warm_until)}"
+    message = sentences(f"{who} serves with {count(pods, 'pod')}", warm)
     return Summary("Healthy", Reason.SERVING, message, True, True)
 
 
@@ -332,7 +342,7 @@ def overlaid(summary: Summary, refusal: Refusal) -> Summary:
     return replace(
         summary,
         reason=refusal.reason,
-        message=refusal.message,
+        message=sentences(refusal.message),
         ready=False,
         reconciling=clears,
         stalled=not clears,
@@ -340,17 +350,8 @@ def overlaid(summary: Summary, refusal: Refusal) -> Summary:
 
 
 def _ailing(failures: tuple[Failure, ...]) -> str:
-    return f"{failures[0].reason}: {failures[0].message}" if failures else ""
-
-
-def _named(revision: object) -> str:
-    name, version = getattr(revision, "name", "?"), getattr(revision, "version", "")
-    return f"{name} ({version})" if version else str(name)
+    return failures[0].message if failures else ""
 
 
 def _clock(at: datetime) -> str:
     return at.strftime("%H:%M:%SZ")
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:g} s"

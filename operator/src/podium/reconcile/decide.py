@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from podium.api.reasons import EventReason
 from podium.api.v1alpha1 import ModelRuntimeSpec
 from podium.manifests.fetch import Fetcher
 from podium.manifests.revision import Revision, controller_revision, resolve
@@ -15,9 +16,11 @@ from podium.rollout.gates import first_verdict
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
 from podium.rollout.revision import RevisionState
+from podium.rollout.sentences import taken_back
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Decline, Hold, Mark, Start
+from podium.rollout.words import count, named, sentences
 
 CAUSE_LENGTH = 700
 """Characters of the cause of a rollback that are kept on its revision."""
@@ -118,36 +121,47 @@ def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
             record = replace(record, decided_at=situation.next_decision(moment.now))
     record = replace(record, command=mark.command or record.command, rollout=mark.record or record.rollout)
     after = replace(before, durable=record)
-    notes = (_note(mark, before),) if mark.message else ()
+    notes = (_note(mark, before, after, situation),) if mark.message else ()
     changes = record.changes(before.durable)
     decisions.annotate(Entry(mark.revision, changes, None, after, notes, relied_on=mark.relied_on))
 
 
-def _note(mark: Mark, before: RevisionState) -> Note:
+def _note(mark: Mark, before: RevisionState, after: RevisionState, situation: Situation) -> Note:
     if mark.reason:
         return Note(
             mark.reason,
-            f"{before.name} ({before.version or 'no version'}): {mark.message}",
+            sentences(f"{named(before, situation)}: {mark.message}"),
             "Step",
             before.name,
-            warning=mark.reason == "TooLittleTraffic",
+            warning=mark.reason == EventReason.TOO_LITTLE_TRAFFIC,
         )
     if mark.outcome is None:
         command = mark.command
         declined = command is not None and command.result.value == "Refused"
-        verb = command.verb.capitalize() if command else "Command"
-        reason = "CommandRefused" if declined else f"{verb}Accepted"
+        verb = command.verb.capitalize() if command else ""
+        reason = EventReason.COMMAND_REFUSED if declined else EventReason(f"{verb}Accepted")
         return Note(
             reason,
-            f"{before.name}: {mark.message}" if not declined else mark.message,
+            sentences(mark.message if declined else f"{named(before, situation)}: {mark.message}"),
             "Command",
             before.name,
             warning=declined,
         )
-    rule = f" by rule {mark.rule}" if mark.rule else ""
-    text = f"{before.name} ({before.version or 'no version'}) {mark.outcome.value}{rule}: {mark.message}"
+    text = sentences(*_outcome_told(mark, after, situation))
     warning = mark.outcome is Outcome.ROLLED_BACK
     return Note(mark.outcome.value, text, "Decide", before.name, warning=warning, rule=str(mark.rule or ""))
+
+
+def _outcome_told(mark: Mark, revision: RevisionState, situation: Situation) -> tuple[str, ...]:
+    """`situation`: before it."""
+    champion = situation.champion
+    if mark.outcome is Outcome.ROLLED_BACK:
+        serves = situation.warm if revision.name == (champion and champion.name) else champion
+        return taken_back(situation, revision), f"{named(serves, situation)} serves" if serves else ""
+    what = f"was promoted by rule {mark.rule}" if mark.outcome is Outcome.PROMOTED else "was given up"
+    if mark.outcome is Outcome.SUPERSEDED and mark.command is not None:
+        what = "is tried again"
+    return (f"{named(revision, situation)} {what}: {mark.message}",)
 
 
 def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Moment, fetcher: Fetcher) -> None:
@@ -181,9 +195,11 @@ def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Mom
         runtime=revision.runtime,
         counting=revision.counting,
     )
-    replaces = f" to replace {situation.champion.version or situation.champion.name}" if situation.champion else ""
-    text = f"{revision.name} ({revision.version or 'no version'}): {strategy} of {frozen.size} pods{replaces}"
-    note = Note("RolloutStarted", text, "Rollout", revision.name)
+    after = situation.changed(state)
+    replaces = f", to replace {named(situation.champion, after)}" if situation.champion else ""
+    told = f"a rollout of {named(state, after)} has started: {strategy} of {count(frozen.size, 'pod')}{replaces}"
+    text = sentences(told)
+    note = Note(EventReason.ROLLOUT_STARTED, text, "Rollout", revision.name)
     annotations = durable.to_annotations()
     obj = controller_revision(owner, revision, annotations)
     decisions.revisions[revision.name] = revision

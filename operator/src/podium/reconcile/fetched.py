@@ -1,9 +1,9 @@
 """What the pods of a revision fetched: the champion's digest, and whether one path gave different bytes. Pure."""
 
 from podium.api.reasons import Reason
-from podium.rollout.command import how_to
 from podium.rollout.revision import RevisionState
 from podium.rollout.state import Situation
+from podium.rollout.words import named, sentences
 
 PODS_NAMED = 5
 """Of each digest; the message says how many more there are."""
@@ -18,10 +18,10 @@ def model_digest_of(revision: RevisionState) -> dict[str, str]:
 
 def bytes_differ(situation: Situation) -> dict[str, tuple[str, str, str]]:
     """The condition ModelBytesDiffer, (status, reason, message) by its type; nothing where the pods agree."""
-    said = [_difference(r, found) for r in situation.revisions if len(found := _by_model_digest(r)) > 1]
+    said = [_difference(r, situation, found) for r in situation.revisions if len(found := _by_model_digest(r)) > 1]
     if not said:
         return {}
-    return {"ModelBytesDiffer": ("True", Reason.MODEL_BYTES_DIFFER, "; ".join(said))}
+    return {"ModelBytesDiffer": ("True", Reason.MODEL_BYTES_DIFFER, " ".join(said))}
 
 
 def _by_model_digest(revision: RevisionState) -> dict[str, list[str]]:
@@ -33,12 +33,13 @@ def _by_model_digest(revision: RevisionState) -> dict[str, list[str]]:
     return found
 
 
-def _difference(revision: RevisionState, found: dict[str, list[str]]) -> str:
+def _difference(revision: RevisionState, situation: Situation, found: dict[str, list[str]]) -> str:
     parts = [f"{digest} ({_names(pods)})" for digest, pods in found.items()]
-    return (
-        f"pods of {revision.name} fetched different bytes from one path: {' and '.join(parts)}; what lies at "
-        "spec.model.uri was overwritten: give each version a path of its own, or pin spec.model.sha256; for pods that "
-        f"agree: {how_to('restart', revision.name)}"
+    return sentences(
+        f"pods of {named(revision, situation)} fetched different bytes from spec.model.uri, where something was "
+        f"overwritten: {' and '.join(parts)}",
+        "give each version a path of its own, or pin spec.model.sha256",
+        f"for pods that agree: {situation.how_to('restart', revision)}",
     )
 
 

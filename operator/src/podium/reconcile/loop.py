@@ -230,8 +230,8 @@ class Reconciler:
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             return
         message = (
-            f"Podium cannot handle this ModelDeployment: {type(error).__name__}: {error}. What runs goes on running; "
-            "please report it with the operator's log of this pass"
+            f"Podium cannot handle this ModelDeployment: {type(error).__name__}: {error}. What runs goes on running. "
+            "Please report it with the operator's log of this pass."
         )
         with contextlib.suppress(ApiError, NotLeader):
             await self._write_status(obj, self._unplanned(obj, Reason.INTERNAL_ERROR, message, now))

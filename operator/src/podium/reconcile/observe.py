@@ -211,6 +211,7 @@ class Observer:
         traffic = router.traffic(looked)
         situation = Situation(
             name=key.name,
+            namespace=seen.owner.namespace,
             spec=spec,
             proposal=proposal,
             revisions=states,

@@ -138,24 +138,24 @@ class PassRefused(Exception):
         """Seconds until the plan wants the next pass in any case; None if it does not."""
 
 
-def refusal_of(error: ApiError) -> Refused:
-    """Whose fault it is that the API server refused a write (api.md, Refusals).
+def refusal_of(error: ApiError, what: str) -> Refused:
+    """Whose fault it is that the API server refused a write (api.md, Refusals); `what` could not be done, in words.
 
     403 is told apart by the sentence: the authorizer's names the user that lacks the right (kubernetes'
     responsewriters.Forbidden), every other one is an admission plugin's about what was written.
     """
-    message = error.message
+    message = f"{what}: {error.message}"
     wait = error.retry_after or 0.0
-    if error.status == 403 and "cannot find RESTMapping" in message:
+    if error.status == 403 and "cannot find RESTMapping" in error.message:
         # OwnerReferencesPermissionEnforcement learns of a CRD by up to half a minute later than everybody else.
-        text = f"waits until the API server's admission knows the CRDs, too, which are new: {message}"
+        text = f"the CRDs are new, and the API server's admission does not know them yet: {message}"
         return Refused(Reason.PENDING, text, Fault.PASSING)
     if error.status in (404, 409, 429):
         return Refused(Reason.REJECTED, message, Fault.PASSING, retry_after=wait)
     if error.status == 0 or error.status >= 500:
         return Refused(Reason.ENVIRONMENT, message, Fault.ENVIRONMENT, retry_after=wait)
     if error.status == 403:
-        rights = 'User "' in message and " cannot " in message
+        rights = 'User "' in error.message and " cannot " in error.message
         return Refused(Reason.FORBIDDEN, message, Fault.RIGHTS if rights else Fault.PERSON)
     return Refused(Reason.REJECTED, message, Fault.PERSON)
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from podium.api.reasons import EventReason
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS
 from podium.manifests.fetch import Fetcher
 from podium.reconcile import children
@@ -20,6 +21,7 @@ from podium.rollout.sizing import next_move
 from podium.rollout.state import Situation
 from podium.rollout.strategies import Move
 from podium.rollout.verdict import Decline, Hold
+from podium.rollout.words import named, sentences
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _order(write: Write) -> tuple[int, bool, bool]:
 
 def declined_command(declined: Decline) -> Note:
     """The Event of a command declined that status alone records: to emit once status is written."""
-    return Note("CommandRefused", declined.message, "Command", warning=True)
+    return Note(EventReason.COMMAND_REFUSED, sentences(declined.message), "Command", warning=True)
 
 
 def _replicas_told(observed: Observed, situation: Situation) -> tuple[Note, ...]:
@@ -112,14 +114,14 @@ def _replicas_told(observed: Observed, situation: Situation) -> tuple[Note, ...]
     if champion is None or before in (None, replicas):
         return ()
     if situation.spec.autoscaling is not None:
-        text = f"spec.replicas {replicas} is ignored: HorizontalPodAutoscaler {champion.name} decides"
-        return (Note("ReplicasIgnored", text, "Scale", champion.name, warning=True),)
+        text = f"spec.replicas: {replicas} is ignored, since HorizontalPodAutoscaler {champion.name} decides."
+        return (Note(EventReason.REPLICAS_IGNORED, text, "Scale", champion.name, warning=True),)
     if candidate is not None and replicas not in (0, situation.target):
         text = (
-            f"spec.replicas {replicas} counts when the rollout of {candidate.name} is over: until then it is "
-            f"{situation.target}, as when the rollout began"
+            f"spec.replicas: {replicas} counts once the rollout of {named(candidate, situation)} is over: until then "
+            f"it is {situation.target}, as when the rollout started."
         )
-        return (Note("ReplicasPending", text, "Scale", candidate.name),)
+        return (Note(EventReason.REPLICAS_PENDING, text, "Scale", candidate.name),)
     return ()
 
 

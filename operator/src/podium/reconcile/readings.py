@@ -24,6 +24,7 @@ from podium.rollout.revision import Failure, Pod, RevisionState, Seasoned, Workl
 from podium.rollout.state import Proposal
 from podium.rollout.strategies import STRATEGIES, facts_of
 from podium.rollout.wire import others_time
+from podium.rollout.words import sentences
 
 LONGEST_GRACE = 10**8
 """Three years, in seconds: the API server takes any 64 bits for a pod's grace."""
@@ -105,10 +106,11 @@ def missing(revisions: Mapping[str, str], owner: Owner) -> str:
     more = f" (and {len(revisions) - 1} more)" if len(revisions) > 1 else ""
     speakers = set(revisions.values())
     ways = [f"annotate the children {names.ANNOTATION_ADOPT}={owner.uid}"] if speakers - {COMMAND} else []
-    ways += [f"take {COMMAND} away"] if COMMAND in speakers else []
-    return (
+    ways += [f"remove {COMMAND}"] if COMMAND in speakers else []
+    return sentences(
         f"{who} is of revision {revision}, of which there is no ControllerRevision{more}: nothing is changed until it "
-        f"is restored; if it is lost, {' and '.join(ways)}, and spec is rolled out as for the first time"
+        "is restored",
+        f"if it is lost for good: {' and '.join(ways)}; then spec is rolled out as for the first time",
     )
 
 
@@ -329,14 +331,14 @@ def _unreadable(meta: Mapping[str, Any], name: str, why: str) -> str:
     ways = "put it back"
     if name == "rollout":
         ways += (
-            f", install the Podium that wrote it, or give this rollout up by kubectl delete controllerrevision "
-            f"{meta['name']} -n {meta['namespace']}; what spec asks for then starts anew"
+            ", or install the Podium that wrote it; or, to give this rollout up, after which what spec asks for starts "
+            f"anew: kubectl delete controllerrevision {meta['name']} -n {meta['namespace']}"
         )
     text = (meta.get("annotations") or {}).get(annotation_of(name), "")
     shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
     said = f" {shown!r}" if shown else ""
     about = f"ControllerRevision {meta['name']}: annotation {annotation_of(name)}{said}"
-    return f"{about} cannot be read ({why[:SHOWN]}): {ways}"
+    return sentences(f"{about} cannot be read ({why[:SHOWN]})", f"to go on: {ways}")
 
 
 def last_command_at(status: Mapping[str, Any]) -> datetime | None:
@@ -366,8 +368,9 @@ def propose(
     version = shown_version(spec.model.version, spec.model.uri)
     if runtime is None:
         message = (
-            f'spec.runtime.name: there is no ModelRuntime "{spec.runtime.name}": kubectl get modelruntimes lists them; '
-            "the built-in ones are in runtimes.yaml, which a cluster admin applies where Podium is namespaced"
+            f'spec.runtime.name: there is no ModelRuntime "{spec.runtime.name}". To see which there are: kubectl get '
+            "modelruntimes. The built-in ones are in runtimes.yaml, which a cluster admin applies where Podium is "
+            "namespaced."
         )
         return Proposal(inputs, version, reason=Reason.RUNTIME_NOT_FOUND, message=message), None
     try:

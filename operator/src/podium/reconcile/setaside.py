@@ -11,8 +11,12 @@ from podium.manifests.errors import MalformedRevision
 from podium.reconcile.readings import controller_of
 from podium.reconcile.writes import Place
 from podium.rollout.record import Outcome
+from podium.rollout.words import sentences
 
-WAYS_OUT = "install the Podium that wrote it, or, if it is not the champion's, kubectl delete controllerrevision {name}"
+WAYS_OUT = (
+    "to go on: install the Podium that wrote it; or, if it is not the champion's: "
+    "kubectl delete controllerrevision {name}"
+)
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,11 @@ def set_aside(children: Mapping[Place, Object], read: Callable[[Object], object]
             why[record["metadata"]["name"]] = unreadable(record) or str(error)
     if not why:
         return SetAside()
-    sentences = {name: f"{text}: {WAYS_OUT.format(name=name)}" for name, text in sorted(why.items())}
+    told = {name: sentences(text, WAYS_OUT.format(name=name)) for name, text in sorted(why.items())}
     champions = _champions(records, why)
-    holds = next((sentences[name] for name in champions), "")
+    holds = next((told[name] for name in champions), "")
     places = frozenset((kind, name) for name in why for kind in (CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS))
-    return SetAside(frozenset(why), places, tuple(sentences.values()), holds)
+    return SetAside(frozenset(why), places, tuple(told.values()), holds)
 
 
 def _champions(records: Collection[Object], unread: Collection[str]) -> list[str]:

@@ -20,7 +20,6 @@ from podium.reconcile.readings import unowned
 from podium.reconcile.routers.reading import is_routed
 from podium.reconcile.weights import applied, shares
 from podium.reconcile.writes import Remove, Told
-from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
 from podium.rollout.revision import RevisionState
 from podium.rollout.sizing import once_written
@@ -28,6 +27,7 @@ from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Move
 from podium.rollout.traffic import Split
 from podium.rollout.wire import format_time
+from podium.rollout.words import named, sentences
 
 HISTORY = 20
 """Entries of status.history, the newest first."""
@@ -39,7 +39,7 @@ Conditions = dict[str, tuple[str, str, str]]
 
 def unplanned(obj: Object, reason: Reason, message: str, controller: str, now: datetime) -> Object:
     """The status as it was, saying why nothing could be planned."""
-    generation = int(obj["metadata"].get("generation", 0))
+    generation, message = int(obj["metadata"].get("generation", 0)), sentences(message)
     status = dict(obj.get("status") or {})
     status["observedGeneration"] = generation
     status["controller"] = controller
@@ -127,9 +127,12 @@ def _scale(facts: Facts, owner: Owner) -> Object:
 
 def _with_leftovers(message: str, report: Report) -> str:
     """The message, and what could not be deleted or recorded though nothing waits for it."""
-    for where, what in ((Told.MESSAGE, "deleted"), (Told.RECORD, "recorded")):
+    for where, what in (
+        (Told.MESSAGE, "what is no longer needed is not deleted"),
+        (Told.RECORD, "what was decided is not recorded"),
+    ):
         left = report.told(where)
-        message += f"; not {what} yet: {left.message}" if left else ""
+        message += f" {sentences(f'{what} yet: {left.message}')}" if left else ""
     return message
 
 
@@ -145,19 +148,27 @@ def _kstatus(summary: Summary, situation: Situation) -> Conditions:
     if summary.stalled:
         conditions["Stalled"] = ("True", *said)
     if situation.spec.suspend:
-        conditions["Suspended"] = ("True", Reason.SUSPENDED, "spec.suspend is true")
+        conditions["Suspended"] = (
+            "True",
+            Reason.SUSPENDED,
+            "spec.suspend is true. To bring the model back: set spec.suspend to false.",
+        )
     if situation.paused or summary.phase == "Paused":
         if situation.spec.paused:
-            conditions["Paused"] = ("True", Reason.SPEC_PAUSED, "spec.paused is true")
+            conditions["Paused"] = (
+                "True",
+                Reason.SPEC_PAUSED,
+                "spec.paused is true. To go on: set spec.paused to false.",
+            )
         elif situation.paused_by:
-            conditions["Paused"] = ("True", Reason.PAUSED_BY_COMMAND, _way_on(situation.paused_by))
+            conditions["Paused"] = ("True", Reason.PAUSED_BY_COMMAND, _way_on(situation, situation.paused_by))
         else:
             conditions["Paused"] = ("True", summary.reason, summary.message)
     return conditions
 
 
-def _way_on(paused: RevisionState) -> str:
-    return f"to go on: {how_to('resume', paused.name)}"
+def _way_on(situation: Situation, paused: RevisionState) -> str:
+    return sentences(f"a person paused {named(paused, situation)}", f"to go on: {situation.how_to('resume', paused)}")
 
 
 def _informational(observed: Observed, situation: Situation, report: Report) -> Conditions:
@@ -172,48 +183,53 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
     ]
     if failing:
         revision, reason, message = failing[0]
-        conditions["PodFailure"] = ("True", reason, f"{revision.name}: {message}")
+        conditions["PodFailure"] = ("True", reason, sentences(f"{named(revision, situation)}: {message}"))
     outdated = champion is not None and champion.inputs == proposal.inputs and proposal.template_digest
     if champion is not None and outdated and champion.template_digest != proposal.template_digest:
         conditions["RuntimeOutdated"] = (
             "True",
             Reason.RUNTIME_CHANGED,
-            f"ModelRuntime {champion.runtime} or Podium's pod template has changed since {champion.name} was made; to "
-            f"adopt it: {how_to('restart', champion.name)}",
+            sentences(
+                f"ModelRuntime {champion.runtime} or Podium's pod template has changed since "
+                f"{named(champion, situation)} was rolled out",
+                f"to adopt the change: {situation.how_to('restart', champion)}",
+            ),
         )
     unreadable = [sentence for revision in situation.revisions for sentence in revision.unreadable]
     unreadable += observed.aside.sentences
     if unreadable:
-        conditions["RecordUnreadable"] = ("True", Reason.RECORD_UNREADABLE, "; ".join(unreadable))
+        conditions["RecordUnreadable"] = ("True", Reason.RECORD_UNREADABLE, " ".join(unreadable))
     restored = unowned(observed.children.values(), observed.owner)
     if restored:
-        message = (
+        message = sentences(
             f"Deployment {restored[0]} has no owner, and there is no ControllerRevision of its name: it is kept until "
-            "that is restored, which may decide who is champion; if it is lost for good: "
-            f"kubectl delete deployment {restored[0]} -n {observed.owner.namespace}"
+            "that is restored, which may decide who is champion",
+            f"if it is lost for good: kubectl delete deployment {restored[0]} -n {observed.owner.namespace}",
         )
         conditions["RecordMissing"] = ("True", Reason.RECORD_MISSING, message)
     if observed.unreachable:
-        conditions[names.ROUTER_UNREACHABLE] = ("True", Reason.ROUTER_UNREACHABLE, observed.unreachable)
+        conditions[names.ROUTER_UNREACHABLE] = ("True", Reason.ROUTER_UNREACHABLE, sentences(observed.unreachable))
     found = situation.findings
     candidate = situation.candidate
     if found is not None and found.unreachable:
         who = "pods" if candidate is not None and candidate.record.asked.watched else "routers"
-        message = f"{who} cannot be read: {found.unreachable}; docs/traffic.md has the NetworkPolicy that opens them"
+        message = sentences(
+            f"{who} cannot be read: {found.unreachable}", "docs/traffic.md has the NetworkPolicy that lets Podium in"
+        )
         conditions["MetricsUnreachable"] = ("True", Reason.METRICS_UNREACHABLE, message)
     if found is not None and found.silent:
-        conditions["NoTraffic"] = ("True", Reason.NO_TRAFFIC, found.silent)
+        conditions["NoTraffic"] = ("True", Reason.NO_TRAFFIC, sentences(found.silent))
     if found is not None and found.changed:
-        conditions["LedgerChanged"] = ("True", Reason.LEDGER_CHANGED, found.changed)
+        conditions["LedgerChanged"] = ("True", Reason.LEDGER_CHANGED, sentences(found.changed))
     if unmeasured := _unmeasured(situation):
         conditions["NotMeasured"] = ("True", Reason.NOT_MEASURED, unmeasured)
     candidate = situation.candidate
     if candidate is not None and champion is not None and candidate.record.strategy in STRATEGIES:
         excess = STRATEGIES[candidate.record.strategy].excess(situation, champion, candidate)
         if excess:
-            conditions["WeightPossible"] = ("False", Reason.WEIGHT_NOT_POSSIBLE, excess)
+            conditions["WeightPossible"] = ("False", Reason.WEIGHT_NOT_POSSIBLE, sentences(excess))
     if report.contested:
-        conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, "; ".join(report.contested))
+        conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, " ".join(report.contested))
     for (resource, name), hpa in observed.children.items():
         inactive = next(
             (
@@ -225,12 +241,13 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
         )
         # ScalingDisabled says only that somebody scaled it to zero.
         if inactive is not None and inactive.get("reason") != "ScalingDisabled":
-            message = f"HorizontalPodAutoscaler {name}: {inactive.get('message', inactive.get('reason', ''))}"
+            why = inactive.get("message") or inactive.get("reason", "")
+            message = f"HorizontalPodAutoscaler {name} does not scale: {why}."
             conditions["ScalingActive"] = ("False", inactive.get("reason", "Inactive"), message)
     for where in (Told.PREVIEW, Told.DISRUPTION, Told.SCALING):
         refusal = report.told(where)
         if refusal is not None:
-            conditions[where.value] = ("False", refusal.reason, refusal.message)
+            conditions[where.value] = ("False", refusal.reason, sentences(refusal.message))
     return conditions
 
 
@@ -241,10 +258,10 @@ def _unmeasured(situation: Situation) -> str:
         return ""
     for revision in (candidate, champion):
         if revision.counting is None:
-            return (
-                f"errors of {candidate.name} are not weighed: ModelRuntime {revision.runtime} had no metrics when "
-                f"{revision.name} was made; once it has them and the rollout is over: "
-                f"{how_to('restart', champion.name)}"
+            return sentences(
+                f"errors of {named(candidate, situation)} are not weighed: ModelRuntime {revision.runtime} had no "
+                f"metrics when {named(revision, situation)} was rolled out",
+                f"once it has them and the rollout is over: {situation.how_to('restart', champion)}",
             )
     return ""
 

@@ -1,6 +1,5 @@
 """Reads out of a Pod's status why it does not serve, in words for a person, and who keeps pods from being made."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -10,10 +9,12 @@ from podium.api import names
 from podium.api.reasons import Reason
 from podium.api.rules import VOLUME_PREFIX
 from podium.kube.client import Object
+from podium.reconcile.lastwords import plain_words, said_by
 from podium.reconcile.mesh import mesh_in_the_way
 from podium.reconcile.sightings import Sightings
 from podium.rollout.revision import RevisionState
 from podium.rollout.wire import others_time
+from podium.rollout.words import times
 
 NOBODY_ASKED = ("failed calling webhook", "internal error occurred", "deadline exceeded", "timed out")
 """Signs in a refusal that nobody has judged the pods: what should have cannot be called."""
@@ -37,11 +38,7 @@ PREPARATION = timedelta(seconds=20)
 def symptom(pod: Object, sightings: Sightings) -> tuple[Reason, str, int] | None:
     """(reason, message, restarts) of the first thing that keeps the pod from serving; None if nothing is known."""
     status = pod.get("status") or {}
-    found = next(_of_containers(pod), None) or _of_pod(status) or _of_preparation(pod, sightings)
-    if found is None:
-        return None
-    reason, message, restarts = found
-    return reason, f"pod {pod['metadata']['name']}: {message}", restarts
+    return next(_of_containers(pod), None) or _of_pod(pod, status) or _of_preparation(pod, sightings)
 
 
 def _unprepared_since(pod: Object) -> datetime | None:
@@ -63,7 +60,7 @@ def model_digest(pod: Object) -> str:
     for container in (pod.get("status") or {}).get("initContainerStatuses") or []:
         ended = _last_end(container) if container["name"] == names.FETCH_CONTAINER else None
         if ended is not None and ended.get("exitCode") == 0:
-            said = _said(ended)
+            said = said_by(ended)
             digest = said.get("digest")
             return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else ""
     return ""
@@ -78,7 +75,7 @@ def died_of_requests(pod: Object) -> str:
         ended = _last_end(container) if container["name"] == names.MODEL_CONTAINER else None
         if ended is None or ended.get("exitCode", 0) <= SIGNALLED or not ended.get("finishedAt"):
             continue
-        said = _said(ended)
+        said = said_by(ended)
         running = said.get("running")
         if said.get("reason") == "Died" and isinstance(running, list) and any(running):
             return str(ended["finishedAt"])
@@ -97,7 +94,7 @@ def eviction(predecessors: Iterable[Object], created: datetime) -> tuple[Reason,
     said = " ".join(pod["status"]["message"].split())
     if pod["status"]["reason"] != "Evicted":
         return Reason.EVICTED, f"pod {pod['metadata']['name']} was refused by its node: {with_way_out(said)}", 0
-    return Reason.EVICTED, f"pod {pod['metadata']['name']} was evicted: {said} {_more_room(said)}", 0
+    return Reason.EVICTED, f"pod {pod['metadata']['name']} was evicted: {said.rstrip('. ')}; {_more_room(said)}", 0
 
 
 def _evicted_at(pod: Object) -> datetime | None:
@@ -113,10 +110,10 @@ def _evicted_at(pod: Object) -> datetime | None:
 def _more_room(said: str) -> str:
     volume = re.search(r'EmptyDir volume "([^"]*)"', said)
     if volume and not volume[1].startswith(VOLUME_PREFIX):
-        return f"Raise the sizeLimit of volume {volume[1]} in spec.podTemplate.volumes."
+        return f"raise the sizeLimit of volume {volume[1]} in spec.podTemplate.volumes"
     return (
-        "Raise spec.model.storage.sizeLimit, which the pod's share of the disk follows (or "
-        "spec.runtime.resources.limits.ephemeral-storage, where that is set)."
+        "raise spec.model.storage.sizeLimit, which the pod's share of the disk follows (or "
+        "spec.runtime.resources.limits.ephemeral-storage, where that is set)"
     )
 
 
@@ -133,76 +130,92 @@ def with_way_out(said: str) -> str:
 
 def _of_containers(pod: Object) -> Iterator[tuple[Reason, str, int]]:
     status, spec = pod.get("status") or {}, pod.get("spec") or {}
+    who = f"pod {pod['metadata']['name']}"
     sidecars = {c["name"] for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"}
     for container in status.get("initContainerStatuses") or []:
-        yield from _waiting(container)
+        yield from _waiting(who, container)
         if container["name"] == names.FETCH_CONTAINER:
-            yield from _fetch(container, pod)
+            yield from _fetch(who, container, pod)
         else:
-            yield from _crash(container, ordinary=container["name"] in sidecars)
+            yield from _crash(who, container, ordinary=container["name"] in sidecars)
     for container in status.get("containerStatuses") or []:
-        yield from _waiting(container)
-        yield from _crash(container, ordinary=True)
+        yield from _waiting(who, container)
+        yield from _crash(who, container, ordinary=True)
 
 
-def _waiting(container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
+def _waiting(who: str, container: dict[str, Any]) -> Iterator[tuple[Reason, str, int]]:
     waiting = (container.get("state") or {}).get("waiting") or {}
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
-    restarts = container.get("restartCount", 0)
-    about = f"container {container['name']}"
+    restarts, name = container.get("restartCount", 0), container["name"]
     if reason in IMAGE_PULL:
+        image = container.get("image", "")
+        what = f"the image {image} of container {name}" if image else f"the image of container {name}"
+        yield Reason.IMAGE_PULL, f"{who} cannot pull {what}: {said or reason}", restarts
+    elif reason == "InvalidImageName":
+        image = container.get("image", "")
         yield (
-            Reason.IMAGE_PULL,
-            f"{about} cannot pull {container.get('image', 'its image')}: {said or reason}",
+            Reason.INVALID_IMAGE_NAME,
+            f'{who} cannot start container {name}: "{image}" is not an image name ({said or reason})',
             restarts,
         )
-    elif reason == "InvalidImageName":
-        yield Reason.INVALID_IMAGE_NAME, f"{about}: {container.get('image', '')} is no image name: {said}", restarts
     elif reason in CONFIG:
-        yield Reason.CONFIG_ERROR, f"{about}: {said or reason}", restarts
+        yield Reason.CONFIG_ERROR, f"{who} cannot start container {name}: {said or reason}", restarts
 
 
-def _fetch(container: dict[str, Any], pod: Object) -> Iterator[tuple[Reason, str, int]]:
+def _fetch(who: str, container: dict[str, Any], pod: Object) -> Iterator[tuple[Reason, str, int]]:
     ended = _last_end(container)
     if ended is None or ended.get("exitCode") == 0:
         return
-    said = _said(ended)
-    try:
-        permanent, reason, message = bool(said["permanent"]), str(said["reason"]), said["message"]
-    except KeyError:
-        permanent, reason = False, ended.get("reason", "Error")
-        message = _words(ended) or f"exit code {ended.get('exitCode')}"
-    restarts = container.get("restartCount", 0)
-    if not permanent and (why := mesh_in_the_way(pod, reason)):
-        yield Reason.FETCH_BLOCKED_BY_MESH, f"{why}. The fetcher said {reason}: {message}", restarts
+    said = said_by(ended)
+    permanent, restarts = bool(said.get("permanent")), container.get("restartCount", 0)
+    why = _words(ended) or f"exit code {ended.get('exitCode')}"
+    cause = said.get("reason") or ended.get("reason") or "Error"
+    if not permanent and (mesh := mesh_in_the_way(pod, cause)):
+        yield Reason.FETCH_BLOCKED_BY_MESH, f"{mesh}. The fetcher said {cause}: {why}", restarts
         return
+    verb = "cannot fetch the model" if permanent else "has not fetched the model yet and tries again"
     yield (
         Reason.FETCH_FAILED if permanent else Reason.FETCH_RETRYING,
-        f"the model was not fetched: {reason}: {message}",
+        f"{who} {verb} ({cause}): {why}",
         restarts,
     )
 
 
-def _crash(container: dict[str, Any], *, ordinary: bool) -> Iterator[tuple[Reason, str, int]]:
+def _crash(who: str, container: dict[str, Any], *, ordinary: bool) -> Iterator[tuple[Reason, str, int]]:
     """Only an ordinary container loops: an init one that a webhook injects may wait so for what is not the model."""
     waiting = (container.get("state") or {}).get("waiting") or {}
     restarts = container.get("restartCount", 0)
     ended = _last_end(container)
     backing_off = waiting.get("reason") == "CrashLoopBackOff"
     if backing_off or (ended and ended.get("exitCode") and not container.get("ready")):
-        how = f"exit code {ended.get('exitCode')}, {ended.get('reason', 'Error')}" if ended else "unknown cause"
-        words = f": {_words(ended)}" if ended and _words(ended) else ""
         yield (
             Reason.CRASH_LOOP if backing_off and ordinary else Reason.CRASHED,
-            f"container {container['name']} ended {restarts + (0 if backing_off else 1)} times ({how}){words}",
+            _ended(who, container["name"], restarts + (0 if backing_off else 1), ended or {}),
             restarts,
         )
 
 
-def _of_pod(status: dict[str, Any]) -> tuple[Reason, str, int] | None:
+def _ended(who: str, name: str, ends: int, ended: dict[str, Any]) -> str:
+    """What a container's server said of its end comes first; else how often it ended, and how."""
+    how, cause = f"container {name} of {who} ended {times(ends)}", ended.get("reason", "")
+    if cause == "OOMKilled":
+        way = (
+            "raise spec.runtime.resources.limits.memory" if name == names.MODEL_CONTAINER else "raise its memory limit"
+        )
+        return f"container {name} of {who} ran out of memory {times(ends)} (OOMKilled): {way}"
+    if "exitCode" in ended:
+        how += f" with exit code {ended['exitCode']}" + (f" ({cause})" if cause and cause != "Error" else "")
+    words, told = _words(ended), said_by(ended).get("reason")
+    if words and told:
+        return f"{words} ({told}; {how})"
+    return how + (f": {words}" if words else "")
+
+
+def _of_pod(pod: Object, status: dict[str, Any]) -> tuple[Reason, str, int] | None:
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Reason.UNSCHEDULABLE, with_way_out(condition.get("message") or "no node takes it"), 0
+            said = condition.get("message") or "no node takes it"
+            return Reason.UNSCHEDULABLE, f"pod {pod['metadata']['name']} cannot be scheduled: {with_way_out(said)}", 0
     return None
 
 
@@ -213,7 +226,8 @@ def _of_preparation(pod: Object, sightings: Sightings) -> tuple[Reason, str, int
     if not sightings.moment.reached(sightings.first(meta["name"], "Unprepared", said=said) + PREPARATION):
         return None
     command = f"kubectl describe pod {meta['name']} -n {meta['namespace']}"
-    return Reason.CONFIG_ERROR, f"waits for its volumes or its network: {command} says what is missing", 0
+    message = f"pod {meta['name']} waits for its volumes or its network: {command} says what is missing"
+    return Reason.CONFIG_ERROR, message, 0
 
 
 def _last_end(container: dict[str, Any]) -> dict[str, Any] | None:
@@ -224,17 +238,9 @@ def _last_end(container: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _said(ended: dict[str, Any]) -> dict[str, Any]:
-    """A container's last words, where they are a JSON object; else nothing."""
-    try:
-        said = json.loads(ended.get("message") or "")
-    except (ValueError, TypeError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
 def _words(ended: dict[str, Any]) -> str:
-    text = " ".join((ended.get("message") or "").split())
+    """The last words of a container as a person reads them, one line."""
+    text = plain_words(ended.get("message") or "")
     return text if len(text) <= MESSAGE_LENGTH else "… " + text[-MESSAGE_LENGTH:]
 
 

@@ -26,6 +26,8 @@ class Command:
         return Command(*words) if len(words) == 3 else None
 
 
-def how_to(verb: str, revision: str) -> str:
-    """What a person passes to `kubectl annotate` for it, the token being the time."""
-    return f'{names.ANNOTATION_COMMAND}="{Command(verb, revision, "$(date +%s)")}"'
+def how_to(verb: str, revision: str, *, model: str, namespace: str) -> str:
+    """The command line that gives it, the token being the time."""
+    words = Command(verb, revision, "$(date +%s)")
+    place = f"{model} -n {namespace}" if namespace else model
+    return f'kubectl annotate mdep {place} --overwrite {names.ANNOTATION_COMMAND}="{words}"'

@@ -9,6 +9,7 @@ from podium.rollout.revision import RevisionState
 from podium.rollout.rule import Kind, Rule
 from podium.rollout.state import Situation
 from podium.rollout.verdict import Decline, Mark, Verdict
+from podium.rollout.words import count, named, sentences
 
 
 class _Declined(Exception):
@@ -30,24 +31,26 @@ def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
     asked = Command.parse(value)
     if asked is None or asked.verb not in VERBS:
         known = ", ".join(sorted(VERBS))
-        return Decline(value, f'"{value}" is not a command: it takes {FORM}, the verb one of {known}', at)
+        return Decline(value, f'"{value}" is not a command: write {FORM}, with one of these verbs: {known}.', at)
     verb, name = asked.verb, asked.revision
     revision = next((r for r in situation.revisions if r.name == name), None)
     if revision is None:
-        return Decline(value, f'there is no revision "{name}": {_present(situation)}', at)
+        return Decline(value, f'"{verb} {name}" was refused: there is no revision {name}; {_present(situation)}.', at)
     if "command" in revision.broken:
         return Decline(
-            value, f"{verb} {name} refused: whether it was acted on before is not known: {_mend(revision)}", at
+            value,
+            f'"{verb} {name}" was refused, since whether it was acted on before is not known: {_mend(revision)}',
+            at,
         )
     held = bool(revision.command and revision.command.paused)
     try:
         if situation.spec.suspend:
-            raise _Declined("it is suspended: set spec.suspend to false first")
+            raise _Declined("the model is suspended: set spec.suspend to false first")
         return VERBS[verb](situation, revision, CommandRecord(value, at, CommandResult.DONE, paused=held))
     except _Later:
         return None
     except _Declined as why:
-        sentence = f"{verb} {name} refused: {why}"
+        sentence = sentences(f'"{verb} {name}" was refused: {why}')
         if revision.command and revision.command.request:
             return Decline(value, sentence, at)  # its record must not be lost: an effect is still owed to it
         return Mark(
@@ -59,13 +62,18 @@ def command_gate(situation: Situation, moment: Moment) -> Verdict | None:
 
 
 def _mend(revision: RevisionState) -> str:
-    return "; ".join(revision.unreadable)
+    return " ".join(revision.unreadable)
 
 
 def _present(situation: Situation) -> str:
     roles = {"champion": situation.champion, "candidate": situation.candidate}
-    named = [f"the {role} is {revision.name}" for role, revision in roles.items() if revision]
-    return ", ".join(named) or "there is none yet"
+    told = [f"the {role} is {_identified(revision)}" for role, revision in roles.items() if revision]
+    return ", ".join(told) or "there is none yet"
+
+
+def _identified(revision: RevisionState) -> str:
+    """With its name, which the next command has to hold."""
+    return f"version {revision.version} ({revision.name})" if revision.version else f"revision {revision.name}"
 
 
 def _promote(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
@@ -76,14 +84,16 @@ def _promote(situation: Situation, revision: RevisionState, command: CommandReco
     if not revision.facts.promotable:
         raise _Declined(f"a {revision.record.strategy} promotes itself when all of its pods are available")
     if situation.paused:
-        raise _Declined("it is paused: set spec.paused to false or send resume first")
+        raise _Declined("the rollout is paused: set spec.paused to false, or send resume first")
     rule = Rule(Kind.PERSON)
     if revision.facts.grows:
         record = revision.record.promoted(rule, command.at, situation.operator)
-        message = f"promoted by a person: it grows to {situation.target} pods to take all traffic"
+        message = f"promoted by a person: it grows to {count(situation.target, 'pod')} to take all traffic"
         return Mark(revision.name, message, command=command, record=record)
     if _available(revision) < situation.target:
-        raise _Declined(f"{revision.available} of {situation.target} pods are available: it must hold all traffic")
+        raise _Declined(
+            f"{revision.available} of {count(situation.target, 'pod')} are available, and it must carry all traffic"
+        )
     return Mark(revision.name, "promoted by a person", Outcome.PROMOTED, rule, command)
 
 
@@ -92,12 +102,13 @@ def _abort(situation: Situation, revision: RevisionState, command: CommandRecord
         if situation.champion is None:
             raise _Declined("there is no champion to go back to: change spec.model or delete the ModelDeployment")
         if situation.champion_down_since is not None:
-            raise _Declined(f"the champion {situation.champion.name} has no available pod to take the traffic")
+            serves = named(situation.champion, situation)
+            raise _Declined(f"{serves}, the champion, has no available pod to take the traffic")
         return Mark(revision.name, "aborted by a person", Outcome.ROLLED_BACK, Rule(Kind.PERSON), _held(command, False))
     if revision is situation.champion and situation.warm is not None:
         if _available(situation.warm) == 0:
-            raise _Declined(f"{situation.warm.name} has no available pod to go back to")
-        message = f"undone by a person: traffic goes back to {situation.warm.name}"
+            raise _Declined(f"{named(situation.warm, situation)} has no available pod to go back to")
+        message = f"undone by a person: traffic goes back to {named(situation.warm, situation)}"
         return Mark(revision.name, message, Outcome.ROLLED_BACK, Rule(Kind.PERSON), _held(command, False))
     raise _Declined(
         "abort works on a candidate, and on a promoted revision while its predecessor is kept warm; "
@@ -111,7 +122,7 @@ def _retry(situation: Situation, revision: RevisionState, command: CommandRecord
         raise _Declined(f"only the rolled-back revision that spec asks for can be retried; {_present(situation)}")
     if not failed_first:
         _decline_a_second_rollout(situation, revision)
-    return Mark(revision.name, "retried by a person", Outcome.SUPERSEDED, None, _accepted(command))
+    return Mark(revision.name, "a person asked for it", Outcome.SUPERSEDED, None, _accepted(command))
 
 
 def _restart(situation: Situation, revision: RevisionState, command: CommandRecord) -> Mark:
@@ -119,14 +130,16 @@ def _restart(situation: Situation, revision: RevisionState, command: CommandReco
         raise _Declined(f"restart names the champion; {_present(situation)}")
     _decline_a_second_rollout(situation, revision)
     if revision.inputs != situation.proposal.inputs:
-        raise _Declined("spec asks for another revision than the champion: retry that one, or put spec back first")
+        raise _Declined("spec asks for another version than the champion's: retry that one, or put spec back first")
     return Mark(revision.name, "restart asked for by a person", command=_accepted(command))
 
 
 def _decline_a_second_rollout(situation: Situation, revision: RevisionState) -> None:
     """What a retry or restart asks for would start as soon as the one under way, or the one owed already, is over."""
     if situation.candidate is not None:
-        raise _Declined(f"a rollout of {situation.candidate.name} is under way: wait for it or abort it")
+        raise _Declined(
+            f"the rollout of {named(situation.candidate, situation)} is under way: wait for it, or abort it"
+        )
     if situation.request is not None and (revision.command is None or situation.request != revision.command.request):
         raise _Declined(f'"{situation.request.value}" was accepted before it, and waits to start')
 

@@ -8,19 +8,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 from podium.api.reasons import Reason
-from podium.rollout.command import how_to
 from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence, requests_end_it_likewise
-from podium.rollout.judging import harm, too_late, unreachable
+from podium.rollout.judging import harm, no_way_back, stands, too_late, unreachable
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
-from podium.rollout.revision import RevisionState
 from podium.rollout.rule import Kind, Rule
 from podium.rollout.scarcity import scarcity
 from podium.rollout.starting import request_fulfilled, request_outlived, spec_left_candidate, spec_left_rejected, start
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Hold, Mark, Verdict
+from podium.rollout.words import available, count, lasted, named, sentences
 
 Gate = Callable[[Situation, Moment], Verdict | None]
 RESTORED = Rule(Kind.RESTORED)
@@ -38,11 +37,12 @@ def restored(situation: Situation, moment: Moment) -> Verdict | None:
     if situation.unaware_of_rejection:
         return Mark(begun.name, f"{since}: what it serves had been rolled back", Outcome.SUPERSEDED, RESTORED)
     if champion.inputs == begun.inputs:
-        return Mark(begun.name, f"{since}: {champion.name} is the champion", Outcome.SUPERSEDED, RESTORED)
+        return Mark(begun.name, f"{since}: {named(champion, situation)} is the champion", Outcome.SUPERSEDED, RESTORED)
     if begun.number > 1:
         return None  # it began beside a champion, and goes on as a rollout from the one that came
     if champion.workload is not None and champion.workload.live > 0:
-        message = f"{since}: whether it had been rolled back is not known, and {champion.name} was restored with pods"
+        who = named(champion, situation)
+        message = f"{since}: whether it had been rolled back is not known, and {who} was restored with pods"
         return Mark(begun.name, message, Outcome.ROLLED_BACK, RESTORED)
     if begun is situation.candidate:
         message = f"{since}: none of the others was restored with pods"
@@ -57,8 +57,8 @@ def champion_down(situation: Situation, moment: Moment) -> Verdict | None:
         return None
     if not moment.reached(since + situation.timings.champion_down):
         return None
-    seconds = int((moment.now - since).total_seconds())
-    message = f"{champion.name} has had no available pod for {seconds} s, {candidate.name} has {candidate.available}"
+    had, has = named(champion, situation), count(candidate.available, "available pod")
+    message = f"{had} has had no available pod for {lasted(moment.now - since)}, and this version has {has}"
     return Mark(candidate.name, message, Outcome.PROMOTED, Rule(Kind.CHAMPION_DOWN))
 
 
@@ -70,40 +70,28 @@ def crashed(situation: Situation, moment: Moment) -> Verdict | None:
     failure = evidence(candidate, moment, situation.timings)
     if failure is None:
         return None
-    sentence = f"{failure.reason}: {failure.message}"
     if champion is None:
         return None  # nothing to go back to: its pods keep trying, and status says why it failed
+    serves, sentence = named(champion, situation), failure.message
     window = situation.timings.environment_window
     if environment_fails_likewise(failure, candidate, champion, window):
-        return Hold(
-            Reason.ENVIRONMENT, f"new pods of the champion fail in the same way, so it is not the model: {sentence}"
-        )
+        message = f"new pods of {serves}, which serves, fail in the same way, so the model is not the cause: {sentence}"
+        return Hold(Reason.ENVIRONMENT, sentences(message))
     if requests_end_it_likewise(failure, candidate, champion, window):
-        return Hold(
-            Reason.ENVIRONMENT,
-            f"requests end servers of the champion, too, so it is not the candidate alone: {sentence}",
-        )
+        message = f"requests end servers of {serves}, too, so the new version is not the only cause: {sentence}"
+        return Hold(Reason.ENVIRONMENT, sentences(message))
     if situation.champion_down_since is not None:
-        return Hold(Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {sentence}")
+        return Hold(Reason.CHAMPION_UNAVAILABLE, no_way_back(situation, sentence))
     if candidate.promotion_stands:
-        return _stands(candidate, sentence)
+        return stands(situation, candidate, sentence)
     return Mark(candidate.name, failure.message, Outcome.ROLLED_BACK, Rule(Kind.CRASH, failure.reason))
-
-
-def _stands(candidate: RevisionState, sentence: str) -> Hold:
-    """A person decided: what speaks against it is told, and the rest is theirs."""
-    way = how_to("abort", candidate.name)
-    return Hold(
-        Reason.PROMOTION_STANDS,
-        f"a person promoted {candidate.name}, so it is not rolled back by itself: {sentence}; to give it up: {way}",
-    )
 
 
 def unreadable(situation: Situation, moment: Moment) -> Verdict | None:
     """Records that a person or another version made unreadable: what they may say is not decided against."""
     if not situation.unreadable:
         return None
-    return Hold(Reason.RECORD_UNREADABLE, "; ".join(situation.unreadable))
+    return Hold(Reason.RECORD_UNREADABLE, " ".join(situation.unreadable))
 
 
 def environment(situation: Situation, moment: Moment) -> Verdict | None:
@@ -118,7 +106,8 @@ def environment(situation: Situation, moment: Moment) -> Verdict | None:
         return Mark(candidate.name, record=replace(record, held_since=max(since, record.began_at)))
     if since is not None:
         sentence = situation.candidate_refused or (candidate.workload.failure if candidate.workload else "")
-        return Hold(Reason.ENVIRONMENT, f"the cluster takes no pods of {candidate.name}: {sentence}")
+        message = f"the cluster refuses pods of {named(candidate, situation)}: {sentence}"
+        return Hold(Reason.ENVIRONMENT, sentences(message))
     if record.held_since is not None:
         # another operator's clock, which may be ahead, may have stamped it
         lasted = max(moment.now - record.held_since, timedelta(0))
@@ -132,7 +121,7 @@ def suspended(situation: Situation, moment: Moment) -> Verdict | None:
     if candidate is not None and candidate.record.suspended_since is None and not situation.unreadable:
         record = replace(candidate.record, suspended_since=max(moment.now, candidate.record.began_at))
         return Mark(candidate.name, record=record)
-    return Hold(Reason.SUSPENDED, "all pods are away; to bring them back: set spec.suspend to false")
+    return Hold(Reason.SUSPENDED, "The model is suspended. To bring it back: set spec.suspend to false.")
 
 
 def brought_back(situation: Situation, moment: Moment) -> Verdict | None:
@@ -162,16 +151,13 @@ def deadline(situation: Situation, moment: Moment) -> Verdict | None:
         return None  # the gate before this one holds it, or will once this process has tried to make its pods
     if candidate.workload is not None and not candidate.workload.settled:
         return None  # what is not counted yet is not missing; the Deployment's next report asks again
-    counts = f"{candidate.available} of {needed} pods available"
-    cause = _cause(situation)
+    counts = f"{available(candidate.available, needed)} by its deadline"
+    sentence = f"{counts} (progressDeadline is {lasted(situation.progress_deadline)}){_cause(situation)}"
     if situation.champion_down_since is not None:
-        return Hold(
-            Reason.CHAMPION_UNAVAILABLE, f"no rollback while the champion has no available pod: {counts}{cause}"
-        )
-    limit = int(situation.progress_deadline.total_seconds())
+        return Hold(Reason.CHAMPION_UNAVAILABLE, no_way_back(situation, sentence))
     if candidate.promotion_stands:
-        return _stands(candidate, f"{counts} after {limit} s{cause}")
-    return Mark(candidate.name, f"{counts} after {limit} s{cause}", Outcome.ROLLED_BACK, Rule(Kind.DEADLINE))
+        return stands(situation, candidate, sentence)
+    return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, Rule(Kind.DEADLINE))
 
 
 def _cause(situation: Situation) -> str:
@@ -184,7 +170,7 @@ def _cause(situation: Situation) -> str:
     if not candidate.failures:
         return ""
     scarce = scarcity(situation)
-    return f": {candidate.failures[0].reason}: {candidate.failures[0].message}{'; it ' + scarce if scarce else ''}"
+    return f": {candidate.failures[0].message}{'; it ' + scarce if scarce else ''}"
 
 
 def steps(situation: Situation, moment: Moment) -> Verdict | None:
@@ -207,9 +193,11 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
     if champion is None and situation.unaware_of_rejection:
         return Hold(
             Reason.RECORD_MISSING,
-            f"what {candidate.name} serves was rolled back, but there is no ControllerRevision of what it was rolled "
-            "back to: nothing is promoted until it is restored; if it is lost, change spec.model, or delete the "
-            "ControllerRevision that was rolled back",
+            sentences(
+                f"{named(candidate, situation)} was rolled back once, but there is no ControllerRevision of the "
+                "version that it was rolled back to: nothing is promoted until that is restored",
+                "if it is lost for good: change spec.model, or delete the ControllerRevision that was rolled back",
+            ),
         )
     if situation.target == 0:
         rule = Rule(Kind.NO_REPLICAS)
@@ -229,11 +217,10 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
             return verdict
         rule = verdict
     if situation.paused:
-        return Hold(Reason.PAUSED, f"{candidate.name} is ready to be promoted: it is paused")
+        return Hold(Reason.PAUSED, sentences(f"{named(candidate, situation)} is ready to be promoted, and is paused"))
     if not certain:
         return None
-    counts = f"{candidate.available} of {situation.target} pods available"
-    return Mark(candidate.name, counts, Outcome.PROMOTED, rule)
+    return Mark(candidate.name, available(candidate.available, situation.target), Outcome.PROMOTED, rule)
 
 
 GATES: tuple[Gate, ...] = (

@@ -14,13 +14,13 @@ from podium.analysis.decision import Call, Circumstances, Decision, decide
 from podium.analysis.expect import Traffic, seconds_to_promotion
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import parse_duration
-from podium.rollout.command import how_to
 from podium.rollout.measuring import UNREAD
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.sentences import rolled_back, span
+from podium.rollout.sentences import rolled_back
 from podium.rollout.verdict import Hold, Mark, Verdict
+from podium.rollout.words import lasted, named, sentences, span
 
 if TYPE_CHECKING:
     from podium.rollout.revision import RevisionState
@@ -54,12 +54,12 @@ def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
     if not record.asked.awaited:
         return None
     if not situation.exact:
-        return Hold(Reason.NO_DATA, "no evidence: requests do not pass the routers, which alone count them")
+        return Hold(Reason.NO_DATA, "There is no evidence: requests do not pass the routers, which alone count them.")
     if found is None or found.live is None:
         why = "; ".join(found.holds) if found is not None and found.holds else UNREAD
-        return Hold(Reason.NO_DATA, f"no evidence yet: {why}")
+        return Hold(Reason.NO_DATA, sentences(f"there is no evidence yet: {why}"))
     if record.weighed_at is None and not found.kept:
-        return Hold(Reason.NO_DATA, "no evidence yet: its ledger is not written yet")
+        return Hold(Reason.NO_DATA, "There is no evidence yet: its ledger is not written yet.")
     return None
 
 
@@ -94,8 +94,8 @@ def held(situation: Situation, candidate: RevisionState, moment: Moment) -> Hold
     decision = judged(situation, candidate, moment)
     if decision is None or decision.call is not Call.HOLD:
         return None
-    way = f"; {how_to('resume', candidate.name)}" if decision.rule == "sample-ratio" else ""
-    return Hold(REASONS[decision.rule], f"{decision.message}{way}")
+    way = f"once that is mended: {situation.how_to('resume', candidate)}" if decision.rule == "sample-ratio" else ""
+    return Hold(REASONS[decision.rule], sentences(decision.message, way))
 
 
 def harm(situation: Situation, moment: Moment) -> Verdict | None:
@@ -105,14 +105,24 @@ def harm(situation: Situation, moment: Moment) -> Verdict | None:
     if candidate is None or decision is None or decision.call is not Call.ROLL_BACK:
         return None
     if situation.champion_down_since is not None:
-        sentence = f"no rollback while the champion has no available pod: {decision.message}"
-        return Hold(Reason.CHAMPION_UNAVAILABLE, sentence)
+        return Hold(Reason.CHAMPION_UNAVAILABLE, no_way_back(situation, decision.message))
     if candidate.promotion_stands:
-        way = how_to("abort", candidate.name)
-        sentence = f"a person promoted {candidate.name}, so it is not rolled back by itself: {decision.message}"
-        return Hold(Reason.PROMOTION_STANDS, f"{sentence}; to give it up: {way}")
+        return stands(situation, candidate, decision.message)
     worst = decision.rule.removeprefix("harm: ")
     return Mark(candidate.name, told(situation, candidate, decision), Outcome.ROLLED_BACK, Rule(Kind.HARM, worst))
+
+
+def no_way_back(situation: Situation, sentence: str) -> str:
+    """Why a candidate is not rolled back although `sentence` speaks against it: nobody else could serve."""
+    who = named(situation.champion, situation) if situation.champion else "the champion"
+    return sentences(f"{who} has no available pod, so there is nothing to roll back to: {sentence}")
+
+
+def stands(situation: Situation, candidate: RevisionState, sentence: str) -> Hold:
+    """A person decided: what speaks against it is told, and the rest is theirs."""
+    told_so = f"a person promoted {named(candidate, situation)}, so it is not rolled back automatically: {sentence}"
+    way = f"to give it up: {situation.how_to('abort', candidate)}"
+    return Hold(Reason.PROMOTION_STANDS, sentences(told_so, way))
 
 
 def unreachable(situation: Situation, moment: Moment) -> Verdict | None:
@@ -128,8 +138,9 @@ def unreachable(situation: Situation, moment: Moment) -> Verdict | None:
     since = datetime.fromtimestamp(found.unread_since, UTC)
     if not moment.reached(since + situation.progress_deadline):
         return None
-    limit = int(situation.progress_deadline.total_seconds())
-    sentence = f"its pods are ready and could not be read for {limit} s, the champion's could: {found.unreachable}"
+    limit = lasted(situation.progress_deadline)
+    sentence = f"its pods are ready, but their metrics could not be read for {limit} (the champion's could): "
+    sentence += found.unreachable
     return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, Rule(Kind.UNREACHABLE))
 
 
@@ -145,14 +156,15 @@ def too_late(situation: Situation, moment: Moment) -> Verdict | None:
     if decision is None or decision.call is not Call.INCONCLUSIVE:
         return None  # figures that are missing, after a restart or an outage, may say something else once they come
     limit = situation.spec.rollout.max_duration
-    sentence = f"no decision within maxDuration {limit}: {decision.message}"
+    sentence = f"no decision within maxDuration {limit}: {decision.message.removeprefix('maxDuration is over: ')}"
     match situation.spec.rollout.on_inconclusive:
         case "Promote":
             promoted = record.promoted(Rule(Kind.MAX_DURATION), moment.now, situation.operator)
             return Mark(candidate.name, f"{sentence}; onInconclusive is Promote", record=promoted, reason="Step")
         case "Pause":
-            ways = f"{how_to('promote', candidate.name)}; or {how_to('abort', candidate.name)}"
-            return Hold(Reason.INCONCLUSIVE, f"{sentence}; onInconclusive is Pause: {ways}")
+            told_so = f"{named(candidate, situation)} waits for a person (onInconclusive is Pause): {sentence}"
+            ways = [f"to {verb} it: {situation.how_to(verb, candidate)}" for verb in ("promote", "abort")]
+            return Hold(Reason.INCONCLUSIVE, sentences(told_so, " or ".join(ways)))
     return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, Rule(Kind.MAX_DURATION))
 
 

@@ -97,6 +97,11 @@ class Rule:
         return self.kind is Kind.PERSON
 
     @property
+    def lasts(self) -> bool:
+        """Whether it says something of a revision how long its rollout had lasted then: not where a restore decides."""
+        return self.kind is not Kind.RESTORED
+
+    @property
     def stands(self) -> bool:
         """Whether only a person takes back what was decided by it."""
         return self.kind is Kind.PERSON

@@ -1,12 +1,20 @@
 """Evidence in plain words: why a version was rolled back, and what an analysis waits for. Pure."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 from podium.analysis.decision import Decision, told
 from podium.analysis.expect import Traffic
 from podium.analysis.metrics import Kind as Type
 from podium.analysis.plan import Metric
 from podium.rollout.measuring import Snapshot
+from podium.rollout.words import lasted, named, span
+
+if TYPE_CHECKING:
+    from podium.rollout.revision import RevisionState
+    from podium.rollout.state import Situation
 
 _EVENTS = {
     Type.ERROR_RATE: "failed",
@@ -23,6 +31,17 @@ _LONG = 86_400 * 30
 """Seconds beyond which nobody waits for a decision."""
 
 
+def taken_back(situation: Situation, revision: RevisionState) -> str:
+    """That a revision was rolled back, how long after its rollout had started, and why."""
+    cause, at, rule = revision.cause, revision.decided_at, revision.decided_by
+    rollout = revision.durable.rollout
+    # What another version of Podium wrote, or a restore brought, says how long it took, or nobody knows.
+    known = rollout is not None and at is not None and at >= rollout.started_at and rule.lasts
+    after = f" after {lasted(at - rollout.started_at)}" if known and rollout and at else ""
+    after = "" if cause.startswith("after ") else after
+    return f"{named(revision, situation)} was rolled back{after}: {cause or rule or 'nobody recorded why'}"
+
+
 def rolled_back(snapshot: Snapshot, decision: Decision, worst: str, *, champion: str) -> str:
     """Which metric, both figures, how sure, and how many of its requests it cost: one line.
 
@@ -32,12 +51,11 @@ def rolled_back(snapshot: Snapshot, decision: Decision, worst: str, *, champion:
     report = next(each for each in snapshot.reports if each.name == worst)
     metric = next(each for each in plan.metrics if each.name == worst)
     what, unit, counted = _event(metric), _unit(metric), report.counted
-    seconds = snapshot.state.until - plan.started_at
     sure = f"a version no worse would look like this in fewer than 1 of {told(decision.needed_for_harm)} rollouts"
     if plan.approximate:
         sure = f"evidence of harm {harm_told(decision)}"
     return (
-        f"after {span(seconds)}: {share(counted.candidate_events, counted.candidate_units)} of its {unit} {what}, "
+        f"{share(counted.candidate_events, counted.candidate_units)} of its {unit} {what}, "
         f"{share(counted.champion_events, counted.champion_units)} of those of version {champion}; {sure}; "
         f"{counted.candidate_events:.0f} of its {unit} {what}"
     )
@@ -91,13 +109,6 @@ def _expected(seconds: float, traffic: Traffic) -> str:
     if not math.isfinite(seconds) or seconds > _LONG:
         return f"no decision can be expected at {rate}"
     return f"about {span(seconds)} to a decision at {rate}"
-
-
-def span(seconds: float) -> str:
-    """94 s, 12 min, 3 h."""
-    if seconds < 120:
-        return f"{max(seconds, 0):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def share(events: float, units: float) -> str:

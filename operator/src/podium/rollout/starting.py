@@ -14,6 +14,7 @@ from podium.rollout.rule import Kind, Rule
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Hold, Mark, Start, Verdict
+from podium.rollout.words import named, sentences
 
 
 def spec_left_rejected(situation: Situation, moment: Moment) -> Verdict | None:
@@ -33,10 +34,9 @@ def spec_left_candidate(situation: Situation, moment: Moment) -> Verdict | None:
     if champion is None and situation.proposal.reason:
         return Hold(situation.proposal.reason, situation.proposal.message)
     if situation.champion_down_since is not None and candidate.perhaps_available > 0:
-        return Hold(
-            Reason.CHAMPION_UNAVAILABLE, f"{candidate.name} serves alone; it is replaced once it is the champion"
-        )
-    message = "spec was put back to the champion's" if back else "spec changed before it was promoted"
+        message = f"{named(candidate, situation)} alone has pods; it is replaced once it is the champion"
+        return Hold(Reason.CHAMPION_UNAVAILABLE, sentences(message))
+    message = "spec asks for the champion again" if back else "spec changed before it was promoted"
     return Mark(candidate.name, message, Outcome.SUPERSEDED, Rule(Kind.SPEC_CHANGED))
 
 
@@ -60,7 +60,7 @@ def request_outlived(situation: Situation, moment: Moment) -> Verdict | None:
         if revision.inputs != situation.proposal.inputs:
             if command.result is not CommandResult.ACCEPTED:
                 return Mark(revision.name, command=command.done())  # a pause or a resume has come after it
-            message = f"{command.verb} {revision.name} dropped before it could start: spec no longer asks for it"
+            message = f'"{command.verb} {revision.name}" was dropped before it could start: spec no longer asks for it.'
             declined = replace(
                 command, at=situation.next_decision(moment.now), result=CommandResult.REFUSED, message=message
             )
@@ -79,12 +79,12 @@ def start(situation: Situation, moment: Moment) -> Verdict | None:
         if impossible is not None:
             return impossible
     if situation.paused:
-        return Hold(Reason.PAUSED, f"a rollout of {situation.proposal.version} waits: it is paused")
+        return Hold(Reason.PAUSED, sentences(f"the rollout of {_proposed(situation)} has not started: it is paused"))
     leaving = [r for r in situation.losers if r.has_pods]
     since = situation.champion_down_since
     if _in_the_way(situation, leaving) and not (since and moment.reached(since + situation.timings.champion_down)):
-        message = f"a rollout of {situation.proposal.version} waits until {_last_pods(leaving)}"
-        return Hold(Reason.DRAINING, message)
+        message = f"the rollout of {_proposed(situation)} waits until {_last_pods(situation, leaving)}"
+        return Hold(Reason.DRAINING, sentences(message))
     return Start(situation.request)
 
 
@@ -99,18 +99,24 @@ def _in_the_way(situation: Situation, leaving: list[RevisionState]) -> bool:
     return situation.champion is not None and not (apart and leaving[0].going)
 
 
-def _last_pods(leaving: list[RevisionState]) -> str:
+def _proposed(situation: Situation) -> str:
+    version = situation.proposal.version
+    return f"version {version}" if version else "what spec asks for"
+
+
+def _last_pods(situation: Situation, leaving: list[RevisionState]) -> str:
     """What is waited for; a pod that nobody takes away is named with what a person can do."""
     for revision in leaving:
         for pod in revision.pods:
             if pod.stray:
                 return (
-                    f"pod {pod.name} is gone: it has the labels of {revision.name} but is none of its Deployment's; "
-                    f"delete it, or take its label {names.LABEL_MODEL} away"
+                    f"pod {pod.name} is gone: it has the labels of {named(revision, situation)}, but its Deployment "
+                    f"did not make it; delete it, or remove its label {names.LABEL_MODEL}"
                 )
             if pod.overdue:
                 return (
-                    f"pod {pod.name} is gone: it has been terminating for longer than its grace: its node may be dead; "
-                    f"once that is known to be gone: kubectl delete pod {pod.name} --force --grace-period=0"
+                    f"pod {pod.name} is gone: it has been terminating for longer than its grace period, so its node "
+                    f"may be dead; once it is known to be gone: kubectl delete pod {pod.name} -n {situation.namespace} "
+                    "--force --grace-period=0"
                 )
-    return f"{leaving[0].name} has no pods"
+    return f"{named(leaving[0], situation)} has no pods left"

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
+from podium.rollout.command import how_to
 from podium.rollout.measuring import Findings
 from podium.rollout.record import CommandRecord, Outcome
 from podium.rollout.revision import RevisionState
@@ -46,6 +47,7 @@ class Situation:
     spec: ModelDeploymentSpec
     proposal: Proposal
     revisions: tuple[RevisionState, ...]
+    namespace: str = ""
     command: str = ""
     """The annotation `podium.dev/command` as it stands."""
     last_command: str = ""
@@ -180,6 +182,10 @@ class Situation:
         """Ready pods of each revision, those that are to stay; of one that no weight would find, none."""
         ready = {r.name: sum(1 for pod in r.pods if pod.ready and not pod.terminating) for r in self.revisions}
         return {name: count if not self.exact or self.traffic.prepared(name) else 0 for name, count in ready.items()}
+
+    def how_to(self, verb: str, revision: RevisionState) -> str:
+        """The command line by which a person gives the command."""
+        return how_to(verb, revision.name, model=self.name, namespace=self.namespace)
 
     def share(self, revision: RevisionState) -> int:
         """Pods by which a revision gets its share. Weights last: a count that is being made anew must not move them."""

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec
-from podium.rollout.command import how_to
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
 from podium.rollout.strategies.base import Frozen, Move, Target, WithoutSteps, at_full_size
 from podium.rollout.traffic import Split
 from podium.rollout.verdict import Hold
+from podium.rollout.words import named, sentences
 
 if TYPE_CHECKING:
     from podium.rollout.revision import RevisionState
@@ -40,8 +40,9 @@ class BlueGreen(WithoutSteps):
     ) -> Rule | Hold | None:
         """At once, or when a person says so."""
         if situation.spec.rollout.promotion == "Manual":
-            way = how_to("promote", candidate.name)
-            return Hold(Reason.WAITING_FOR_PROMOTION, f"{candidate.name} is available in full; to promote it: {way}")
+            ready = f"{named(candidate, situation)} has all its pods available and waits for a person"
+            way = f"to promote it: {situation.how_to('promote', candidate)}"
+            return Hold(Reason.WAITING_FOR_PROMOTION, sentences(ready, way))
         return Rule(Kind.BLUE_GREEN_AVAILABLE)
 
     def move(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Move:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from podium.analysis.decision import Call
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
-from podium.rollout.command import how_to
 from podium.rollout.judging import held, judged, missing, too_little
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
@@ -25,6 +24,7 @@ from podium.rollout.strategies.base import Frozen, Move, Progress, Target, at_fu
 from podium.rollout.strategies.rolling import exchange, kept, sizes
 from podium.rollout.traffic import WHOLE, Applied, Split
 from podium.rollout.verdict import Hold
+from podium.rollout.words import count, named, sentences
 
 if TYPE_CHECKING:
     from podium.rollout.revision import RevisionState
@@ -60,8 +60,8 @@ class Canary:
             return None
         return Hold(
             Reason.WEIGHT_NOT_POSSIBLE,
-            "a canary needs two pods, but 1 replica with rollout.rollingUpdate.maxSurge 0 allows only one: set "
-            "maxSurge to 1, raise replicas, or set rollout.strategy to RollingUpdate",
+            "A Canary needs 2 pods, but 1 replica with rollout.rollingUpdate.maxSurge 0 allows only 1: set "
+            "maxSurge to 1, raise replicas, or set rollout.strategy to RollingUpdate.",
         )
 
     def excess(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> str:
@@ -75,8 +75,8 @@ class Canary:
             return ""
         enough = enough_replicas(weight, beside=candidate.record.surge > 0)
         return (
-            f"{weight} % of {situation.target} pods is not possible without a router: {candidate.name} gets "
-            f"{pods.share:.0f} %; replicas {enough} would do"
+            f"{weight} % of {count(situation.target, 'pod')} is not possible without a router: "
+            f"{named(candidate, situation)} gets {pods.share:.0f} %; to get closer: raise spec.replicas to {enough}"
         )
 
     def needed(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> int:
@@ -108,7 +108,7 @@ class Canary:
         if record.step >= len(record.steps):
             return self._end(situation, candidate, moment)
         if record.waits:
-            return _waits(candidate) if record.available_at is not None else None
+            return _waits(situation, candidate) if record.available_at is not None else None
         if not self._is_applied(situation, champion, candidate):
             return None
         if record.applied_at is None:
@@ -120,12 +120,11 @@ class Canary:
 
     def _end(self, situation: Situation, candidate: RevisionState, moment: Moment) -> Progress | Hold | None:
         if situation.spec.rollout.promotion == "Manual":
-            way = how_to("promote", candidate.name)
-            return Hold(
-                Reason.WAITING_FOR_PROMOTION, f"{candidate.name} has been through all steps; to promote it: {way}"
-            )
+            ready = f"{named(candidate, situation)} has been through all steps and waits for a person"
+            way = f"to promote it: {situation.how_to('promote', candidate)}"
+            return Hold(Reason.WAITING_FOR_PROMOTION, sentences(ready, way))
         decision = judged(situation, candidate, moment) if candidate.record.asked.awaited else None
-        grows = f"it grows to {situation.target} pods to be promoted"
+        grows = f"it grows to {count(situation.target, 'pod')} to be promoted"
         if decision is None:
             promoted = candidate.record.promoted(Rule(Kind.STEPS_COMPLETE), moment.now, situation.operator)
             return Progress(promoted, f"all steps are over: {grows}")
@@ -213,13 +212,12 @@ def _stood(situation: Situation, record: RolloutRecord, moment: Moment) -> Rollo
     return replace(record, stood=record.stood + lasted, stood_since=None)
 
 
-def _waits(candidate: RevisionState) -> Hold:
+def _waits(situation: Situation, candidate: RevisionState) -> Hold:
     record = candidate.record
     place = f"step {record.step + 1} of {len(record.steps)}"
-    way = how_to("resume", candidate.name)
-    return Hold(
-        Reason.WAITING_FOR_RESUME, f"{candidate.name} has {record.weight} % and is at {place}, a pause; to go on: {way}"
-    )
+    told = f"{named(candidate, situation)} gets {record.weight} % of the requests and waits at {place}, a pause"
+    way = f"to go on: {situation.how_to('resume', candidate)}"
+    return Hold(Reason.WAITING_FOR_RESUME, sentences(told, way))
 
 
 def _next_step(record: RolloutRecord) -> str:
@@ -297,8 +295,9 @@ def _short_of(situation: Situation, candidate: RevisionState, pods: Pods) -> str
     if candidate.record.surge or most >= _asked(candidate.record):
         return ""
     return (
-        f"{weight} % of {situation.target} pods is not possible pod for pod, since one stays the champion's: "
-        f"{candidate.name} gets {most // 100} %; replicas {enough_in_place(weight)} would do"
+        f"{weight} % of {count(situation.target, 'pod')} is not possible pod for pod, since one stays the champion's: "
+        f"{named(candidate, situation)} gets {most // 100} %; to get closer: raise spec.replicas to "
+        f"{enough_in_place(weight)}"
     )
 
 

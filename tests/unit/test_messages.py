@@ -1,0 +1,69 @@
+"""docs/messages.md: every reason of a condition and of an Event has its sentence there, and Podium says exactly that.
+
+tests/unit/planner/situations.py has the situations; each is played by the real reconciler on the cluster in memory.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from podium.api.reasons import EventReason, Reason
+from tests.unit.planner.situations import CONDITIONS, EVENTS, Condition, Event
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "messages.md"
+ROW = re.compile(r"^\| (?P<name>\w[^|]*?) \| (?P<where>\w+) \| `(?P<sentence>[^`]*)` \| `(?P<example>[^`]*)` \|$", re.M)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the page's table: a condition's type or `Event`, the sentence's shape, and an example of it."""
+
+    name: str
+    where: str
+    sentence: str
+    example: str
+
+    @property
+    def reason(self) -> str:
+        """Without what sets it apart from other rows of the same reason."""
+        return self.name.partition(",")[0]
+
+
+ROWS = {f"{found['where']}: {found['name']}": Row(**found.groupdict()) for found in ROW.finditer(PAGE.read_text())}
+PLAYED: dict[str, Condition | Event] = {
+    **{f"{condition.kind}: {name}": condition for name, condition in CONDITIONS.items()},
+    **{f"Event: {name}": event for name, event in EVENTS.items()},
+}
+
+
+def test_each_reason_of_a_condition_has_a_row() -> None:
+    assert {row.reason for row in ROWS.values() if row.where != "Event"} == {reason.value for reason in Reason}
+
+
+def test_each_reason_of_an_event_that_no_condition_gives_has_a_row() -> None:
+    assert {row.reason for row in ROWS.values() if row.where == "Event"} == {reason.value for reason in EventReason}
+
+
+def test_no_row_is_without_a_situation_and_none_is_written_wrongly() -> None:
+    assert ROWS.keys() == PLAYED.keys()
+    assert len(ROWS) == len([line for line in PAGE.read_text().splitlines() if line.startswith("| ") and "`" in line])
+
+
+@pytest.mark.parametrize("name", PLAYED)
+def test_podium_says_exactly_the_example(name: str) -> None:
+    assert PLAYED[name].said() == ROWS[name].example
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_the_example_is_one_of_the_sentence(row: Row) -> None:
+    """What stands in angle brackets is what differs from one to the next."""
+    parts = re.split(r"<[a-z ]+>", row.sentence)
+    assert re.fullmatch(".+?".join(map(re.escape, parts)), row.example)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_no_sentence_has_json_in_it_or_counts_one_as_many(row: Row) -> None:
+    assert '{"' not in row.example
+    assert not re.search(r"(?<![\d.,])1 (pods|times|replicas|endpoints|requests)\b", row.example)
