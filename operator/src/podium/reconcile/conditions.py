@@ -13,6 +13,7 @@ from podium.reconcile.outcome import Refusal
 from podium.reconcile.weights import step_told
 from podium.rollout.command import how_to
 from podium.rollout.crash import evidence
+from podium.rollout.ending import ended_lately
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.revision import Failure, RevisionState
@@ -35,6 +36,7 @@ PENDING_REASONS = frozenset(
         Reason.NO_DATA,
         Reason.SAMPLE_RATIO,
         Reason.INCONCLUSIVE,
+        Reason.CONTAINER_ENDED,
     }
 )
 """Holds that are part of a rollout; every other one is a mistake that only a person can mend."""
@@ -189,6 +191,8 @@ def rolling(facts: Facts) -> Summary | None:
         ailing = scarcity(s) or ailing
         message = f"{counts}{_under_way(facts, champion, candidate)}"
         message += f"; {ailing}" if ailing else ""
+        lately = ended_lately(candidate, facts.moment) if record.asked and not candidate.promotion_stands else None
+        message += f"; {lately.message}" if lately else ""
         reason = Reason(record.strategy)
         if _plan_pending(s, record):
             reason = Reason.PLAN_PENDING

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelRuntimeSpec
 from podium.manifests.fetch import Fetcher
 from podium.manifests.revision import Revision, controller_revision, resolve
@@ -19,6 +20,8 @@ from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Decline, Hold, Mark, Start
 
+WARNINGS = frozenset({"TooLittleTraffic", Reason.CONTAINER_ENDED})
+"""Reasons of Events, beside those of outcomes and commands, that tell of something a person may want to mend."""
 CAUSE_LENGTH = 700
 """Characters of the cause of a rollback that are kept on its revision."""
 
@@ -130,7 +133,7 @@ def _note(mark: Mark, before: RevisionState) -> Note:
             f"{before.name} ({before.version or 'no version'}): {mark.message}",
             "Step",
             before.name,
-            warning=mark.reason == "TooLittleTraffic",
+            warning=mark.reason in WARNINGS,
         )
     if mark.outcome is None:
         command = mark.command

@@ -15,6 +15,7 @@ from podium.analysis.expect import Traffic, seconds_to_promotion
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import parse_duration
 from podium.rollout.command import how_to
+from podium.rollout.ending import ended_lately
 from podium.rollout.measuring import UNREAD
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
@@ -148,6 +149,9 @@ def too_late(situation: Situation, moment: Moment) -> Verdict | None:
     sentence = f"no decision within maxDuration {limit}: {decision.message}"
     match situation.spec.rollout.on_inconclusive:
         case "Promote":
+            waits = ended_lately(candidate, moment)
+            if waits is not None:
+                return waits
             promoted = record.promoted(Rule(Kind.MAX_DURATION), moment.now, situation.operator)
             return Mark(candidate.name, f"{sentence}; onInconclusive is Promote", record=promoted, reason="Step")
         case "Pause":

@@ -14,6 +14,7 @@ from podium.analysis.decision import Call
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.rollout.command import how_to
+from podium.rollout.ending import ended_lately
 from podium.rollout.judging import held, judged, missing, too_little
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
@@ -124,6 +125,9 @@ class Canary:
             return Hold(
                 Reason.WAITING_FOR_PROMOTION, f"{candidate.name} has been through all steps; to promote it: {way}"
             )
+        waits = ended_lately(candidate, moment)
+        if waits is not None:
+            return waits
         decision = judged(situation, candidate, moment) if candidate.record.asked.awaited else None
         grows = f"it grows to {situation.target} pods to be promoted"
         if decision is None:
