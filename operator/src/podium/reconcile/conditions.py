@@ -11,6 +11,7 @@ from datetime import datetime
 from podium.api.reasons import Reason
 from podium.reconcile.outcome import Refusal
 from podium.reconcile.weights import step_told
+from podium.rollout.asked import Asked
 from podium.rollout.command import how_to
 from podium.rollout.crash import evidence
 from podium.rollout.ending import ended_lately
@@ -185,7 +186,7 @@ def rolling(facts: Facts) -> Summary | None:
     needed = STRATEGIES[record.strategy].needed(s, champion, candidate)
     counts = f"{candidate.reported} of {needed} pods of {_named(candidate)} available"
     if facts.hold is not None:
-        message, reason = f"{counts}; holds: {facts.hold.message}", facts.hold.reason
+        message, reason = f"{counts}; holds: {facts.hold.message}{_edited(s, candidate)}", facts.hold.reason
     else:
         ailing = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
         ailing = scarcity(s) or ailing
@@ -197,7 +198,23 @@ def rolling(facts: Facts) -> Summary | None:
         if _plan_pending(s, record):
             reason = Reason.PLAN_PENDING
             message += PLAN_PENDING
+        elif edited := _edited(s, candidate):
+            reason = Reason.PLAN_PENDING
+            message += edited
     return Summary(phase, reason, message, available, False, reconciling=True)
+
+
+def _edited(situation: Situation, candidate: RevisionState) -> str:
+    """What to do for an analysis that was edited since the rollout started; empty where it was not."""
+    asked = candidate.record.asked
+    if not asked:
+        return ""
+    now = Asked.of(situation.spec, asked.at, by_default=candidate.facts.stepwise)
+    if now.to_json() == asked.to_json():
+        return ""
+    ways = f"{how_to('abort', candidate.name)}; then {how_to('retry', candidate.name)}"
+    said = "spec.rollout.analysis was edited since it started, which counts from the next rollout"
+    return f"; {said}; to begin that now: {ways}"
 
 
 def _under_way(facts: Facts, champion: RevisionState, candidate: RevisionState) -> str:
