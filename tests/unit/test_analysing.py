@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 
 from podium import analysing
-from podium.analysing import Analyst
+from podium.analysing import Analyst, Source
 from podium.analysis.decision import Call
 from podium.analysis.ledger import digest, read
 from podium.analysis.metrics import Kind
@@ -19,6 +19,7 @@ from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, Resource
+from podium.metrics.prometheus import Access, Prometheus
 from podium.metrics.queried import Level, Look
 from podium.metrics.rounds import Sample
 from podium.metrics.scraper import Ask, Round
@@ -99,7 +100,7 @@ class Woken:
 class Scene:
     """An analyst that runs."""
 
-    def __init__(self, prometheus: "Counting | None" = None) -> None:
+    def __init__(self, prometheus: Source | None = None) -> None:
         self.routers, self.leads = Routers(), True
         self.queue = Woken(lambda: self.routers.now)
         self.analyst = Analyst(
@@ -124,7 +125,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def running(prometheus: "Counting | None" = None) -> AsyncIterator[Scene]:
+async def running(prometheus: Source | None = None) -> AsyncIterator[Scene]:
     scene = Scene(prometheus)
     job = asyncio.create_task(scene.analyst.run())
     try:
@@ -311,6 +312,20 @@ async def test_prometheus_is_asked_beside_the_rounds_and_what_it_says_is_counted
             lambda: scene.found and scene.found.live and "total:checkout" in scene.found.live.state.weighed
         )
     assert set(counting.asked) == {("ml", "old", "new")}
+
+
+async def test_an_operator_that_is_told_where_prometheus_is_begins_what_the_one_before_it_could_not() -> None:
+    async with running(Prometheus(Access())) as scene:
+        scene.analyst.follow(KEY, BOTH)
+        await scene.until(lambda: scene.found and "set prometheus-url in its settings" in "".join(scene.found.holds))
+        assert scene.found is not None
+        assert scene.found.live is None
+    counting = Counting()
+    counting.answers.set()
+    async with running(counting) as scene:
+        counting.clock = lambda: scene.routers.now
+        scene.analyst.follow(KEY, BOTH)
+        await scene.until(lambda: scene.found and scene.found.live and not scene.found.holds)
 
 
 async def test_without_metrics_of_that_type_it_is_never_asked() -> None:

@@ -5,7 +5,7 @@ a Deployment's status is its ReplicaSet's of the step before, and that one's is 
 Left out: rollouts within one Deployment (Podium never changes a template), scheduling, what a dead node does to others.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -60,6 +60,10 @@ class Behaviour:
     """Of a server that crashes."""
     fetched: str = ""
     """What the fetcher's last words are, once the pod runs."""
+    ends: tuple[float, ...] = ()
+    """When the server ended, and was started again at once: the pod stays ready."""
+    end: tuple[int, str] = (137, "OOMKilled")
+    """Exit code and reason of those ends."""
 
 
 @dataclass
@@ -204,6 +208,12 @@ class Controllers:
         }
         self._status(pod, status)
 
+    def end(self, pod: Object, code: int = 137, reason: str = "OOMKilled") -> None:
+        """The server of a pod that runs ends now, and is started again at once."""
+        age = (self.now - others_time(pod["metadata"]["creationTimestamp"])).total_seconds()
+        how = self.behaviour(pod)
+        self.behaviours[pod["metadata"]["name"]] = replace(how, ends=(*how.ends, age), end=(code, reason))
+
     def _adopt_pods(self, deployment: Object) -> None:
         """Its ReplicaSet takes over pods without a controller that it selects: those that one of its kind has made.
 
@@ -271,6 +281,10 @@ class Controllers:
         else:
             ready = how.ready_after is not None and age >= max(how.ready_after, how.until or 0.0)
             status = _running(pod, ready) | _fetched(how.fetched)
+            ends = sum(1 for at in how.ends if age >= at)
+            if ends:
+                last = {"terminated": {"exitCode": how.end[0], "reason": how.end[1]}}
+                status["containerStatuses"][0] |= {"restartCount": ends, "lastState": last}
             if how.died and age >= how.died[0]:
                 at = others_time(pod["metadata"]["creationTimestamp"]) + timedelta(seconds=how.died[0]) + self._ahead
                 status["containerStatuses"][0] |= {"restartCount": 1, "lastState": _by_signal(at, how.died[1])}
@@ -390,6 +404,7 @@ class Controllers:
                 continue
             at += [born + timedelta(seconds=s) for s in (how.ready_after, how.until) if s is not None]
             at += [born + timedelta(seconds=how.died[0])] if how.died else []
+            at += [born + timedelta(seconds=s) for s in how.ends]
             if how.failure:
                 at += [born + timedelta(seconds=CRASH_PERIOD * n) for n in range(1, MOST_RESTARTS + 1)]
             since = ready_since(pod)

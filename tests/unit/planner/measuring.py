@@ -62,7 +62,7 @@ class Measuring:
         """See Measures."""
         if self.task is None or self.task.rollout != rollout:
             return None
-        holds = self.holds if self._fresh else (UNREAD,)
+        holds = self.holds if self._fresh or (self.deaf and self.holds) else (UNREAD,)
         return Findings(
             self.live,
             self.live,

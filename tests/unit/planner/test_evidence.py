@@ -496,3 +496,81 @@ def test_traffic_too_little_for_a_decision_in_time_is_told_once_at_the_start(rat
     said = world.events("TooLittleTraffic")
     assert len(said) == told
     assert all("at 0.1 requests/s evidence takes some" in each and "maxDuration is 1h" in each for each in said)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("fails", "end"), [(ALIKE, ("Promoted", "evidence")), (0.05, ("RolledBack", "harm: errors"))])
+def test_a_loss_of_all_figures_in_mid_rollout_holds_and_then_the_evidence_decides(
+    fails: float, end: tuple[str, str], restarted: bool
+) -> None:
+    world = weighed(rate=50.0)
+    world.until(lambda: shares(world)[1] == 5_000)
+    world.measuring.deaf, world.measuring.holds = True, ("not all routers have been read for 20 s",)
+    world.measuring.callers.candidate = fails
+    world.advance(300)
+    if restarted:
+        world.measuring.holds = ()  # a new operator has read nothing, and says that
+        world.hand_over()
+    world.advance(300)
+    assert (record(world)["step"], shares(world)) == (1, (5_000, 5_000))
+    assert not record(world).get("promoting")
+    assert world.condition("Reconciling") == ("True", "NoData")
+    assert ("read for the first time" if restarted else "not all routers have been read") in world.status["message"]
+    world.measuring.deaf, world.measuring.holds = False, ()
+    world.until(lambda: outcome(world) == end)
+
+
+NO_URL = f"metric checkout: events ({QUERY}) cannot be asked: the operator knows no Prometheus"
+LACKS = "metric checkout: events (sum(failed_total)) is not asked, since it lacks {{namespace}} and {{revision}}"
+
+
+def unasked(why: str, **metric: str) -> World:
+    """Version 2 waits for its first weight: Prometheus has not been asked for one of its metrics."""
+    metrics = [{"name": "errors", "type": "ErrorRate"}, CHECKOUT | {"tolerate": "0.1%"} | metric]
+    world = routed(rollout={"strategy": "Canary", "steps": STEPS, "analysis": {"metrics": metrics}}, replicas=4)
+    world.measuring.deaf, world.measuring.holds = True, (why,)
+    world.edit(model=model("2"))
+    world.until(lambda: world.status.get("candidate"))
+    world.advance(120)
+    assert shares(world)[1] == 0
+    assert world.condition("Reconciling") == ("True", "NoData")
+    assert why in world.status["message"]
+    return world
+
+
+def test_once_the_operator_is_told_where_prometheus_is_the_rollout_goes_on_by_itself() -> None:
+    world = unasked(NO_URL)
+    candidate = two(world)
+    world.measuring.deaf, world.measuring.holds = False, ()
+    world.hand_over()
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+    assert two(world) == candidate, "nobody had to retry it"
+
+
+def test_a_query_that_is_mended_in_spec_counts_from_the_next_rollout_and_the_message_says_how_to_begin_it() -> None:
+    world = unasked(LACKS, events="sum(failed_total)")
+    first = two(world)
+    assert "abort" not in world.status["message"], "nothing was edited"
+    analysis = {"metrics": [{"name": "errors", "type": "ErrorRate"}, CHECKOUT | {"tolerate": "0.1%"}]}
+    world.rollout(analysis=analysis)
+    world.advance(2)
+    said = world.status["message"]
+    assert "spec.rollout.analysis was edited since it started, which counts from the next rollout; to begin" in said
+    assert f"abort {first}" in said
+    assert f"retry {first}" in said
+    world.command("abort", first, "mended")
+    world.until(lambda: world.phase == "RolledBack")
+    world.measuring.deaf, world.measuring.holds = False, ()
+    world.command("retry", first, "mended")
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+    assert two(world) != first
+    assert [each["events"] for each in record(world)["analysis"]["metrics"] if "events" in each] == [QUERY]
+
+
+def test_an_analysis_that_is_edited_while_nothing_is_missing_is_said_to_wait() -> None:
+    world = weighed(rate=20.0)
+    until_weighed(world)
+    world.rollout(analysis={"metrics": [{"name": "errors", "type": "ErrorRate", "maxRatio": 3}]})
+    world.advance(2)
+    assert world.condition("Ready") == ("False", "PlanPending")
+    assert "spec.rollout.analysis was edited" in world.status["message"]

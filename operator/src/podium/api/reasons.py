@@ -46,6 +46,7 @@ class Reason(StrEnum):
     NO_TRAFFIC = "NoTraffic"
     LEDGER_CHANGED = "LedgerChanged"
     NOT_MEASURED = "NotMeasured"
+    CONTAINER_ENDED = "ContainerEnded"
     PROMOTION_STANDS = "PromotionStands"
     ROLLED_BACK = "RolledBack"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

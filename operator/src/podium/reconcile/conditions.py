@@ -11,7 +11,9 @@ from datetime import datetime
 from podium.api.reasons import Reason
 from podium.reconcile.outcome import Refusal
 from podium.reconcile.weights import step_told
+from podium.rollout.asked import Asked
 from podium.rollout.crash import evidence
+from podium.rollout.ending import ended_lately
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.revision import Failure, RevisionState
@@ -36,6 +38,7 @@ PENDING_REASONS = frozenset(
         Reason.NO_DATA,
         Reason.SAMPLE_RATIO,
         Reason.INCONCLUSIVE,
+        Reason.CONTAINER_ENDED,
     }
 )
 """Holds that are part of a rollout; every other one is a mistake that only a person can mend."""
@@ -190,15 +193,33 @@ def rolling(facts: Facts) -> Summary | None:
     needed = STRATEGIES[record.strategy].needed(s, champion, candidate)
     counts = f"{named(candidate, s)} has {pods_available(candidate.reported, needed)}"
     if facts.hold is not None:
-        message, reason = sentences(f"{counts}; its rollout is on hold", facts.hold.message), facts.hold.reason
+        message = sentences(f"{counts}; its rollout is on hold", facts.hold.message, _edited(s, candidate))
+        reason = facts.hold.reason
     else:
         ailing = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
         scarce = scarcity(s)
         ailing = f"{named(candidate, s)} {scarce}" if scarce else ailing
-        reason = Reason.PLAN_PENDING if _plan_pending(s, record) else Reason(record.strategy)
-        pending = PLAN_PENDING if reason is Reason.PLAN_PENDING else ""
-        message = sentences(*_under_way(facts, counts, champion, candidate), pending, ailing)
+        weighed = record.asked and not candidate.promotion_stands
+        lately = ended_lately(s, candidate, facts.moment) if weighed else None
+        edited = _edited(s, candidate)
+        pending = PLAN_PENDING if _plan_pending(s, record) else edited
+        reason = Reason.PLAN_PENDING if pending else Reason(record.strategy)
+        told = lately.message if lately else ""
+        message = sentences(*_under_way(facts, counts, champion, candidate), ailing, told, pending)
     return Summary(phase, reason, message, available, False, reconciling=True)
+
+
+def _edited(situation: Situation, candidate: RevisionState) -> str:
+    """What to do for an analysis that was edited since the rollout started; empty where it was not."""
+    asked = candidate.record.asked
+    if not asked:
+        return ""
+    now = Asked.of(situation.spec, asked.at, by_default=candidate.facts.stepwise)
+    if now.to_json() == asked.to_json():
+        return ""
+    ways = f"{situation.how_to('abort', candidate)} and then {situation.how_to('retry', candidate)}"
+    said = "spec.rollout.analysis was edited since this rollout started and counts from the next one"
+    return f"{said}; to begin that now: {ways}"
 
 
 def _under_way(facts: Facts, counts: str, champion: RevisionState, candidate: RevisionState) -> list[str]:

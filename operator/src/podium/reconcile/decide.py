@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from podium.api.reasons import EventReason
+from podium.api.reasons import EventReason, Reason
 from podium.api.v1alpha1 import ModelRuntimeSpec
 from podium.manifests.fetch import Fetcher
 from podium.manifests.revision import Revision, controller_revision, resolve
@@ -22,6 +22,8 @@ from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Decline, Hold, Mark, Start
 from podium.rollout.words import count, named, sentences
 
+WARNINGS = frozenset({EventReason.TOO_LITTLE_TRAFFIC, Reason.CONTAINER_ENDED})
+"""Reasons of Events, beside those of outcomes and commands, that tell of something a person may want to mend."""
 CAUSE_LENGTH = 700
 """Characters of the cause of a rollback that are kept on its revision."""
 
@@ -133,7 +135,7 @@ def _note(mark: Mark, before: RevisionState, after: RevisionState, situation: Si
             sentences(f"{named(before, situation)}: {mark.message}"),
             "Step",
             before.name,
-            warning=mark.reason == EventReason.TOO_LITTLE_TRAFFIC,
+            warning=mark.reason in WARNINGS,
         )
     if mark.outcome is None:
         command = mark.command

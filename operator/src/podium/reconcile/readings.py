@@ -18,7 +18,7 @@ from podium.manifests.fetch import Fetcher
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision, inputs_digest, resolve
 from podium.reconcile.sightings import FORGOTTEN, Sightings
-from podium.reconcile.symptoms import died_of_requests, eviction, model_digest, symptom, with_way_out
+from podium.reconcile.symptoms import died_of_requests, ended, eviction, model_digest, symptom, with_way_out
 from podium.rollout.record import Outcome, Record, annotation_of
 from podium.rollout.revision import Failure, Pod, RevisionState, Seasoned, Workload
 from podium.rollout.state import Proposal
@@ -162,6 +162,7 @@ def read_pod(pod: Object, sightings: Sightings, min_ready: timedelta, predecesso
     """One pod, with what ails it, or ailed those of its revision that are over."""
     meta = pod["metadata"]
     ready, terminating = ready_since(pod), "deletionTimestamp" in meta
+    ends, how = ended(pod)
     created = others_time(meta["creationTimestamp"])
     found = None if ready or terminating else symptom(pod, sightings) or eviction(predecessors, created)
     failure = None
@@ -180,6 +181,8 @@ def read_pod(pod: Object, sightings: Sightings, min_ready: timedelta, predecesso
         ready_since=ready,
         died=_died(pod, sightings),
         model_digest=model_digest(pod),
+        ends=ends,
+        ended=how,
     )
 
 

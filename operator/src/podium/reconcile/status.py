@@ -311,7 +311,8 @@ def _rollout(situation: Situation, split: Split) -> dict[str, Any]:
     found: dict[str, Any] = {"id": record.id, "strategy": record.strategy, "startedAt": format_time(record.started_at)}
     if latest is situation.candidate:
         found |= _steps(situation, split, latest)
-    metrics = metrics_told(situation.findings) if latest.record.asked else []
+    # Once it is decided nothing is measured any more: the next pass knows no figures either.
+    metrics = metrics_told(situation.findings) if latest is situation.candidate and record.asked else []
     if metrics:
         found["metrics"] = metrics
     if latest is situation.candidate and situation.deadline is not None:

@@ -29,6 +29,8 @@ MESSAGE_LENGTH = 400
 """Characters of a container's own last words that are passed on."""
 EVICTION_TOLD = timedelta(minutes=10)
 """A pod made within so much of an eviction is the evicted one's successor; longer than clocks differ."""
+LOST = frozenset({"Unknown", "ContainerStatusUnknown"})
+"""Reasons of ends that are the node's doing (containerd's after a restart of the node, and the kubelet's)."""
 SIGNALLED = 128
 """Exit codes above it are of containers that a signal ended."""
 PREPARATION = timedelta(seconds=20)
@@ -80,6 +82,25 @@ def died_of_requests(pod: Object) -> str:
         if said.get("reason") == "Died" and isinstance(running, list) and any(running):
             return str(ended["finishedAt"])
     return ""
+
+
+def ended(pod: Object) -> tuple[int, str]:
+    """How often the model's container ended, and how it did last, in its kubelet's words.
+
+    Once for each restart, and once more while it is not running again. A pod that is being deleted ends it as well,
+    which is no end of its own. A kill by the kubelet after its liveness probe failed is one: it did not answer. The
+    words are empty without an end, and where the last is the node's doing.
+    """
+    for container in (pod.get("status") or {}).get("containerStatuses") or []:
+        if container["name"] != names.MODEL_CONTAINER:
+            continue
+        state, last = container.get("state") or {}, _last_end(container)
+        stands = last is not None and "running" not in state and "deletionTimestamp" not in pod["metadata"]
+        count = int(container.get("restartCount", 0)) + stands
+        if not count or last is None or last.get("reason") in LOST:
+            return count, ""
+        return count, f"exit code {last.get('exitCode')}, {last.get('reason', 'Error')}"
+    return 0, ""
 
 
 def eviction(predecessors: Iterable[Object], created: datetime) -> tuple[Reason, str, int] | None:

@@ -10,7 +10,9 @@ from datetime import timedelta
 from podium.api.reasons import Reason
 from podium.rollout.commands import command_gate
 from podium.rollout.crash import environment_fails_likewise, evidence, requests_end_it_likewise
-from podium.rollout.judging import harm, no_way_back, stands, too_late, unreachable
+from podium.rollout.ending import ended_lately, ended_twice, ends_counted
+from podium.rollout.judging import harm, too_late, unreachable
+from podium.rollout.kept import no_way_back, stands
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
 from podium.rollout.rule import Kind, Rule
@@ -209,6 +211,8 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
         verdict = STRATEGIES[candidate.record.strategy].complete(situation, champion, candidate, moment)
         if verdict is None:
             return None
+        if isinstance(verdict, Rule) and verdict.kind is not Kind.PERSON:
+            verdict = ended_lately(situation, candidate, moment) or verdict
         waits = situation.paused or isinstance(verdict, Hold)
         if waits and certain and candidate.record.available_at is None:
             # From here on a flap is no reason to judge it by its deadline: it is a person who is waited for.
@@ -227,6 +231,8 @@ GATES: tuple[Gate, ...] = (
     restored,
     champion_down,
     crashed,
+    ends_counted,
+    ended_twice,
     environment,
     brought_back,
     deadline,

@@ -14,6 +14,8 @@ from podium.analysis.decision import Call, Circumstances, Decision, decide
 from podium.analysis.expect import Traffic, seconds_to_promotion
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import parse_duration
+from podium.rollout.ending import ended_lately
+from podium.rollout.kept import no_way_back, stands
 from podium.rollout.measuring import UNREAD
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
@@ -112,19 +114,6 @@ def harm(situation: Situation, moment: Moment) -> Verdict | None:
     return Mark(candidate.name, told(situation, candidate, decision), Outcome.ROLLED_BACK, Rule(Kind.HARM, worst))
 
 
-def no_way_back(situation: Situation, sentence: str) -> str:
-    """Why a candidate is not rolled back although `sentence` speaks against it: nobody else could serve."""
-    who = named(situation.champion, situation) if situation.champion else "the champion"
-    return sentences(f"{who} has no available pod, so there is nothing to roll back to: {sentence}")
-
-
-def stands(situation: Situation, candidate: RevisionState, sentence: str) -> Hold:
-    """A person decided: what speaks against it is told, and the rest is theirs."""
-    told_so = f"a person promoted {named(candidate, situation)}, so it is not rolled back automatically: {sentence}"
-    way = f"to give it up: {situation.how_to('abort', candidate)}"
-    return Hold(Reason.PROMOTION_STANDS, sentences(told_so, way))
-
-
 def unreachable(situation: Situation, moment: Moment) -> Verdict | None:
     """A gate: a candidate whose ready pods say nothing for progressDeadline, while the champion's do, is rolled back.
 
@@ -159,6 +148,9 @@ def too_late(situation: Situation, moment: Moment) -> Verdict | None:
     sentence = f"no decision within maxDuration {limit}: {decision.message.removeprefix('maxDuration is over: ')}"
     match situation.spec.rollout.on_inconclusive:
         case "Promote":
+            waits = ended_lately(situation, candidate, moment)
+            if waits is not None:
+                return waits
             promoted = record.promoted(Rule(Kind.MAX_DURATION), moment.now, situation.operator)
             return Mark(candidate.name, f"{sentence}; onInconclusive is Promote", record=promoted, reason="Step")
         case "Pause":

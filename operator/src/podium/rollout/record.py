@@ -13,6 +13,7 @@ from typing import Any
 from podium.api import names
 from podium.rollout.asked import Asked
 from podium.rollout.command import Command
+from podium.rollout.ends import Ends
 from podium.rollout.rule import Rule
 from podium.rollout.steps import Step, read_steps, weight_at
 from podium.rollout.wire import (
@@ -96,6 +97,8 @@ class RolloutRecord:
     """Time since then in which it was paused, at the steps before this one: maxDuration stands still."""
     other: Mapping[str, Any] = field(default_factory=dict)
     """What another version wrote beside these: it stays."""
+    ends: Ends | None = None
+    """Containers that ended under analysis; None before the candidate's first weight, and where nothing is analysed."""
 
     def to_json(self) -> str:
         """As it stands in the annotation."""
@@ -124,6 +127,7 @@ class RolloutRecord:
             "analysis": self.asked.to_json(),
             "weighedAt": self.weighed_at and format_time(self.weighed_at),
             "idle": self.idle.total_seconds(),
+            "ends": self.ends and self.ends.to_json(),
         }
         optional = data.keys() - {*self.other, *_ALWAYS}
         return json.dumps({k: v for k, v in data.items() if v or k not in optional}, sort_keys=True)
@@ -156,6 +160,7 @@ class RolloutRecord:
             asked=Asked.from_json(data.pop("analysis", {})),
             weighed_at=read_time(data.pop("weighedAt")) if "weighedAt" in data else None,
             idle=read_seconds(data.pop("idle", 0)),
+            ends=Ends.from_json(data.pop("ends")) if "ends" in data else None,
             other=data,
         )
 

@@ -53,6 +53,10 @@ class Pod:
     """When this operator saw that a signal had ended its server while that ran requests."""
     model_digest: str = ""
     """Of the model's bytes, `sha256:` and 64 hex digits, as its fetcher says; empty as long as it has not said."""
+    ends: int = 0
+    """How often the model's container ended, by its own count: for its deletion it has not."""
+    ended: str = ""
+    """How it ended last: `exit code 137, OOMKilled`; empty if it has not, or if its node lost it."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from podium.analysis.decision import Call
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
+from podium.rollout.ending import ended_lately
 from podium.rollout.judging import held, judged, missing, too_little
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
@@ -123,6 +124,9 @@ class Canary:
             ready = f"{named(candidate, situation)} has been through all steps and waits for a person"
             way = f"to promote it: {situation.how_to('promote', candidate)}"
             return Hold(Reason.WAITING_FOR_PROMOTION, sentences(ready, way))
+        waits = ended_lately(situation, candidate, moment)
+        if waits is not None:
+            return waits
         decision = judged(situation, candidate, moment) if candidate.record.asked.awaited else None
         grows = f"it grows to {count(situation.target, 'pod')} to be promoted"
         if decision is None:
