@@ -66,7 +66,7 @@ async def test_it_is_told_as_such_and_the_update_serves_once_a_way_out_is_taken(
     assert time.monotonic() - began < 60
     said = meshed.condition("PodFailure")["message"]
     assert "Istio keeps the model from being fetched" in said
-    assert "Istio keeps the model from being fetched" in meshed.status["message"]
+    assert "cannot fetch the model because of Istio" in meshed.status["message"]
     assert "set spec.podTemplate.fetchSecurityContext.runAsUser to 1337" in said
     assert meshed.phase == "Progressing"
 

@@ -97,6 +97,23 @@ def failing(behaviour: str) -> Callable[[], World]:
     return given
 
 
+def meshed() -> World:
+    """A mesh has marked the pods of version 2, and leads the fetcher's connections to a sidecar that does not run."""
+    world = serving(replicas=2, rollout=BLUE_GREEN)
+    world.behave("2", failure="fetch-passing")
+    world.edit(model=model("2"), podTemplate={"annotations": {"sidecar.istio.io/status": "{}"}})
+    return after(world, 25)
+
+
+def ended_once() -> World:
+    """A container of the candidate ends by itself while it is analysed, and the steps are over."""
+    world = weighed(rate=2000.0, steps=[{"weight": 50, "for": "10s"}])
+    until_weighed(world)
+    world.cluster.end(world.ready_pods(two(world))[0])
+    world.until(lambda: world.condition("Ready") == ("False", "ContainerEnded"))
+    return world
+
+
 def bad_image_name() -> World:
     world = created(replicas=2)
     world.behave("1", failure="invalid-image")
@@ -483,6 +500,8 @@ CONDITIONS: dict[str, Condition] = {
     "InvalidImageName": Condition(bad_image_name, Reason.INVALID_IMAGE_NAME, "PodFailure"),
     "FetchFailed": Condition(failing("fetch-permanent"), Reason.FETCH_FAILED, "PodFailure"),
     "FetchRetrying": Condition(failing("fetch-passing"), Reason.FETCH_RETRYING, "PodFailure"),
+    "FetchBlockedByMesh": Condition(meshed, Reason.FETCH_BLOCKED_BY_MESH, "PodFailure"),
+    "ContainerEnded": Condition(ended_once, Reason.CONTAINER_ENDED),
     "ConfigError": Condition(failing("config"), Reason.CONFIG_ERROR, "PodFailure"),
     "ConfigError, volumes": Condition(failing("volumes"), Reason.CONFIG_ERROR, "PodFailure"),
     "Unschedulable": Condition(failing("unschedulable"), Reason.UNSCHEDULABLE, "PodFailure"),

@@ -173,7 +173,7 @@ def test_a_rollback_that_the_process_did_not_live_to_tell_is_told_with_the_statu
     world.rest()
 
     (told,) = world.events("RolledBack")
-    assert world.revision("2") in told
+    assert "version 2" in told
 
 
 def _dies_once_decided(world: World) -> Callable[[Call], None]:

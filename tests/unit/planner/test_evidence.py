@@ -515,7 +515,7 @@ def test_a_loss_of_all_figures_in_mid_rollout_holds_and_then_the_evidence_decide
     assert (record(world)["step"], shares(world)) == (1, (5_000, 5_000))
     assert not record(world).get("promoting")
     assert world.condition("Reconciling") == ("True", "NoData")
-    assert ("read for the first time" if restarted else "not all routers have been read") in world.status["message"]
+    assert ("read for the first time" if restarted else "Not all routers have been read") in world.status["message"]
     world.measuring.deaf, world.measuring.holds = False, ()
     world.until(lambda: outcome(world) == end)
 
@@ -555,7 +555,7 @@ def test_a_query_that_is_mended_in_spec_counts_from_the_next_rollout_and_the_mes
     world.rollout(analysis=analysis)
     world.advance(2)
     said = world.status["message"]
-    assert "spec.rollout.analysis was edited since it started, which counts from the next rollout; to begin" in said
+    assert "spec.rollout.analysis was edited since this rollout started and counts from the next one; to begin" in said
     assert f"abort {first}" in said
     assert f"retry {first}" in said
     world.command("abort", first, "mended")

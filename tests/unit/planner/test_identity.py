@@ -115,7 +115,9 @@ def test_a_refusal_that_only_sounds_like_it_is_one_and_is_not_tried_at_once_for_
     drifts(world)
     world.advance(3)
 
-    assert [str(one) for one in world.failures] == [f"uid mismatch: it is {uid}"] * len(world.failures)
+    assert [str(one) for one in world.failures] == [
+        f"Podium cannot write Service fraud: uid mismatch: it is {uid}"
+    ] * len(world.failures)
     assert 1 <= len(world.failures) <= 4, "once a second, as whatever may pass by itself"
 
 

@@ -43,14 +43,14 @@ def told(found: dict[str, Any]) -> tuple[str, str, int]:
     return result
 
 
-def test_a_sidecar_that_starts_after_the_fetcher_is_told_with_the_ways_out_and_the_fetchers_words_last() -> None:
+def test_a_sidecar_that_starts_after_the_fetcher_is_told_with_the_fetchers_words_and_the_ways_out_last() -> None:
     assert told(pod(ISTIO)) == (
         "FetchBlockedByMesh",
-        "pod p: Istio keeps the model from being fetched: the pod's connections are led to the sidecar istio-proxy, "
-        "which starts only after the init container fetch. Ways out, in spec.podTemplate: let the sidecar start first "
-        '(annotation sidecar.istio.io/nativeSidecar: "true"), or set spec.podTemplate.fetchSecurityContext.runAsUser '
-        "to 1337, or name the model store's port in annotation traffic.sidecar.istio.io/excludeOutboundPorts "
-        "(docs/traffic.md). The fetcher said ConnectFailed: s3://m/1: cannot connect to http://minio:9000",
+        "pod p cannot fetch the model because of Istio: its connections are led to the sidecar istio-proxy, which "
+        "starts only after the init container fetch (ConnectFailed: s3://m/1: cannot connect to http://minio:9000). "
+        "Ways out, in spec.podTemplate (docs/traffic.md): let the sidecar start first (annotation "
+        'sidecar.istio.io/nativeSidecar: "true"), or set spec.podTemplate.fetchSecurityContext.runAsUser to 1337, or '
+        "name the model store's port in annotation traffic.sidecar.istio.io/excludeOutboundPorts",
         2,
     )
 
@@ -103,7 +103,7 @@ def test_where_the_mesh_is_not_in_the_way_the_fetcher_alone_is_heard(found: dict
     reason, message, _ = told(found)
 
     assert reason == "FetchRetrying"
-    assert message.startswith("pod p: the model was not fetched: ")
+    assert message.startswith("pod p has not fetched the model yet and tries again (")
 
 
 def test_what_trying_again_cannot_help_is_no_meshs_doing() -> None:

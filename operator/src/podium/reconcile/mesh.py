@@ -61,14 +61,14 @@ MESHES: Final = (
 )
 
 
-def mesh_in_the_way(pod: Object, reason: str) -> str:
+def mesh_in_the_way(pod: Object, reason: str, said: str) -> str:
     """Why the fetcher of this pod reaches nobody, in a sentence with the ways out; empty if no mesh explains `reason`.
 
-    `reason` is the fetcher's own, of its last end.
+    `reason` and `said` are the fetcher's own, of its last end.
     """
     if reason not in NO_CONNECTION:
         return ""
-    return next((_sentence(mesh, pod, reason) for mesh in MESHES if _redirects_to_nobody(mesh, pod)), "")
+    return next((_sentence(mesh, pod, reason, said) for mesh in MESHES if _redirects_to_nobody(mesh, pod)), "")
 
 
 def _redirects_to_nobody(mesh: Mesh, pod: Object) -> bool:
@@ -109,7 +109,7 @@ def _fetch_user(pod: Object) -> int | None:
     return None
 
 
-def _sentence(mesh: Mesh, pod: Object, reason: str) -> str:
+def _sentence(mesh: Mesh, pod: Object, reason: str, said: str) -> str:
     ways = [
         f'let the sidecar start first (annotation {mesh.native}: "true")',
         f"set spec.podTemplate.fetchSecurityContext.runAsUser to {_user(mesh, pod)}",
@@ -119,7 +119,8 @@ def _sentence(mesh: Mesh, pod: Object, reason: str) -> str:
     elif not (reason == "NameResolution" and mesh.redirects_names):
         ways.append(f"name the model store's port in annotation {mesh.exclude}")
     return (
-        f"{mesh.name} keeps the model from being fetched: the pod's connections are led to the sidecar {mesh.sidecar}, "
-        f"which starts only after the init container {names.FETCH_CONTAINER}. Ways out, in spec.podTemplate: "
-        f"{', or '.join(ways)} (docs/traffic.md)"
+        f"pod {pod['metadata']['name']} cannot fetch the model because of {mesh.name}: its connections are led to the "
+        f"sidecar {mesh.sidecar}, which starts only after the init container {names.FETCH_CONTAINER} "
+        f"({reason}: {said}). "
+        f"Ways out, in spec.podTemplate (docs/traffic.md): {', or '.join(ways)}"
     )

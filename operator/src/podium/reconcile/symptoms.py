@@ -190,9 +190,9 @@ def _fetch(who: str, container: dict[str, Any], pod: Object) -> Iterator[tuple[R
     said = said_by(ended)
     permanent, restarts = bool(said.get("permanent")), container.get("restartCount", 0)
     why = _words(ended) or f"exit code {ended.get('exitCode')}"
-    cause = said.get("reason") or ended.get("reason") or "Error"
-    if not permanent and (mesh := mesh_in_the_way(pod, cause)):
-        yield Reason.FETCH_BLOCKED_BY_MESH, f"{mesh}. The fetcher said {cause}: {why}", restarts
+    cause = str(said.get("reason") or ended.get("reason") or "Error")
+    if not permanent and (blocked := mesh_in_the_way(pod, cause, why)):
+        yield Reason.FETCH_BLOCKED_BY_MESH, blocked, restarts
         return
     verb = "cannot fetch the model" if permanent else "has not fetched the model yet and tries again"
     yield (

@@ -211,7 +211,7 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
         verdict = STRATEGIES[candidate.record.strategy].complete(situation, champion, candidate, moment)
         if verdict is None:
             return None
-        if isinstance(verdict, Rule) and verdict.kind is not Kind.PERSON:
+        if isinstance(verdict, Rule) and not verdict.stands:
             verdict = ended_lately(situation, candidate, moment) or verdict
         waits = situation.paused or isinstance(verdict, Hold)
         if waits and certain and candidate.record.available_at is None:
