@@ -135,7 +135,7 @@ def test_a_candidate_that_no_request_reaches_is_told_after_a_minute(weighed: Rol
     for at in range(6, 80, 2):
         weighed.round(at, sample("a", at, 6_000 + at * 10, 0), sample("b", at, 6_000 + at * 10, 0))
     found = courses.found(weighed.course, HALF, None, BEGAN + 78)
-    assert found.silent.startswith("revision new has had no request for 7")
+    assert found.silent.startswith("the candidate has had no request for 7")
     assert found.holds == (found.silent,)
 
 

@@ -208,8 +208,8 @@ def no_traffic() -> World:
     world = weighed()
     until_weighed(world)
     world.measuring.silent = (
-        f"revision {two(world)} has had no request for 70 s, where 12 were to be expected: callers may pass the "
-        "routers by, or read pod addresses from DNS"
+        "the candidate has had no request for 70 s, where 12 were to be expected: callers may pass the routers by, or "
+        "read pod addresses from DNS"
     )
     return after(world, 30)
 

@@ -155,8 +155,9 @@ def revision_of(obj: dict[str, Any]) -> Revision:
             **words,
         )
     except (KeyError, TypeError, ValueError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise MalformedRevision(
-            f"ControllerRevision {obj['metadata'].get('namespace', '')}/{name} is not one that Podium wrote: {error!r}"
+            f"ControllerRevision {obj['metadata'].get('namespace', '')}/{name} is not one that Podium wrote: {why}"
         ) from error
 
 

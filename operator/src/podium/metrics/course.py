@@ -263,15 +263,15 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
 
 
 def _silent(course: Course, task: Task, now: float) -> str:
-    names = (task.champion, task.candidate)
     rates = _traffic(course.recent)
     for arm, since in enumerate(course.quiet):
         share = task.weight / 10_000 if arm else 1 - task.weight / 10_000
         expected = (rates.champion + rates.candidate) * share * PATIENCE
         if since and now - since >= PATIENCE and expected >= EXPECTED:
+            who = "the candidate" if arm else "the champion"
             return (
-                f"revision {names[arm]} has had no request for {now - since:.0f} s, where {expected:.0f} were to be "
-                "expected: callers may pass the routers by, or read pod addresses from DNS"
+                f"{who} has had no request for {now - since:.0f} s, where {expected:.0f} were to be expected: callers "
+                "may pass the routers by, or read pod addresses from DNS"
             )
     return ""
 
