@@ -10,6 +10,7 @@ from tests.integration.rollouts.api import Object
 from tests.integration.rollouts.stage import MODEL, Stage
 
 _TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\b\d\d:\d\d:\d\dZ")
+_LASTED = re.compile(r"\bafter \d+ (s|min|h)\b")
 _POD = re.compile(rf"pod {MODEL}-[a-z0-9]+-[a-z0-9]+-[a-z0-9]+")
 _ROLLOUT_ID = re.compile(rf"({MODEL}-[a-z0-9]{{10}})-[0-9a-f]+")
 
@@ -82,6 +83,7 @@ def _plain(found: Object, stage: Stage) -> Object:
         found = _without_figures(found)
     text = json.dumps(found, sort_keys=True)
     text = _TIMES.sub("<time>", text)
+    text = _LASTED.sub("after <seconds>", text)
     text = _POD.sub("pod <pod>", text)
     text = _ROLLOUT_ID.sub(r"\1-<id>", text)
     for revision in stage.all("ControllerRevision"):

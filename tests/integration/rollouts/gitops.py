@@ -128,6 +128,12 @@ class GitStage(Stage):
         """The Application is Synced and of that health."""
         await self.until_application(lambda app: told(app) == ("Synced", health), f"Synced and {health}")
 
+    async def command(self, verb: str, revision: str, token: str) -> None:
+        """As a person who looks at Argo CD first: while one is waited for, it says Suspended."""
+        if self.phase == "Paused":
+            await self.until_health("Suspended")
+        await super().command(verb, revision, token)
+
     async def act(self, action: str) -> None:
         """What a person does in Argo CD's web interface: choose an action that it offers."""
         argocd = self.gitops.argocd

@@ -65,7 +65,7 @@ async def test_it_is_told_as_such_and_the_update_serves_once_a_way_out_is_taken(
     await meshed.until(lambda: meshed.condition("PodFailure").get("reason") == "FetchBlockedByMesh", "it is told")
     assert time.monotonic() - began < 60
     said = meshed.condition("PodFailure")["message"]
-    assert "Istio keeps the model from being fetched" in said
+    assert "cannot fetch the model because of Istio" in said
     assert "cannot fetch the model because of Istio" in meshed.status["message"]
     assert "set spec.podTemplate.fetchSecurityContext.runAsUser to 1337" in said
     assert meshed.phase == "Progressing"
