@@ -101,7 +101,7 @@ def _same(one: str, other: str) -> str:
 
 
 class Metric(ApiModel):
-    """One question that is asked of both revisions."""
+    """One metric by which both revisions are compared."""
 
     cel = (
         Rule(
@@ -123,52 +123,57 @@ class Metric(ApiModel):
     )
 
     name: MetricName = Field(
-        description="Name of the metric, in status, Events and messages; unique. At most 30 characters. No default."
+        description=(
+            "Unique name of the metric, shown in status, Events and messages. At most 30 characters. No default."
+        )
     )
     type: Literal["ErrorRate", "Rejections", "Abandoned", "Latency", "Prometheus"] = Field(
         description=(
-            "What counts against a revision. ErrorRate: 5xx, resets, time-outs of the router, and 429 of the model's "
-            "server. Rejections: other 4xx but 408 and 499. Abandoned: requests that their callers gave up. Latency: "
-            "answers slower than threshold. Prometheus: events. No default."
+            "What counts as a failure. ErrorRate: 5xx, resets, router time-outs, and 429 from the model server. "
+            "Rejections: other 4xx, except 408 and 499. Abandoned: requests cancelled by callers. Latency: responses "
+            "slower than threshold. Prometheus: the query events. No default."
         )
     )
     max_ratio: MaxRatio | None = Field(
         default=None,
         description=(
-            "The candidate's rate over the champion's that must be ruled out before promotion. A ratio above 1, at "
-            f"most {LARGEST_RATIO}. Default: {MAX_RATIO}."
+            "Promotion needs evidence that the candidate's rate is below this multiple of the champion's. A ratio "
+            f"above 1, at most {LARGEST_RATIO}. Default: {MAX_RATIO}."
         ),
     )
     harm_ratio: HarmRatio | None = Field(
         default=None,
         description=(
-            "The candidate's rate over the champion's from which more is harm, which rolls the candidate back. A ratio "
-            "from 1 to maxRatio. Default: 1; for Latency the maxRatio."
+            "Evidence that the candidate's rate is above this multiple of the champion's rolls it back. A ratio from "
+            "1 to maxRatio. Default: 1; for Latency, maxRatio."
         ),
     )
     tolerate: Percent | None = Field(
         default=None,
         description=(
-            "Rate of the candidate that nobody minds, whatever the champion's. Percent, such as 0.1%, below 100; 0% "
-            "for none. Default: 0.1% for ErrorRate and Rejections, 1% for Abandoned and Latency, 0% for Prometheus."
+            "Rate up to which the candidate counts as good, whatever the champion's rate. A percentage such as 0.1%, "
+            "below 100; 0% for none. Default: 0.1% for ErrorRate and Rejections, 1% for Abandoned and Latency, 0% "
+            "for Prometheus."
         ),
     )
     threshold: Threshold | None = Field(
         default=None,
         description=(
-            "For Latency alone: slower answers count; it moves to the next edge of the routers' histograms. A duration "
-            "such as 250ms, from 1ms to 10m. Default: the champion's 95th percentile when the rollout starts."
+            "Latency only: slower responses are failures; rounded up to a bucket of the routers' histograms. A "
+            "duration such as 250ms, from 1ms to 10m. Default: the champion's 95th percentile when the rollout "
+            "starts."
         ),
     )
     events: Query | None = Field(
         default=None,
         description=(
-            "For Prometheus alone: query of how much went wrong since counting began, one series, with {{namespace}} "
-            "and {{revision}}; no rate() or increase(). No default."
+            "Prometheus only: query of a counter of failures, one series, with {{namespace}} and {{revision}}; no "
+            "rate() or increase(). No default."
         ),
     )
     total: Query | None = Field(
-        default=None, description="Likewise, of how much could have: all of which events are a part. No default."
+        default=None,
+        description="Prometheus only: the same for a counter of all attempts, failures included. No default.",
     )
 
     @property
@@ -234,7 +239,7 @@ Metrics = Annotated[
 
 
 class Analysis(ApiModel):
-    """What the requests of a Canary are asked, and how sure the answer must be."""
+    """What both revisions are compared by under live traffic, and how sure the result must be."""
 
     confidence: Confidence = Field(
         default=0.95,
@@ -245,21 +250,21 @@ class Analysis(ApiModel):
     )
     interval: Interval = Field(
         default="2s",
-        description="Time between two readings of the counters. A duration such as 2s, from 1s to 60s. Default: 2s.",
+        description="How often the counters are read. A duration such as 2s, from 1s to 60s. Default: 2s.",
     )
     warm_up: WarmUp = Field(
         default="1m",
         description=(
-            "Time for which a new pod's latency is left out, from when it is ready; its errors count from the first "
-            "request. A duration such as 1m, from 0s to 1h. Default: 1m."
+            "How long the latency of a pod is ignored after it becomes ready; its errors count at once. A duration "
+            "such as 1m, from 0s to 1h. Default: 1m."
         ),
     )
     metrics: Metrics | None = Field(
         default=None,
         description=(
-            "What must not get worse, at most 20; empty: nothing is asked. But for a Canary with traffic.router "
-            "Envoy: ErrorRate alone, which promotes nothing. Default: a Canary's errors and, with that router, "
-            "rejections, abandoned and latency, with the defaults of their types."
+            "Metrics to compare by, at most 20; empty: no analysis. Types other than ErrorRate need strategy Canary "
+            "and traffic.router Envoy; elsewhere ErrorRate can roll back, not promote. Default: for a Canary, errors "
+            "and, with that router, rejections, abandoned and latency."
         ),
     )
 

@@ -52,7 +52,7 @@ COLUMNS: Final = (
     ("Message", "string", ".status.message", "What it is doing or waiting for", 1),
 )
 RUNTIME_COLUMNS: Final = (
-    ("Protocol", "string", ".spec.protocol", "What its clients speak", 0),
+    ("Protocol", "string", ".spec.protocol", "Protocol of its clients", 0),
     ("Formats", "string", ".spec.formats", "Formats of models that it serves", 0),
     ("Age", "date", ".metadata.creationTimestamp", "Time since it was created", 0),
     ("Image", "string", ".spec.image", "Image of the model's container", 1),
@@ -63,10 +63,10 @@ def model_deployments() -> dict[str, Any]:
     """The CustomResourceDefinition of ModelDeployment."""
     spec = structural(ModelDeploymentSpec)
     properties = {
-        "spec": {"description": "What to serve, and how. Default: all of its defaults."}
+        "spec": {"description": "What to serve, and how. Default: the defaults of its fields."}
         | spec
         | {"default": {name: part["default"] for name, part in spec["properties"].items() if "default" in part}},
-        "status": {"description": "What Podium sees and does. Written by the operator alone."}
+        "status": {"description": "The state that Podium reports. Only the operator writes it."}
         | structural(status.ModelDeploymentStatus)
         | {"default": status.pending()},
     }
@@ -86,7 +86,7 @@ def model_deployments() -> dict[str, Any]:
 def model_runtimes() -> dict[str, Any]:
     """The CustomResourceDefinition of ModelRuntime."""
     properties = {"spec": {"description": "How the runtime is run."} | structural(ModelRuntimeSpec)}
-    schema = _object("How one serving runtime is run: written by cluster administrators.", properties)
+    schema = _object("How a serving runtime is run. Cluster administrators write these.", properties)
     schema["required"] = ["spec"]
     return _definition("ModelRuntime", "Cluster", ["mdrt"], schema, RUNTIME_COLUMNS, None)
 

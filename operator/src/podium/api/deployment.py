@@ -31,15 +31,17 @@ class Autoscaling(ApiModel):
         ),
     )
 
-    min_replicas: int = Field(default=1, ge=1, le=MAX_REPLICAS, description="Fewest pods. Default: 1.")
-    max_replicas: int = Field(ge=1, le=MAX_REPLICAS, description="Most pods, at least minReplicas. No default.")
+    min_replicas: int = Field(default=1, ge=1, le=MAX_REPLICAS, description="Lowest number of pods. Default: 1.")
+    max_replicas: int = Field(
+        ge=1, le=MAX_REPLICAS, description="Highest number of pods, at least minReplicas. No default."
+    )
     metrics: list[MetricSpec] = Field(
         default=[],
         max_length=20,
-        description="What the number of pods follows, as in autoscaling/v2. Default: 80 % of the requested CPU.",
+        description="Metrics to scale on, as in autoscaling/v2. Default: 80 % of the requested CPU.",
     )
     behavior: Behavior = Field(
-        default={}, description="How fast it scales up and down, as in autoscaling/v2. Default: Kubernetes' own."
+        default={}, description="How fast to scale up and down, as in autoscaling/v2. Default: Kubernetes' own."
     )
 
     @model_validator(mode="after")
@@ -55,13 +57,13 @@ class Disruption(ApiModel):
     max_unavailable: IntOrPercent = Field(
         default=1,
         description=(
-            "How many pods a node drain may take away at once: a number of pods, or a share such as 25%. Default: 1."
+            "How many pods a node drain may evict at once: a number of pods, or a percentage such as 25%. Default: 1."
         ),
     )
 
 
 class ModelDeploymentSpec(ApiModel):
-    """What a person wants served, and how."""
+    """What to serve, and how."""
 
     cel = (
         Rule(
@@ -79,46 +81,51 @@ class ModelDeploymentSpec(ApiModel):
         ),
     )
 
-    model: Model = Field(default=Model(), description="The model. Default: none, the runtime's image brings its own.")
+    model: Model = Field(
+        default=Model(), description="The model to serve. Default: none, the runtime's image contains it."
+    )
     runtime: RuntimeRef = Field(
         default=RuntimeRef(),
-        description="What runs the model. Default: the ModelRuntime onnxruntime.",
+        description="The ModelRuntime that serves the model. Default: onnxruntime.",
     )
     pod_template: PodTemplate = Field(
-        default=PodTemplate(), description="What the pods get beyond the model and its runtime. Default: nothing."
+        default=PodTemplate(),
+        description="Settings of the pods, such as labels, scheduling and volumes. Default: none.",
     )
     replicas: int = Field(
         default=1,
         ge=0,
         le=MAX_REPLICAS,
-        description="Number of pods; with autoscaling the first revision's initial number only. Default: 1.",
+        description=("Number of pods. With autoscaling, the initial number of the first revision only. Default: 1."),
     )
     autoscaling: Autoscaling | None = Field(
-        default=None, description="Lets the number of pods follow the load. Default: none, replicas says the number."
+        default=None,
+        description=("Scales the pods by a HorizontalPodAutoscaler. Default: none, replicas is the number of pods."),
     )
     disruption: Disruption = Field(
         default=Disruption(),
-        description="What node drains may take away, from two replicas on. Default: one pod at a time.",
+        description="The PodDisruptionBudget, which exists from two replicas on. Default: one pod at a time.",
     )
     traffic: Traffic = Field(
         default=Traffic(),
-        description="How requests reach the pods. Default: through the Service alone.",
+        description="How requests reach the pods. Default: through the Service, without routers.",
     )
     rollout: Rollout = Field(
-        default=Rollout(), description="How a new revision replaces the one that serves. Default: a RollingUpdate."
+        default=Rollout(),
+        description=(
+            "How a new revision (the candidate) replaces the one that serves (the champion). Default: a RollingUpdate."
+        ),
     )
     paused: bool = Field(
         default=False,
         description=(
-            "Holds rollouts: none starts, goes on or is promoted; what crashes is still rolled back. Default: false."
+            "Pauses rollouts: none starts, goes on or is promoted. A candidate that crashes is still rolled back. "
+            "Default: false."
         ),
     )
     suspend: bool = Field(
         default=False,
-        description=(
-            "Takes all pods away and leaves everything else as it is; a rollout stands still until it is false again. "
-            "Default: false."
-        ),
+        description="Removes all pods and keeps everything else; a rollout stops meanwhile. Default: false.",
     )
 
     @model_validator(mode="after")

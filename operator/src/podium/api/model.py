@@ -62,9 +62,10 @@ class Storage(ApiModel):
         min_length=1,
         max_length=32,
         description=(
-            "Largest size of the fetched model, in bytes with a suffix such as Mi or Gi: the limit of its emptyDir, "
-            "and the pod's request for ephemeral storage. The pod's limit is 1Gi more, for /tmp and logs, and twice as "
-            "much and 1Gi where the runtime unpacks it. 10Gi, an earlier default, counts as not set. Default: 2Gi."
+            "Largest size of the fetched model, in bytes with a suffix such as Mi or Gi: size limit of its emptyDir, "
+            "and the pod's request for ephemeral storage. The pod's limit adds 1Gi for /tmp and logs; where the "
+            "runtime unpacks the model, it is twice this size plus 1Gi. 10Gi, an earlier default, counts as not set. "
+            "Default: 2Gi."
         ),
     )
 
@@ -88,41 +89,40 @@ class Model(ApiModel):
     uri: Uri | None = Field(
         default=None,
         description=(
-            "Where the model is: s3://BUCKET/KEY, https://HOST/PATH or pvc://CLAIM/PATH; a file or a folder. Default: "
-            "none; nothing is fetched, and the runtime's image brings its own model."
+            "Location of the model, a file or a folder: s3://BUCKET/KEY, https://HOST/PATH or pvc://CLAIM/PATH. "
+            "Default: none; nothing is fetched, and the runtime's image contains the model."
         ),
     )
     format: FormatName | None = Field(
         default=None,
         description=(
-            "Format of the model, one of the runtime's formats, such as onnx or mar. Default: none, and then the "
-            "runtime takes the model as it is."
+            "Format of the model, one of the runtime's formats, such as onnx or mar. Default: none, not checked."
         ),
     )
     version: Version | None = Field(
         default=None,
         description=(
-            "Name of this version, for people: shown in status and kept in an annotation. Default: the last telling "
-            "segment of the URI, 7 of s3://models/fraud/7/model.onnx."
+            "Version of the model, shown in status and kept in an annotation. Default: the last segment of the URI "
+            "that is no general word such as model: 7 for s3://models/fraud/7/model.onnx."
         ),
     )
     sha256: Sha256 | None = Field(
         default=None,
         description=(
-            "SHA-256 of the model's bytes, 64 lower-case hexadecimal digits, of a folder that of its sorted list of "
-            "files; other bytes are not served. Default: none, nothing is checked."
+            "SHA-256 of the model file, 64 lower-case hexadecimal digits; for a folder, of its sorted list of files. "
+            "Any other model is refused. Default: none, not checked."
         ),
     )
     credentials_secret: Name | None = Field(
         default=None,
         description=(
             "Name of a Secret in the same namespace with the credentials of the model store: AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ca.crt. Default: none, the store is read anonymously."
+            "AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ca.crt. Default: none, anonymous access."
         ),
     )
     storage: Storage = Field(
         default=Storage(),
-        description="Room for the fetched model inside the pod. Default: 2Gi.",
+        description="Disk space for the fetched model. Default: 2Gi.",
     )
 
 
@@ -140,26 +140,25 @@ class RuntimeRef(ApiModel):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         default=None,
         description=(
-            "Whether a node that has the image asks the registry again when a pod starts. Always: a tag that moves is "
-            "followed. IfNotPresent: what is there is taken. Never: nothing is pulled. Default: Always for the tag "
-            "latest or none, else IfNotPresent."
+            "When the kubelet pulls the image. Always: each time a pod starts. IfNotPresent: if the node does not "
+            "have it. Never: not at all. Default: Always for the tag latest or none, else IfNotPresent."
         ),
     )
     args: list[Argument] = Field(
-        default=[], max_length=64, description="Arguments that are appended to the runtime's own. Default: none."
+        default=[], max_length=64, description="Arguments appended to those of the runtime. Default: none."
     )
     env: Annotated[list[EnvVar], ListKind("map", ("name",))] = Field(
         default=[],
         max_length=100,
         description=(
-            "Environment variables of the model's container, merged by name with the runtime's: these win. Names that "
+            "Environment variables of the model container; they override those of the runtime by name. Names that "
             "begin with PODIUM_ are refused. Default: none."
         ),
     )
     resources: ResourceRequirements = Field(
         default={},
         description=(
-            "Requests and limits of the model's container; what is not set here is the runtime's. Units: cores of "
-            "CPU, bytes of memory. Default: the runtime's resources."
+            "Resource requests and limits of the model container, in CPU cores and bytes; those not set here are the "
+            "runtime's. Default: the runtime's resources."
         ),
     )

@@ -42,13 +42,13 @@ class PodSecurity(ApiModel):
         description="Group that owns the pod's volumes, a numeric id. Default: the runtime's.",
     )
     supplemental_groups: Annotated[list[GroupId], ListKind("set")] = Field(
-        default=[], max_length=32, description="Further groups of the processes, numeric ids. Default: none."
+        default=[], max_length=32, description="Supplementary groups of the processes, numeric ids. Default: none."
     )
     run_as_user: int | None = Field(
         default=None,
         ge=1,
         le=2147483647,
-        description="User of the processes, a numeric id and not 0 (root). Default: the runtime's.",
+        description="User of the processes, a numeric id other than 0 (root). Default: the runtime's.",
     )
     se_linux_options: SELinux = Field(
         default=SELinux(), description="SELinux label of the containers. Default: the container engine's choice."
@@ -62,12 +62,12 @@ class FetchSecurity(ApiModel):
         default=None,
         ge=1,
         le=2147483647,
-        description="User, a numeric id and not 0 (root), such as a mesh's own. Default: the pods'.",
+        description=("User, a numeric id other than 0 (root), such as that of a mesh's sidecar. Default: the pod's."),
     )
 
 
 class PodTemplate(ApiModel):
-    """What the pods get beyond the model and its runtime."""
+    """Settings of the pods beside the model and its runtime: labels, scheduling, volumes and so on."""
 
     cel = (
         Rule(
@@ -82,8 +82,8 @@ class PodTemplate(ApiModel):
         default={},
         max_length=50,
         description=(
-            "Labels of the pods. Keys of podium.dev are refused, and so are app.kubernetes.io/managed-by and "
-            "app.kubernetes.io/instance. Default: none."
+            "Labels of the pods. Keys of podium.dev, app.kubernetes.io/managed-by and app.kubernetes.io/instance are "
+            "refused. Default: none."
         ),
     )
     annotations: Annotated[Annotations, Rules(rules.OWN_ANNOTATIONS)] = Field(
@@ -93,11 +93,11 @@ class PodTemplate(ApiModel):
         default={}, max_length=50, description="Labels that a node must have to run the pods. Default: none."
     )
     tolerations: list[Toleration] = Field(
-        default=[], max_length=50, description="Taints of nodes that the pods tolerate. Default: none."
+        default=[], max_length=50, description="Node taints that the pods tolerate. Default: none."
     )
     affinity: Affinity = Field(
         default={},
-        description="Which nodes the pods prefer or need, and which pods they want beside them or not. Default: none.",
+        description="Node affinity, and affinity and anti-affinity to other pods. Default: none.",
     )
     topology_spread_constraints: Annotated[
         list[TopologySpreadConstraint], ListKind("map", ("topologyKey", "whenUnsatisfiable"))
@@ -105,7 +105,7 @@ class PodTemplate(ApiModel):
     service_account_name: Name | None = Field(
         default=None,
         description=(
-            "ServiceAccount of the pods; its token is not mounted. Default: the namespace's own, named default."
+            "ServiceAccount of the pods; its token is not mounted. Default: the namespace's default ServiceAccount."
         ),
     )
     image_pull_secrets: Annotated[list[LocalObjectReference], ListKind("map", ("name",))] = Field(
@@ -115,41 +115,41 @@ class PodTemplate(ApiModel):
         default=[],
         max_length=32,
         description=(
-            "Volumes of the pods, of the kinds configMap, secret, emptyDir, persistentVolumeClaim, projected, csi and "
+            "Volumes of the pods. Kinds: configMap, secret, emptyDir, persistentVolumeClaim, projected, csi and "
             "image. Names that begin with podium- are refused. Default: none."
         ),
     )
     volume_mounts: Annotated[list[VolumeMount], ListKind("map", ("mountPath",))] = Field(
         default=[],
         max_length=32,
-        description=(
-            "Where those volumes are mounted in the model's container; /models and /tmp are Podium's. Default: none."
-        ),
+        description=("Mounts of these volumes in the model container; /models and /tmp are reserved. Default: none."),
     )
     priority_class_name: Name | None = Field(
         default=None,
-        description="PriorityClass of the pods. Default: the cluster's own.",
+        description="PriorityClass of the pods. Default: the cluster's default.",
     )
     runtime_class_name: Name | None = Field(
         default=None,
-        description="RuntimeClass of the pods. Default: the cluster's own.",
+        description="RuntimeClass of the pods. Default: the cluster's default.",
     )
     termination_grace_period_seconds: int | None = Field(
         default=None,
         ge=1,
         le=3600,
         description=(
-            "Seconds that a pod gets to end its requests; more than the runtime's drain.preStopSeconds. Default: the "
-            "sum of the runtime's drain."
+            "Seconds a pod gets to shut down, more than the runtime's drain.preStopSeconds. Default: the runtime's "
+            "drain.preStopSeconds plus drain.seconds."
         ),
     )
     security_context: PodSecurity = Field(
         default=PodSecurity(),
-        description="User and groups of the pods; all else is the restricted profile. Default: the runtime's.",
+        description=(
+            "User and groups of the pods; the rest is the restricted Pod Security Standard. Default: the runtime's."
+        ),
     )
     fetch_security_context: FetchSecurity = Field(
         default=FetchSecurity(),
-        description="Of the init container fetch alone, if the ModelRuntime allows it. Default: the pods'.",
+        description="User of the init container fetch, if the ModelRuntime allows one. Default: the pod's.",
     )
 
     @model_validator(mode="after")

@@ -38,13 +38,13 @@ class Step(ApiModel):
         default=None,
         alias="for",
         description=(
-            "Time for which the weight is kept at least, from when it is applied. A duration such as 10m. Default: "
-            "none, the next step begins as soon as it is applied."
+            "How long the weight is kept at least, once it is in effect. A duration such as 10m. Default: none, the "
+            "next step follows at once."
         ),
     )
     pause: bool = Field(
         default=False,
-        description="Waits, at the weight before it, until a person sends the command resume. Default: false.",
+        description=("Keeps the weight of the step before until a person sends the command resume. Default: false."),
     )
 
     @model_validator(mode="after")
@@ -70,15 +70,15 @@ class RollingUpdate(ApiModel):
     max_surge: IntOrPercent = Field(
         default="25%",
         description=(
-            "How many pods above replicas may exist during an update: a number of pods, or a share such as 25%, "
+            "How many pods above replicas may exist during an update: a number of pods, or a percentage such as 25%, "
             "rounded up. Not 0 together with maxUnavailable. Default: 25%."
         ),
     )
     max_unavailable: IntOrPercent = Field(
         default=0,
         description=(
-            "How many of the replicas may be unavailable during an update: a number of pods, or a share such as 25%, "
-            "rounded down. Default: 0."
+            "How many of the replicas may be unavailable during an update: a number of pods, or a percentage such as "
+            "25%, rounded down. Default: 0."
         ),
     )
 
@@ -124,24 +124,23 @@ class Rollout(ApiModel):
     strategy: Literal["RollingUpdate", "BlueGreen", "Canary"] = Field(
         default="RollingUpdate",
         description=(
-            "RollingUpdate: pod by pod. BlueGreen: the new revision comes up in full beside the old one, then all "
-            "requests move at once. Canary: the new one gets a growing share of them, by steps. Default: "
-            "RollingUpdate."
+            "RollingUpdate: replaces pods step by step. BlueGreen: starts all new pods, then moves all requests at "
+            "once. Canary: moves requests in steps. Default: RollingUpdate."
         ),
     )
     rolling_update: RollingUpdate = Field(
         default=RollingUpdate(),
         description=(
-            "Sizes of a RollingUpdate. A Canary's pods replace old ones, one by one, where maxSurge is 0; else they "
-            "come beside them. Default: maxSurge 25%, maxUnavailable 0."
+            "Limits on pods during a RollingUpdate. A Canary's pods replace old ones if maxSurge is 0, else they are "
+            "added. Default: maxSurge 25%, maxUnavailable 0."
         ),
     )
     steps: list[Step] = Field(
         default=[Step.parse({"weight": weight, "for": "1m"}) for weight in (5, 25, 50)],
         max_length=20,
         description=(
-            "What a Canary does in turn before all requests move. Without a router a weight is a share of the pods, "
-            "at least one. Default: 5, 25 and 50 percent, for a minute each."
+            "Steps of a Canary before all requests move. Without a router a weight is a share of the pods, at least "
+            "one pod. Default: 5, 25 and 50 percent, for a minute each."
         ),
     )
     min_ready_seconds: int = Field(
@@ -153,47 +152,47 @@ class Rollout(ApiModel):
     progress_deadline: MinimalDuration = Field(
         default="10m",
         description=(
-            "Time within which a new revision must become available, or it is rolled back. A duration "
-            "such as 10m, more than minReadySeconds. Default: 10m."
+            "Time within which a new revision must become available; otherwise it is rolled back. A duration such as "
+            "10m, more than minReadySeconds. Default: 10m."
         ),
     )
     max_duration: MaxDuration = Field(
         default="24h",
         description=(
-            "Time for which evidence is waited for; then onInconclusive says what happens. Pauses do not count. A "
-            "duration such as 24h, from 1m to 720h. Default: 24h."
+            "How long to wait for enough evidence; then onInconclusive applies. Pauses do not count. A duration such "
+            "as 24h, from 1m to 720h. Default: 24h."
         ),
     )
     on_inconclusive: Literal["Rollback", "Promote", "Pause"] = Field(
         default="Rollback",
         description=(
-            "What happens when maxDuration ends undecided. Rollback: the old revision stays. Promote: the new one "
+            "What happens if maxDuration ends undecided. Rollback: the old revision stays. Promote: the new one "
             "replaces it. Pause: a person decides. Default: Rollback."
         ),
     )
     analysis: Analysis = Field(
         default=Analysis(),
         description=(
-            "What live traffic must show before a Canary is promoted. Default: no more errors, rejected, abandoned "
-            "and slow requests than the old revision's."
+            "Compares both revisions under live traffic and rolls the new one back if it does worse. A Canary with "
+            "router Envoy is promoted only once it has shown that it does not. Default: on for a Canary."
         ),
     )
     promotion: Literal["Automatic", "Manual"] = Field(
         default="Automatic",
         description=(
-            "Who promotes an available BlueGreen candidate, and a Canary after its last step. Automatic: Podium. "
-            "Manual: a person, by the command promote. Default: Automatic."
+            "Who promotes a BlueGreen candidate once it is available, or a Canary after its last step. Automatic: "
+            "Podium. Manual: a person, by the command promote. Default: Automatic."
         ),
     )
     scale_down_delay: Duration = Field(
         default="5m",
         description=(
-            "Time for which the replaced revision of a BlueGreen or Canary rollout stays warm, so that one command "
-            "moves back to it. A duration such as 5m. Default: 5m."
+            "How long the replaced revision of a BlueGreen or Canary keeps its pods, so that the command abort can "
+            "return to it. A duration such as 5m. Default: 5m."
         ),
     )
     revision_history_limit: int = Field(
-        default=5, ge=0, le=100, description="Number of old revisions that are kept as a record. Default: 5."
+        default=5, ge=0, le=100, description="Number of old revisions to keep in the history. Default: 5."
     )
 
     @model_validator(mode="after")

@@ -33,10 +33,10 @@ class Ports(ApiModel):
         ),
     )
 
-    http: Port = Field(description="Port of HTTP requests; the Service's port 80 leads to it. No default.")
+    http: Port = Field(description="Port of HTTP requests; the Service forwards its port 80 to it. No default.")
     grpc: Port | None = Field(
         default=None,
-        description="Port of gRPC requests; the Service's port 8081 leads to it. Default: none.",
+        description="Port of gRPC requests; the Service forwards its port 8081 to it. Default: none.",
     )
     metrics: Port | None = Field(default=None, description="Port of Prometheus metrics. Default: none.")
 
@@ -53,17 +53,19 @@ Series = Annotated[str, Field(max_length=256)]
 
 
 class Counters(ApiModel):
-    """Which counters of the runtime's Prometheus text say what it has answered."""
+    """Which Prometheus series of the runtime count its responses."""
 
-    path: str = Field(default="/metrics", max_length=256, description="Default: /metrics.")
-    port: Literal["http", "metrics"] = Field(default="http", description="Which of ports serves it. Default: http.")
+    path: str = Field(default="/metrics", max_length=256, description="HTTP path of the metrics. Default: /metrics.")
+    port: Literal["http", "metrics"] = Field(
+        default="http", description="Which of the ports serves them. Default: http."
+    )
     total: list[Series] = Field(
         max_length=8,
-        description="Series whose sum counts all answers. No default.",
+        description="Series whose sum counts all responses. No default.",
     )
     errors: list[Series] = Field(
         max_length=8,
-        description="Series whose sum counts those that failed (5xx). No default.",
+        description="Series whose sum counts failed responses (5xx). No default.",
     )
 
     @model_validator(mode="after")
@@ -99,59 +101,63 @@ class File(ApiModel):
         max_length=512,
         description="Absolute path in the container. No default.",
     )
-    template: Annotated[str, TEMPLATE] = Field(max_length=16384, description="The file's text, a template. No default.")
+    template: Annotated[str, TEMPLATE] = Field(
+        max_length=16384, description="Content of the file, a template. No default."
+    )
 
 
 class Probes(ApiModel):
-    """How the container says that it is started, ready, alive. Strings inside are templates."""
+    """Startup, readiness and liveness probe. Strings inside are templates."""
 
     startup: Probe | None = Field(
         default=None,
-        description=("Asked until it answers, for an hour at most. Default: the readiness probe's handler."),
+        description=("Startup probe; the container has an hour to pass it. Default: the readiness probe's handler."),
     )
-    readiness: Probe = Field(description="Only a ready pod gets requests. No default.")
-    liveness: Probe | None = Field(default=None, description="Restarts a container that fails it. Default: none.")
+    readiness: Probe = Field(description="Readiness probe: only a pod that passes it gets requests. No default.")
+    liveness: Probe | None = Field(
+        default=None, description="Liveness probe: a container that fails it is restarted. Default: none."
+    )
 
 
 class Drain(ApiModel):
-    """How a pod takes its leave."""
+    """How a pod shuts down."""
 
     pre_stop_seconds: int = Field(
         default=5,
         ge=0,
         le=600,
-        description=("Seconds between a pod's removal from the Service and the signal to its container. Default: 5."),
+        description="Seconds a pod waits before SIGTERM, so that it leaves the Service first. Default: 5.",
     )
     seconds: int = Field(
         default=25,
         ge=1,
         le=3000,
-        description="Seconds that the container then gets to finish its requests. Default: 25.",
+        description="Seconds from SIGTERM for the container to finish its requests. Default: 25.",
     )
 
 
 class RuntimeSecurity(ApiModel):
-    """Security contexts where the restricted profile does not do."""
+    """Exceptions to the restricted Pod Security Standard."""
 
     pod: PodSecurityContext = Field(
         default={},
-        description="Fields of the pods'; they win over the restricted profile's. Default: none.",
+        description=("Fields of the pod's security context; they override the restricted profile. Default: none."),
     )
     container: SecurityContext = Field(
         default={},
-        description=("Fields of the model container's; they win over the restricted profile's. Default: none."),
+        description="Fields of the model container's security context, likewise. Default: none.",
     )
     fetch_user: Literal["NonRoot", "Fixed"] = Field(
         default="NonRoot",
         description=(
-            "Users that a ModelDeployment may choose for its fetcher. NonRoot: all but root. Fixed: none. "
+            "Which users a ModelDeployment may set for the init container fetch. NonRoot: all but root. Fixed: none. "
             "Default: NonRoot."
         ),
     )
 
 
 class ModelRuntimeSpec(ApiModel):
-    """How one serving runtime is run. Strings of image, command, args, env, files and probes are templates."""
+    """How the runtime is run. Image, command, args, env, files and probes may hold variables such as {{path}}."""
 
     image: Annotated[Image, TEMPLATE] = Field(
         description="Image of the model's container, with a tag or a digest. No default.",
@@ -167,38 +173,38 @@ class ModelRuntimeSpec(ApiModel):
     formats: Annotated[list[FormatName], ListKind("set")] = Field(
         default=[],
         max_length=32,
-        description="Formats of models that it can serve, such as onnx. Default: none, any is taken.",
+        description="Model formats it can serve, such as onnx. Default: none, any format is accepted.",
     )
     protocol: Literal["OIPv2", "TorchServe", "Plain"] = Field(
         default="Plain",
         description=(
-            "What its clients speak. OIPv2: the Open Inference Protocol, version 2. TorchServe: its own. "
+            "Protocol of its clients. OIPv2: the Open Inference Protocol, version 2. TorchServe: TorchServe's own. "
             "Plain: any HTTP. Default: Plain."
         ),
     )
     layout: Literal["File", "Folder", "Store"] = Field(
         default="Folder",
         description=(
-            "What {{path}} names. File: the model's one file. Folder: the folder of the model's files. Store: a "
-            "folder that holds the model as one archive. Default: Folder."
+            "What {{path}} stands for. File: the model's only file. Folder: the folder with the model's files. "
+            "Store: a folder with the model as one archive. Default: Folder."
         ),
     )
     files: Annotated[list[File], ListKind("map", ("path",))] = Field(
-        default=[], max_length=16, description="Files that are written before the container starts. Default: none."
+        default=[], max_length=16, description="Files written before the container starts. Default: none."
     )
-    probes: Probes = Field(description="How the container says that it is started, ready, alive. No default.")
-    drain: Drain = Field(default=Drain(), description="How a pod takes its leave. Default: 5 s, then 25 s.")
+    probes: Probes = Field(description="Probes of the model container. No default.")
+    drain: Drain = Field(default=Drain(), description="How a pod shuts down. Default: 5 s, then 25 s.")
     metrics: Counters | None = Field(
         default=None,
-        description=("What its pods count, in Prometheus' text. Default: none."),
+        description="Prometheus metrics of the pods that count responses and errors. Default: none.",
     )
     resources: ResourceRequirements = Field(
         default={},
-        description=("Of the model's container: cores of CPU, bytes of memory. Default: none."),
+        description=("Resource requests and limits of the model container, in CPU cores and bytes. Default: none."),
     )
     security_context: RuntimeSecurity = Field(
         default=RuntimeSecurity(),
-        description="Exceptions to the restricted profile. Default: none.",
+        description="Exceptions to the restricted Pod Security Standard. Default: none.",
     )
 
     @model_validator(mode="after")

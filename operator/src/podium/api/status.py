@@ -25,9 +25,9 @@ class RevisionStatus(ApiModel):
 
     revision: Name | None = Field(default=None, description="Name of its ControllerRevision and Deployment.")
     version: Version | None = Field(
-        default=None, description="spec.model.version or, without one, the last telling segment of the URI."
+        default=None, description="spec.model.version or, if not set, the version in the URI."
     )
-    desired: Count | None = Field(default=None, description="Number of pods that its Deployment asks for.")
+    desired: Count | None = Field(default=None, description="Number of pods that its Deployment should have.")
     ready: Count | None = Field(default=None, description="Number of pods that are ready.")
     available: Count | None = Field(
         default=None, description="Number of pods that have been ready for minReadySeconds."
@@ -43,11 +43,11 @@ class RevisionStatus(ApiModel):
 
 
 class PreviousStatus(ApiModel):
-    """The warm revision of a BlueGreen rollout, to which one command moves back."""
+    """The replaced revision of a BlueGreen or Canary, whose pods are kept so that `abort` can return to it."""
 
     revision: Name | None = Field(default=None, description="Name of its ControllerRevision and Deployment.")
     version: Version | None = Field(default=None, description="Its version.")
-    until: Time | None = Field(default=None, description="When its pods are taken away.")
+    until: Time | None = Field(default=None, description="When its pods are removed.")
 
 
 class Decision(ApiModel):
@@ -55,7 +55,7 @@ class Decision(ApiModel):
 
     verdict: Word | None = Field(default=None, description="Promoted, RolledBack or Superseded.")
     rule: Version | None = Field(default=None, description="The rule that decided, such as rolling-complete or crash.")
-    at: Time | None = Field(default=None, description="When.")
+    at: Time | None = Field(default=None, description="When it was decided.")
     by: Word | None = Field(default=None, description="What decided: deadline, crash, person, champion-down and so on.")
 
 
@@ -63,24 +63,29 @@ class WeightStatus(ApiModel):
     """Percent of the requests that a candidate gets by its rollout's steps."""
 
     desired: Percent | None = Field(default=None, description="Percent that the step asks for.")
-    applied: Percent | None = Field(
-        default=None, description="Percent that the router confirms; absent while it does not."
-    )
+    applied: Percent | None = Field(default=None, description="Percent in effect; absent while that is not confirmed.")
 
 
 class CountedStatus(ApiModel):
-    """What was counted of one revision."""
+    """Counts of one revision."""
 
-    n: Count | None = Field(default=None, description="Number of requests, or answers, that could be events.")
-    events: Count | None = Field(default=None, description="Number of those that were.")
+    n: Count | None = Field(default=None, description="Number of requests or responses counted.")
+    events: Count | None = Field(
+        default=None, description="Number of those that failed, as the metric's type defines it."
+    )
 
 
 class EvidenceStatus(ApiModel):
     """How strong the evidence of one metric is. 1 says nothing; a candidate no worse reaches 20 in 1 of 20 rollouts."""
 
-    harm: Word | None = Field(default=None, description="That the candidate is worse. All metrics together decide.")
+    harm: Word | None = Field(
+        default=None, description="That the candidate is worse. All metrics together decide on a rollback."
+    )
     no_harm: Word | None = Field(default=None, description="That the candidate is no worse than maxRatio allows.")
-    needed: Word | None = Field(default=None, description='For a promotion; "400 (approximate)": of harm.')
+    needed: Word | None = Field(
+        default=None,
+        description='For a promotion; "400 (approximate)": of harm, for a rollback.',
+    )
 
 
 class MetricStatus(ApiModel):
@@ -88,28 +93,30 @@ class MetricStatus(ApiModel):
 
     name: Word = Field(description="Its name in rollout.analysis.metrics.")
     type: Word | None = Field(default=None, description="ErrorRate, Rejections, Abandoned, Latency or Prometheus.")
-    role: Word | None = Field(default=None, description="Guardrail.")
+    role: Word | None = Field(default=None, description="Role of the metric: Guardrail.")
     threshold: Word | None = Field(
-        default=None, description="Latency alone: answers slower than this are events; it was frozen at the start."
+        default=None, description="Latency only: slower responses count as failures; fixed at the start."
     )
-    champion: CountedStatus | None = Field(default=None, description="Of the champion.")
-    candidate: CountedStatus | None = Field(default=None, description="Of the candidate.")
+    champion: CountedStatus | None = Field(default=None, description="Counts of the champion.")
+    candidate: CountedStatus | None = Field(default=None, description="Counts of the candidate.")
     ratio: Word | None = Field(default=None, description="The candidate's rate over the champion's.")
     interval: Annotated[list[Word], Field(max_length=2)] | None = Field(
-        default=None, description="Which the true ratio is within, at all times at once, at analysis.confidence."
+        default=None, description="Confidence interval of the ratio, at analysis.confidence; valid at any time."
     )
-    evidence: EvidenceStatus | None = Field(default=None, description="Absent where the metric is shown, not weighed.")
+    evidence: EvidenceStatus | None = Field(
+        default=None, description="How strong the evidence is; absent for a metric that decides nothing."
+    )
 
 
 class RolloutStatus(ApiModel):
     """The rollout that is under way, or the last one."""
 
-    id: Name | None = Field(default=None, description="New at each start, retries included.")
-    strategy: Word | None = Field(default=None, description="The strategy that it was started with.")
+    id: Name | None = Field(default=None, description="ID of the rollout; a retry gets a new one.")
+    strategy: Word | None = Field(default=None, description="The strategy it was started with.")
     started_at: Time | None = Field(default=None, description="When it started.")
-    step: Count | None = Field(default=None, description="Which step it is at, from 1. Canary alone.")
-    steps: Count | None = Field(default=None, description="Number of its steps. Canary alone.")
-    weight: WeightStatus | None = Field(default=None, description="The candidate's share. Canary alone.")
+    step: Count | None = Field(default=None, description="Which step it is at, from 1. Canary only.")
+    steps: Count | None = Field(default=None, description="Number of its steps. Canary only.")
+    weight: WeightStatus | None = Field(default=None, description="The candidate's share of the requests. Canary only.")
     metrics: Annotated[list[MetricStatus], Field(max_length=20), ListKind("map", ("name",))] | None = Field(
         default=None, description="What was counted, and how strong the evidence is."
     )
@@ -126,7 +133,7 @@ class LastCommand(ApiModel):
     at: Time | None = Field(default=None, description="When it was acted on.")
     result: Word | None = Field(
         default=None,
-        description="Done, Refused, Accepted (its rollout has still to start) or Pending (its record was refused).",
+        description="Done, Refused, Accepted (its rollout has yet to start) or Pending (not recorded yet).",
     )
     message: Text | None = Field(default=None, description="What it did, or why it was refused.")
 
@@ -136,9 +143,7 @@ class HistoryEntry(ApiModel):
 
     revision: Name | None = Field(default=None, description="Name of its ControllerRevision.")
     version: Version | None = Field(default=None, description="Its version.")
-    outcome: Word | None = Field(
-        default=None, description="Promoted, RolledBack (also after spec has left it) or Superseded."
-    )
+    outcome: Word | None = Field(default=None, description="Promoted, RolledBack or Superseded.")
     rule: Version | None = Field(default=None, description="The rule that decided.")
     at: Time | None = Field(default=None, description="When it was decided.")
 
@@ -159,7 +164,7 @@ class Condition(ApiModel):
 
 
 class ModelDeploymentStatus(ApiModel):
-    """What Podium sees and does. Written by the operator alone."""
+    """The state that Podium reports. Only the operator writes it."""
 
     observed_generation: Count | None = Field(
         default=None, description="The metadata.generation that this status was computed from."
@@ -178,15 +183,15 @@ class ModelDeploymentStatus(ApiModel):
     champion: RevisionStatus | None = Field(default=None, description="The revision that serves.")
     candidate: RevisionStatus | None = Field(default=None, description="The revision that is to replace it.")
     previous: PreviousStatus | None = Field(
-        default=None, description="The revision that was replaced and is still warm."
+        default=None, description="The revision that was replaced and still has its pods."
     )
     rollout: RolloutStatus | None = Field(default=None, description="The rollout that is under way, or the last one.")
     last_command: LastCommand | None = Field(
         default=None,
-        description="The last command that was acted on or refused; a command of equal value is not acted on again.",
+        description="The last command that was acted on or refused; the same value is not acted on twice.",
     )
     history: Annotated[list[HistoryEntry], Field(max_length=HISTORY_LENGTH)] | None = Field(
-        default=None, description="Revisions that are kept as a record, the newest first."
+        default=None, description="Revisions in the history, newest first."
     )
     replicas: Count | None = Field(
         default=None, description="Number of pods of all revisions; the scale subresource reads it."

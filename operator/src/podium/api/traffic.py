@@ -54,22 +54,22 @@ class Traffic(ApiModel):
     router: Literal["None", "Envoy"] = Field(
         default="None",
         description=(
-            "What divides the requests between revisions. None: the Service alone, so that shares follow the numbers "
-            "of pods. Envoy: routers of the namespace, which keep to weights exactly. Default: None."
+            "What splits the requests between revisions. None: the Service, in proportion to the numbers of pods. "
+            "Envoy: the namespace's routers, by exact weights. Default: None."
         ),
     )
     timeout: RequestTime = Field(
         default="60s",
         description=(
-            "Time for a whole answer through a router, after which the caller gets 504; a stream of gRPC has none. A "
-            "duration such as 60s, at most 24h. Default: 60s."
+            "Time limit of a whole response through a router, after which the caller gets 504; none for gRPC "
+            "streams. A duration such as 60s, at most 24h. Default: 60s."
         ),
     )
     idle_timeout: RequestTime = Field(
         default="5m",
         description=(
-            "Time in which nothing moves, after which a router ends a request or a stream. A duration such as 5m, at "
-            "most 24h. Default: 5m."
+            "How long nothing may move before a router ends a request or a stream. A duration such as 5m, at most "
+            "24h. Default: 5m."
         ),
     )
     max_request_bytes: RequestSize = Field(
@@ -77,7 +77,7 @@ class Traffic(ApiModel):
         min_length=1,
         max_length=32,
         description=(
-            "Largest request that a router lets through, in bytes with a suffix such as Mi or Gi, at most 1Ti; one "
-            "that announces more is answered with 413. Default: 64Mi."
+            "Largest request that a router lets through, in bytes with a suffix such as Mi or Gi, at most 1Ti; a "
+            "larger Content-Length gets 413. Default: 64Mi."
         ),
     )

@@ -25,15 +25,15 @@ from podium.metrics.scraper import Round
 from podium.rollout.measuring import NO_TRAFFIC, UNREAD, Findings, Snapshot, Task
 
 PATIENCE = 60.0
-"""Seconds without figures after which that is told as a condition."""
+"""Seconds without figures after which a condition says so."""
 LATE = 10.0
-"""Seconds without figures after which nothing is decided for the candidate."""
+"""Seconds without figures after which the candidate is not promoted."""
 EXPECTED = 10.0
-"""Requests that should have come by the weight before their absence says something."""
+"""Expected requests, by the weight, from which on their absence is reported (NoTraffic)."""
 _SHORTEST = 5.0
-"""Seconds of counting that tell the traffic before there is a weight."""
+"""Seconds of counting after which the traffic before the first weight is known."""
 _RATES = 60.0
-"""Seconds over which the present traffic is taken."""
+"""Seconds over which the present traffic is averaged."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def after(
         return _weighed(course, task, taken, now)
     figures = counts.total([course.figures, taken.champion]) if taken.champion and course.figures else taken.champion
     course = replace(course, figures=figures or course.figures, totals=freezing.totals(task.champion, read.samples))
-    # A pod that cannot be read keeps the others' errors from nobody.
+    # Errors of the other pods count, although one pod cannot be read.
     ready = (whole or task.asked.watched) and course.rounds.began is not None
     ready = ready and queried.known(course.queried, _asked(task))
     return _frozen(course, task, now) if task.begins and ready else course
@@ -164,7 +164,7 @@ def _asked(task: Task) -> list[str]:
 
 
 def _by_this_clock(course: Course, now: float) -> Course:
-    """The same, where the last operator's clock was ahead, or this one was put back: what has been was before now."""
+    """The same with no time after now: the last operator's clock may have been ahead, or this one was put back."""
     rounds, (weight, since) = course.rounds, course.weight
     if rounds.until <= now and since <= now:
         return course
@@ -196,7 +196,7 @@ def _situation(
 
 
 def _frozen(course: Course, task: Task, now: float) -> Course:
-    """Figures are frozen and the ledger begins; what was counted before belongs to nobody."""
+    """Figures are frozen and the ledger begins; earlier counts are not evidence."""
     try:
         plan = freezing.plan(task, course.figures, {**course.totals, **course.queried.totals}, now)
     except (MaxRatioUnreachable, ValueError) as error:

@@ -19,7 +19,7 @@ QUANTILE = 0.95
 
 
 def totals(revision: str, samples: Iterable[Answer]) -> Levels:
-    """What was counted of a revision by those that say so, since they began to."""
+    """Counts of a revision by all pods that report it, since each began to count."""
     levels = [found for sample in samples for found in sample.series(revision).values()]
     return counts.total(levels) if levels else {}
 

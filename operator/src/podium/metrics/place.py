@@ -1,4 +1,4 @@
-"""What a place that counts requests is. Those that there are: places.py."""
+"""A place that counts requests, as a protocol; places.py lists them."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -22,16 +22,16 @@ class Targets(NamedTuple):
     """The pods that one rollout is counted at."""
 
     known: frozenset[str]
-    """All that exist and may have counted something: what was seen of others is forgotten."""
+    """All existing pods that may have counted something; earlier readings of other pods are dropped."""
     asks: Sequence[Ask]
-    """What those are asked that are read in this round."""
+    """The questions to the pods that are read in this round."""
     needed: Mapping[str, str]
-    """Those that requests go to and must be read, and of which revision each is; a router is of none."""
+    """Pods that get requests and so must be read, by name, with their revision; empty for a router."""
 
 
 class Place(Protocol):
     """Where the requests of a rollout are counted."""
 
     def targets(self, cache: View, key: Key, task: Task) -> Targets:
-        """Who counts now."""
+        """The pods that count now."""
         ...

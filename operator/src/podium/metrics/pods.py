@@ -76,6 +76,6 @@ def _sample(counting: Counting, pod: str, revision: str, made: float, at: float,
         total, failed = exposition.total(text, counting.total), exposition.total(text, counting.errors)
     except exposition.NoCount as error:
         raise Unreadable(f"pod {pod}: {error}") from error
-    # Marks that go down tell that the server was started anew; they are counted by nobody.
+    # If these counters go down, the server was restarted; they are not counted themselves.
     levels = {FINISHED: total, FAILED: failed, ATTEMPTS: total, LOGGED: failed}
     return PodSample(at, pod, revision, made, levels)

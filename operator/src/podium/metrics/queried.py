@@ -25,7 +25,7 @@ from podium.metrics.counts import Levels
 
 FIRST: Final = "Prometheus is asked for the first time"
 LATE: Final = 120.0
-"""Seconds beyond two intervals after which a look is overdue, whatever keeps it."""
+"""Seconds after two intervals from which on a query of Prometheus is overdue."""
 _AT: Final = "at"
 _ARMS: Final = ("champion", "candidate")
 _COUNTS: Final = ("events", "total")
@@ -76,7 +76,7 @@ class Taken(NamedTuple):
 
 
 def key(metric: str) -> str:
-    """Under which a ledger keeps what was seen: no name of a pod."""
+    """Key of a metric in a ledger's `seen`; it can be no pod's name."""
     return f"prometheus:{metric}"
 
 

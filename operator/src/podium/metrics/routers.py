@@ -16,7 +16,7 @@ from podium.router.places import STATS_PORT
 
 
 class Routers:
-    """All routers count for all: whichever is asked, it may have sent requests to both revisions."""
+    """Every router counts for both revisions, since it may have sent requests to either."""
 
     def targets(self, cache: View, key: Key, task: Task) -> Targets:
         """See Place."""
@@ -31,7 +31,7 @@ class Routers:
 
 
 def asks(routers: Mapping[str, str], revisions: Collection[str], port: int = STATS_PORT) -> tuple[Ask, ...]:
-    """What routers (addresses by pod) are asked about revisions."""
+    """The questions to routers (addresses by pod) about these revisions."""
     path = query(revisions)
     return tuple(Ask(pod, at, port, path, partial(_sample, pod), "router pod") for pod, at in routers.items())
 

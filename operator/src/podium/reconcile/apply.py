@@ -39,7 +39,7 @@ class Applier:
             kept.pop(key, None)
 
     def step_down(self) -> None:
-        """Another operator may have led: what was refused before says nothing about now."""
+        """Forget all: another operator may have led meanwhile, so earlier refusals may be out of date."""
         self._refusals.clear()
         self._sought.clear()
 
@@ -68,7 +68,7 @@ class Applier:
         key = MODEL_DEPLOYMENTS.key(owner.namespace, owner.name)
         if report.outdated:
             return report  # it did not get to all that was refused before
-        # What waited for a refusal to end, a candidate's clock among it, is looked at again at once.
+        # Once a refusal has ended, plan again at once: other writes, and a candidate's deadline, waited for that.
         report.again |= any(place not in report.refusals for place in self.refusals(key))
         if report.refusals:
             self._refusals[key] = report.refusals
@@ -137,7 +137,7 @@ class Walk:
                 await self._attempt(write, lambda instead=instead: self.children.ensure(instead))  # type: ignore[misc]
 
     def _over(self) -> bool:
-        """Whether nothing more is to be written: the namespace goes, or the plan was made of what is there no more."""
+        """Whether to stop writing: the namespace is terminating, or the plan is based on objects that are gone."""
         return self.report.terminating or self.report.outdated
 
     def _halt(self, left: Iterable[Write]) -> None:
@@ -150,7 +150,7 @@ class Walk:
             await self._attempt(write, lambda: self.children.ensure(obj))
 
     async def _attempt(self, write: Write, act: Callable[[], Awaitable[None]]) -> bool:
-        """Whether the write was done, or stood already; a refusal is noted."""
+        """Make the write; whether the object is now as wanted. A refusal is noted."""
         try:
             await act()
             return True
@@ -249,7 +249,7 @@ class Walk:
         labels = names.revision_labels(children.observed.owner.name, name)
         ours = is_child(live, children.observed.owner)
         if labels.items() <= (live["metadata"].get("labels") or {}).items() and ours:
-            # Where the cache had not seen it the next pass knows it.
+            # If the cache did not have it, the next pass will know it.
             useful = children.wrote(CONTROLLER_REVISIONS, live) and is_record(live)
         else:
             await children.claim(CONTROLLER_REVISIONS, live, labels, annotations or {})

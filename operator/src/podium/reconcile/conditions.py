@@ -1,7 +1,7 @@
-"""Phase and conditions: the Conditions table, one row a function.
+"""Phase and conditions: the Conditions table, one function per row.
 
-A row is asked only whether it is this one's; the first that says yes gives the phase and what Available, Ready,
-Reconciling, Stalled and Paused say. Conditions that a row leaves out are absent (kstatus: absent means no).
+The first row that applies gives the phase and the conditions Available, Ready, Reconciling, Stalled and Paused.
+Conditions that a row leaves out are absent (kstatus: absent means no).
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ PLAN_PENDING = "spec.rollout or spec.replicas was edited since the rollout start
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rows are asked about: the state after the decisions of this pass."""
+    """Input of the rows: the state after the decisions of this pass."""
 
     situation: Situation
     move: Move
@@ -101,7 +101,7 @@ Row = Callable[[Facts], Summary | None]
 
 
 def suspended(facts: Facts) -> Summary | None:
-    """Nobody wants any pods for now."""
+    """spec.suspend is true: all pods are removed."""
     s = facts.situation
     if not s.spec.suspend:
         return None
@@ -184,7 +184,7 @@ def returning(facts: Facts) -> Summary | None:
 
 
 def rolling(facts: Facts) -> Summary | None:
-    """A candidate on its way."""
+    """A rollout is under way."""
     s, candidate, champion = facts.situation, facts.situation.candidate, facts.situation.champion
     if candidate is None or champion is None:
         return None
@@ -292,7 +292,7 @@ def rolled_back(facts: Facts) -> Summary | None:
 
 
 def scaled_to_zero(facts: Facts) -> Summary | None:
-    """Nobody wants any pods."""
+    """Zero replicas are asked for."""
     champion = facts.situation.champion
     if champion is None or facts.wanted:
         return None
@@ -352,13 +352,13 @@ ROWS: tuple[Row, ...] = (
 
 
 def judge(facts: Facts) -> Summary:
-    """The first row that applies, with what was refused laid over it."""
+    """The first row that applies; a refused write then changes its answer."""
     summary = next(found for row in ROWS if (found := row(facts)) is not None)
     return summary if facts.refused is None else overlaid(summary, facts.refused)
 
 
 def overlaid(summary: Summary, refusal: Refusal) -> Summary:
-    """What is the case although something was refused; Stalled if only a person can end it."""
+    """The answer of a row after a write was refused: not Ready, and Stalled if only a person can end it."""
     clears = refusal.fault.clears
     return replace(
         summary,

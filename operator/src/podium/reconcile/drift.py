@@ -127,7 +127,7 @@ class Memory:
     rivals: str = ""
     """Who changes it back, once that has been looked up."""
     handed: int | None = None
-    """Pods whose number another manager was given to hold since; None when it was given none."""
+    """`replicas` as last handed over to another field manager; None if it was not handed over."""
 
     def unchanged(self, live: dict[str, Any]) -> bool:
         """Whether nothing but status can have changed since `seen`: generation counts every change of spec."""

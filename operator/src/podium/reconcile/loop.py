@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 BEHIND = 1.0
 """Seconds that the watch is given to bring what the API server has already."""
 INFORMATIONAL = 10
-"""How many times longer what nothing relies on, a foreign PodDisruptionBudget say, waits to be tried again."""
+"""Factor on the retry delay of writes on which nothing depends, such as that of a foreign PodDisruptionBudget."""
 
 
 class Cache(View, Store, Protocol):
@@ -105,14 +105,14 @@ class Reconciler:
         self._ending: dict[Key, str] = {}
         """Uids of those in a terminating namespace, which never comes back: nothing is planned for them any more."""
         self._unsaid: set[Key] = set()
-        """Those of which a decision was told by its Event, and which have a status that does not tell it yet."""
+        """ModelDeployments with a decision whose Event was emitted while status does not show it yet."""
 
     def keys(self) -> list[Key]:
         """Every ModelDeployment."""
         return self._cache.keys()
 
     def step_down(self) -> None:
-        """The Lease is lost: what happens until it is gained again is not seen."""
+        """The Lease is lost: forget what this process has seen, since it sees nothing until it leads again."""
         self._observer.lost_sight()
         self._measures.forget()
         self._applier.step_down()
@@ -152,7 +152,7 @@ class Reconciler:
                 status = self._unplanned(observed.obj, observed.reason, observed.invalid, now)
                 await self._write_status(observed.obj, status)
             return None
-        # Before anything is written: a weight that is about to change counts for nothing until routers keep to it.
+        # Before anything is written: while a weight changes, nothing is counted until routers confirm it.
         self._measures.follow(key, task_of(planned))
         for note in planned.notes:
             self._emit(observed.obj, note)
@@ -170,7 +170,7 @@ class Reconciler:
         return self._next(report, moment)
 
     async def _fill(self, key: Key, config_map: str) -> float:
-        """Bring a ledger back that the cache had left out: somebody took the outcome away that it led to."""
+        """Read a ledger of which the cache keeps only metadata: somebody removed the outcome of its revision."""
         live = await self._client.get(CONFIG_MAPS, key.namespace, config_map)
         if live is not None:
             self._cache.fill(CONFIG_MAPS, live)
@@ -186,7 +186,7 @@ class Reconciler:
         try:
             await self._write_status(observed.obj, status, notes, decided=decided)
         except ApiError as error:
-            # Not raised as it is: what the plan waits for comes all the same.
+            # Not raised unchanged: the plan's next deadline must still be kept.
             wait = self._wait(report, moment)
             raise PassRefused(str(error), retry_after=error.retry_after or 0.0, wake_in=wait) from error
         self._unsaid.discard(key)
@@ -225,7 +225,7 @@ class Reconciler:
         return min(waits, default=None)
 
     async def _tell_of(self, error: Exception, key: Key, now: datetime) -> None:
-        """A mistake of ours: status says so, and the others are served meanwhile."""
+        """A bug in Podium: status says so, and other ModelDeployments are not affected."""
         obj = self._cache.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             return

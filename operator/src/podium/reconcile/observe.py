@@ -81,7 +81,7 @@ class Observed:
     port: int | None = None
     """The listener at the routers; None where no router is asked for."""
     unreachable: str = ""
-    """Why the routers cannot be led to, or what is not known of them, once that has lasted; else empty."""
+    """Why requests cannot go through the routers, or what is not known of them, once that has lasted; else empty."""
     left_out: str = ""
     """Name of the candidate's ledger, if the cache has no more than its metadata: it is to be read before anything."""
     refused: Mapping[tuple[Resource, str], datetime] = field(default_factory=dict)
@@ -138,7 +138,7 @@ class Observer:
         self._ports.free(key.namespace, key.name)
 
     def lost_sight(self) -> None:
-        """Another operator may have led: what is so at the next look has not been seen to begin by this one."""
+        """Forget since when symptoms were seen: another operator may have led meanwhile."""
         for memory in self._memories.values():
             memory.sightings = None
         self._ports.forget()
@@ -169,7 +169,7 @@ class Observer:
         children = {place: child for place, child in children.items() if place not in aside.places}
         missing = readings.unrecorded(children.values(), command, owner)
         if missing:
-            # Nothing that is there is touched, or decided from, while the record that goes with it is still to come.
+            # While a ControllerRevision is missing, its children are neither changed nor used for a decision.
             children, command = {}, ""
         seen = Observed(obj, owner, children, aside=aside)
         try:

@@ -36,7 +36,7 @@ class Fault(Enum):
 
 
 class Outdated(Exception):
-    """The plan was made of an object that is there no more: nothing of it may be done, nor said."""
+    """The plan is based on an object that is gone: nothing of it may be written or reported."""
 
 
 class Refused(Exception):
@@ -63,7 +63,7 @@ class Refusal:
     retry_after: float = 0.0
     """Seconds that the API server asked to wait."""
     kept_out_since: datetime | None = None
-    """Since when it has been refused for no fault of what was written; None while somebody says no to that."""
+    """Since when it has been refused for a reason other than its content; None while its content is refused."""
 
     @classmethod
     def of(cls, told: Told, refused: Refused, before: "Refusal | None", now: datetime) -> Self:
@@ -84,7 +84,7 @@ class Report:
     """What came of a plan."""
 
     ended: datetime
-    """When the last write was answered: one that hangs may take longer than a refusal is waited for."""
+    """When the last write was answered: a write that hangs may take longer than the wait after a refusal."""
     refusals: dict[Place, Refusal] = field(default_factory=dict)
     left_out: set[Place] = field(default_factory=set)
     """Writes that waited for what was refused."""
@@ -103,7 +103,7 @@ class Report:
     terminating: bool = False
     """The namespace is going: nothing more is to be done, nor to be said."""
     again: bool = False
-    """Look again at once: a child has gone and made room, or one was there that the plan knew nothing of."""
+    """Plan again at once: a child is gone and has made room, or the plan did not know a child."""
     outdated: bool = False
     """A record was found that the plan knew nothing of, or it was made of what is there no more: see Outdated."""
 
@@ -118,7 +118,7 @@ class Report:
 
     @property
     def settling(self) -> bool:
-        """Whether status waits a moment: what it would tell of may have cleared by then, and must not be left out."""
+        """Whether status is written later: it must report a refusal, but that may end by itself in a moment."""
         return any(r.told is Told.READY and not r.is_told(self.ended) for r in self.refusals.values())
 
     def told(self, where: Told) -> Refusal | None:

@@ -12,7 +12,7 @@ from podium.reconcile.readings import controller_of
 from podium.router.routing import LAST_PORT, LEAST_PORT
 
 REST: Final = timedelta(minutes=10)
-"""How long a port is given to nobody else: some node or router may still send its former owner's callers there."""
+"""How long a freed port is not reused: nodes and routers may still send requests for its former owner there."""
 
 
 class View(Protocol):

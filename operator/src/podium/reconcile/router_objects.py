@@ -40,7 +40,7 @@ LOOK_AGAIN: Final = 240.0
 TURN: Final = 5.0
 """Seconds until a namespace asks again whether its routers may be brought up to date: one namespace at a time."""
 WAITED_FOR: Final = 600.0
-"""Seconds for which others wait for a namespace's routers: one with a full quota must not keep a mend from all."""
+"""Seconds other namespaces wait for one to replace its routers: a full quota there must not block all updates."""
 UNWATCHED: Final = (SERVICE_ACCOUNTS, ROLE_BINDINGS)
 GOING: Final = (HPAS, PDBS, DEPLOYMENTS, ROLE_BINDINGS, SERVICE_ACCOUNTS)
 """In the order in which they are deleted."""
@@ -225,7 +225,7 @@ class RouterObjects:
             raise PassRefused(message, retry_after=self._settings.refused_retry, wake_in=None)
 
     def _up_to_date(self, namespace: str, desired: Object) -> bool:
-        """Whether the Deployment was last told what is desired now; nobody has routers to lose where there is none."""
+        """Whether the Deployment already has the desired template; also True where there is none to replace."""
         live = self._live(DEPLOYMENTS, namespace)
         said = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_APPLIED) if live else None
         return live is None or said == digest(desired)

@@ -1,4 +1,4 @@
-"""ControllerRevisions whose data is no revision: set aside, told of, and what serves is never taken for lost. Pure."""
+"""ControllerRevisions whose data cannot be read: ignored but reported, and what serves keeps serving. Pure."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class SetAside:
 
     names: frozenset[str] = frozenset()
     places: frozenset[Place] = frozenset()
-    """They, and the Deployments and HPAs that go with them: nobody knows what these should be."""
+    """These, and their Deployments and HPAs, whose desired state is not known."""
     sentences: tuple[str, ...] = ()
     holds: str = ""
     """The sentence on one that may be the champion's: then nothing is decided, and nothing touched but what surely

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from podium.rollout.moment import Moment
 
 CLOCKS_APART = timedelta(minutes=5)
-"""By how much the clock of a node or of the API server may differ from the operator's, either way."""
+"""Largest difference, either way, between the operator's clock and that of a node or of the API server."""
 FORGOTTEN = 2 * CLOCKS_APART
 """What began so long ago by another clock was seen by this process, if it was there, and need not be remembered."""
 Sighting = tuple[str, str]
@@ -52,5 +52,5 @@ class Sightings:
         return self.since.setdefault(known, seen)
 
     def at_first_look(self, of: str, what: str) -> bool:
-        """Whether it was so already when this process looked for the first time: it may have been for longer."""
+        """Whether it was so at the first look of this process: then it may have begun earlier."""
         return self.since[(of, what)] <= self.first_look

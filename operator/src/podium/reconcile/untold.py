@@ -1,4 +1,4 @@
-"""Events of writes that may have been made although their answer did not come: told once the write is seen. Pure.
+"""Events of writes without an answer, which may have been made: emitted once the write is seen. Pure.
 
 A later pass finds the record, or the status, as it should be, writes nothing, and would tell nothing.
 """
@@ -11,7 +11,7 @@ from typing import Any, Final
 from podium.reconcile.writes import Note, Place
 
 TRIES: Final = 8
-"""Unanswered tries of one write that are remembered: which of them was made is seen within a few."""
+"""How many unanswered tries of one write are remembered: it soon shows which of them was made."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Untold:
             self._tries.setdefault(place, deque(maxlen=TRIES)).append(Try(said, notes))
 
     def drop(self, place: Place) -> None:
-        """A write was answered that would have been refused had an earlier one been made without our knowledge."""
+        """A write was answered, so none of the unanswered ones before it can have been made."""
         self._tries.pop(place, None)
 
     def seen(self, place: Place, live: Mapping[str, Any]) -> Iterator[Note]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TOO_MANY = 2
 """Ends of a candidate's containers that are evidence of a crash, where none of the champion's ended."""
 HOLDS = timedelta(minutes=5)
-"""For which nothing is promoted after one: what the server was answering then is missing in the counts."""
+"""How long nothing is promoted after such an end: the requests under way then are missing in the counts."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Ends:
     """Since the candidate's first weight."""
 
     candidate: int = 0
-    """Of the candidate's containers, by themselves."""
+    """How often the candidate's containers ended by themselves."""
     champion: int = 0
-    """Of the champion's: one is enough, and no more are counted."""
+    """The same of the champion's; counting stops at one, which is enough."""
     at: datetime | None = None
     """When the operator saw the candidate's last one; None without any."""
     how: str = ""

@@ -90,7 +90,7 @@ def crashed(situation: Situation, moment: Moment) -> Verdict | None:
 
 
 def unreadable(situation: Situation, moment: Moment) -> Verdict | None:
-    """Records that a person or another version made unreadable: what they may say is not decided against."""
+    """Records that cannot be read (edited, or of another version): nothing is decided that they may contradict."""
     if not situation.unreadable:
         return None
     return Hold(Reason.RECORD_UNREADABLE, " ".join(situation.unreadable))
@@ -215,7 +215,7 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
             verdict = ended_lately(situation, candidate, moment) or verdict
         waits = situation.paused or isinstance(verdict, Hold)
         if waits and certain and candidate.record.available_at is None:
-            # From here on a flap is no reason to judge it by its deadline: it is a person who is waited for.
+            # From here on it waits for a person: a lost pod no longer makes the deadline count.
             return Mark(candidate.name, record=replace(candidate.record, available_at=moment.now))
         if isinstance(verdict, Hold):
             return verdict
@@ -251,7 +251,7 @@ GATES: tuple[Gate, ...] = (
 
 
 WHILE_SUSPENDED: tuple[Gate, ...] = (suspended, command_gate)
-"""Those that are asked while all pods are away: nothing is decided but that a command has to wait."""
+"""The gates while suspended: nothing is decided, except that a command has to wait."""
 
 
 UNTIL_MENDED: tuple[Gate, ...] = (champion_down, unreadable)

@@ -45,7 +45,7 @@ class CommandResult(StrEnum):
 
 
 _ALWAYS = frozenset({"id", "startedAt", "strategy", "size", "surge", "unavailable", "minReadySeconds"})
-"""What an annotation `podium.dev/rollout` says whatever it is; the rest only where it is not the default."""
+"""Keys that are always in annotation `podium.dev/rollout`; the others only if they are not the default."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class RolloutRecord:
     suspended_since: datetime | None = None
     """Since when all pods have been away, and until the champion's are back: none of that time counts."""
     steps: tuple[Step, ...] = ()
-    """What it goes by, if it gives weight bit by bit."""
+    """The steps of a Canary; empty for other strategies."""
     step: int = 0
     """Which of them it is at, from 0; their number when all are over."""
     stepped_at: datetime | None = None
@@ -333,7 +333,7 @@ class Record:
         return {how["annotation"]: how["write"](value) for how, value in said if value not in (None, "")}
 
     def changes(self, before: "Record") -> dict[str, str]:
-        """The annotations that make this of `before`; none is ever taken away."""
+        """The annotations to write to get from `before` to this; none is ever removed."""
         known = before.to_annotations()
         return {name: text for name, text in self.to_annotations().items() if known.get(name) != text}
 

@@ -34,7 +34,7 @@ class Timings:
     champion_down: timedelta = timedelta(seconds=60)
     environment_window: timedelta = timedelta(minutes=5)
     patience: timedelta = timedelta(seconds=5)
-    """How long the cluster takes nothing of a candidate before that is more than a passing fault."""
+    """How long the cluster may refuse a candidate's pods before that counts as more than a passing fault."""
     operators_apart: timedelta = timedelta(minutes=2)
     """By how much the clocks of two operators may differ, either way."""
 
@@ -61,7 +61,7 @@ class Situation:
     traffic: Traffic = field(default_factory=Endpoints)
     """Where requests go now."""
     exact: bool = False
-    """Whether requests go through what keeps weights as they are; else the available pods make the shares."""
+    """Whether routers apply exact weights; else shares follow the available pods."""
     timings: Timings = Timings()
     operator: str = ""
     """Identity of the one that plans now: its clock is its own."""
@@ -188,7 +188,7 @@ class Situation:
         return how_to(verb, revision.name, model=self.name, namespace=self.namespace)
 
     def share(self, revision: RevisionState) -> int:
-        """Pods by which a revision gets its share. Weights last: a count that is being made anew must not move them."""
+        """Pods by which a revision gets its share, as last reported: a count in transition must not change weights."""
         return revision.reported if self.exact else revision.available
 
     @property

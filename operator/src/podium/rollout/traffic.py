@@ -19,7 +19,7 @@ class Split:
     """Shares of the requests by revision, in parts of 10,000; without any revision nobody gets any."""
 
     weights: Mapping[str, int] = field(default_factory=dict)
-    """Who takes requests as soon as a pod of it is ready; never 0."""
+    """Weight by revision, never 0; a revision gets requests as soon as one of its pods is ready."""
     preview: str | None = None
     """The revision behind the preview Service; None for no such Service."""
     mirror: str | None = None
@@ -68,7 +68,7 @@ class Applied(Enum):
     YES = auto()
     NO = auto()
     UNKNOWN = auto()
-    """Nothing tells yet, or those who know do not agree."""
+    """Not known: there is no answer yet, or routers disagree."""
 
 
 class Traffic(Protocol):
@@ -189,7 +189,7 @@ class Weighted:
         return bool(self.said) and known and self.capacity.get(revision, 0) > 0
 
     def reaches(self, revision: str) -> bool:
-        """See Traffic: what a router may do that does not say, it may."""
+        """See Traffic: a router that does not answer may still send requests there."""
         return self.direct.get(revision, 0) > 0 or self.sends(revision)
 
     def sends(self, revision: str) -> bool:

@@ -21,7 +21,7 @@ from podium.rollout.traffic import Split, Traffic
 from podium.router.routing import Routing
 
 PATIENCE: Final = timedelta(seconds=10)
-"""How long a rollback waits for its ConfigMap to be taken before the stable Service goes past the routers."""
+"""How long a rollback waits while its ConfigMap is refused before the stable Service bypasses the routers."""
 
 
 class Envoy:
@@ -48,7 +48,7 @@ class Envoy:
         confirmed = not ask.traffic.doubt and told_in(ask.seen.config_map) == told.to_json()
         needs: frozenset[Place] = frozenset()
         if self._goes_past(ask) or (is_past(service) and not confirmed):
-            # What was rolled back must not get requests again while the routers are waited for.
+            # While Podium waits for the routers, the rolled-back revision must get no requests.
             obj = stable_service(ask.owner, revision=ask.lead, ports=ports)
             obj["metadata"]["annotations"] = {names.ANNOTATION_PAST_ROUTER: "true"}
         elif confirmed or is_routed(service):
@@ -78,7 +78,7 @@ def routing_place(ask: Ask) -> Place:
 
 
 def told_for(ask: Ask) -> Routing:
-    """What the routers are to be told. Nobody without a ready pod gets anything while another one has some.
+    """The weights for the routers. A revision without a ready pod gets none while another revision has one.
 
     Where the stable Service leads to the pods, those that are ready make the shares, and so they do here.
     """

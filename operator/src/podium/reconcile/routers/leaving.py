@@ -1,4 +1,4 @@
-"""Away from the routers: what they were told stays in force until their callers have gone. Pure."""
+"""From routers back to no router: routers keep their ConfigMap until their callers have gone. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import replace

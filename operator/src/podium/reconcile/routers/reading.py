@@ -44,7 +44,7 @@ def weighted(seen: Seen, *, asked_for: bool) -> Weighted:
     direct = {revision: len(found - names_of_routers) for revision, found in listed.items()}
     if routed:
         direct.pop("", None)  # a Service that leads to routers lists those that have gone for a moment longer
-    # One that stops says what it does for as long as it can; whether it answers is no longer asked.
+    # The answer of a terminating router is used while there is one, but none is required.
     counted = [router for router in seen.routers if router.ready and not router.terminating]
     counted += [router for router in seen.routers if router.terminating and router.said is not None]
     said = tuple(_weights(router, names.routing_name(seen.name)) for router in counted) if routed or callers else ()

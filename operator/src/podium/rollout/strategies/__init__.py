@@ -14,7 +14,7 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 class _Unknown:
-    """The facts of a rollout that is over, of which nobody knows by what strategy it was."""
+    """The facts of a finished rollout whose strategy is not known."""
 
     preview = False
     shares_traffic = False

@@ -38,7 +38,7 @@ class Move:
 
     split: Split
     targets: Mapping[str, Target]
-    """In the order in which they are written: who gives before who takes."""
+    """In the order of writing: a revision that gives pods up comes before the one that gets more."""
     removals: frozenset[str] = field(default_factory=frozenset)
     """Revisions whose Deployment goes."""
 
@@ -60,7 +60,7 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Progress:
-    """What becomes of a rollout's record before its end."""
+    """A change of a rollout's record before its end, such as a Canary's next step."""
 
     record: RolloutRecord
     message: str = ""
@@ -101,7 +101,7 @@ def at_full_size(situation: Situation, champion: RevisionState, size: int) -> Ta
 
 
 class WithoutSteps:
-    """What is true of a strategy that gives no weight bit by bit."""
+    """Defaults for strategies without steps."""
 
     grows = False
     stepwise = False

@@ -55,7 +55,7 @@ class Canary:
         return replace(sizes(spec, size), steps=steps)
 
     def impossible(self, situation: Situation, champion: RevisionState) -> Hold | None:
-        """See Strategy: of one pod that may not have a second beside it none can be given away for a share."""
+        """See Strategy: with one replica and no surge there can be no second pod to share requests with."""
         frozen = sizes(situation.spec, situation.size)
         if frozen.surge or situation.size != 1:
             return None
@@ -289,7 +289,7 @@ def _carried(situation: Situation, candidate: RevisionState) -> int:
 
 
 def _most(situation: Situation, pods: Pods) -> int:
-    """Parts of 10,000 that all pods of a candidate carry: pod for pod, one stays the champion's."""
+    """Parts of 10,000 that all pods of a candidate carry, where pods are exchanged and the champion keeps one."""
     return WHOLE * pods.candidate // max(1, situation.target)
 
 
@@ -316,14 +316,14 @@ def _frozen(situation: Situation, record: RolloutRecord) -> Frozen:
 
 
 def _unless(serves: bool, candidate: RevisionState) -> RevisionState:
-    """The candidate as it counts: what keeps it from the Service, its pods make up for nobody's there yet."""
+    """The candidate, with 0 available pods while the Service does not select it: they replace no old pods yet."""
     if serves or candidate.workload is None:
         return candidate
     return replace(candidate, workload=replace(candidate.workload, available=0))
 
 
 def _known(revision: RevisionState) -> int:
-    """Available pods as last reported: counts that a write of ours has just unsettled turn no traffic round."""
+    """Available pods as last reported, so that a write of Podium's, not yet reported back, changes no traffic."""
     return min(revision.workload.available, revision.workload.live) if revision.workload else 0
 
 

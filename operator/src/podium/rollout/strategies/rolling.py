@@ -85,11 +85,11 @@ class RollingUpdate(WithoutSteps):
     def move(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Move:
         """One step towards the candidate; both stay where they are in a pause, and while it is kept from serving."""
         frozen, serves = Frozen.of(candidate.record), situation.traffic.serves(candidate.name)
-        # Once the candidate serves it goes on serving: what it has taken over is no longer the champion's to carry.
+        # Once the candidate serves it goes on serving: the champion may no longer have the pods for its share.
         together = clear or serves
         counted = candidate
         if candidate.workload is not None and not serves:
-            # Whatever keeps it from the Service (the write of the selector may be refused), it makes up for nobody yet.
+            # Not selected by the Service (that write may be refused): its pods replace no champion's pods yet.
             counted = replace(candidate, workload=replace(candidate.workload, available=0))
         if situation.paused or not together:
             left, taken = kept(champion, counted, frozen), candidate.replicas
