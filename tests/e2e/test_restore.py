@@ -173,21 +173,23 @@ def answer(stage: Stage) -> str:
         return asking.get(stage.address(NAME), timeout=5).text.strip()
 
 
-def collected(world: World, namespace: str, saved: Sequence[Object], since: float) -> list[str]:
-    """What the garbage collector deleted of what stands in the backup, by the audit log.
+def collected(world: World, namespace: str, since: float, saved: Sequence[Object] | None = None) -> list[str]:
+    """What the garbage collector deleted, by the audit log; of what stands in the backup `saved`, if there is one.
 
     What else there is it may take rightly: a write that was under way when the namespace went may come when it is back,
     and make an object with the owner of the life before (the Deployment of the rolled-back revision, say, with its
     ReplicaSet and pods). No uid can keep that out, for there was no object yet. Names alone would not do: that
     Deployment is called as the ControllerRevision, which is in the backup.
     """
-    backed_up = {(f"{obj['kind'].lower()}s", obj["metadata"]["name"]) for obj in saved}
+    backed_up = {(f"{obj['kind'].lower()}s", obj["metadata"]["name"]) for obj in saved or ()}
 
     def deletion(event: Object) -> bool:
         ours = (event.get("objectRef") or {}).get("namespace") == namespace
         who = event["user"].get("username") == GARBAGE_COLLECTOR
-        restored = ours and (event["objectRef"]["resource"], event["objectRef"].get("name")) in backed_up
-        return restored and who and event["verb"] == "delete" and ground.done(event) and ground.begun(event) >= since
+        if not ours:
+            return False
+        counts = saved is None or (event["objectRef"]["resource"], event["objectRef"].get("name")) in backed_up
+        return counts and who and event["verb"] == "delete" and ground.done(event) and ground.begun(event) >= since
 
     found = ground.audited(world.cluster, deletion)
     return [f"{event['objectRef']['resource']} {event['objectRef']['name']}" for event in found]
@@ -211,7 +213,7 @@ def restored(world: World) -> dict[str, Restored]:
         said = wait("an answer", lambda: answer(stage), 30)
         found[name] = Restored(
             (before, champion(stage)), (records, decided(stage)), (pods, running(stage)), said,
-            str(obj["status"]["phase"]), owners(stage), collected(world, stage.namespace, saved, since),
+            str(obj["status"]["phase"]), owners(stage), collected(world, stage.namespace, since, saved),
         )  # fmt: skip
     return found
 
