@@ -13,7 +13,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -24,7 +25,8 @@ from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, Resource
-from podium.metrics.scraper import Scraper
+from podium.metrics.routers import asks
+from podium.metrics.scraper import Ask, Round, Scraper
 from podium.rollout.asked import Asked
 from podium.rollout.measuring import Task
 from podium.rollout.wish import Wish
@@ -107,10 +109,22 @@ def _task(number: int) -> Task:
     )
 
 
+class Nearby(Scraper):
+    """Asks the routers that this bench plays, on their one port."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._port = port
+
+    async def round(self, asks: Sequence[Ask], interval: float) -> Round:
+        """See Scraper."""
+        return await super().round([replace(ask, port=self._port) for ask in asks], interval)
+
+
 async def _measured(port: int) -> tuple[float, float]:
     """Share of a core, and passes a second that it asks for."""
     woken = Woken()
-    analyst = Analyst(Pods(), woken, lambda: True, scraper=lambda: Scraper(port=port))
+    analyst = Analyst(Pods(), woken, lambda: True, scraper=lambda: Nearby(port))
     job = asyncio.create_task(analyst.run())
     for number in range(ANALYSED):
         analyst.follow(MODEL_DEPLOYMENTS.key(f"ns-{number}", "fraud"), _task(number))
@@ -132,10 +146,10 @@ async def _floor(port: int) -> float:
         task, pods = _task(number), {f"ns-{number}-{n}": HERE for n in range(ROUTERS)}
         while True:
             due = time.monotonic() + EVERY
-            await scraper.round(pods, (task.champion, task.candidate), EVERY)
+            await scraper.round(asks(pods, (task.champion, task.candidate)), EVERY)
             await asyncio.sleep(due - time.monotonic())
 
-    async with Scraper(port=port) as scraper:
+    async with Nearby(port) as scraper:
         jobs = []
         for number in range(ANALYSED):
             jobs.append(asyncio.create_task(rounds(scraper, number)))
