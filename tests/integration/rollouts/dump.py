@@ -79,6 +79,8 @@ def _parsed(text: str) -> Any:
 
 def _plain(found: Object, stage: Stage) -> Object:
     """The same with every time, revision and namespace replaced by what it stands for."""
+    # First of all: a namespace's number is no figure.
+    found = json.loads(json.dumps(found).replace(stage.namespace, "<namespace>"))
     if any(child.endswith(names.LEDGER_SUFFIX) for child in found["children"]):
         found = _without_figures(found)
     text = json.dumps(found, sort_keys=True)
@@ -89,7 +91,6 @@ def _plain(found: Object, stage: Stage) -> Object:
     for revision in stage.all("ControllerRevision"):
         name, number = revision["metadata"]["name"], revision["revision"]
         text = text.replace(name, f"<revision {number}>").replace(revision["data"]["hash"], f"<hash {number}>")
-    text = text.replace(stage.namespace, "<namespace>")
     plain: Object = json.loads(text)
     return plain
 
