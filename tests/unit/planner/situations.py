@@ -105,6 +105,13 @@ def meshed() -> World:
     return after(world, 25)
 
 
+def analysed() -> World:
+    """A canary that evidence decides, some seconds after its first weight."""
+    world = weighed()
+    until_weighed(world)
+    return after(world, 8)
+
+
 def ended_once() -> World:
     """A container of the candidate ends by itself while it is analysed, and the steps are over."""
     world = weighed(rate=2000.0, steps=[{"weight": 50, "for": "10s"}])
@@ -459,6 +466,7 @@ CONDITIONS: dict[str, Condition] = {
     "RollingUpdate": Condition(lambda: updating(replicas=3), Reason.ROLLING_UPDATE),
     "BlueGreen": Condition(lambda: updating(replicas=2, rollout=BLUE_GREEN), Reason.BLUE_GREEN),
     "Canary": Condition(lambda: at_step(1, canary(10, 50)), Reason.CANARY),
+    "Canary, weighed": Condition(analysed, Reason.CANARY),
     "TrafficMoving": Condition(traffic_moving, Reason.TRAFFIC_MOVING),
     "Draining": Condition(draining, Reason.DRAINING),
     "PlanPending": Condition(plan_pending, Reason.PLAN_PENDING),
