@@ -263,13 +263,23 @@ class Proxy:
         await self._site.start()
         server = self._site._server
         assert isinstance(server, asyncio.Server)
-        self.port = server.sockets[0].getsockname()[1]
+        self._sockets = server.sockets
+        self.port = self._sockets[0].getsockname()[1]
+
+    async def _accept_no_more(self) -> None:
+        """Python 3.11 loses, socket and all, what it accepts in the turn of its loop in which the server is closed."""
+        for socket in self._sockets:
+            self._loop.remove_reader(socket.fileno())
+        for _ in range(3):  # what was accepted in this turn gets its transport, and the transport its protocol
+            await asyncio.sleep(0)
 
     async def _deaf(self) -> None:
+        await self._accept_no_more()
         await self._site.stop()
         await self._abort(self._open)
 
     async def _end(self) -> None:
+        await self._accept_no_more()
         await self._abort(self._open)
         await self._runner.cleanup()
         # What was still being passed on: the loop is the proxy's own, so all of its tasks are.
