@@ -24,12 +24,12 @@ from podium.kube.resources import (
 from podium.manifests.owner import Owner
 from podium.manifests.routing import config_map, routing
 from podium.reconcile.outcome import PassRefused
-from podium.reconcile.router_objects import WAITED_FOR, InvalidRouterPods, RouterObjects
+from podium.reconcile.router_objects import LOOK_AGAIN, WAITED_FOR, InvalidRouterPods, RouterObjects
 from podium.settings import Settings
 from podium.watch.cache import Cache
 from podium.watch.feed import Feed
 from podium.watch.kinds import KINDS
-from tests.unit.planner.apiserver import ApiServer, Client
+from tests.unit.planner.apiserver import ApiServer, Call, Client
 
 ALL = (SERVICE_ACCOUNTS, ROLE_BINDINGS, DEPLOYMENTS, PDBS, HPAS)
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -65,9 +65,7 @@ class Term:
         self.feed = Feed(self.cache, self.due)  # type: ignore[arg-type]
         self.delivered = dict.fromkeys(KINDS, 0)
         given = Settings(identity="one", **{"router_image": "podium/router:1"} | settings)
-        self.routers = RouterObjects(
-            self.cache, self.client, None, given, lambda: self.now, lambda: self.now.timestamp()
-        )
+        self.routers = RouterObjects(self.cache, self.client, given, lambda: self.now, lambda: self.now.timestamp())
         self.deliver()
         self.due[:] = self.routers.keys()
 
@@ -220,6 +218,54 @@ async def test_what_a_person_has_put_in_its_place_is_not_deleted_with_the_rest(t
     term.now += timedelta(minutes=10)
     await term.settle()
     assert term.there("ml") == {resource.kind}
+    assert term.api.get(resource, "ml", names.ROUTER) == before
+
+
+async def test_what_is_deleted_while_it_is_written_comes_back_with_two_pods(term: Term) -> None:
+    def deleted(call: Call) -> None:
+        term.client.before.clear()
+        term.api.purge((DEPLOYMENTS, "ml", names.ROUTER))
+
+    term.client.before.append(deleted)
+    term.edit(DEPLOYMENTS, lambda o: o["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=1))
+    assert await term.settle() == [0.0]
+    term.due.append(router_key("ml"))
+    await term.settle()
+    live = term.api.get(DEPLOYMENTS, "ml", names.ROUTER)
+    assert live is not None
+    assert live["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize("happens", ["an edit is put back", "they are unused"])
+async def test_what_a_person_puts_in_its_place_while_it_is_written_is_left_alone(term: Term, happens: str) -> None:
+    theirs: list[Object] = []
+
+    def replaced(call: Call) -> None:
+        term.client.before.clear()
+        term.api.purge((DEPLOYMENTS, "ml", names.ROUTER))
+        theirs.append(persons(term, DEPLOYMENTS))
+
+    term.client.before.append(replaced)
+    if happens == "they are unused":
+        term.untell("ml")
+    else:
+        term.edit(DEPLOYMENTS, lambda o: o["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=1))
+    assert await term.settle() == [0.0]
+    assert [term.api.get(DEPLOYMENTS, "ml", names.ROUTER)] == theirs
+
+
+@pytest.mark.parametrize("resource", [SERVICE_ACCOUNTS, ROLE_BINDINGS], ids=lambda r: r.kind)
+async def test_what_a_person_has_put_in_place_of_what_is_not_watched_is_left_alone(
+    term: Term, resource: Resource
+) -> None:
+    term.api.purge((resource, "ml", names.ROUTER))
+    before = persons(term, resource)
+    term.now += timedelta(seconds=LOOK_AGAIN)
+    term.due.append(router_key("ml"))
+    assert await term.settle() == [0.0]
+    term.due.append(router_key("ml"))
+    with pytest.raises(PassRefused, match="none of Podium's"):
+        await term.settle()
     assert term.api.get(resource, "ml", names.ROUTER) == before
 
 

@@ -6,7 +6,7 @@ each ModelDeployment, is also what says that they are needed.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -28,7 +28,7 @@ from podium.manifests.canonical import digest
 from podium.manifests.router import RouterPods, router_objects
 from podium.manifests.routing import told_in
 from podium.reconcile.drift import Memory, differences, project, sighting
-from podium.reconcile.outcome import PassRefused
+from podium.reconcile.outcome import Outdated, PassRefused
 from podium.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,6 @@ class RouterObjects:
         self,
         cache: Cache,
         client: KubeClient,
-        _: object,
         settings: Settings,
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
@@ -131,6 +130,8 @@ class RouterObjects:
             if any(told_in(each) for each in self._cache.owned(CONFIG_MAPS, key.namespace, names.ROUTER)):
                 return await self._keep(key.namespace)
             return await self._let_go(key.namespace)
+        except Outdated:
+            return 0.0
         except ApiError as error:
             if error.passing or any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
                 raise
@@ -140,7 +141,7 @@ class RouterObjects:
     async def _keep(self, namespace: str) -> float | None:
         live = self._live(DEPLOYMENTS, namespace)
         if live is not None and (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_UNUSED_SINCE):
-            await self._stamp(namespace, "")
+            await self._stamp(live, "")
         wait = None
         for desired in router_objects(namespace, self._pods, replicas=None):
             resource = resource_of(desired)
@@ -196,13 +197,41 @@ class RouterObjects:
             memory.repaired(fields, at, self._settings.drift_window)
         if resource is DEPLOYMENTS and live is None:
             await self._begin(stamped)
-        answer = await self._client.apply(stamped)
+        uid = memory.uid if memory and resource in UNWATCHED else live["metadata"]["uid"] if live else ""
+        answer = await self._apply(stamped, uid)
         made = project(answer, stamped)
         repairs = memory.repairs if memory else {}
         self._memories[place] = Memory(stamp, None if made == stamped else made, sighting(answer), repairs)
         self._applied_at[place] = self._clock()
         if resource not in UNWATCHED:
             self._cache.put(resource, answer)
+
+    async def _apply(self, desired: Object, uid: str) -> Object:
+        """Server-side apply to the object of that uid; empty: to whichever has its name, or to a new one.
+
+        Else a Deployment that somebody has just deleted would come back with one pod, and what a person has put in its
+        place would be overwritten. Raises Outdated.
+        """
+        if not uid:
+            return await self._client.apply(desired)
+        meant = {**desired, "metadata": {**desired["metadata"], "uid": uid}}
+        return await self._on(resource_of(desired), desired["metadata"]["namespace"], uid, self._client.apply(meant))
+
+    async def _on(self, resource: Resource, namespace: str, uid: str, write: Awaitable[Object]) -> Object:
+        """The answer to a write to the object of that uid. Raises Outdated once the cache no longer has that one."""
+        try:
+            return await write
+        except ApiError as error:
+            if not error.another and error.status != 404:
+                raise
+            found = await self._client.get(resource, namespace, names.ROUTER)
+            if found is not None and found["metadata"]["uid"] == uid:
+                raise
+            self._memories.pop((namespace, resource), None)
+            known = self._live(resource, namespace)
+            if known is not None and known["metadata"]["uid"] == uid:
+                self._cache.drop(resource, known)
+            raise Outdated from error
 
     async def _begin(self, desired: Object) -> None:
         """Make the Deployment with its least number of pods, which is the autoscaler's from the next write on."""
@@ -267,7 +296,7 @@ class RouterObjects:
             return None
         at, now = _unused_since(live), self._now()
         if at is None:
-            await self._stamp(namespace, now.isoformat())
+            await self._stamp(live, now.isoformat())
             return LINGER.total_seconds()
         left = (at + LINGER - now).total_seconds()
         if left > 0:
@@ -287,11 +316,11 @@ class RouterObjects:
                 self._cache.drop(resource, known)
         return None
 
-    async def _stamp(self, namespace: str, said: str) -> None:
-        answer = await self._client.annotate(
-            DEPLOYMENTS, namespace, names.ROUTER, {names.ANNOTATION_UNUSED_SINCE: said or None}
-        )
-        self._cache.put(DEPLOYMENTS, answer)
+    async def _stamp(self, live: Object, said: str) -> None:
+        namespace, uid = live["metadata"]["namespace"], live["metadata"]["uid"]
+        patch = {"metadata": {"uid": uid, "annotations": {names.ANNOTATION_UNUSED_SINCE: said or None}}}
+        write = self._client.merge(DEPLOYMENTS, namespace, names.ROUTER, patch)
+        self._cache.put(DEPLOYMENTS, await self._on(DEPLOYMENTS, namespace, uid, write))
 
     def _live(self, resource: Resource, namespace: str) -> Object | None:
         if resource in UNWATCHED:
