@@ -32,6 +32,7 @@ from podium.manifests.revision import Revision
 from podium.reconcile import readings
 from podium.reconcile.parsed import Memory
 from podium.reconcile.ports import Ports
+from podium.reconcile.router_claims import installation_of, left_to
 from podium.reconcile.routers import ROUTERS, RouterPod, Seen
 from podium.reconcile.setaside import SetAside, set_aside
 from podium.reconcile.sightings import Sightings
@@ -82,6 +83,8 @@ class Observed:
     """The listener at the routers; None where no router is asked for."""
     unreachable: str = ""
     """Why requests cannot go through the routers, or what is not known of them, once that has lasted; else empty."""
+    left_to: str = ""
+    """Why another installation's routers carry the requests, once that has lasted; else empty."""
     left_out: str = ""
     """Name of the candidate's ledger, if the cache has no more than its metadata: it is to be read before anything."""
     refused: Mapping[tuple[Resource, str], datetime] = field(default_factory=dict)
@@ -130,6 +133,7 @@ class Observer:
             timedelta(seconds=settings.environment_window),
         )
         self._identity = settings.identity
+        self._installation = settings.installation
         self._memories: dict[Key, Memory] = {}
 
     def forget(self, key: Key) -> None:
@@ -237,6 +241,7 @@ class Observer:
             # the template is unpacked only while something is awaited
             held = awaited(candidate) and readings.extended_resources(revisions[champion.name])
             situation = replace(situation, scarce=min(awaited(candidate) & held, default="")) if held else situation
+        left = self._left_to(key, sightings) if router.exact else ""
         doubted = traffic.doubt and sightings.first(key.name, "Doubt") + UNREACHABLE
         memory.sightings = sightings
         # A ledger is parsed once, but is large: it is not kept beside what is measured.
@@ -252,9 +257,18 @@ class Observer:
             replicas_before=before,
             seen=looked,
             port=self._port(seen, moment, listens=router.exact),
+            left_to=left,
             left_out=_left_out(seen, candidate),
             unreachable=traffic.doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
         )
+
+    def _left_to(self, key: Key, sightings: Sightings) -> str:
+        """A moment's patience: at the beginning of its term an operator takes the routers over (router_objects.py)."""
+        whose = installation_of(self._cache.get(DEPLOYMENTS, key.namespace, names.ROUTER))
+        if whose in ("", self._installation):
+            return ""
+        lasts = sightings.moment.reached(sightings.first(key.name, "LeftTo") + UNREACHABLE)
+        return left_to(whose, key.namespace) if lasts else ""
 
     def _findings(self, seen: Observed, key: Key, candidate: RevisionState, memory: Memory) -> Findings | None:
         """What is measured; before that, what the ledger said last."""

@@ -228,8 +228,9 @@ def _informational(observed: Observed, situation: Situation, report: Report) -> 
         excess = STRATEGIES[candidate.record.strategy].excess(situation, champion, candidate)
         if excess:
             conditions["WeightPossible"] = ("False", Reason.WEIGHT_NOT_POSSIBLE, sentences(excess))
-    if report.contested:
-        conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, " ".join(report.contested))
+    contested = [*report.contested, *filter(None, [observed.left_to])]
+    if contested:
+        conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, " ".join(contested))
     for (resource, name), hpa in observed.children.items():
         inactive = next(
             (
