@@ -9,7 +9,7 @@ from podium.api import names
 from podium.api.reasons import Reason
 from podium.kube.resources import HPAS
 from podium.reconcile.fetched import bytes_differ
-from podium.reconcile.observe import Observed
+from podium.reconcile.observed import Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.readings import unowned
 from podium.reconcile.writes import Told

@@ -14,7 +14,7 @@ from podium.reconcile.conditions import Facts, Summary, judge
 from podium.reconcile.evidence import metrics_told
 from podium.reconcile.fetched import model_digest_of
 from podium.reconcile.informational import Conditions, informational
-from podium.reconcile.observe import PENDING, Observed
+from podium.reconcile.observed import PENDING, Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
 from podium.reconcile.routers.reading import is_routed
