@@ -11,7 +11,7 @@ from podium.manifests.revision import Revision
 from podium.manifests.scaling import hpa, pdb
 from podium.manifests.workload import deployment
 from podium.reconcile.ledgers import ledgers
-from podium.reconcile.observe import Observed
+from podium.reconcile.observed import Observed
 from podium.reconcile.readings import controller_of, unowned
 from podium.reconcile.routers import ROUTERS, Ask
 from podium.reconcile.writes import Apply, Claim, Place, Remove, Seek, Stage, Told, Write

@@ -24,8 +24,6 @@ class Kind(StrEnum):
     """`about`: the name of the metric that got worse most surely."""
     UNREACHABLE = "unreachable"
     """Its pods say nothing of what they answered, and the champion's do."""
-    VERIFY = "verify"
-    """`about`: the name of the check that failed."""
     DEADLINE = "deadline"
     SPEC_CHANGED = "spec-changed"
     RESTORED = "restored"
