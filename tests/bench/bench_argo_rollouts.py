@@ -28,8 +28,7 @@ from podium.kube.transport import Transport
 from podium.settings import Settings
 from tests.bench import bench_operator
 from tests.bench.bench_operator import COUNT, PARALLEL
-from tests.bench.bench_where import cpu_of
-from tests.bench.rig import CONTROLLERS, client, rig
+from tests.bench.rig import CONTROLLERS, client, cpu_of, rig
 from tests.bench.table import Row, show
 from tests.cluster import binaries
 from tests.cluster.cache import cached, digest, log_file

@@ -1,10 +1,11 @@
-"""What measuring costs the operator: 100 rollouts that are analysed, two routers each, read every two seconds.
+"""What measuring costs the operator: 20 and 100 rollouts that are analysed, two routers each, read every two seconds.
 
-    PODIUM_BENCH_ANALYSED=100 PODIUM_BENCH_SECONDS=60 python -m tests.bench.bench_measuring
+    PODIUM_BENCH_ANALYSED=20,100 PODIUM_BENCH_SECONDS=60 python -m tests.bench.bench_measuring
 
 The Analyst is the operator's own, in this process; passes of the planner are not in it. The routers' statistics come
 from a process beside it, in Envoy's own words but not Envoy's: 200 of those do not fit on the machine. The floor is the
-same reading, from which nothing is made.
+same reading, from which nothing is made. What is not analysed is not known to the Analyst: 1,000 ModelDeployments of
+which 20 are analysed cost what bench_idle says, the figure for 20, and the passes of their checkpoints.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ from tests.bench.table import Row, show
 from tests.cluster.progress import say
 from tests.unit.metrics.given import cluster, ended, text
 
-ANALYSED = int(os.environ.get("PODIUM_BENCH_ANALYSED", "100"))
+ANALYSED = tuple(int(count) for count in os.environ.get("PODIUM_BENCH_ANALYSED", "20,100").split(","))
 SECONDS = float(os.environ.get("PODIUM_BENCH_SECONDS", "60"))
 HERE, ROUTERS, EVERY, RATE = "127.0.0.1", 2, 2.0, 50
 WISHES = (
@@ -121,14 +122,14 @@ class Nearby(Scraper):
         return await super().round([replace(ask, port=self._port) for ask in asks], interval)
 
 
-async def _measured(port: int) -> tuple[float, float]:
+async def _measured(port: int, analysed: int) -> tuple[float, float]:
     """Share of a core, and passes a second that it asks for."""
     woken = Woken()
     analyst = Analyst(Pods(), woken, lambda: True, scraper=lambda: Nearby(port))
     job = asyncio.create_task(analyst.run())
-    for number in range(ANALYSED):
+    for number in range(analysed):
         analyst.follow(MODEL_DEPLOYMENTS.key(f"ns-{number}", "fraud"), _task(number))
-        await asyncio.sleep(EVERY / ANALYSED)  # as rollouts begin: not all at once
+        await asyncio.sleep(EVERY / analysed)  # as rollouts begin: not all at once
     await asyncio.sleep(15)
     used, began, woken.passes = time.process_time(), time.monotonic(), 0
     await asyncio.sleep(SECONDS)
@@ -139,7 +140,7 @@ async def _measured(port: int) -> tuple[float, float]:
     return share, passes
 
 
-async def _floor(port: int) -> float:
+async def _floor(port: int, analysed: int) -> float:
     """Share of a core that the same reading takes."""
 
     async def rounds(scraper: Scraper, number: int) -> None:
@@ -151,9 +152,9 @@ async def _floor(port: int) -> float:
 
     async with Nearby(port) as scraper:
         jobs = []
-        for number in range(ANALYSED):
+        for number in range(analysed):
             jobs.append(asyncio.create_task(rounds(scraper, number)))
-            await asyncio.sleep(EVERY / ANALYSED)
+            await asyncio.sleep(EVERY / analysed)
         used, began = time.process_time(), time.monotonic()
         await asyncio.sleep(SECONDS)
         share = (time.process_time() - used) / (time.monotonic() - began)
@@ -164,21 +165,29 @@ async def _floor(port: int) -> float:
 
 
 def figures() -> Iterator[Row]:
-    """Both, one after the other."""
+    """For each number both, one after the other."""
     command = [sys.executable, "-m", "tests.bench.bench_measuring", "serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             port = int(server.stdout.readline())
-            say(f"{ANALYSED} rollouts for {SECONDS:.0f} s, twice")
-            floor = asyncio.run(_floor(port))
-            share, passes = asyncio.run(_measured(port))
+            for analysed in ANALYSED:
+                say(f"{analysed} rollouts for {SECONDS:.0f} s, twice")
+                yield from _rows(port, analysed)
         finally:
             server.terminate()
-    what = f"{ANALYSED} analysed rollouts, {ROUTERS} routers each, every {EVERY:g} s"
-    yield Row(f"{what}: CPU of measuring, share of a core", f"{share:.1%}", "under 50 %, passes included")
+
+
+def _rows(port: int, analysed: int) -> Iterator[Row]:
+    floor = asyncio.run(_floor(port, analysed))
+    share, passes = asyncio.run(_measured(port, analysed))
+    what = f"{analysed} analysed rollouts, {ROUTERS} routers each, every {EVERY:g} s"
+    aim = f"under {analysed / 2:g} %, passes included"
+    yield Row(f"{what}: CPU of measuring, share of a core", f"{share:.1%}", aim)
     yield Row(f"{what}: of which bare reading", f"{floor:.1%}")
-    yield Row(f"{what}: checkpoints a second", f"{passes:.1f} (each is a write of the ledger, one of status)", "4")
+    yield Row(
+        f"{what}: checkpoints a second", f"{passes:.1f} (each is a write of the ledger, one of status)", "at most 4"
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ is done with its Events too, of which it writes 20 a second behind everything el
 """
 
 import asyncio
+import json
 import os
 import time
 from collections import Counter
@@ -23,6 +24,8 @@ from tests.bench.table import Row, show
 
 COUNT = int(os.environ.get("PODIUM_BENCH_COUNT", "1000"))
 PARALLEL = 32
+PER_NAMESPACE = int(os.environ.get("PODIUM_BENCH_PER_NAMESPACE", "0"))
+"""How many are put into one namespace; 0: all into `default`."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,17 @@ class Cost:
     """By resource, without the Lease's."""
 
 
+def namespace(index: int) -> str:
+    """Where the ModelDeployment of that number is."""
+    return f"models-{index // PER_NAMESPACE}" if PER_NAMESPACE else "default"
+
+
 def model(index: int, version: int) -> dict[str, Any]:
     """One ModelDeployment as its author applies it."""
     return {
         "apiVersion": "podium.dev/v1alpha1",
         "kind": "ModelDeployment",
-        "metadata": {"name": f"m{index:04d}", "namespace": "default"},
+        "metadata": {"name": f"m{index:04d}", "namespace": namespace(index)},
         "spec": {"model": {"uri": f"s3://models/m{index:04d}/{version}", "format": "onnx"}, "replicas": 0},
     }
 
@@ -63,6 +71,7 @@ async def apply_all(api: AioClient, version: int, count: int) -> None:
 async def measure(bench: Rig, version: int, count: int = COUNT, *, at_ready: Callable[[], None] = lambda: None) -> Cost:
     """Apply one version of all, wait until each is Ready at it and the operator has nothing left to do."""
     api, transport = await client(bench.plane)
+    make_namespaces(bench, count)
     before, writes = bench.usage().cpu, bench.writes()
     begun = time.monotonic()
     try:
@@ -79,14 +88,23 @@ async def measure(bench: Rig, version: int, count: int = COUNT, *, at_ready: Cal
     return Cost(took, cpu - before, after.cpu - before, after.rss, made)
 
 
+def make_namespaces(bench: Rig, count: int) -> None:
+    """Those of so many ModelDeployments that are not there yet."""
+    wanted = {namespace(index) for index in range(count)} - {"default"}
+    items = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(wanted)]
+    if items:
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        bench.plane.kubectl("apply", "--server-side", "-f", "-", stdin=text)
+
+
 async def await_versions(bench: Rig, version: int, count: int) -> None:
     """Until every champion is of this version. One is asked about at a time: lists of all would be most of the load."""
     api, transport = await client(bench.plane)
     try:
-        names = [model(index, version)["metadata"]["name"] for index in range(count)]
-        while names:
-            if _serves(await api.get(MODEL_DEPLOYMENTS, "default", names[-1]), version):
-                names.pop()
+        left = [model(index, version)["metadata"] for index in range(count)]
+        while left:
+            if _serves(await api.get(MODEL_DEPLOYMENTS, left[-1]["namespace"], left[-1]["name"]), version):
+                left.pop()
             else:
                 await asyncio.sleep(0.1)
     finally:

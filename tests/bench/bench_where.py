@@ -4,28 +4,26 @@
 
 While bench_operator creates them, until all are Ready: CPU of every process that takes part, of all the CPU that the
 machine has in that time; calls and their time at the API server by who asks (from its audit log); how long a key waited
-in the operator's queue and was in a worker's hand; how many of the operator's calls were under way on average; and the
-Events, which follow later, by their reason.
+in the operator's queue and was in a worker's hand; how long its writes of each kind took; and the Events, which follow
+later, by their reason.
 """
 
 import asyncio
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from statistics import fmean
 
 from tests.bench import bench_operator
 from tests.bench.audit import Call
 from tests.bench.bench_operator import COUNT, Cost
 from tests.bench.bench_scale import answer
-from tests.bench.rig import CLOCK_TICKS, OPERATOR_USER, Rig, client, rig
+from tests.bench.rig import OPERATOR_USER, Rig, client, cpu_of, rig
 from tests.bench.table import Row, show
-from tests.cluster.controlplane import APISERVER, CONTROLLER_MANAGER, ETCD
 from tests.cluster.ports import reserve
 
-PARTS = (APISERVER, ETCD, CONTROLLER_MANAGER)
 WHO = {OPERATOR_USER: "the operator", "bench": "the benchmark", "system:kube-controller-manager": "the controllers"}
 SUMS = re.compile(r"^(\w+)_(sum|count)\{[^}]*\} (\S+)$", re.MULTILINE)
 
@@ -45,16 +43,9 @@ class Time:
     """By reason."""
 
 
-def cpu_of(pid: int) -> float:
-    """Seconds of CPU that a process has used, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
-
-
 def measure(bench: Rig, metrics: int) -> Time:
     """Creates COUNT of them."""
-    pids = {part: pid for part in PARTS if (pid := bench.plane.processes.pid(part))}
-    pids |= {"operator": bench.operator.pid, "this benchmark": os.getpid()}
+    pids = bench.processes()
     before, seen = {name: cpu_of(pid) for name, pid in pids.items()}, len(bench.audit.calls())
     at_ready: dict[str, float] = {}
 
@@ -75,10 +66,10 @@ def url(port: int) -> str:
 
 
 async def events(bench: Rig) -> Counter[str]:
-    """All of the namespace, by reason."""
+    """All of them, by reason."""
     _, transport = await client(bench.plane)
     try:
-        path = "/apis/events.k8s.io/v1/namespaces/default/events"
+        path = "/apis/events.k8s.io/v1/events"
         found = await transport.request("GET", path, within=60, query={"limit": str(4 * COUNT)})
         return Counter(event["reason"] for event in found["items"])
     finally:
@@ -101,6 +92,7 @@ def rows(time: Time) -> Iterator[Row]:
             share = ", ".join(f"{resource} {number / COUNT:.2f}" for resource, number in writes.most_common(5))
             spent = f"{took / len(mine) * 1000:.1f} ms at the API server, {took / wall:.1f} under way at a time"
             yield Row(f"calls of {name}, each", f"{len(mine) / COUNT:.2f}, {spent} ({share})")
+    yield Row("a write of the operator at the API server, by kind", "; ".join(slowest(time.calls)))
     for histogram, what in {
         "workqueue_queue_duration_seconds": "a key's wait for a worker",
         "workqueue_work_duration_seconds": "a key in a worker's hand",
@@ -112,6 +104,21 @@ def rows(time: Time) -> Iterator[Row]:
     total = time.events.total() / COUNT
     reasons = ", ".join(f"{reason} {n / COUNT:.2f}" for reason, n in time.events.most_common())
     yield Row("Events each", f"{total:.2f} ({reasons})")
+
+
+def slowest(calls: Iterable[Call]) -> Iterator[str]:
+    """How long the API server took for the operator's writes of each kind, and how many were under way, slowest first.
+
+    It gives out the addresses of Services one after the other (MetaAllocator holds a lock while it stores one): where
+    many Services are under way, that is what the creation waits for.
+    """
+    took: defaultdict[str, list[float]] = defaultdict(list)
+    for call in calls:
+        if call.user == OPERATOR_USER and call.writes:
+            took[call.resource].append(call.done - call.received)
+    wall = max(call.done for call in calls) - min(call.received for call in calls)
+    for resource, each in sorted(took.items(), key=lambda item: -fmean(item[1])):
+        yield f"{resource} {fmean(each) * 1000:.0f} ms, {sum(each) / wall:.1f} at a time"
 
 
 def figures() -> Iterator[Row]:

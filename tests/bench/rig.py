@@ -16,7 +16,7 @@ from podium.kube.aio import AioClient
 from podium.kube.connect import connect
 from podium.kube.transport import Transport
 from tests.bench.audit import AuditLog, Call
-from tests.cluster.controlplane import ControlPlane
+from tests.cluster.controlplane import APISERVER, CONTROLLER_MANAGER, ETCD, ControlPlane
 from tests.cluster.processes import await_true
 from tests.cluster.progress import ClusterError, tail
 
@@ -28,6 +28,7 @@ CONTROLLERS = (
     "disruption-controller",
     "garbage-collector-controller",
 )
+PARTS = (APISERVER, ETCD, CONTROLLER_MANAGER)
 OPERATOR_USER = "podium-operator"
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -54,10 +55,14 @@ class Rig:
 
     def usage(self) -> Usage:
         """The operator's, from /proc."""
-        fields = Path(f"/proc/{self.operator.pid}/stat").read_text().rsplit(")", 1)[1].split()
         status = Path(f"/proc/{self.operator.pid}/status").read_text()
         peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-        return Usage((int(fields[11]) + int(fields[12])) / CLOCK_TICKS, peak / 1024)
+        return Usage(cpu_of(self.operator.pid), peak / 1024)
+
+    def processes(self) -> dict[str, int]:
+        """Process ids of those that take part in a creation, by name."""
+        parts = {part: pid for part in PARTS if (pid := self.plane.processes.pid(part))}
+        return parts | {"operator": self.operator.pid, "this benchmark": os.getpid()}
 
     def calls(self) -> list[Call]:
         """The operator's calls so far, reads included, from the API server's audit log."""
@@ -79,6 +84,12 @@ class Rig:
                 if left <= 0:
                     return
                 await asyncio.sleep(min(max(left, 0.5), seconds))
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process has used, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 
 def start_operator(

@@ -32,6 +32,8 @@ class Pass:
     def keys(self) -> list[Key]:
         return []
 
+    def read_ahead(self, key: Key) -> None: ...
+
     def step_down(self) -> None: ...
 
 
@@ -185,6 +187,51 @@ async def test_a_term_begins_with_what_others_read_then_catches_up_then_lets_eve
 
     assert happened == ["r", "catch up"]
     assert due == {A, runtime}
+
+
+async def test_a_standby_reads_ahead_once_its_cache_is_filled_until_it_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Again and again; what is gone is named once more, to be forgotten."""
+    monkeypatch.setattr(working, "READ_AHEAD", 0.0)
+    monkeypatch.setattr(working, "NOT_SYNCED", 0.0)
+    read: list[Key] = []
+    gone = MODEL_DEPLOYMENTS.key("ns", "gone")
+
+    class Reading(Pass):
+        there: tuple[Key, ...] = (A, gone)
+
+        def keys(self) -> list[Key]:
+            return [*self.there]
+
+        def read_ahead(self, key: Key) -> None:
+            read.append(key)
+            raise ValueError("its pass will say so")
+
+    class Standing:
+        holding = False
+        leads = asyncio.Event()
+
+        async def lost(self) -> None:
+            if self.holding:
+                self.leads.set()
+                await asyncio.Event().wait()
+
+    class Filling:
+        synced = False
+
+    reconciler, lease, resync = Reading(None), Standing(), Filling()
+    standing = asyncio.create_task(working.stand_by(lease, resync, {A.kind: reconciler}))  # type: ignore[arg-type]
+    await asyncio.sleep(0.01)
+    assert read == []
+    resync.synced = True
+    await until(lambda: set(read) == {A, gone})
+    read.clear()
+    reconciler.there = (A,)
+    await until(lambda: read[-3:] == [A, A, A])
+    assert gone in read
+    lease.holding = True
+    await lease.leads.wait()
+    standing.cancel()
+    await asyncio.gather(standing, return_exceptions=True)
 
 
 def test_whatever_a_watched_object_wakes_has_a_reconciler() -> None:

@@ -12,6 +12,7 @@ from tests.bench.audit import AuditLog, Call
 from tests.bench.bench_cluster import exit_of
 from tests.bench.bench_images import size, unpacked
 from tests.bench.bench_rollouts import DEPLOYMENT_CONTROLLER, KUBELET_USER, reactions
+from tests.bench.bench_where import slowest
 from tests.bench.rig import OPERATOR_USER
 from tests.bench.table import percentile
 
@@ -55,6 +56,17 @@ def test_a_pod_counts_once_from_its_first_readiness_and_two_pods_may_share_a_rea
     )
     assert found.pods == 2
     assert found.operator == [2.0, 1.0]
+
+
+def test_the_operators_writes_are_told_by_kind_slowest_first_with_how_many_were_under_way() -> None:
+    mine = [
+        call(OPERATOR_USER, "deployments", 10.0, done=10.5),
+        call(OPERATOR_USER, "services", 10.0, done=12.0),
+        call(OPERATOR_USER, "services", 10.0, done=14.0),
+        call(OPERATOR_USER, "services", 10.0, done=14.0, verb="get"),
+        call("somebody", "services", 10.0, done=14.0),
+    ]
+    assert [*slowest(mine)] == ["services 3000 ms, 1.5 at a time", "deployments 500 ms, 0.1 at a time"]
 
 
 def test_a_refused_readiness_is_none_and_one_that_nothing_follows_has_no_reaction() -> None:

@@ -30,7 +30,7 @@ from podium.watch.feed import Feed
 from podium.watch.queue import Queue
 from podium.watch.resync import Resync
 from podium.watch.shell import Shell
-from podium.work import Crew, Reconciling, enduring, every_key, lead, until, work
+from podium.work import Crew, Reconciling, enduring, every_key, lead, stand_by, until, work
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +154,7 @@ async def run(settings: Settings, makers: Mapping[str, MakeReconciler] = RECONCI
             enduring("lease", lease.run, metrics.failed),
             enduring("resync", resync.run, metrics.failed),
             enduring("leader", partial(lead, lease, resync, queue, reconcilers, FIRST, asker.once), metrics.failed),
+            enduring("standby", partial(stand_by, lease, resync, reconcilers), metrics.failed),
             enduring("events", recorder.run, metrics.failed),
             enduring("routers", asker.run, metrics.failed),
             enduring("measuring", analyst.run, metrics.failed),

@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 SOONEST: Final = 0.05
 """A pass that wants to be called again at once is called again after so many seconds, and never in a tight loop."""
 
+READ_AHEAD: Final = 30.0
+"""Seconds from one reading ahead to the next; what has not changed is not parsed again."""
+
+NOT_SYNCED: Final = 0.5
+"""Seconds until it is looked again whether the cache is filled."""
+
 FIRST_RESTART: Final = 0.5
 LAST_RESTART: Final = 30.0
 """Seconds before a part of the process that has failed goes on; each failure in a row doubles them."""
@@ -36,6 +42,12 @@ class Reconciling(Protocol):
 
     def keys(self) -> Iterable[Key]:
         """Everything there may be something to do for: it is looked at when the Lease is gained, and by each resync."""
+
+    def read_ahead(self, key: Key) -> None:
+        """Another replica leads: parse what the first pass of a new leader would, so that it is short. Writes nothing.
+
+        Called with the key of what is gone, it forgets that.
+        """
 
     def step_down(self) -> None:
         """The Lease is lost: what happens until it is gained again is not seen."""
@@ -127,6 +139,25 @@ async def lead(
             queue.resume()
         while lease.holding and lease.term == term:
             await lease.lost()
+
+
+async def stand_by(lease: Lease, resync: Resync, reconcilers: Reconcilers) -> None:
+    """While another replica leads: read ahead, again and again, so that little is new at a take-over."""
+    before: set[Key] = set()
+    while True:
+        await lease.lost()
+        synced = resync.synced
+        keys = set(every_key(reconcilers)) if synced else set[Key]()
+        for key in chain(keys, before - keys):
+            if lease.holding:
+                break
+            try:
+                reconcilers[key.kind].read_ahead(key)
+            except Exception:  # the pass, once there is one, fails likewise, and tells of it
+                log.debug("%s cannot be read ahead", key, exc_info=True)
+            await asyncio.sleep(0)
+        before = keys
+        await asyncio.sleep(READ_AHEAD if synced else NOT_SYNCED)
 
 
 async def enduring(name: str, part: Callable[[], Coroutine[Any, Any, None]], failed: Callable[[str], None]) -> None:

@@ -52,6 +52,9 @@ class Counting:
         """Every ModelDeployment."""
         return self._cache.keys()
 
+    def read_ahead(self, key: Key) -> None:
+        """There is nothing to parse."""
+
     def step_down(self) -> None:
         """It remembers nothing that another one's term could make untrue."""
 

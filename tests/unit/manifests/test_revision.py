@@ -32,6 +32,15 @@ def test_the_longest_model_name_gives_a_revision_name_that_is_a_label_value() ->
     assert len(made.name) <= 63
 
 
+def test_the_name_stands_where_the_runtime_asks_for_it_and_what_a_user_writes_stays_as_it_is() -> None:
+    user = spec(runtime={"name": "onnxruntime", "args": ["--note={{revision}}"]})
+    made = revision(user, runtime(args=["--as={{revision}}"]))
+
+    container = made.template["spec"]["containers"][0]
+    assert container["args"] == [f"--as={made.name}", "--note={{revision}}"]
+    assert {"name": "PODIUM_REVISION", "value": made.name} in container["env"]
+
+
 def test_the_same_inputs_give_the_same_revision() -> None:
     assert revision() == revision(number=1)
     assert revision().name == revision(number=2).name

@@ -1,5 +1,6 @@
 """Kubernetes quantities (`500m`, `10Gi`, `1e3`) as exact numbers."""
 
+import functools
 import math
 import re
 from fractions import Fraction
@@ -16,6 +17,7 @@ _SUFFIXES: Final = {
 _QUANTITY: Final = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,2})|([numkMGTPE]|[KMGTPE]i))?")
 
 
+@functools.lru_cache(maxsize=1024)  # thousands of specs name the same few
 def parse_quantity(value: str | int | float) -> Fraction:
     """The number that a resource quantity stands for; ValueError names what is none (negative ones included)."""
     match = _QUANTITY.fullmatch(str(value))

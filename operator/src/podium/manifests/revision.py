@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from podium.api import names
 from podium.api.uris import shown_version
 from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec, inputs_of
-from podium.manifests.canonical import digest, short_hash
+from podium.manifests.canonical import canonical, digest, short_hash
 from podium.manifests.container import container_ports
 from podium.manifests.counting import Counting
 from podium.manifests.errors import INVALID_RUNTIME, UNSUPPORTED_FORMAT, MalformedRevision, Unresolvable
@@ -17,7 +19,9 @@ from podium.packed import Packed, pack, unpacked
 
 PLACEHOLDER: Final = "{{revision}}"
 """Stands for the revision's name in the template that the name is a hash of."""
-
+MARK: Final = "revision-2f6d8a51c3e94b07a1d05c7be8463f92"
+"""Stands for it while the template is made, which is most of what resolving costs and so is done once: nobody else
+writes it, as may be the case with PLACEHOLDER. Written as JSON it stays as it is."""
 
 FIELDS: Final = ("hash", "inputs", "version", "runtime", "protocol", "ports", "metrics", "template")
 """Of a ControllerRevision's data."""
@@ -83,20 +87,19 @@ def resolve(
     inputs = spec.inputs()
     version = shown_version(spec.model.version, spec.model.uri)
 
-    def template(revision: str) -> dict[str, Any]:
-        try:
-            return pod_template(owner, spec, runtime, fetcher, revision=revision, token=token, version=version)
-        except KeyError as error:
-            raise Unresolvable(
-                INVALID_RUNTIME,
-                f"ModelRuntime {spec.runtime.name}: layout {error} is not known to this version of Podium",
-            ) from error
-
-    unnamed = template(PLACEHOLDER)
+    try:
+        marked = canonical(pod_template(owner, spec, runtime, fetcher, revision=MARK, token=token, version=version))
+    except KeyError as error:
+        raise Unresolvable(
+            INVALID_RUNTIME,
+            f"ModelRuntime {spec.runtime.name}: layout {error} is not known to this version of Podium",
+        ) from error
+    unnamed = orjson.loads(marked.replace(MARK, PLACEHOLDER))
     del unnamed["metadata"]["labels"][names.LABEL_REVISION]
     short = short_hash([inputs, unnamed, token, collisions])
     name = f"{owner.name}-{short}"
-    packed = pack(template(name))  # before `source`: the first text is what others are told apart from (packed.py)
+    # before `source`: the first text is what others are told apart from (packed.py)
+    packed = pack(orjson.loads(marked.replace(MARK, name)))
     return Revision(
         name=name,
         hash=short,

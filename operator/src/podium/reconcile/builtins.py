@@ -73,6 +73,9 @@ class BuiltIns:
         """Every built-in runtime, whether it exists or not."""
         return [MODEL_RUNTIMES.key("", name) for name in self._runtimes]
 
+    def read_ahead(self, key: Key) -> None:
+        """There is nothing to parse."""
+
     def step_down(self) -> None:
         """The Lease is lost: the next term begins with applying each one."""
         self._left.clear()

@@ -119,6 +119,10 @@ class Reconciler:
         self._applier.step_down()
         self._unsaid.clear()
 
+    def read_ahead(self, key: Key) -> None:
+        """Without the Lease: parse what the first pass with it would; see Observer."""
+        self._observer.read_ahead(key)
+
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
 

@@ -1,13 +1,14 @@
 """Gathers from the cache all that one pass decides from. Reads nothing but the cache."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from podium.api import names
 from podium.api.reasons import Reason
-from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.pods import is_ready
@@ -24,6 +25,7 @@ from podium.kube.resources import (
     PODS,
     SERVICES,
 )
+from podium.manifests.errors import MalformedRevision
 from podium.manifests.fetch import Fetcher
 from podium.manifests.ledger import digest_in, ledger_in
 from podium.manifests.owner import Owner
@@ -76,6 +78,7 @@ class Observer:
         self._identity = settings.identity
         self._installation = settings.installation
         self._memories: dict[Key, Memory] = {}
+        self._runtimes = Memory()
 
     def forget(self, key: Key) -> None:
         """The ModelDeployment is gone."""
@@ -87,6 +90,24 @@ class Observer:
         for memory in self._memories.values():
             memory.sightings = None
         self._ports.forget()
+
+    def read_ahead(self, key: Key) -> None:
+        """Parse what a first pass would, as far as it is kept by its version: so nothing here can be out of date.
+
+        That is most of what a first pass costs. Nothing is looked at that counts from when it was seen first.
+        """
+        obj = self._cache.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
+        if obj is None:
+            self.forget(key)
+            return
+        memory = self._memories.setdefault(key, Memory())
+        owner = Owner(key.name, key.namespace, obj["metadata"]["uid"])
+        for record in self._cache.owned(CONTROLLER_REVISIONS, key.namespace, key.name):
+            if readings.is_child(record, owner):
+                with suppress(MalformedRevision):  # the pass says so
+                    memory.revision(record)
+        with suppress(ValueError):
+            self._proposal(Observed(obj, owner, {}), ModelDeploymentSpec.parse(obj.get("spec") or {}), memory)
 
     def observe(self, key: Key, moment: Moment) -> Observed | None:
         """None when there is no such ModelDeployment."""
@@ -135,16 +156,7 @@ class Observer:
         command: str,
         missing: Mapping[str, str],
     ) -> Observed:
-        runtime = self._cache.get(MODEL_RUNTIMES, None, spec.runtime.name)
-        version = (seen.owner.uid, seen.generation, runtime and runtime["metadata"]["resourceVersion"])
-        resolved: Revision | None = None
-
-        def propose() -> Proposal:
-            nonlocal resolved
-            proposal, resolved = readings.propose(seen.owner, spec, runtime, self._fetcher)
-            return proposal
-
-        proposal = memory.once("proposal", version, propose)
+        runtime, proposal, resolved = self._proposal(seen, spec, memory)
         if missing:
             proposal = replace(proposal, reason=Reason.RECORD_MISSING, message=readings.missing(missing, seen.owner))
         sightings = Sightings.after(memory.sightings, moment)
@@ -223,6 +235,27 @@ class Observer:
             return ""
         lasts = sightings.moment.reached(sightings.first(key.name, "LeftTo") + UNREACHABLE)
         return left_to(whose, key.namespace) if lasts else ""
+
+    def _proposal(
+        self, seen: Observed, spec: ModelDeploymentSpec, memory: Memory
+    ) -> tuple[Object | None, Proposal, Revision | None]:
+        """The ModelRuntime, what spec and runtime make, and that in full if it was made just now."""
+        runtime = self._cache.get(MODEL_RUNTIMES, None, spec.runtime.name)
+        version = (seen.owner.uid, seen.generation, runtime and runtime["metadata"]["resourceVersion"])
+        resolved: Revision | None = None
+
+        def propose() -> Proposal:
+            nonlocal resolved
+            proposal, resolved = readings.propose(seen.owner, spec, runtime, self._fetcher, self._runtime)
+            return proposal
+
+        return runtime, memory.once("proposal", version, propose), resolved
+
+    def _runtime(self, obj: Object) -> ModelRuntimeSpec:
+        """A ModelRuntime's spec, which thousands of proposals read alike; InvalidSpec."""
+        meta = obj["metadata"]
+        version = (meta["uid"], meta["resourceVersion"])
+        return self._runtimes.once(meta["name"], version, lambda: ModelRuntimeSpec.parse(obj["spec"]))
 
     def _findings(self, seen: Observed, key: Key, candidate: RevisionState, memory: Memory) -> Findings | None:
         """What is measured; before that, what the ledger said last."""

@@ -1,7 +1,7 @@
 """Objects of the API server, read into what the planner thinks in. Pure functions."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -361,26 +361,32 @@ def template_digest(revision: Revision) -> str:
 
 
 def propose(
-    owner: Owner, spec: ModelDeploymentSpec, runtime: Object | None, fetcher: Fetcher
+    owner: Owner,
+    spec: ModelDeploymentSpec,
+    runtime: Object | None,
+    fetcher: Fetcher,
+    parse: Callable[[Object], ModelRuntimeSpec] = lambda runtime: ModelRuntimeSpec.parse(runtime["spec"]),
 ) -> tuple[Proposal, Revision | None]:
     """What the present spec would roll out, or the condition reason and sentence why it cannot be.
 
-    The revision is the one of a first rollout of it, not numbered yet.
+    The revision is the one of a first rollout of it, not numbered yet. `parse` reads a ModelRuntime (InvalidSpec).
     """
-    inputs = inputs_digest(spec.inputs())
-    version = shown_version(spec.model.version, spec.model.uri)
+
+    def refused(reason: Reason, message: str) -> tuple[Proposal, None]:
+        version = shown_version(spec.model.version, spec.model.uri)
+        return Proposal(inputs_digest(spec.inputs()), version, reason=reason, message=message), None
+
     if runtime is None:
         message = (
             f'spec.runtime.name: there is no ModelRuntime "{spec.runtime.name}". To see which there are: kubectl get '
             "modelruntimes. The built-in ones are in runtimes.yaml, which a cluster admin applies where Podium is "
             "namespaced."
         )
-        return Proposal(inputs, version, reason=Reason.RUNTIME_NOT_FOUND, message=message), None
+        return refused(Reason.RUNTIME_NOT_FOUND, message)
     try:
-        resolved = resolve(owner, spec, ModelRuntimeSpec.parse(runtime["spec"]), fetcher, number=0)
+        resolved = resolve(owner, spec, parse(runtime), fetcher, number=0)
     except Unresolvable as error:
-        return Proposal(inputs, version, reason=Reason(error.reason), message=error.message), None
+        return refused(Reason(error.reason), error.message)
     except ValueError as error:
-        name = runtime["metadata"]["name"]
-        return Proposal(inputs, version, reason=Reason.INVALID_RUNTIME, message=f"ModelRuntime {name}: {error}"), None
-    return Proposal(inputs, resolved.version, template_digest(resolved)), resolved
+        return refused(Reason.INVALID_RUNTIME, f"ModelRuntime {runtime['metadata']['name']}: {error}")
+    return Proposal(resolved.inputs, resolved.version, template_digest(resolved)), resolved

@@ -108,6 +108,9 @@ class RouterObjects:
         told = {each["metadata"]["namespace"] for each in self._cache.all(CONFIG_MAPS) if told_in(each)}
         return [router_key(namespace) for namespace in sorted(told | set(self._deployments()))]
 
+    def read_ahead(self, key: Key) -> None:
+        """There is nothing to parse."""
+
     def step_down(self) -> None:
         """The Lease is lost: the next term looks at everything anew."""
         self._memories.clear()
