@@ -79,6 +79,7 @@ def prepare(arguments: argparse.Namespace) -> None:
         binaries.apiserver(version)
     binaries.apt(binaries.ARGOCD_PACKAGES)
     binaries.argocd()
+    binaries.flux()
     binaries.flux_crds()
 
 

@@ -153,6 +153,11 @@ def argocd() -> Path:
     return cached("argocd", digest(_go_files(module), *ARGOCD_MANIFESTS), make) / "argocd"
 
 
+def flux() -> Path:
+    """What Flux's kustomize-controller applies and waits with, and kstatus alone; of the version of its FLUX_CRDS."""
+    return _go_build("flux", HERE / "flux", ".", "2 min", [])
+
+
 def flux_crds() -> Path:
     """A folder with Flux's CRDs of GitRepository and Kustomization, out of its modules; nothing of it is compiled."""
 

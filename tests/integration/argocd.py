@@ -116,6 +116,11 @@ class ArgoCD:
         spec = {"project": "default", "source": source, "destination": destination, "syncPolicy": policy}
         self._apply("Application", name, {"spec": spec})
 
+    def track(self, method: str) -> None:
+        """By which mark all Applications know their own objects: annotation (the default), label, annotation+label."""
+        settings = {"data": {"application.resourceTrackingMethod": method}}
+        self.client.patch("ConfigMap", NAMESPACE, "argocd-cm", settings)
+
     def refresh(self, name: str) -> None:
         """Asks for a comparison of the last commit with the cluster."""
         self.client.patch("Application", NAMESPACE, name, {"metadata": {"annotations": {REFRESH: "normal"}}})

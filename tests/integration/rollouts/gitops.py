@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from podium.api import names
-from tests.client import Object
+from tests.client import Object, wait
 from tests.integration.argocd import NAMESPACE, ArgoCD
 from tests.integration.operator import Operator
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT
@@ -16,7 +16,7 @@ from tests.invariants import Version
 
 
 class GitOps:
-    """Argo CD beside operators; each of their namespaces has an Application of its name. `run` it while it is used."""
+    """Argo CD beside operators; each of their namespaces has an Application of its own. `run` it while it is used."""
 
     def __init__(self, cluster: Cluster, argocd: ArgoCD, operators: dict[str, Operator]) -> None:
         self.cluster = cluster
@@ -26,15 +26,17 @@ class GitOps:
         self.committing = asyncio.Lock()
         self.seen: dict[str, list[Object]] = defaultdict(list)
         """Every version of each Application."""
+        self.applications: dict[str, str] = {}
+        """By namespace, the name of its Application."""
         self._left = list(operators)
         self._changed = asyncio.Condition()
         self._phases: dict[str, str] = {}
         self._to_compare: asyncio.Queue[str] = asyncio.Queue()
         cluster.world.listen(MODEL_DEPLOYMENT, self._notice)
 
-    def stage(self, sync_options: Sequence[str] = ()) -> "GitStage":
-        """A namespace that nobody has used yet."""
-        return GitStage(self, self._left.pop(), sync_options)
+    def stage(self, sync_options: Sequence[str] = (), application: str = "") -> "GitStage":
+        """A namespace that nobody has used yet, and the name of its Application; the namespace's, if none is given."""
+        return GitStage(self, self._left.pop(), sync_options, application)
 
     async def run(self) -> None:
         """Follow the Applications, and have each compared whenever its ModelDeployment enters another phase."""
@@ -61,9 +63,10 @@ class GitOps:
 
     def _notice(self, version: Version) -> None:
         namespace, phase = version.obj["metadata"]["namespace"], (version.obj.get("status") or {}).get("phase", "")
-        if namespace in self.seen and phase != self._phases.get(namespace):
+        application = self.applications.get(namespace, "")
+        if application in self.seen and phase != self._phases.get(namespace):
             self._phases[namespace] = phase
-            self._to_compare.put_nowait(namespace)
+            self._to_compare.put_nowait(application)
 
     async def _compare(self) -> None:
         while True:
@@ -83,9 +86,10 @@ class GitOps:
 class GitStage(Stage):
     """See the module."""
 
-    def __init__(self, gitops: GitOps, namespace: str, sync_options: Sequence[str]) -> None:
+    def __init__(self, gitops: GitOps, namespace: str, sync_options: Sequence[str], application: str) -> None:
         super().__init__(gitops.cluster, namespace, gitops.operators[namespace])
         self.gitops = gitops
+        self.application = gitops.applications[namespace] = application or namespace
         self.sync_options = sync_options
         self.commits: list[str] = []
 
@@ -96,7 +100,7 @@ class GitStage(Stage):
         waiting = asyncio.create_task(synced)
         # A refresh that is asked for during a comparison is taken away with that one, which has read the older commit.
         while not (await asyncio.wait({waiting}, timeout=2))[0]:
-            await asyncio.to_thread(self.gitops.argocd.refresh, self.namespace)
+            await asyncio.to_thread(self.gitops.argocd.refresh, self.application)
         await waiting
         self.uid = self.obj["metadata"]["uid"]
 
@@ -108,10 +112,16 @@ class GitStage(Stage):
             self.gitops.commits.append(commit)
         self.commits.append(commit)
         if len(self.commits) == 1:
-            place, options = self.namespace, self.sync_options
-            await asyncio.to_thread(argocd.application, place, place, sync_options=options, automated=True)
+            await asyncio.to_thread(
+                argocd.application,
+                self.application,
+                self.namespace,
+                directory=self.namespace,
+                sync_options=self.sync_options,
+                automated=True,
+            )
         else:
-            await asyncio.to_thread(argocd.refresh, self.namespace)
+            await asyncio.to_thread(argocd.refresh, self.application)
         return commit
 
     def manifest(self, spec: Object) -> Object:
@@ -122,11 +132,22 @@ class GitStage(Stage):
 
     async def until_application(self, check: Callable[[Object], object], what: str) -> Object:
         """See GitOps.until."""
-        return await self.gitops.until(self.namespace, check, what)
+        return await self.gitops.until(self.application, check, what)
 
     async def until_health(self, health: str) -> None:
         """The Application is Synced and of that health."""
         await self.until_application(lambda app: told(app) == ("Synced", health), f"Synced and {health}")
+
+    async def until_shown(self, health: str) -> None:
+        """The web interface has this health and status's sentence; the Application is Synced and of that health."""
+        argocd = self.gitops.argocd
+
+        def shown() -> bool:
+            expected = {"status": health, "message": self.status["message"]}
+            return argocd.health(self.application, self.obj) == expected
+
+        await asyncio.to_thread(wait, f"{self.application} shows {health} and why", shown, PATIENCE)
+        await self.until_health(health)
 
     async def command(self, verb: str, revision: str, token: str) -> None:
         """As a person who looks at Argo CD first: while one is waited for, it says Suspended."""
@@ -137,21 +158,21 @@ class GitStage(Stage):
     async def act(self, action: str) -> None:
         """What a person does in Argo CD's web interface: choose an action that it offers."""
         argocd = self.gitops.argocd
-        offered = await asyncio.to_thread(argocd.actions, self.namespace, self.obj)
+        offered = await asyncio.to_thread(argocd.actions, self.application, self.obj)
         assert offered[action], offered
-        await asyncio.to_thread(argocd.act, self.namespace, self.obj, action)
+        await asyncio.to_thread(argocd.act, self.application, self.obj, action)
 
     @property
     def healths(self) -> list[str]:
         """Each health that the Application had, in its order."""
-        versions = (app.get("status", {}) for app in self.gitops.seen[self.namespace])
+        versions = (app.get("status", {}) for app in self.gitops.seen[self.application])
         found = [status["health"]["status"] for status in versions if "status" in status.get("health", {})]
         return [one for one, before in zip(found, ["", *found], strict=False) if one != before]
 
     def drift(self) -> list[str]:
         """Comparisons that found a difference though the same commit of ours had been found in the cluster before."""
         found, synced = [], ""
-        for app in self.gitops.seen[self.namespace]:
+        for app in self.gitops.seen[self.application]:
             sync = app.get("status", {}).get("sync", {})
             commit = self._ours(sync.get("revision", ""))
             if sync.get("status") == "Synced":

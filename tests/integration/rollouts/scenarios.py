@@ -4,6 +4,7 @@ Every condition that is waited for in the middle of a script stays once it has c
 the operator is killed and started again. `ready_to_act` marks the moment before the actions that a script is about.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -190,6 +191,10 @@ WEIGHED: Final = {
     "analysis": {"interval": "1s", "warmUp": "0s"},
     "scaleDownDelay": "1s",
 }
+
+
+FEW: Final = 5.0
+"""Requests a second of which no decision can be made while a test runs: the rollback by evidence takes minutes."""
 
 
 async def promoted_by_evidence(stage: Stage, ready_to_act: ReadyToAct) -> None:
@@ -439,6 +444,36 @@ async def run(scenario: Scenario, stage: Stage, ready_to_act: ReadyToAct = at_on
     """Play a scenario to its end."""
     await scenario.play(stage, ready_to_act)
     await stage.until(lambda: scenario.ended(stage) and _all_told(stage), f"the end of {scenario.name}")
+
+
+async def run_undecided(scenario: Scenario, stage: Stage, look: Callable[[], Awaitable[None]]) -> None:
+    """Play one by evidence, with so few callers that nothing can be decided before `look` has returned.
+
+    `look` is called once evidence is weighed, which it then still is until it returns.
+    """
+
+    begun = asyncio.Event()
+
+    async def few() -> None:
+        (await _callers(stage)).rate = FEW
+        begun.set()
+
+    async def undecided() -> None:
+        await begun.wait()
+        await stage.until(lambda: stage.phase == "Analyzing", "that evidence is weighed")
+        await look()
+        assert stage.phase == "Analyzing", stage.explain()
+        (await _callers(stage)).rate = Callers.rate
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(run(scenario, stage, few))
+        group.create_task(undecided())
+
+
+async def _callers(stage: Stage) -> Callers:
+    callers = (await stage.router()).callers
+    assert callers is not None
+    return callers
 
 
 def _all_told(stage: Stage) -> bool:

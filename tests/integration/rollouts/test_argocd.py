@@ -7,15 +7,17 @@ from contextlib import ExitStack
 import pytest
 import pytest_asyncio
 
+from podium.api import names
 from tests.client import Object
 from tests.integration.argocd import ArgoCD
 from tests.integration.operator import Operator
+from tests.integration.rollouts.api import MODEL_DEPLOYMENT
 from tests.integration.rollouts.gitops import GitOps, GitStage, told
 from tests.integration.rollouts.kubelet import SERVES, Serves
-from tests.integration.rollouts.scenarios import BY_NAME, CANARY, run
-from tests.integration.rollouts.stage import SHORT, USER, Cluster, spec
+from tests.integration.rollouts.scenarios import BY_NAME, CANARY, run, run_undecided
+from tests.integration.rollouts.stage import MODEL, SHORT, USER, Cluster, spec
 
-NAMESPACES = 15
+NAMESPACES = 20
 EACH = 8
 """Namespaces of one operator: each has eleven watches, and an operator no more than 100 connections."""
 SIDES = pytest.mark.parametrize("options", [(), ("ServerSideApply=true",)], ids=["client-side", "server-side"])
@@ -23,8 +25,11 @@ PLAYED = {
     "rolling-update": ["Progressing", "Healthy"],
     "promoted-by-a-person": ["Progressing", "Healthy", "Suspended", "Healthy"],
     "canary": ["Progressing", "Healthy", "Progressing", "Healthy"],
+    "promoted-by-evidence": ["Progressing", "Healthy", "Progressing", "Healthy"],
+    "rolled-back-by-evidence": ["Progressing", "Healthy", "Progressing", "Degraded"],
 }
 """A scenario of each strategy, and healths that its Application has in this order, perhaps with others between."""
+CHILDREN = ("ControllerRevision", "Deployment", "ReplicaSet", "Pod", "Service", "EndpointSlice", "PodDisruptionBudget")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -65,7 +70,7 @@ async def test_no_phase_of_any_strategy_is_drift_and_each_scenario_ends_as_witho
 ) -> None:
     stages = {name: gitops.stage(options) for name in PLAYED}
 
-    await asyncio.gather(*(run(BY_NAME[name], stage) for name, stage in stages.items()))
+    await asyncio.gather(*(play(name, stage) for name, stage in stages.items()))
 
     for name, stage in stages.items():
         await stage.until_health(PLAYED[name][-1])
@@ -73,6 +78,9 @@ async def test_no_phase_of_any_strategy_is_drift_and_each_scenario_ends_as_witho
         assert all(health in seen for health in PLAYED[name]), f"{name}: {stage.healths}"
         assert stage.drift() == [], name
         assert stage.obj["metadata"]["generation"] == len(stage.commits), f"{name}: somebody else wrote its spec"
+    by_evidence = stages["rolled-back-by-evidence"]
+    await assert_rolled_back(by_evidence)
+    assert by_evidence.status["rollout"]["decision"]["by"] == "evidence"
 
 
 @SIDES
@@ -81,12 +89,7 @@ async def test_what_was_rolled_back_is_Synced_and_Degraded_and_git_is_left_alone
 ) -> None:
     stage = await rolled_back(gitops, options)
 
-    assert stage.status["champion"]["version"] == "v1"
-    assert stage.obj["spec"]["model"]["version"] == "v2"
-    assert gitops.argocd.log() == gitops.commits
-    health = await asyncio.to_thread(gitops.argocd.health, stage.namespace, stage.obj)
-    assert health == {"status": "Degraded", "message": stage.status["message"]}
-    assert "was rolled back" in health["message"]
+    await assert_rolled_back(stage)
     assert stage.drift() == []
 
 
@@ -168,6 +171,48 @@ async def test_suspend_by_an_action_is_taken_back_where_git_says_otherwise(gitop
     await stage.until_ready("v1")
 
 
+async def test_tracking_by_label_takes_no_child_for_a_part_of_the_Application_of_the_same_name(gitops: GitOps) -> None:
+    """The last one: it is a setting for all Applications."""
+    await asyncio.to_thread(gitops.argocd.track, "label")
+    stage = gitops.stage(application=MODEL)
+    await stage.apply(spec("v1", 2))
+    await stage.until_ready("v1")
+    assert stage.obj["metadata"]["labels"] == {names.LABEL_INSTANCE: MODEL}, "the mark"
+
+    await stage.api.apply(marked(stage, "lone"))
+    await stage.until(lambda: stage.get("ConfigMap", "lone"), "what has the mark, too, but no owner")
+    await asyncio.to_thread(gitops.argocd.refresh, MODEL)
+    await stage.until(lambda: stage.get("ConfigMap", "lone") is None, "that it is pruned")
+    await stage.apply(spec("v2", 2))
+    await stage.until_ready("v2")
+    await stage.until_health("Healthy")
+
+    for kind in CHILDREN:
+        marks = {one["metadata"]["labels"][names.LABEL_INSTANCE] for one in stage.all(kind)}
+        assert marks == {MODEL}, kind
+    assert synced(stage) == {(MODEL_DEPLOYMENT, MODEL), ("ConfigMap", "lone")}
+    assert listed(stage) == {(MODEL_DEPLOYMENT, MODEL)}
+    assert [one for one in stage.drift() if "lone" not in one] == []
+
+
+async def play(name: str, stage: GitStage) -> None:
+    """A scenario; while one by evidence is undecided, Argo CD has to show that."""
+    if name.endswith("by-evidence"):
+        await run_undecided(BY_NAME[name], stage, lambda: stage.until_shown("Progressing"))
+    else:
+        await run(BY_NAME[name], stage)
+
+
+async def assert_rolled_back(stage: GitStage) -> None:
+    """Git asks for version 2 as before, version 1 serves, and Argo CD says why."""
+    assert stage.status["champion"]["version"] == "v1"
+    assert stage.obj["spec"]["model"]["version"] == "v2"
+    assert stage.gitops.argocd.log() == stage.gitops.commits
+    health = await asyncio.to_thread(stage.gitops.argocd.health, stage.application, stage.obj)
+    assert health == {"status": "Degraded", "message": stage.status["message"]}
+    assert "was rolled back" in health["message"]
+
+
 async def rolled_back(gitops: GitOps, options: Sequence[str] = ()) -> GitStage:
     """Version 2 crashed."""
     stage = gitops.stage(options)
@@ -184,6 +229,25 @@ async def paused_canary(gitops: GitOps) -> GitStage:
     await stage.apply(spec("v2", 3, rollout=CANARY))
     await stage.until_health("Suspended")
     return stage
+
+
+def synced(stage: GitStage) -> set[tuple[str, str]]:
+    """(kind, name) of all that Argo CD has ever applied or pruned for the Application."""
+    states = (app.get("status", {}).get("operationState", {}) for app in stage.gitops.seen[stage.application])
+    results = (state.get("syncResult", {}).get("resources", []) for state in states)
+    return {(one["kind"], one["name"]) for found in results for one in found}
+
+
+def listed(stage: GitStage) -> set[tuple[str, str]]:
+    """(kind, name) of all that the Application consists of now."""
+    resources = stage.gitops.seen[stage.application][-1]["status"]["resources"]
+    return {(one["kind"], one["name"]) for one in resources}
+
+
+def marked(stage: GitStage, name: str) -> Object:
+    """What Argo CD, tracking by label, takes for a part of the Application that has the model's name."""
+    metadata = {"name": name, "namespace": stage.namespace, "labels": {names.LABEL_INSTANCE: MODEL}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
 
 
 def config_map(stage: GitStage, wave: int) -> Object:
