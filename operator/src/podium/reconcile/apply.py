@@ -103,7 +103,8 @@ class Walk:
 
     def _tell(self, notes: Iterable[Note]) -> None:
         for note in notes:
-            self.report.decided |= note.action in DECIDED
+            if note.action in DECIDED:
+                self.report.decided.add(note.revision)
             self._emit(note)
 
     async def go(self, writes: Iterable[Write]) -> None:
