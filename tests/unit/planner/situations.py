@@ -32,6 +32,7 @@ from tests.unit.planner.given import (
     updating,
 )
 from tests.unit.planner.refusing import refuse
+from tests.unit.planner.scraped import scraped
 from tests.unit.planner.test_bytes import overwritten
 from tests.unit.planner.test_canary import PAUSE, at_step, canary, two
 from tests.unit.planner.test_draining import _one_pod_left
@@ -197,28 +198,21 @@ def router_unreachable() -> World:
     return after(created(traffic=ENVOY, replicas=2), 120)
 
 
-def no_data() -> World:
-    world = weighed()
-    until_weighed(world)
-    world.measuring.holds = ("not all routers have been read for 20 s: podium-router-1 did not answer",)
-    return after(world, 30)
+def a_router_is_silent(seconds: float) -> Callable[[], World]:
+    """One of two routers has not answered the operator for so long."""
 
+    def given() -> World:
+        world, measuring = scraped()
+        measuring.silent.add("10.0.0.7")
+        return after(world, seconds)
 
-def metrics_unreachable() -> World:
-    world = weighed()
-    until_weighed(world)
-    world.measuring.unreachable = "router pod podium-router-1: 10.0.0.7:9902 did not answer within 1 s"
-    return after(world, 30)
+    return given
 
 
 def no_traffic() -> World:
-    world = weighed()
-    until_weighed(world)
-    world.measuring.silent = (
-        "the candidate has had no request for 70 s, where 12 were to be expected: callers may pass the routers by, or "
-        "read pod addresses from DNS"
-    )
-    return after(world, 30)
+    world, measuring = scraped()
+    measuring.bypassed.add(two(world))
+    return after(world, 80)
 
 
 def sample_ratio() -> World:
@@ -488,9 +482,9 @@ CONDITIONS: dict[str, Condition] = {
     "Environment, requests": Condition(deadly_requests, Reason.ENVIRONMENT),
     "Environment, API server": Condition(webhook_fails, Reason.ENVIRONMENT),
     "RouterUnreachable": Condition(router_unreachable, Reason.ROUTER_UNREACHABLE, "RouterUnreachable"),
-    "NoData": Condition(no_data, Reason.NO_DATA),
+    "NoData": Condition(a_router_is_silent(30), Reason.NO_DATA),
     "SampleRatio": Condition(sample_ratio, Reason.SAMPLE_RATIO),
-    "MetricsUnreachable": Condition(metrics_unreachable, Reason.METRICS_UNREACHABLE, "MetricsUnreachable"),
+    "MetricsUnreachable": Condition(a_router_is_silent(90), Reason.METRICS_UNREACHABLE, "MetricsUnreachable"),
     "NoTraffic": Condition(no_traffic, Reason.NO_TRAFFIC, "NoTraffic"),
     "LedgerChanged": Condition(ledger_changed, Reason.LEDGER_CHANGED, "LedgerChanged"),
     "NotMeasured": Condition(lambda: watched(CANARY, without="1"), Reason.NOT_MEASURED, "NotMeasured"),
