@@ -84,6 +84,8 @@ def after(world: World, seconds: float = 5) -> World:
     return world
 
 
+ERRORS_ALONE = {"metrics": [{"name": "errors", "type": "ErrorRate"}]}
+
 # --- what is given
 
 
@@ -106,11 +108,15 @@ def meshed() -> World:
     return after(world, 25)
 
 
-def analysed() -> World:
+def analysed(**rollout: object) -> Callable[[], World]:
     """A canary that evidence decides, some seconds after its first weight."""
-    world = weighed()
-    until_weighed(world)
-    return after(world, 8)
+
+    def given() -> World:
+        world = weighed(**rollout)  # type: ignore[arg-type]
+        until_weighed(world)
+        return after(world, 8)
+
+    return given
 
 
 def ended_once() -> World:
@@ -460,7 +466,8 @@ CONDITIONS: dict[str, Condition] = {
     "RollingUpdate": Condition(lambda: updating(replicas=3), Reason.ROLLING_UPDATE),
     "BlueGreen": Condition(lambda: updating(replicas=2, rollout=BLUE_GREEN), Reason.BLUE_GREEN),
     "Canary": Condition(lambda: at_step(1, canary(10, 50)), Reason.CANARY),
-    "Canary, weighed": Condition(analysed, Reason.CANARY),
+    "Canary, weighed": Condition(analysed(), Reason.CANARY),
+    "Canary, weighed by one metric": Condition(analysed(analysis=ERRORS_ALONE), Reason.CANARY),
     "TrafficMoving": Condition(traffic_moving, Reason.TRAFFIC_MOVING),
     "Draining": Condition(draining, Reason.DRAINING),
     "PlanPending": Condition(plan_pending, Reason.PLAN_PENDING),
