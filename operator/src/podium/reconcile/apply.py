@@ -44,7 +44,7 @@ class Applier:
         self._sought.clear()
 
     def untold(self, key: Key) -> Untold:
-        """Events of writes that may have been made; whoever leads meanwhile does not tell them."""
+        """Events of writes that may have been made; of these whoever leads meanwhile tells rollbacks alone."""
         return self._untold.setdefault(key, Untold())
 
     def refusals(self, key: Key) -> Mapping[Place, Refusal]:

@@ -1,4 +1,4 @@
-"""Phase and conditions: the Conditions table, one function per row.
+"""Phase and conditions: a table, one function per row (ROWS).
 
 The first row that applies gives the phase and the conditions Available, Ready, Reconciling, Stalled and Paused.
 Conditions that a row leaves out are absent (kstatus: absent means no).
@@ -308,7 +308,7 @@ def degraded(facts: Facts) -> Summary | None:
         message = sentences(counts, ailing)
         return Summary("Healthy", Reason.DEGRADED, message, facts.champion_available > 0, False, reconciling=True)
     if facts.situation.traffic.applied(Split.to(champion.name)) is Applied.UNKNOWN and _only(facts, champion):
-        return None  # whatever routers do not say: there is nobody else that they could ask
+        return None  # even if routers do not answer: they know of no other pods
     if not facts.situation.traffic_moved:
         them = "it" if facts.wanted == 1 else "them"
         message = sentences(counts, f"the Service {facts.situation.name} does not list {them} yet")

@@ -56,9 +56,9 @@ class Decisions:
         return replace(found, last_command=self.declined.command, last_command_at=self.declined.at)
 
     def annotate(self, entry: Entry) -> None:
-        """Decisions on one revision in a row are one write; what lies between two of them stays between them.
+        """Consecutive decisions on one revision become one write.
 
-        What nothing relies on lies between nothing.
+        A decision on another revision between two of them keeps them apart, unless nothing relies on it.
         """
         apart = next((e for e in self.entries if e.revision == entry.revision and not e.relied_on), None)
         if apart is not None:

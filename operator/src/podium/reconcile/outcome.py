@@ -139,7 +139,7 @@ class PassRefused(Exception):
 
 
 def refusal_of(error: ApiError, what: str) -> Refused:
-    """Whose fault it is that the API server refused a write (api.md, Refusals); `what` could not be done, in words.
+    """Whose fault it is that the API server refused a write; `what` could not be done, in words.
 
     403 is told apart by the sentence: the authorizer's names the user that lacks the right (kubernetes'
     responsewriters.Forbidden), every other one is an admission plugin's about what was written.

@@ -75,7 +75,7 @@ def _differ(old: Condition | None, new: Condition) -> bool:
 
 
 def _fault(condition: Condition) -> str:
-    """A crash is one fault, whatever the container is at this moment; so are a model store's excuses."""
+    """A crash is one fault, whatever the container does at the moment; so is a fetch that keeps failing."""
     return str(ONE_FAULT.get(condition["reason"], condition["reason"]))
 
 

@@ -25,7 +25,7 @@ class Kind(StrEnum):
     UNREACHABLE = "unreachable"
     """Its pods say nothing of what they answered, and the champion's do."""
     VERIFY = "verify"
-    """`about`: the name of the check that failed."""
+    """`about`: the name of the check that failed. Nothing decides by it yet: records of a later version may name it."""
     DEADLINE = "deadline"
     SPEC_CHANGED = "spec-changed"
     RESTORED = "restored"

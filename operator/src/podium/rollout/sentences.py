@@ -49,7 +49,7 @@ def _taken_back(situation: Situation, revision: RevisionState) -> str:
     """That a revision was rolled back, how long after its rollout had started, and why."""
     cause, at, rule = revision.cause, revision.decided_at, revision.decided_by
     rollout = revision.durable.rollout
-    # What another version of Podium wrote, or a restore brought, says how long it took, or nobody knows.
+    # Not known where a restore decided, or where the times contradict each other: edited, or another version's.
     known = rollout is not None and at is not None and at >= rollout.started_at and rule.lasts
     after = f" after {lasted(at - rollout.started_at)}" if known and rollout and at else ""
     after = "" if cause.startswith("after ") else after
