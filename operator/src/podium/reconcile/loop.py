@@ -182,8 +182,8 @@ class Reconciler:
         status = statuses.compose(observed, planned, report, self._settings.installation, moment)
         key = MODEL_DEPLOYMENTS.key(observed.owner.namespace, observed.owner.name)
         decided = key in self._unsaid and report.told(Told.READY) is None
-        notes = (declined_command(planned.declined),) if planned.declined is not None else ()
-        notes += untold_rollbacks(observed.status, planned.situation, self._unsaid.get(key, set()))
+        declined = (declined_command(planned.declined),) if planned.declined is not None else ()
+        notes = (*declined, *untold_rollbacks(observed.status, planned.situation, self._unsaid.get(key, set())))
         try:
             await self._write_status(observed.obj, status, notes, decided=decided)
         except ApiError as error:
