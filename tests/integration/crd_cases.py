@@ -300,7 +300,7 @@ CASES: dict[str, Case] = {
     "probe: set exactly one of exec, grpc, httpGet, tcpSocket": Case(
         [{}, {"periodSeconds": 1}, PROBE | {"tcpSocket": {"port": 1}}], PROBE
     ),
-    f"names no template variable; there are {VARIABLES}, as in {{{{model}}}}": Case(
+    "names a variable that does not exist": Case(
         ["{{name}}", "{{ model }}", "{{model", "{{{model}}}", "{{}}", "{{Model}}", "ok {{model}} then {{other}}"],
         "{{model}}{{path}}-{x}}$(A){",
     ),

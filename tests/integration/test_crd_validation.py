@@ -112,7 +112,10 @@ def test_a_value_that_breaks_a_rule_draws_its_sentence_and_the_corrected_one_is_
         answer = ask(server, kind, place, bad)
         assert answer.code == 422, f"{bad!r} was taken"
         assert {at for at, _ in answer.causes} == {field}, bad
-        assert any(says(rule, text) for _, text in answer.causes), answer.causes
+        said = [text for _, text in answer.causes if says(rule, text)]
+        assert said, answer.causes
+        shown = "messageExpression" in rule
+        assert not (shown and any(text.endswith(rule["message"]) for text in said)), f"{bad!r} is not shown: {said}"
     answer = ask(server, kind, place, case.good)
     assert answer.ok, answer.causes
 

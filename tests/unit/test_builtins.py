@@ -40,7 +40,7 @@ class Term:
         self.feed = Feed(self.cache, self.due)  # type: ignore[arg-type]
         self.seconds, self.delivered = 0.0, 0
         given = Settings(identity="one", **{"runtimes_file": str(FILE)} | settings)
-        self.builtins = BuiltIns(self.cache, self.client, None, given, lambda: self.seconds)
+        self.builtins = BuiltIns(self.cache, self.client, given, lambda: self.seconds)
         self.due += self.builtins.keys()
 
     async def settle(self) -> list[float]:
@@ -209,7 +209,7 @@ async def test_the_loss_of_the_lease_is_raised(term: Term) -> None:
         async def apply(self, obj: Object, *, manager: str = "podium") -> Object:
             raise NotLeader("lost")
 
-    builtins = BuiltIns(term.cache, Follower(term.api), None, Settings(identity="one", runtimes_file=str(FILE)))
+    builtins = BuiltIns(term.cache, Follower(term.api), Settings(identity="one", runtimes_file=str(FILE)))
 
     with pytest.raises(NotLeader):
         await builtins.reconcile(MODEL_RUNTIMES.key("", NAME))

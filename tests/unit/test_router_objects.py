@@ -15,6 +15,7 @@ from podium.kube.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     HPAS,
+    MODEL_DEPLOYMENTS,
     PDBS,
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
@@ -24,12 +25,13 @@ from podium.kube.resources import (
 from podium.manifests.owner import Owner
 from podium.manifests.routing import config_map, routing
 from podium.reconcile.outcome import PassRefused
-from podium.reconcile.router_objects import WAITED_FOR, InvalidRouterPods, RouterObjects
+from podium.reconcile.router_objects import LOOK_AGAIN, InvalidRouterPods, RouterObjects
+from podium.reconcile.router_turns import WAITED_FOR
 from podium.settings import Settings
 from podium.watch.cache import Cache
 from podium.watch.feed import Feed
 from podium.watch.kinds import KINDS
-from tests.unit.planner.apiserver import ApiServer, Client
+from tests.unit.planner.apiserver import ApiServer, Call, Client
 
 ALL = (SERVICE_ACCOUNTS, ROLE_BINDINGS, DEPLOYMENTS, PDBS, HPAS)
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -53,9 +55,17 @@ class OneMoment(Client):
 class Term:
     """A leader with an API server, and the kubelets of routers."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        beside: "Term | None" = None,
+        selects: Callable[[Object], bool] = lambda labels: True,
+        **settings: Any,
+    ) -> None:
         self.now = START
-        self.api = ApiServer(lambda: self.now)
+        self.selects = selects
+        """Of which labels a ModelDeployment is this installation's."""
+        self.api = beside.api if beside else ApiServer(lambda: self.now)
         self.due = Due()
         self.start(**settings)
 
@@ -65,9 +75,7 @@ class Term:
         self.feed = Feed(self.cache, self.due)  # type: ignore[arg-type]
         self.delivered = dict.fromkeys(KINDS, 0)
         given = Settings(identity="one", **{"router_image": "podium/router:1"} | settings)
-        self.routers = RouterObjects(
-            self.cache, self.client, None, given, lambda: self.now, lambda: self.now.timestamp()
-        )
+        self.routers = RouterObjects(self.cache, self.client, given, lambda: self.now, lambda: self.now.timestamp())
         self.deliver()
         self.due[:] = self.routers.keys()
 
@@ -75,6 +83,8 @@ class Term:
         for resource in KINDS:
             stream = self.api.streams[resource]
             for event in stream[self.delivered[resource] :]:
+                if resource is MODEL_DEPLOYMENTS and not self.selects(event.obj["metadata"].get("labels") or {}):
+                    continue
                 self.feed.seen(resource, event.type, event.obj)
             self.delivered[resource] = len(stream)
 
@@ -91,8 +101,15 @@ class Term:
                     again.append(wait)
         raise AssertionError("it does not come to rest")
 
-    def tell(self, namespace: str, model: str = "fraud") -> None:
-        """A ModelDeployment has a router."""
+    def model(self, namespace: str, model: str = "fraud", **labels: str) -> None:
+        """A ModelDeployment with these labels."""
+        meta = {"name": model, "namespace": namespace, "labels": labels}
+        self.api.create({"apiVersion": names.API_VERSION, "kind": "ModelDeployment", "metadata": meta}, "kubectl")
+
+    def tell(self, namespace: str, model: str = "fraud", **labels: str) -> None:
+        """A ModelDeployment, which has these labels, has a router."""
+        if self.api.get(MODEL_DEPLOYMENTS, namespace, model) is None:
+            self.model(namespace, model, **labels)
         told = config_map(
             Owner(model, namespace, f"uid-{model}"),
             routing(model, 20_000, {f"{model}-{'b' * 10}": 10_000}, [], Traffic()),
@@ -121,8 +138,8 @@ class Term:
         assert live is not None
         return str(live["spec"]["template"]["spec"]["containers"][0]["image"])
 
-    def edit(self, resource: Resource, change: Callable[[Object], Any]) -> None:
-        self.api.update(resource, "ml", names.ROUTER, change, "kubectl")
+    def edit(self, resource: Resource, change: Callable[[Object], Any], name: str = names.ROUTER) -> None:
+        self.api.update(resource, "ml", name, change, "kubectl")
 
 
 @pytest.fixture
@@ -150,6 +167,8 @@ async def test_what_tells_the_routers_makes_them_with_two_pods_and_nobody_owns_t
 
 async def test_our_own_write_of_what_tells_them_is_enough() -> None:
     term = Term()
+    term.model("ml")
+    await term.settle()
     told = config_map(
         Owner("fraud", "ml", "uid"), routing("fraud", 20_000, {"fraud-bbbbbbbbbb": 10_000}, [], Traffic())
     )
@@ -221,6 +240,119 @@ async def test_what_a_person_has_put_in_its_place_is_not_deleted_with_the_rest(t
     await term.settle()
     assert term.there("ml") == {resource.kind}
     assert term.api.get(resource, "ml", names.ROUTER) == before
+
+
+async def test_what_is_deleted_while_it_is_written_comes_back_with_two_pods(term: Term) -> None:
+    def deleted(call: Call) -> None:
+        term.client.before.clear()
+        term.api.purge((DEPLOYMENTS, "ml", names.ROUTER))
+
+    term.client.before.append(deleted)
+    term.edit(DEPLOYMENTS, lambda o: o["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=1))
+    assert await term.settle() == [0.0]
+    term.due.append(router_key("ml"))
+    await term.settle()
+    live = term.api.get(DEPLOYMENTS, "ml", names.ROUTER)
+    assert live is not None
+    assert live["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize("happens", ["an edit is put back", "they are unused"])
+async def test_what_a_person_puts_in_its_place_while_it_is_written_is_left_alone(term: Term, happens: str) -> None:
+    theirs: list[Object] = []
+
+    def replaced(call: Call) -> None:
+        term.client.before.clear()
+        term.api.purge((DEPLOYMENTS, "ml", names.ROUTER))
+        theirs.append(persons(term, DEPLOYMENTS))
+
+    term.client.before.append(replaced)
+    if happens == "they are unused":
+        term.untell("ml")
+    else:
+        term.edit(DEPLOYMENTS, lambda o: o["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=1))
+    assert await term.settle() == [0.0]
+    assert [term.api.get(DEPLOYMENTS, "ml", names.ROUTER)] == theirs
+
+
+@pytest.mark.parametrize("resource", [SERVICE_ACCOUNTS, ROLE_BINDINGS], ids=lambda r: r.kind)
+async def test_what_a_person_has_put_in_place_of_what_is_not_watched_is_left_alone(
+    term: Term, resource: Resource
+) -> None:
+    term.api.purge((resource, "ml", names.ROUTER))
+    before = persons(term, resource)
+    term.now += timedelta(seconds=LOOK_AGAIN)
+    term.due.append(router_key("ml"))
+    assert await term.settle() == [0.0]
+    term.due.append(router_key("ml"))
+    with pytest.raises(PassRefused, match="none of Podium's"):
+        await term.settle()
+    assert term.api.get(resource, "ml", names.ROUTER) == before
+
+
+OTHER = {"lease_name": "gold", "router_image": "podium/router:2"}
+
+
+async def test_installations_that_are_divided_by_label_keep_the_routers_of_their_own_namespaces() -> None:
+    term = Term(selects=lambda labels: "tier" not in labels)
+    gold = Term(beside=term, selects=lambda labels: "tier" in labels, **OTHER)
+    term.tell("ml")
+    term.tell("gold", tier="gold")
+
+    for each in (term, gold, term, gold):
+        each.due += each.routers.keys()
+        await each.settle()
+
+    assert (term.image("ml"), term.image("gold")) == ("podium/router:1", "podium/router:2")
+
+
+async def test_a_ModelDeployment_that_comes_after_what_tells_of_it_has_routers() -> None:
+    term = Term(selects=lambda labels: False)
+    term.tell("ml")
+    await term.settle()
+    assert term.there("ml") == set()
+
+    term.selects = lambda labels: True
+    term.edit(MODEL_DEPLOYMENTS, lambda o: o["metadata"].update(labels={"tier": "gold"}), name="fraud")
+    await term.settle()
+
+    assert "Deployment" in term.there("ml")
+
+
+async def test_of_two_installations_the_one_that_came_first_leaves_the_routers_and_says_the_way_out(term: Term) -> None:
+    other = Term(beside=term, **OTHER)
+    await other.settle()
+    assert term.image("ml") == "podium/router:2"
+
+    for _ in range(3):
+        with pytest.raises(PassRefused, match=r"installation .*/gold .* kubectl annotate deployment .*installation-$"):
+            await term.settle()
+        term.due.append(router_key("ml"))
+        other.due.append(router_key("ml"))
+        await other.settle()
+
+    assert term.image("ml") == "podium/router:2"
+
+
+async def test_once_a_person_says_whose_the_routers_are_that_installation_keeps_them(term: Term) -> None:
+    other = Term(beside=term, **OTHER)
+    await other.settle()
+    term.edit(DEPLOYMENTS, lambda o: o["metadata"]["annotations"].pop(names.ANNOTATION_INSTALLATION))
+
+    await term.settle()
+
+    assert term.image("ml") == "podium/router:1"
+    with pytest.raises(PassRefused, match="installation podium-system/podium of Podium"):
+        await other.settle()
+
+
+async def test_the_next_version_of_an_installation_or_its_successor_keeps_its_routers(term: Term) -> None:
+    for settings in ({"router_image": "podium/router:2"}, {"router_image": "podium/router:3", "lease_name": "new"}):
+        term.start(**settings)
+        await term.settle()
+        assert term.image("ml") == settings["router_image"]
+        term.roll("ml")
+        await term.settle()
 
 
 def persons(term: Term, resource: Resource) -> Object:

@@ -61,7 +61,7 @@ MakeReconciler = Callable[[Parts], Reconciling]
 
 def built_ins(parts: Parts) -> BuiltIns:
     """The ModelRuntimes that come with Podium."""
-    return BuiltIns(parts.cache, parts.client, parts.recorder, parts.settings)
+    return BuiltIns(parts.cache, parts.client, parts.settings)
 
 
 def model_deployments(parts: Parts) -> Reconciler:
@@ -79,7 +79,7 @@ def model_deployments(parts: Parts) -> Reconciler:
 
 def router_objects(parts: Parts) -> RouterObjects:
     """The routers of the namespaces."""
-    return RouterObjects(parts.cache, parts.client, parts.recorder, parts.settings)
+    return RouterObjects(parts.cache, parts.client, parts.settings)
 
 
 RECONCILERS: Final[Mapping[str, MakeReconciler]] = {

@@ -173,8 +173,9 @@ def test_types_of_kubernetes_carry_no_descriptions() -> None:
 def test_every_rule_says_what_to_do() -> None:
     rules = [rule for _, node in NODES for rule in node.get("x-kubernetes-validations", [])]
     way_out = re.compile(r": [a-z]+ |must be|must begin|such as|there are|exactly one")
+    said = [rule.get("messageExpression", rule["message"]) for rule in rules]
     assert rules
-    assert not [rule["message"] for rule in rules if not way_out.search(rule["message"])]
+    assert not [sentence for sentence in said if not way_out.search(sentence)]
 
 
 def test_only_what_works_is_in_the_crds() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,8 +32,12 @@ class Writer:
         self.merged: list[Object] = []
         """Counts that were written."""
         self.fail: list[Exception] = []
+        self.meanwhile: list[Callable[[], None]] = []
+        """What happens while an Event is on its way, one at each POST."""
 
     async def create(self, obj: Object) -> Object:
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
         if self.fail:
             raise self.fail.pop(0)
         name = obj["metadata"]["name"]
@@ -248,6 +253,17 @@ async def test_a_failure_is_nobodys_but_its_own(rig: Rig, error: Exception) -> N
     await rig.say("kept")
 
     assert [event["note"] for event in rig.writer.events.values()] == ["kept"]
+
+
+@pytest.mark.parametrize("error", [ApiError(500, "InternalError", "no"), NotLeader("closed"), RuntimeError("ours")])
+async def test_what_happens_again_while_its_POST_fails_is_written(rig: Rig, error: Exception) -> None:
+    rig.writer.fail = [error]
+    again = {"type": "Normal", "reason": "StepReached", "action": "Shift", "note": "25 % since 4m"}
+    rig.writer.meanwhile = [lambda: rig.recorder.emit(MODEL, **again)]
+
+    await rig.say()
+
+    assert rig.writer.counts == [("25 % since 4m", 1)]
 
 
 async def test_beyond_a_thousand_the_oldest_are_let_go(rig: Rig) -> None:

@@ -36,7 +36,7 @@ from tests.unit.planner.scraped import scraped
 from tests.unit.planner.test_bytes import overwritten
 from tests.unit.planner.test_canary import PAUSE, at_step, canary, two
 from tests.unit.planner.test_draining import _one_pod_left
-from tests.unit.planner.test_envoy import ENVOY
+from tests.unit.planner.test_envoy import ENVOY, kept_by_another
 from tests.unit.planner.test_eviction import POD
 from tests.unit.planner.test_evidence import ALL_FAIL, EVERY, edited, until_weighed, weighed
 from tests.unit.planner.test_no_revisions import junk
@@ -534,6 +534,7 @@ CONDITIONS: dict[str, Condition] = {
     "RuntimeChanged": Condition(runtime_changed, Reason.RUNTIME_CHANGED, "RuntimeOutdated"),
     "ModelBytesDiffer": Condition(overwritten, Reason.MODEL_BYTES_DIFFER, "ModelBytesDiffer"),
     "AnotherWriter": Condition(contested, Reason.ANOTHER_WRITER, "DriftContested"),
+    "AnotherWriter, routers": Condition(lambda: after(kept_by_another(), 60), Reason.ANOTHER_WRITER, "DriftContested"),
 }
 """By a reason and, where it has several sentences, what sets them apart."""
 

@@ -8,7 +8,7 @@ from tests.unit.planner.given import updating
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [
-        ("crash", "ended 3 times with exit code 1: ValueError: no such operator"),
+        ("crash", "ended 4 times with exit code 1: ValueError: no such operator"),
         ("fetch-permanent", "cannot fetch the model (ChecksumMismatch): s3://models/fraud/2: sha256 differs"),
     ],
 )

@@ -9,12 +9,14 @@ import pytest
 from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, PODS
-from podium.reconcile.symptoms import ended
+from podium.reconcile.sightings import Sightings
+from podium.reconcile.symptoms import ended, symptom
+from podium.rollout.moment import Moment
 from tests.unit.planner.given import serving
 from tests.unit.planner.test_canary import one, record, two
 from tests.unit.planner.test_canary_envoy import shares
 from tests.unit.planner.test_evidence import ALL_FAIL, outcome, until_weighed, weighed
-from tests.unit.planner.world import World, model
+from tests.unit.planner.world import START, World, model
 
 ENOUGH = {"rate": 2000.0, "steps": [{"weight": 50, "for": "10s"}]}
 """Evidence is enough as soon as the steps are over."""
@@ -290,6 +292,7 @@ def test_the_record_is_read_as_it_was_written_and_nonsense_is_unreadable() -> No
 
 
 RUNNING, OOM = {"running": {}}, {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+ERROR = {"terminated": {"exitCode": 1, "reason": "Error"}}
 BACKING_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
 GOING = {"deletionTimestamp": "2030-01-01T12:00:30Z"}
 
@@ -316,3 +319,16 @@ def test_a_pod_s_ends_are_its_restarts_and_the_one_that_it_has_not_been_started_
     sidecar = {"name": "istio-proxy", "state": OOM, "lastState": OOM, "restartCount": 9}
     status = {"containerStatuses": [sidecar, model], "initContainerStatuses": [sidecar | {"name": "fetch-model"}]}
     assert ended({"metadata": meta, "status": status}) == found
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts"), [(ERROR, 2), (BACKING_OFF, 2), (RUNNING, 3)], ids=["ended", "backing off", "running again"]
+)
+def test_how_often_a_container_ended_is_told_alike_whatever_it_does_at_this_moment(
+    state: Object, restarts: int
+) -> None:
+    model = {"name": names.MODEL_CONTAINER, "state": state, "lastState": ERROR, "restartCount": restarts}
+    pod = {"metadata": {"name": "a"}, "status": {"containerStatuses": [model | {"ready": False}]}}
+    found = symptom(pod, Sightings.after(None, Moment(START)))
+    assert found is not None
+    assert found[1] == "container model of pod a ended 3 times with exit code 1"

@@ -6,8 +6,9 @@ import pytest
 
 from podium.api import names
 from podium.api.v1alpha1 import Traffic
-from podium.kube.resources import CONFIG_MAPS, SERVICES
+from podium.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SERVICES
 from podium.manifests.owner import Owner
+from podium.manifests.router import RouterPods, deployment
 from podium.manifests.routing import config_map, read_routing, routing, told_in
 from podium.reconcile.routers.base import RouterPod, Seen
 from podium.reconcile.routers.reading import weighted
@@ -16,7 +17,7 @@ from podium.router.routing import Routing
 from podium.router.said import Said
 from tests.unit.planner.apiserver import Call
 from tests.unit.planner.given import created, empty
-from tests.unit.planner.world import NAME, World, model
+from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 ENVOY = {"router": "Envoy"}
 TOLD = names.routing_name(NAME)
@@ -52,6 +53,31 @@ def listed(world: World) -> set[str]:
 
     piece = world.need(ENDPOINT_SLICES, f"{NAME}-slice")
     return {e["targetRef"]["name"] for e in piece["endpoints"] if e["conditions"]["ready"]}
+
+
+# --- whose the routers are
+
+
+def kept_by_another() -> World:
+    """Another installation of Podium has just taken the routers."""
+    world = created(traffic=ENVOY, replicas=2)
+    pods = deployment(NAMESPACE, RouterPods(), replicas=0)
+    pods["metadata"]["annotations"] = {names.ANNOTATION_INSTALLATION: "podium-gold/podium"}
+    world.api.create(pods, "podium")
+    return world
+
+
+def test_routers_that_another_installation_keeps_are_told_once_that_has_lasted() -> None:
+    world = kept_by_another()
+    world.advance(9)
+    assert world.condition("DriftContested") is None
+    world.advance(3)
+    assert world.condition("DriftContested") == ("True", "AnotherWriter")
+
+    ours = {names.ANNOTATION_INSTALLATION: world.settings.installation}
+    world.change(DEPLOYMENTS, names.ROUTER, lambda o: o["metadata"]["annotations"].update(ours))
+    world.advance(3)
+    assert world.condition("DriftContested") is None
 
 
 # --- the switch

@@ -5,8 +5,10 @@ import pytest
 from podium.api import names
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
+from tests.unit.planner.apiserver import Call
 from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, empty, serving, switched
 from tests.unit.planner.refusing import FAULTS, foreign, refuse
+from tests.unit.planner.test_canary import canary
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 CANNOT_CALL = FAULTS["webhook"]().message
@@ -117,6 +119,38 @@ def test_a_RollingUpdate_makes_up_for_nobody_with_pods_that_the_Service_does_not
         world.advance(100)
     assert world.replicas(one) == 2
     assert world.outcome(world.revision("2")) == ""
+
+
+# --- the champion's Deployment gives pods up
+
+
+IN_PLACE = {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+
+
+@pytest.mark.parametrize("rollout", [IN_PLACE, {**canary(50, 75), **IN_PLACE}], ids=["RollingUpdate", "Canary"])
+def test_a_candidate_takes_no_place_that_the_champion_was_not_let_give_up(rollout: Object) -> None:
+    world = serving(replicas=3, rollout=rollout)
+    one, largest = world.revision("1"), 0
+
+    def count() -> None:
+        nonlocal largest
+        largest = max(largest, sum(each["spec"]["replicas"] for each in world.api.all(DEPLOYMENTS)))
+
+    world.after_pass.append(count)
+    world.edit(model=model("2"))
+    for left in (2, 1, 0):
+        end = refuse(world, "no right", lambda call, left=left: call.name == one and _asks_for(call, left))
+        world.until(lambda: world.condition("Ready") == ("False", "Forbidden"))
+        world.advance(40)
+        assert world.outcome(world.revision("2")) == ""
+        end()
+    world.rest()
+    assert (world.status["champion"]["version"], world.phase) == ("2", "Healthy")
+    assert (world.replicas(one) or 0, largest) == (0, 3)
+
+
+def _asks_for(call: Call, pods: int) -> bool:
+    return call.resource is DEPLOYMENTS and bool(call.body) and call.body["spec"].get("replicas") == pods
 
 
 # --- the candidate's Deployment

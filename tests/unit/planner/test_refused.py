@@ -50,6 +50,10 @@ SCENARIOS = {
         lambda: serving(replicas=2, rollout={**BLUE_GREEN, "scaleDownDelay": "10s"}),
         lambda world: world.edit(model=model("2")),
     ),
+    "in place": Scenario(
+        lambda: serving(replicas=2, rollout={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}),
+        lambda world: world.edit(model=model("2")),
+    ),
     "rolled back": Scenario(lambda: serving(replicas=2), _crash),
     "retried": Scenario(
         lambda: _mended(rolled_back(replicas=2)), lambda world: world.command("retry", world.revision("2"))
@@ -119,7 +123,8 @@ def what_serves_is_made_again(world: World, refusing: Refusing) -> None:
             continue
         world.api.delete(resource, NAMESPACE, name)
         world.advance(35)
-        assert world.live(resource, name) is not None, f"{resource.kind} {name}: {world.describe()}"
+        there = world.live(resource, name) is not None or world.status["champion"]["revision"] != champion
+        assert there, f"{resource.kind} {name}: {world.describe()}"
 
 
 @pytest.mark.parametrize("fault", FAULTS)

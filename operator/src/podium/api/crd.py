@@ -63,12 +63,9 @@ def model_deployments() -> dict[str, Any]:
     """The CustomResourceDefinition of ModelDeployment."""
     spec = structural(ModelDeploymentSpec)
     properties = {
-        "spec": {"description": "What to serve, and how. Default: the defaults of its fields."}
-        | spec
+        "spec": spec
         | {"default": {name: part["default"] for name, part in spec["properties"].items() if "default" in part}},
-        "status": {"description": "The state that Podium reports. Only the operator writes it."}
-        | structural(status.ModelDeploymentStatus)
-        | {"default": status.pending()},
+        "status": structural(status.ModelDeploymentStatus) | {"default": status.pending()},
     }
     subresources = {
         "status": {},
@@ -85,7 +82,7 @@ def model_deployments() -> dict[str, Any]:
 
 def model_runtimes() -> dict[str, Any]:
     """The CustomResourceDefinition of ModelRuntime."""
-    properties = {"spec": {"description": "How the runtime is run."} | structural(ModelRuntimeSpec)}
+    properties = {"spec": structural(ModelRuntimeSpec)}
     schema = _object("How a serving runtime is run. Cluster administrators write these.", properties)
     schema["required"] = ["spec"]
     return _definition("ModelRuntime", "Cluster", ["mdrt"], schema, RUNTIME_COLUMNS, None)

@@ -51,6 +51,8 @@ ANNOTATION_ADOPT: Final = "podium.dev/adopt"
 
 ANNOTATION_UNUSED_SINCE: Final = "podium.dev/unused-since"
 """On what routers need: since when nobody has needed it. It goes a while later."""
+ANNOTATION_INSTALLATION: Final = "podium.dev/installation"
+"""On the Deployment of a namespace's routers: which installation of Podium took them last."""
 ANNOTATION_PAST_ROUTER: Final = "podium.dev/past-router"
 """On a stable Service that goes past the routers although callers may still be connected to them."""
 

@@ -204,7 +204,7 @@ class Recorder:
             else:
                 await self._post(series, event)
         except NotLeader:
-            self._series.pop(key, None)
+            self._let_go(key, series)
         except ApiError as error:
             if error.status == 404 and series.told:
                 # It has expired: what happens now is a new one.
@@ -212,14 +212,21 @@ class Recorder:
             else:
                 log.warning("an Event was not written: %s (%s: %s)", error, event["reason"], event["note"])
                 if not series.told:
-                    self._series.pop(key, None)
+                    self._let_go(key, series)
                 return
         except Exception:
             log.exception("an Event was not written (%s: %s)", event["reason"], event["note"])
-            self._series.pop(key, None)
+            self._let_go(key, series)
         if self._series.get(key) is series and series.count > series.told:
             series.event = series.event or event
             self._await(key, series)
+
+    def _let_go(self, key: Key, series: _Series) -> None:
+        """What happens next is a new series. If it happened while its write was under way, that waits, and is kept."""
+        if series.event is not None:
+            series.told, series.count = 0, 1
+        elif self._series.get(key) is series:
+            del self._series[key]
 
     async def _post(self, series: _Series, event: Object) -> None:
         meta = event["metadata"]

@@ -10,7 +10,7 @@ from podium.kube.client import ApiError, KubeClient, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS
 from podium.reconcile.child import Children, Store, is_record
 from podium.reconcile.drift import Memory, sighting
-from podium.reconcile.observe import Observed
+from podium.reconcile.observed import Observed
 from podium.reconcile.outcome import Fault, Outdated, Refusal, Refused, Report, refusal_of
 from podium.reconcile.readings import is_child
 from podium.reconcile.untold import Untold

@@ -57,7 +57,6 @@ class BuiltIns:
         self,
         cache: Cache,
         client: KubeClient,
-        _: object,
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -15,7 +15,7 @@ from podium.manifests.owner import owner_reference
 from podium.manifests.revision import revision_of
 from podium.manifests.routing import told_in
 from podium.reconcile.drift import Memory, conceded, differences, managers, project, sighting
-from podium.reconcile.observe import Observed
+from podium.reconcile.observed import Observed
 from podium.reconcile.outcome import Fault, Outdated, Refused
 from podium.reconcile.readings import controller_of, is_child, is_predecessors
 from podium.reconcile.writes import Place

@@ -1,7 +1,7 @@
 """The children that a ModelDeployment should have now, and those that should go, as writes. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from podium.api import names
 from podium.kube.client import Object
@@ -11,7 +11,7 @@ from podium.manifests.revision import Revision
 from podium.manifests.scaling import hpa, pdb
 from podium.manifests.workload import deployment
 from podium.reconcile.ledgers import ledgers
-from podium.reconcile.observe import Observed
+from podium.reconcile.observed import Observed
 from podium.reconcile.readings import controller_of, unowned
 from podium.reconcile.routers import ROUTERS, Ask
 from podium.reconcile.writes import Apply, Claim, Place, Remove, Seek, Stage, Told, Write
@@ -108,25 +108,33 @@ def _released(wanted: Wanted) -> Iterator[Write]:
 def _workloads(wanted: Wanted) -> Iterator[Write]:
     """The Deployments; a shrink makes room for what is named after it and grows."""
     targets = list(wanted.move.targets.items())
+    given: set[Place] = set()
     for index, (name, target) in enumerate(targets):
         state = wanted.state(name)
         if not _shrinks(state, target):
-            yield _workload(wanted, state, target, Stage.GROW)
+            yield _grown(wanted, state, target, given)
             continue
         grow = any(_grows(wanted.state(other), size) for other, size in targets[index + 1 :])
-        yield _workload(wanted, state, target, Stage.ROOM if grow else Stage.SHRINK)
+        yield _shrunk(wanted, state, target, Stage.ROOM if grow else Stage.SHRINK)
+        given.add((DEPLOYMENTS, name))
 
 
-def _workload(wanted: Wanted, state: RevisionState, target: Target, stage: Stage) -> Write:
-    replicas: int | None = target.replicas
-    handover = None
-    if target.autoscaled and state.workload is not None:
-        replicas = None
-        handover = None if state.has_hpa else state.replicas
-    if stage is Stage.GROW:
-        return Write(stage, DEPLOYMENTS, state.name, Apply(_deployment(wanted, state, replicas), handover))
+def _grown(wanted: Wanted, state: RevisionState, target: Target, given: Set[Place]) -> Write:
+    """A Deployment that is made, repaired or enlarged: a candidate's only into the room that others have `given`."""
+    handover = None if state.has_hpa else state.replicas
+    scaled = target.autoscaled and state.workload is not None
+    obj = _deployment(wanted, state, None if scaled else target.replicas)
+    action, needs = Apply(obj, handover if scaled else None), frozenset[Place]()
+    if state is wanted.situation.candidate and _grows(state, target):
+        needs = frozenset(given)
+        action = replace(action, meanwhile=_deployment(wanted, state, state.replicas) if state.workload else None)
+    return Write(Stage.GROW, DEPLOYMENTS, state.name, action, needs=needs)
+
+
+def _shrunk(wanted: Wanted, state: RevisionState, target: Target, stage: Stage) -> Write:
     needs = wanted.serving - {(DEPLOYMENTS, state.name)} | {(HPAS, state.name)}
-    action = Apply(_deployment(wanted, state, replicas), meanwhile=_deployment(wanted, state, state.replicas))
+    meanwhile = _deployment(wanted, state, state.replicas)
+    action = Apply(_deployment(wanted, state, target.replicas), meanwhile=meanwhile)
     return Write(stage, DEPLOYMENTS, state.name, action, needs=needs)
 
 

@@ -8,7 +8,7 @@ from podium.api.v1alpha1 import ModelRuntimeSpec
 from podium.kube.resources import NOTE_BYTES
 from podium.manifests.fetch import Fetcher
 from podium.manifests.revision import Revision, controller_revision, resolve
-from podium.reconcile.observe import Observed
+from podium.reconcile.observed import Observed
 from podium.reconcile.readings import template_digest
 from podium.reconcile.routers import ROUTERS
 from podium.reconcile.writes import Entry, Note

@@ -135,9 +135,14 @@ class Memory:
         meta = live["metadata"]
         return version == meta.get("resourceVersion") or ("generation" in meta and compared == sighting(live)[1])
 
+    @property
+    def uid(self) -> str:
+        """Of the object that it was applied to."""
+        return self.seen[2]
+
     def is_of(self, live: dict[str, Any]) -> bool:
         """Whether it is the same object: what was made anew, or restored, has not drifted from what it never was."""
-        return self.seen[2] == str(live["metadata"].get("uid"))
+        return self.uid == str(live["metadata"].get("uid"))
 
     def repaired(self, fields: list[str], at: float, window: float) -> int:
         """Count one more repair of each field at `at` (seconds); the most that any had within the window."""

@@ -6,7 +6,7 @@ from podium.api import names
 from podium.kube.resources import CONFIG_MAPS
 from podium.manifests.ledger import ledger_map
 from podium.manifests.owner import Owner
-from podium.reconcile.observe import Observed
+from podium.reconcile.observed import Observed
 from podium.reconcile.writes import Apply, Remove, Stage, Told, Write
 from podium.rollout.measuring import Snapshot
 from podium.rollout.revision import RevisionState

@@ -19,7 +19,8 @@ from podium.reconcile import status as statuses
 from podium.reconcile.analysed import task_of
 from podium.reconcile.apply import Applier
 from podium.reconcile.child import Store
-from podium.reconcile.observe import Observed, Observer
+from podium.reconcile.observe import Observer
+from podium.reconcile.observed import Observed
 from podium.reconcile.outcome import PassRefused, Report, may_be_the_champions, with_refusals
 from podium.reconcile.plan import Plan, declined_command, plan, plan_as_recorded, plan_without
 from podium.reconcile.transitions import transitions, untold_rollbacks

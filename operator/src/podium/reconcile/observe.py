@@ -1,8 +1,8 @@
 """Gathers from the cache all that one pass decides from. Reads nothing but the cache."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from podium.api import names
@@ -23,17 +23,18 @@ from podium.kube.resources import (
     PDBS,
     PODS,
     SERVICES,
-    Resource,
 )
 from podium.manifests.fetch import Fetcher
 from podium.manifests.ledger import digest_in, ledger_in
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision
 from podium.reconcile import readings
+from podium.reconcile.observed import PENDING, Observed
 from podium.reconcile.parsed import Memory
 from podium.reconcile.ports import Ports
+from podium.reconcile.router_claims import installation_of, left_to
 from podium.reconcile.routers import ROUTERS, RouterPod, Seen
-from podium.reconcile.setaside import SetAside, set_aside
+from podium.reconcile.setaside import set_aside
 from podium.reconcile.sightings import Sightings
 from podium.reconcile.symptoms import kept_out
 from podium.reconcile.views import Answers, Measures, Nobody, View
@@ -48,63 +49,6 @@ COMMAND_LENGTH = 1024
 """Characters of the command annotation that are read: status, which repeats it, is bounded."""
 UNREACHABLE = timedelta(seconds=10)
 """How long routers may be late, or silent, before status tells of it."""
-PENDING = "Pending"
-"""status.lastCommand.result of a command whose record was refused: it has not been acted on."""
-
-
-@dataclass(frozen=True)
-class Observed:
-    """One ModelDeployment with its children as last seen."""
-
-    obj: Object
-    owner: Owner
-    children: Mapping[tuple[Resource, str], Object]
-    """Live children by kind and name; what is under another controller, or a person's own, is none of them."""
-    situation: Situation | None = None
-    """None when nothing can be planned: the spec, or the champion's record, cannot be read; `invalid` says why."""
-    invalid: str = ""
-    reason: Reason = Reason.INVALID_SPEC
-    """Of `invalid`."""
-    revisions: Mapping[str, Revision] = field(default_factory=dict)
-    runtime: Object | None = None
-    resolved: Revision | None = None
-    """What the spec makes with this runtime, not numbered yet; None when it cannot be, or was told at an earlier pass.
-
-    It is large, and whoever needs it later can resolve it again.
-    """
-    aside: SetAside = field(default_factory=SetAside)
-    """ControllerRevisions whose data is no revision; their Deployments are none of the children either."""
-    replicas_before: int | None = None
-    """spec.replicas at the last pass; None at the first."""
-    seen: Seen | None = None
-    """What the situation's traffic was read from."""
-    port: int | None = None
-    """The listener at the routers; None where no router is asked for."""
-    unreachable: str = ""
-    """Why requests cannot go through the routers, or what is not known of them, once that has lasted; else empty."""
-    left_out: str = ""
-    """Name of the candidate's ledger, if the cache has no more than its metadata: it is to be read before anything."""
-    refused: Mapping[tuple[Resource, str], datetime] = field(default_factory=dict)
-    """What was refused at the last pass, and since when."""
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """The status as last seen."""
-        return self.obj.get("status") or {}
-
-    @property
-    def generation(self) -> int:
-        """Of the spec that this was computed from."""
-        return int(self.obj["metadata"].get("generation", 0))
-
-    @property
-    def deleting(self) -> bool:
-        """Whether its deletion has begun: then nothing is planned."""
-        return "deletionTimestamp" in self.obj["metadata"]
-
-    def child(self, resource: Resource, name: str) -> Object | None:
-        """One live child."""
-        return self.children.get((resource, name))
 
 
 class Observer:
@@ -130,6 +74,7 @@ class Observer:
             timedelta(seconds=settings.environment_window),
         )
         self._identity = settings.identity
+        self._installation = settings.installation
         self._memories: dict[Key, Memory] = {}
 
     def forget(self, key: Key) -> None:
@@ -225,18 +170,8 @@ class Observer:
             looking_since=sightings.first_look,
             unread=seen.aside.holds,
         )
-        champion = situation.champion
-        if champion and champion.replicas and _down(champion, sightings):
-            situation = replace(situation, champion_down_since=sightings.first(champion.name, "Down"))
-        candidate = situation.candidate
-        if candidate and kept_out(candidate):
-            situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
-        if candidate and candidate.record.asked:
-            situation = replace(situation, findings=self._findings(seen, key, candidate, memory))
-        if candidate and champion and champion.has_pods:
-            # the template is unpacked only while something is awaited
-            held = awaited(candidate) and readings.extended_resources(revisions[champion.name])
-            situation = replace(situation, scarce=min(awaited(candidate) & held, default="")) if held else situation
+        situation = self._supplemented(situation, seen, key, revisions, memory, sightings)
+        left = self._left_to(key, sightings) if router.exact else ""
         doubted = traffic.doubt and sightings.first(key.name, "Doubt") + UNREACHABLE
         memory.sightings = sightings
         # A ledger is parsed once, but is large: it is not kept beside what is measured.
@@ -252,9 +187,42 @@ class Observer:
             replicas_before=before,
             seen=looked,
             port=self._port(seen, moment, listens=router.exact),
-            left_out=_left_out(seen, candidate),
+            left_to=left,
+            left_out=_left_out(seen, situation.candidate),
             unreachable=traffic.doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
         )
+
+    def _supplemented(
+        self,
+        situation: Situation,
+        seen: Observed,
+        key: Key,
+        revisions: Mapping[str, Revision],
+        memory: Memory,
+        sightings: Sightings,
+    ) -> Situation:
+        """With since when something has been so, with what is measured, and with what new pods wait for."""
+        champion = situation.champion
+        if champion and champion.replicas and _down(champion, sightings):
+            situation = replace(situation, champion_down_since=sightings.first(champion.name, "Down"))
+        candidate = situation.candidate
+        if candidate and kept_out(candidate):
+            situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
+        if candidate and candidate.record.asked:
+            situation = replace(situation, findings=self._findings(seen, key, candidate, memory))
+        if candidate and champion and champion.has_pods:
+            # the template is unpacked only while something is awaited
+            held = awaited(candidate) and readings.extended_resources(revisions[champion.name])
+            situation = replace(situation, scarce=min(awaited(candidate) & held, default="")) if held else situation
+        return situation
+
+    def _left_to(self, key: Key, sightings: Sightings) -> str:
+        """A moment's patience: at the beginning of its term an operator takes the routers over (router_objects.py)."""
+        whose = installation_of(self._cache.get(DEPLOYMENTS, key.namespace, names.ROUTER))
+        if whose in ("", self._installation):
+            return ""
+        lasts = sightings.moment.reached(sightings.first(key.name, "LeftTo") + UNREACHABLE)
+        return left_to(whose, key.namespace) if lasts else ""
 
     def _findings(self, seen: Observed, key: Key, candidate: RevisionState, memory: Memory) -> Findings | None:
         """What is measured; before that, what the ledger said last."""

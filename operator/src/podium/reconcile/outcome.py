@@ -10,7 +10,7 @@ from podium.api import names
 from podium.api.reasons import Reason
 from podium.kube.client import ApiError
 from podium.kube.resources import CONFIG_MAPS, DEPLOYMENTS
-from podium.reconcile.observe import Observed
+from podium.reconcile.observed import Observed
 from podium.reconcile.writes import Entry, Place, Told
 
 PATIENCE = timedelta(seconds=5)

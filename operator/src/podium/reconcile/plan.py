@@ -13,7 +13,7 @@ from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS
 from podium.manifests.fetch import Fetcher
 from podium.reconcile import children
 from podium.reconcile.decide import Decisions, decide
-from podium.reconcile.observe import Observed
+from podium.reconcile.observed import Observed
 from podium.reconcile.writes import Apply, Enter, Entry, Note, Stage, Told, Write
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord

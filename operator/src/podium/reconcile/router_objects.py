@@ -6,7 +6,7 @@ each ModelDeployment, is also what says that they are needed.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -17,6 +17,7 @@ from podium.kube.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     HPAS,
+    MODEL_DEPLOYMENTS,
     PDBS,
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
@@ -28,7 +29,9 @@ from podium.manifests.canonical import digest
 from podium.manifests.router import RouterPods, router_objects
 from podium.manifests.routing import told_in
 from podium.reconcile.drift import Memory, differences, project, sighting
-from podium.reconcile.outcome import PassRefused
+from podium.reconcile.outcome import Outdated, PassRefused
+from podium.reconcile.router_claims import installation_of, left_to
+from podium.reconcile.router_turns import TURN, Turns
 from podium.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,10 +40,6 @@ LINGER: Final = timedelta(minutes=10)
 """How long routers stay when nothing is told to them any more: whoever comes back has them at once."""
 LOOK_AGAIN: Final = 240.0
 """Seconds after which what is not watched, the ServiceAccount and its binding, is applied again: at each resync."""
-TURN: Final = 5.0
-"""Seconds until a namespace asks again whether its routers may be brought up to date: one namespace at a time."""
-WAITED_FOR: Final = 600.0
-"""Seconds other namespaces wait for one to replace its routers: a full quota there must not block all updates."""
 UNWATCHED: Final = (SERVICE_ACCOUNTS, ROLE_BINDINGS)
 GOING: Final = (HPAS, PDBS, DEPLOYMENTS, ROLE_BINDINGS, SERVICE_ACCOUNTS)
 """In the order in which they are deleted."""
@@ -86,7 +85,6 @@ class RouterObjects:
         self,
         cache: Cache,
         client: KubeClient,
-        _: object,
         settings: Settings,
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
@@ -101,12 +99,9 @@ class RouterObjects:
         self._now, self._clock = now, clock
         self._memories: dict[tuple[str, Resource], Memory] = {}
         self._applied_at: dict[tuple[str, Resource], float] = {}
-        self._turn: str | None = None
-        """The namespace to whose routers a write is on its way: the cache does not show yet that they are replaced."""
-        self._incomplete: dict[str, float] = {}
-        """Since when routers have been seen that are not all of their present template, by namespace."""
-        self._told: dict[str, str] = {}
-        """By namespace that waits the one it waits for, as the log says."""
+        self._turns = Turns(clock)
+        self._claimed: set[str] = set()
+        """Namespaces whose routers were found to be this installation's, or were made so."""
 
     def keys(self) -> list[Key]:
         """Every namespace that has routers, or needs them."""
@@ -117,9 +112,7 @@ class RouterObjects:
         """The Lease is lost: the next term looks at everything anew."""
         self._memories.clear()
         self._applied_at.clear()
-        self._turn = None
-        self._incomplete.clear()
-        self._told.clear()
+        self._turns = Turns(self._clock)
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass over the routers of one namespace.
@@ -128,19 +121,32 @@ class RouterObjects:
         """
         try:
             # One that is not Podium's is kept without its text, and makes no routers.
-            if any(told_in(each) for each in self._cache.owned(CONFIG_MAPS, key.namespace, names.ROUTER)):
+            told = [each for each in self._cache.owned(CONFIG_MAPS, key.namespace, names.ROUTER) if told_in(each)]
+            if not told:
+                return await self._let_go(key.namespace)
+            if any(self._is_for_ours(each) for each in told):
                 return await self._keep(key.namespace)
-            return await self._let_go(key.namespace)
+            return None
+        except Outdated:
+            return 0.0
         except ApiError as error:
             if error.passing or any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
                 raise
             log.warning("the routers of namespace %s cannot be kept: %s", key.namespace, error)
             raise PassRefused(str(error), retry_after=self._settings.refused_retry, wake_in=None) from error
 
+    def _is_for_ours(self, told: Object) -> bool:
+        """Whether its ModelDeployment is known; those of another installation, which has another selector, are not."""
+        meta = told["metadata"]
+        model = meta["labels"].get(names.LABEL_MODEL, "")
+        return self._cache.get(MODEL_DEPLOYMENTS, meta["namespace"], model) is not None
+
     async def _keep(self, namespace: str) -> float | None:
         live = self._live(DEPLOYMENTS, namespace)
-        if live is not None and (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_UNUSED_SINCE):
-            await self._stamp(namespace, "")
+        if live is not None:
+            await self._claim(live)
+            if (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_UNUSED_SINCE):
+                await self._annotate(live, names.ANNOTATION_UNUSED_SINCE, None)
         wait = None
         for desired in router_objects(namespace, self._pods, replicas=None):
             resource = resource_of(desired)
@@ -148,15 +154,27 @@ class RouterObjects:
                 continue
             if resource is not DEPLOYMENTS or self._up_to_date(namespace, desired):
                 await self._ensure(namespace, resource, desired)
-            elif self._may_change(namespace):
-                self._turn = namespace
-                try:
+            elif self._turns.may_change(namespace, self._deployments()):
+                with self._turns.changing(namespace):
                     await self._ensure(namespace, resource, desired)
-                finally:
-                    self._turn = None
             else:
                 wait = TURN
         return wait
+
+    async def _claim(self, live: Object) -> None:
+        """Say whose the routers are. Raises PassRefused if another installation has said so after this one.
+
+        Two that overwrite each other's routers would replace all their pods time and again. At the first look another
+        installation's are taken over: it may be gone, and this one its successor.
+        """
+        namespace, whose = live["metadata"]["namespace"], installation_of(live)
+        if whose != self._settings.installation:
+            if whose and namespace in self._claimed:
+                message = left_to(whose, namespace)
+                log.warning(message)
+                raise PassRefused(message, retry_after=self._settings.refused_retry, wake_in=None)
+            await self._annotate(live, names.ANNOTATION_INSTALLATION, self._settings.installation)
+        self._claimed.add(namespace)
 
     async def _ensure(self, namespace: str, resource: Resource, desired: Object) -> None:
         place, stamp = (namespace, resource), digest(desired)
@@ -196,7 +214,8 @@ class RouterObjects:
             memory.repaired(fields, at, self._settings.drift_window)
         if resource is DEPLOYMENTS and live is None:
             await self._begin(stamped)
-        answer = await self._client.apply(stamped)
+        uid = memory.uid if memory and resource in UNWATCHED else live["metadata"]["uid"] if live else ""
+        answer = await self._apply(stamped, uid)
         made = project(answer, stamped)
         repairs = memory.repairs if memory else {}
         self._memories[place] = Memory(stamp, None if made == stamped else made, sighting(answer), repairs)
@@ -204,11 +223,39 @@ class RouterObjects:
         if resource not in UNWATCHED:
             self._cache.put(resource, answer)
 
+    async def _apply(self, desired: Object, uid: str) -> Object:
+        """Server-side apply to the object of that uid; empty: to whichever has its name, or to a new one.
+
+        Else a Deployment that somebody has just deleted would come back with one pod, and what a person has put in its
+        place would be overwritten. Raises Outdated.
+        """
+        if not uid:
+            return await self._client.apply(desired)
+        meant = {**desired, "metadata": {**desired["metadata"], "uid": uid}}
+        return await self._on(resource_of(desired), desired["metadata"]["namespace"], uid, self._client.apply(meant))
+
+    async def _on(self, resource: Resource, namespace: str, uid: str, write: Awaitable[Object]) -> Object:
+        """The answer to a write to the object of that uid. Raises Outdated once the cache no longer has that one."""
+        try:
+            return await write
+        except ApiError as error:
+            if not error.another and error.status != 404:
+                raise
+            found = await self._client.get(resource, namespace, names.ROUTER)
+            if found is not None and found["metadata"]["uid"] == uid:
+                raise
+            self._memories.pop((namespace, resource), None)
+            known = self._live(resource, namespace)
+            if known is not None and known["metadata"]["uid"] == uid:
+                self._cache.drop(resource, known)
+            raise Outdated from error
+
     async def _begin(self, desired: Object) -> None:
         """Make the Deployment with its least number of pods, which is the autoscaler's from the next write on."""
-        spec = {**desired["spec"], "replicas": self._pods.min_replicas}
+        spec, meta = {**desired["spec"], "replicas": self._pods.min_replicas}, desired["metadata"]
+        claimed = {**meta["annotations"], names.ANNOTATION_INSTALLATION: self._settings.installation}
         try:
-            await self._client.create({**desired, "spec": spec})
+            await self._client.create({**desired, "metadata": {**meta, "annotations": claimed}, "spec": spec})
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
@@ -230,36 +277,6 @@ class RouterObjects:
         said = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_APPLIED) if live else None
         return live is None or said == digest(desired)
 
-    def _may_change(self, namespace: str) -> bool:
-        """Whether a Deployment that is there may get another template: one namespace's routers at a time are replaced.
-
-        So what is wrong with a new version of the routers stops at the first namespace, for as long as WAITED_FOR.
-        """
-        if self._turn is not None:
-            return False
-        now = self._clock()
-        incomplete = [each for each, deployment in self._deployments().items() if not _is_complete(deployment)]
-        self._incomplete = {each: self._incomplete.get(each, now) for each in incomplete}
-        others = sorted(self._incomplete.keys() - {namespace})
-        waited_for = next((each for each in others if now - self._incomplete[each] < WAITED_FOR), None)
-        if waited_for is not None:
-            if self._told.get(namespace) != waited_for:
-                log.info("the routers of namespace %s wait to be replaced for those of %s", namespace, waited_for)
-            self._told[namespace] = waited_for
-            return False
-        self._told.pop(namespace, None)
-        if others:
-            log.warning(
-                "the routers of namespace %s are replaced although those of namespace %s have not been complete for "
-                "%d s: see kubectl -n %s describe deployment %s",
-                namespace,
-                others[0],
-                WAITED_FOR,
-                others[0],
-                names.ROUTER,
-            )
-        return True
-
     async def _let_go(self, namespace: str) -> float | None:
         """Nothing tells routers anything here any more: they go once that has been so for LINGER."""
         live = self._live(DEPLOYMENTS, namespace)
@@ -267,7 +284,7 @@ class RouterObjects:
             return None
         at, now = _unused_since(live), self._now()
         if at is None:
-            await self._stamp(namespace, now.isoformat())
+            await self._annotate(live, names.ANNOTATION_UNUSED_SINCE, now.isoformat())
             return LINGER.total_seconds()
         left = (at + LINGER - now).total_seconds()
         if left > 0:
@@ -285,13 +302,14 @@ class RouterObjects:
             self._memories.pop((namespace, resource), None)
             if resource not in UNWATCHED:
                 self._cache.drop(resource, known)
+        self._claimed.discard(namespace)
         return None
 
-    async def _stamp(self, namespace: str, said: str) -> None:
-        answer = await self._client.annotate(
-            DEPLOYMENTS, namespace, names.ROUTER, {names.ANNOTATION_UNUSED_SINCE: said or None}
-        )
-        self._cache.put(DEPLOYMENTS, answer)
+    async def _annotate(self, live: Object, annotation: str, value: str | None) -> None:
+        namespace, uid = live["metadata"]["namespace"], live["metadata"]["uid"]
+        patch = {"metadata": {"uid": uid, "annotations": {annotation: value}}}
+        write = self._client.merge(DEPLOYMENTS, namespace, names.ROUTER, patch)
+        self._cache.put(DEPLOYMENTS, await self._on(DEPLOYMENTS, namespace, uid, write))
 
     def _live(self, resource: Resource, namespace: str) -> Object | None:
         if resource in UNWATCHED:
@@ -311,14 +329,6 @@ class RouterObjects:
 def _is_ours(live: Object) -> bool:
     labels = live["metadata"].get("labels")
     return isinstance(labels, dict) and names.router_labels().items() <= labels.items()
-
-
-def _is_complete(deployment: Object) -> bool:
-    """Whether all its pods are of its present template, and available."""
-    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
-    seen = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 0))
-    counts = {int(status.get(name, 0)) for name in ("replicas", "updatedReplicas", "availableReplicas")}
-    return seen and counts == {wanted}
 
 
 def _unused_since(deployment: Object) -> datetime | None:

@@ -7,16 +7,16 @@ from typing import Any
 from podium.api import names
 from podium.api.reasons import Reason
 from podium.kube.client import Object
-from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, SERVICES
+from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from podium.manifests.owner import Owner
 from podium.manifests.routing import read_routing, told_in
 from podium.reconcile.conditions import Facts, Summary, judge
 from podium.reconcile.evidence import metrics_told
-from podium.reconcile.fetched import bytes_differ, model_digest_of
-from podium.reconcile.observe import PENDING, Observed
+from podium.reconcile.fetched import model_digest_of
+from podium.reconcile.informational import Conditions, informational
+from podium.reconcile.observed import PENDING, Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.plan import Plan, command_of
-from podium.reconcile.readings import unowned
 from podium.reconcile.routers.reading import is_routed
 from podium.reconcile.weights import applied, shares
 from podium.reconcile.writes import Remove, Told
@@ -24,7 +24,7 @@ from podium.rollout.moment import Moment
 from podium.rollout.revision import RevisionState
 from podium.rollout.sizing import once_written
 from podium.rollout.state import Situation
-from podium.rollout.strategies import STRATEGIES, Move
+from podium.rollout.strategies import Move
 from podium.rollout.traffic import Split
 from podium.rollout.wire import format_time
 from podium.rollout.words import named, sentences
@@ -33,8 +33,6 @@ HISTORY = 20
 """Entries of status.history, the newest first."""
 MESSAGE_LENGTH = 4096
 """Characters of a message: an admission webhook's sentence may be of any length."""
-Conditions = dict[str, tuple[str, str, str]]
-"""type -> (status, reason, message)."""
 
 
 def unplanned(obj: Object, reason: Reason, message: str, controller: str, now: datetime) -> Object:
@@ -60,7 +58,7 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
     split = _split_as_it_is(observed, plan.move, report)
     facts = Facts(situation, plan.move, split, plan.hold, report.told(Told.READY), moment)
     summary = judge(facts)
-    conditions = _kstatus(summary, situation) | _informational(observed, situation, report) | bytes_differ(situation)
+    conditions = _kstatus(summary, situation) | informational(observed, situation, report)
     owner = observed.owner
     message = _with_leftovers(summary.message, report)
     status: Object = {
@@ -169,101 +167,6 @@ def _kstatus(summary: Summary, situation: Situation) -> Conditions:
 
 def _way_on(situation: Situation, paused: RevisionState) -> str:
     return sentences(f"a person paused {named(paused, situation)}", f"to go on: {situation.how_to('resume', paused)}")
-
-
-def _informational(observed: Observed, situation: Situation, report: Report) -> Conditions:
-    conditions: Conditions = {}
-    champion, proposal = situation.champion, situation.proposal
-    failing = [
-        (r, r.failures[0].reason, r.failures[0].message) for r in (situation.candidate, champion) if r and r.failures
-    ] + [
-        (r, Reason.FAILED_CREATE, r.workload.failure)
-        for r in (situation.candidate, champion)
-        if r and r.workload and r.workload.failure
-    ]
-    if failing:
-        revision, reason, message = failing[0]
-        conditions["PodFailure"] = ("True", reason, sentences(f"{named(revision, situation)}: {message}"))
-    outdated = champion is not None and champion.inputs == proposal.inputs and proposal.template_digest
-    if champion is not None and outdated and champion.template_digest != proposal.template_digest:
-        conditions["RuntimeOutdated"] = (
-            "True",
-            Reason.RUNTIME_CHANGED,
-            sentences(
-                f"ModelRuntime {champion.runtime} or Podium's pod template has changed since "
-                f"{named(champion, situation)} was rolled out",
-                f"to adopt the change: {situation.how_to('restart', champion)}",
-            ),
-        )
-    unreadable = [sentence for revision in situation.revisions for sentence in revision.unreadable]
-    unreadable += observed.aside.sentences
-    if unreadable:
-        conditions["RecordUnreadable"] = ("True", Reason.RECORD_UNREADABLE, " ".join(unreadable))
-    restored = unowned(observed.children.values(), observed.owner)
-    if restored:
-        message = sentences(
-            f"Deployment {restored[0]} has no owner, and there is no ControllerRevision of its name: it is kept until "
-            "that is restored, which may decide who is champion",
-            f"if it is lost for good: kubectl delete deployment {restored[0]} -n {observed.owner.namespace}",
-        )
-        conditions["RecordMissing"] = ("True", Reason.RECORD_MISSING, message)
-    if observed.unreachable:
-        conditions[names.ROUTER_UNREACHABLE] = ("True", Reason.ROUTER_UNREACHABLE, sentences(observed.unreachable))
-    found = situation.findings
-    candidate = situation.candidate
-    if found is not None and found.unreachable:
-        who = "pods" if candidate is not None and candidate.record.asked.watched else "routers"
-        message = sentences(
-            f"{who} cannot be read: {found.unreachable}", "docs/traffic.md has the NetworkPolicy that lets Podium in"
-        )
-        conditions["MetricsUnreachable"] = ("True", Reason.METRICS_UNREACHABLE, message)
-    if found is not None and found.silent:
-        conditions["NoTraffic"] = ("True", Reason.NO_TRAFFIC, sentences(found.silent))
-    if found is not None and found.changed:
-        conditions["LedgerChanged"] = ("True", Reason.LEDGER_CHANGED, sentences(found.changed))
-    if unmeasured := _unmeasured(situation):
-        conditions["NotMeasured"] = ("True", Reason.NOT_MEASURED, unmeasured)
-    candidate = situation.candidate
-    if candidate is not None and champion is not None and candidate.record.strategy in STRATEGIES:
-        excess = STRATEGIES[candidate.record.strategy].excess(situation, champion, candidate)
-        if excess:
-            conditions["WeightPossible"] = ("False", Reason.WEIGHT_NOT_POSSIBLE, sentences(excess))
-    if report.contested:
-        conditions["DriftContested"] = ("True", Reason.ANOTHER_WRITER, " ".join(report.contested))
-    for (resource, name), hpa in observed.children.items():
-        inactive = next(
-            (
-                c
-                for c in (hpa.get("status") or {}).get("conditions") or []
-                if resource is HPAS and c["type"] == "ScalingActive" and c["status"] == "False"
-            ),
-            None,
-        )
-        # ScalingDisabled says only that somebody scaled it to zero.
-        if inactive is not None and inactive.get("reason") != "ScalingDisabled":
-            why = inactive.get("message") or inactive.get("reason", "")
-            message = f"HorizontalPodAutoscaler {name} does not scale: {why}."
-            conditions["ScalingActive"] = ("False", inactive.get("reason", "Inactive"), message)
-    for where in (Told.PREVIEW, Told.DISRUPTION, Told.SCALING):
-        refusal = report.told(where)
-        if refusal is not None:
-            conditions[where.value] = ("False", refusal.reason, sentences(refusal.message))
-    return conditions
-
-
-def _unmeasured(situation: Situation) -> str:
-    """Why errors cannot stop the candidate although they are to be weighed at the pods; empty if they can."""
-    champion, candidate = situation.champion, situation.candidate
-    if champion is None or candidate is None or not candidate.record.asked.watched:
-        return ""
-    for revision in (candidate, champion):
-        if revision.counting is None:
-            return sentences(
-                f"errors of {named(candidate, situation)} are not weighed: ModelRuntime {revision.runtime} had no "
-                f"metrics when {named(revision, situation)} was rolled out",
-                f"once it has them and the rollout is over: {situation.how_to('restart', champion)}",
-            )
-    return ""
 
 
 def _conditions(

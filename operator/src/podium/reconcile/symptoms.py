@@ -94,9 +94,8 @@ def ended(pod: Object) -> tuple[int, str]:
     for container in (pod.get("status") or {}).get("containerStatuses") or []:
         if container["name"] != names.MODEL_CONTAINER:
             continue
-        state, last = container.get("state") or {}, _last_end(container)
-        stands = last is not None and "running" not in state and "deletionTimestamp" not in pod["metadata"]
-        count = int(container.get("restartCount", 0)) + stands
+        last, going = _last_end(container), "deletionTimestamp" in pod["metadata"]
+        count = int(container.get("restartCount", 0)) if last is None or going else _ends(container)
         if not count or last is None or last.get("reason") in LOST:
             return count, ""
         return count, f"exit code {last.get('exitCode')}, {last.get('reason', 'Error')}"
@@ -211,7 +210,7 @@ def _crash(who: str, container: dict[str, Any], *, ordinary: bool) -> Iterator[t
     if backing_off or (ended and ended.get("exitCode") and not container.get("ready")):
         yield (
             Reason.CRASH_LOOP if backing_off and ordinary else Reason.CRASHED,
-            _ended(who, container["name"], restarts + (0 if backing_off else 1), ended or {}),
+            _ended(who, container["name"], _ends(container), ended or {}),
             restarts,
         )
 
@@ -249,6 +248,11 @@ def _of_preparation(pod: Object, sightings: Sightings) -> tuple[Reason, str, int
     command = f"kubectl describe pod {meta['name']} -n {meta['namespace']}"
     message = f"pod {meta['name']} waits for its volumes or its network: {command} says what is missing"
     return Reason.CONFIG_ERROR, message, 0
+
+
+def _ends(container: dict[str, Any]) -> int:
+    """Of one that has ended. The kubelet counts a restart once it runs again, not while it waits for that."""
+    return int(container.get("restartCount", 0)) + ("running" not in (container.get("state") or {}))
 
 
 def _last_end(container: dict[str, Any]) -> dict[str, Any] | None:

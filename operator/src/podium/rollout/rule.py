@@ -24,8 +24,6 @@ class Kind(StrEnum):
     """`about`: the name of the metric that got worse most surely."""
     UNREACHABLE = "unreachable"
     """Its pods say nothing of what they answered, and the champion's do."""
-    VERIFY = "verify"
-    """`about`: the name of the check that failed. Nothing decides by it yet: records of a later version may name it."""
     DEADLINE = "deadline"
     SPEC_CHANGED = "spec-changed"
     RESTORED = "restored"

@@ -55,9 +55,11 @@ def wake_model(obj: Object, view: View) -> Iterable[Key]:
     return (MODEL_DEPLOYMENTS.key(namespace, model),)
 
 
-def wake_itself(obj: Object, _: View) -> Iterable[Key]:
-    """A ModelDeployment concerns itself."""
-    return (MODEL_DEPLOYMENTS.key(obj["metadata"]["namespace"], obj["metadata"]["name"]),)
+def wake_itself(obj: Object, view: View) -> Iterable[Key]:
+    """A ModelDeployment concerns itself, and the routers that are told of it: they are kept while it is known."""
+    namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+    told = view.get(resources.CONFIG_MAPS, namespace, names.routing_name(name))
+    return (MODEL_DEPLOYMENTS.key(namespace, name), *(wake_routers(obj, view) if told else ()))
 
 
 def wake_users(obj: Object, view: View) -> Iterable[Key]:
