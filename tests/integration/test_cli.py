@@ -21,7 +21,7 @@ from tests.client import Client, Object, wait
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
 from tests.unit.analysis.given import interval, plan
-from tests.unit.cli.given import analyzing, healthy, rolled_back
+from tests.unit.cli.given import BACK, analyzing, healthy, rolled_back
 
 SCRIPTS = Path(sys.executable).parent
 SECONDS = 30.0
@@ -98,7 +98,7 @@ def test_what_a_pipeline_and_a_person_see_from_the_first_moment_to_a_rollback(
     write(client, deployment, rolled_back())
     out, _ = waiting.communicate(timeout=SECONDS)
     assert waiting.returncode == 1
-    assert out.startswith(f"{namespace}/fraud: RolledBack: fraud-b57wq4c9d2 (8) was rolled back")
+    assert out == f"{namespace}/fraud: RolledBack: {BACK}\n"
 
     client.patch("ModelDeployment", namespace, "fraud", {"spec": {"model": {"uri": "s3://models/fraud/7"}}})
     assert podium(admin, "status", "fraud", "-n", namespace)[0] == 2

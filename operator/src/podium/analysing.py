@@ -50,7 +50,7 @@ class Source(Protocol):
 
 
 class Queue(Protocol):
-    """Where the keys of those go whom news concern."""
+    """The work queue: takes the key of each ModelDeployment that there is news of."""
 
     def add(self, key: Key) -> None:
         """Its pass is due."""

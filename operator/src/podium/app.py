@@ -65,7 +65,7 @@ def built_ins(parts: Parts) -> BuiltIns:
 
 
 def model_deployments(parts: Parts) -> Reconciler:
-    """What all of this is for."""
+    """The ModelDeployments, which all the rest serves."""
     return Reconciler(
         parts.cache,
         parts.client,

@@ -1,7 +1,7 @@
 """JSON values kept as compressed text, where thousands are kept and few are looked into.
 
-A pod template is 24 KB as dicts, 4 KB as text, and as what tells it from another one a few hundred bytes; every
-revision has one in its record and one in its Deployment. What the dictionary saves, and costs, is measured in
+A pod template takes 24 KB as dicts, 4 KB as text, and a few hundred bytes as text that is compressed against another
+template; every revision has one in its record and one in its Deployment. What that saves and costs is measured in
 docs/decisions/templates-are-compressed.md.
 """
 

@@ -1,4 +1,4 @@
-"""What the process does for as long as it lives: workers, the leader's errands, and how parts of it go on.
+"""What the process does for as long as it lives: workers, tasks of the leader, and how parts of it go on.
 
 It knows reconcilers by the kind of their keys, and nothing of what they do.
 """

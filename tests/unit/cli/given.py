@@ -30,7 +30,38 @@ CANARY = {
     "id": "a", "strategy": "Canary", "startedAt": "2026-11-27T12:00:00Z", "step": 2, "steps": 4,
     "weight": {"desired": 25, "applied": 25}, "metrics": [ERRORS, SHOWN],
 }  # fmt: skip
-AWAITS = "25 % since 4m; errors: evidence 8.1 of 20 for no harm; about 12 m to a decision at 40 requests/s"
+SERVES = "Version 7 serves with 2 pods."
+AWAITS = (
+    "Version 8 has 1 of 1 pod available. Step 2 of 4: 25 % asked, 25 % applied until 12:10:00Z. Errors: evidence 8.1 "
+    "of 20 for no harm; evidence of harm 0.02 of 20; about 12 min to a decision at 40 requests/s, of which it gets 10."
+)
+BACK = (
+    "Version 8 was rolled back after 94 s: 3.1 % of its answers failed, 1 % of those of version 7; a version no worse "
+    "would look like this in fewer than 1 of 20 rollouts; 94 of its answers failed. Version 7 serves. To end this, put "
+    "spec back; to try it again: kubectl annotate mdep fraud -n ml --overwrite "
+    'podium.dev/command="retry fraud-b57wq4c9d2 $(date +%s)"'
+)
+REFUSED = (
+    '"promote fraud-x" was refused: there is no revision fraud-x; the champion is version 7 (fraud-6f9c4d2b7k), the '
+    "candidate is version 8 (fraud-b57wq4c9d2)."
+)
+PREVIEW_TAKEN = (
+    "Service fraud-preview exists in namespace ml and does not belong to this ModelDeployment. To go on: rename or "
+    "delete it, or hand it over with the annotation podium.dev/adopt=5f0d."
+)
+OUTDATED = (
+    "ModelRuntime onnxruntime or Podium's pod template has changed since version 7 was rolled out. To adopt the "
+    'change: kubectl annotate mdep fraud -n ml --overwrite podium.dev/command="restart fraud-6f9c4d2b7k $(date +%s)"'
+)
+SAID = {
+    "Ready: Serving": SERVES,
+    "Ready: Canary, weighed by one metric": AWAITS,
+    "Ready: RolledBack, harm": BACK,
+    "Ready: NameConflict": PREVIEW_TAKEN,
+    "RuntimeOutdated: RuntimeChanged": OUTDATED,
+    "Event: CommandRefused": REFUSED,
+}
+"""What the operator says here, by the row of docs/messages.md: test_given.py holds them to it."""
 
 
 def condition(kind: str, status: str, reason: str, message: str = "") -> Object:
@@ -51,10 +82,9 @@ def deployment(
 
 
 def healthy(**more: Any) -> dict[str, Any]:
-    message = "fraud-6f9c4d2b7k (7) serves with 2 pods"
     return {
-        "observedGeneration": 3, "phase": "Healthy", "message": message, "champion": CHAMPION,
-        "conditions": conditions("True", "Serving", message),
+        "observedGeneration": 3, "phase": "Healthy", "message": SERVES, "champion": CHAMPION,
+        "conditions": conditions("True", "Serving", SERVES),
     } | more  # fmt: skip
 
 
@@ -67,9 +97,8 @@ def analyzing(**more: Any) -> dict[str, Any]:
 
 
 def rolled_back(**more: Any) -> dict[str, Any]:
-    message = "fraud-b57wq4c9d2 (8) was rolled back (harm: errors); fraud-6f9c4d2b7k (7) serves"
     return {
-        "observedGeneration": 3, "phase": "RolledBack", "message": message, "champion": CHAMPION,
+        "observedGeneration": 3, "phase": "RolledBack", "message": BACK, "champion": CHAMPION,
         "rollout": {
             "id": "a", "strategy": "Canary",
             "decision": {
@@ -80,7 +109,7 @@ def rolled_back(**more: Any) -> dict[str, Any]:
             {"revision": "fraud-b57wq4c9d2", "version": "8", "outcome": "RolledBack"},
             {"revision": "fraud-6f9c4d2b7k", "version": "7", "outcome": "Promoted"},
         ],
-        "conditions": conditions("False", "RolledBack", message, condition("Stalled", "True", "RolledBack", message)),
+        "conditions": conditions("False", "RolledBack", BACK, condition("Stalled", "True", "RolledBack", BACK)),
     } | more  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from podium.cli.view import of
 from tests.unit.cli.given import (
     CANDIDATE,
     NOW,
+    REFUSED,
     Played,
     Step,
     acts,
@@ -86,16 +87,15 @@ def test_every_verb_of_the_operator_is_one_here() -> None:
 
 
 def test_a_revision_that_is_given_wins_and_is_one_word() -> None:
-    found, _ = given(analyzing(), "promote", acts("Refused", 'there is no revision "other"'), revision="other")
-    assert (found.command, found.exit_code) == (f"promote other {TOKEN}", Exit.FAILED)
+    found, _ = given(analyzing(), "promote", acts("Refused", REFUSED), revision="fraud-x")
+    assert (found.command, found.exit_code) == (f"promote fraud-x {TOKEN}", Exit.FAILED)
     with pytest.raises(CliError, match="no name of a revision"):
         given(analyzing(), "promote", revision="two words")
 
 
 def test_a_refusal_is_told_with_its_sentence() -> None:
-    sentence = "promote refused: a RollingUpdate promotes itself when all of its pods are available"
-    found, _ = given(analyzing(), "promote", acts("Refused", sentence))
-    assert (found.result, found.exit_code, found.message) == ("Refused", Exit.FAILED, sentence)
+    found, _ = given(analyzing(), "promote", acts("Refused", REFUSED))
+    assert (found.result, found.exit_code, found.message) == ("Refused", Exit.FAILED, REFUSED)
 
 
 def test_an_accepted_retry_is_done_with_a_word_on_what_comes() -> None:

@@ -9,6 +9,7 @@ from podium.cli.follow import follow, views_of
 from podium.cli.outcome import awaited, outcome
 from podium.cli.view import of
 from tests.unit.cli.given import (
+    SERVES,
     Played,
     Step,
     acts,
@@ -71,7 +72,7 @@ def test_a_retry_is_under_way_until_its_rollout_has_begun(result: str, code: int
 
 
 def test_the_line_is_phase_and_message() -> None:
-    assert outcome(of(deployment(healthy()))).line == "ml/fraud: Healthy: fraud-6f9c4d2b7k (7) serves with 2 pods"
+    assert outcome(of(deployment(healthy()))).line == f"ml/fraud: Healthy: {SERVES}"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from tests.unit.planner.given import (
     updating,
 )
 from tests.unit.planner.refusing import refuse
+from tests.unit.planner.scraped import scraped
 from tests.unit.planner.test_bytes import overwritten
 from tests.unit.planner.test_canary import PAUSE, at_step, canary, two
 from tests.unit.planner.test_draining import _one_pod_left
@@ -83,6 +84,8 @@ def after(world: World, seconds: float = 5) -> World:
     return world
 
 
+ERRORS_ALONE = {"metrics": [{"name": "errors", "type": "ErrorRate"}]}
+
 # --- what is given
 
 
@@ -105,11 +108,15 @@ def meshed() -> World:
     return after(world, 25)
 
 
-def analysed() -> World:
+def analysed(**rollout: object) -> Callable[[], World]:
     """A canary that evidence decides, some seconds after its first weight."""
-    world = weighed()
-    until_weighed(world)
-    return after(world, 8)
+
+    def given() -> World:
+        world = weighed(**rollout)  # type: ignore[arg-type]
+        until_weighed(world)
+        return after(world, 8)
+
+    return given
 
 
 def ended_once() -> World:
@@ -197,28 +204,21 @@ def router_unreachable() -> World:
     return after(created(traffic=ENVOY, replicas=2), 120)
 
 
-def no_data() -> World:
-    world = weighed()
-    until_weighed(world)
-    world.measuring.holds = ("not all routers have been read for 20 s: podium-router-1 did not answer",)
-    return after(world, 30)
+def a_router_is_silent(seconds: float) -> Callable[[], World]:
+    """One of two routers has not answered the operator for so long."""
 
+    def given() -> World:
+        world, measuring = scraped()
+        measuring.silent.add("10.0.0.7")
+        return after(world, seconds)
 
-def metrics_unreachable() -> World:
-    world = weighed()
-    until_weighed(world)
-    world.measuring.unreachable = "router pod podium-router-1: 10.0.0.7:9902 did not answer within 1 s"
-    return after(world, 30)
+    return given
 
 
 def no_traffic() -> World:
-    world = weighed()
-    until_weighed(world)
-    world.measuring.silent = (
-        "the candidate has had no request for 70 s, where 12 were to be expected: callers may pass the routers by, or "
-        "read pod addresses from DNS"
-    )
-    return after(world, 30)
+    world, measuring = scraped()
+    measuring.bypassed.add(two(world))
+    return after(world, 80)
 
 
 def sample_ratio() -> World:
@@ -466,7 +466,8 @@ CONDITIONS: dict[str, Condition] = {
     "RollingUpdate": Condition(lambda: updating(replicas=3), Reason.ROLLING_UPDATE),
     "BlueGreen": Condition(lambda: updating(replicas=2, rollout=BLUE_GREEN), Reason.BLUE_GREEN),
     "Canary": Condition(lambda: at_step(1, canary(10, 50)), Reason.CANARY),
-    "Canary, weighed": Condition(analysed, Reason.CANARY),
+    "Canary, weighed": Condition(analysed(), Reason.CANARY),
+    "Canary, weighed by one metric": Condition(analysed(analysis=ERRORS_ALONE), Reason.CANARY),
     "TrafficMoving": Condition(traffic_moving, Reason.TRAFFIC_MOVING),
     "Draining": Condition(draining, Reason.DRAINING),
     "PlanPending": Condition(plan_pending, Reason.PLAN_PENDING),
@@ -488,9 +489,9 @@ CONDITIONS: dict[str, Condition] = {
     "Environment, requests": Condition(deadly_requests, Reason.ENVIRONMENT),
     "Environment, API server": Condition(webhook_fails, Reason.ENVIRONMENT),
     "RouterUnreachable": Condition(router_unreachable, Reason.ROUTER_UNREACHABLE, "RouterUnreachable"),
-    "NoData": Condition(no_data, Reason.NO_DATA),
+    "NoData": Condition(a_router_is_silent(30), Reason.NO_DATA),
     "SampleRatio": Condition(sample_ratio, Reason.SAMPLE_RATIO),
-    "MetricsUnreachable": Condition(metrics_unreachable, Reason.METRICS_UNREACHABLE, "MetricsUnreachable"),
+    "MetricsUnreachable": Condition(a_router_is_silent(90), Reason.METRICS_UNREACHABLE, "MetricsUnreachable"),
     "NoTraffic": Condition(no_traffic, Reason.NO_TRAFFIC, "NoTraffic"),
     "LedgerChanged": Condition(ledger_changed, Reason.LEDGER_CHANGED, "LedgerChanged"),
     "NotMeasured": Condition(lambda: watched(CANARY, without="1"), Reason.NOT_MEASURED, "NotMeasured"),

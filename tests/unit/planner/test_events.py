@@ -6,12 +6,13 @@ from collections.abc import Callable
 import pytest
 
 from podium.api import names
-from podium.kube.resources import MODEL_DEPLOYMENTS, SERVICES
+from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, SERVICES
 from tests.unit.planner.apiserver import Call
-from tests.unit.planner.given import MANUAL, rolled_back, serving, updating
+from tests.unit.planner.given import BLUE_GREEN, MANUAL, rolled_back, serving, switched, updating
 from tests.unit.planner.refusing import refuse
 from tests.unit.planner.test_conditions import ROWS
-from tests.unit.planner.world import NAME, World, model
+from tests.unit.planner.test_evidence import ALL_FAIL, weighed
+from tests.unit.planner.world import NAME, NAMESPACE, Said, World, model
 
 TOLD = {
     "created, not seen": "",
@@ -166,19 +167,104 @@ def test_a_rollback_is_told_once_although_the_status_that_tells_it_is_refused_at
     assert len(world.events("RolledBack")) == 1, world.heard.said
 
 
-def test_a_rollback_that_the_process_did_not_live_to_tell_is_told_with_the_status() -> None:
-    world = updating(replicas=2)
-    world.client.before.append(_dies_once_decided(world))
+def crashes() -> World:
+    world = updating(replicas=2, rollout=BLUE_GREEN)
     world.behave("2", failure="crash")
+    return world
+
+
+def is_too_slow() -> World:
+    world = updating(replicas=3, rollout={"progressDeadline": "1m"})
+    world.until(lambda: world.ready_pods(world.revision("2")))
+    world.behave("2", ready_after=None)
+    return world
+
+
+def hurts() -> World:
+    return weighed(candidate=ALL_FAIL)
+
+
+def is_aborted() -> World:
+    world = updating(replicas=2, rollout=MANUAL)
+    world.until(lambda: world.phase == "Paused")
+    world.command("abort", world.revision("2"))
+    return world
+
+
+def is_undone() -> World:
+    world = switched(replicas=2)
+    world.command("abort", world.revision("2"))
+    return world
+
+
+def rollbacks_told(world: World) -> list[Said]:
+    """Once version 2 was rolled back, and all is quiet."""
+    world.until(lambda: world.outcome(world.revision("2")) == "RolledBack")
     world.rest()
+    return [said for said in world.heard.said if said.reason == "RolledBack"]
+
+
+@pytest.mark.parametrize("given", [crashes, is_too_slow, hurts, is_aborted, is_undone])
+def test_a_rollback_that_its_process_did_not_live_to_tell_is_told_in_the_same_words(given: Callable[[], World]) -> None:
+    lived, died = given(), given()
+    died.client.before.append(_dies_once_decided(died))
+
+    (told,) = rollbacks_told(died)
+
+    assert [told] == rollbacks_told(lived)
+    assert told.note == died.message("Ready")
+
+
+def test_a_rollback_is_told_although_the_next_version_is_on_its_way_by_then() -> None:
+    world = crashes()
+    two = world.revision("2")
+
+    def edit(call: Call) -> None:
+        if _decides(call):
+            world.edit(model=model("3"))
+
+    world.client.before += [edit, _dies_once_decided(world)]
+    world.rest()
+    assert world.outcome(two) == "Superseded", "what spec asks for no more is rejected no more"
 
     (told,) = world.events("RolledBack")
-    assert "version 2" in told
+    assert "ValueError: no such operator. Version 1 serves." in told
+    assert "try it again" not in told
+
+
+def test_a_rollback_that_a_restore_brings_back_is_no_news() -> None:
+    world = rolled_back(replicas=2)
+    two = world.revision("2")
+    record = world.need(CONTROLLER_REVISIONS, two)
+    world.edit(model=model("3"))
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, two)
+    world.rest()
+    assert two not in {entry["revision"] for entry in world.status["history"]}
+
+    meta = {key: record["metadata"][key] for key in ("name", "namespace", "labels", "annotations", "ownerReferences")}
+    world.api.create({**record, "metadata": meta}, "velero")
+    world.rest()
+
+    assert two in {entry["revision"] for entry in world.status["history"]}
+    assert len(world.events("RolledBack")) == 1, world.heard.said
+
+
+def test_a_command_that_a_note_has_no_room_for_is_left_to_the_status() -> None:
+    world = updating(replicas=2, rollout=BLUE_GREEN)
+    world.behave("2", failure="crash", said="\u00e4" * 700)
+    (told,) = rollbacks_told(world)
+    assert "kubectl" in world.message("Ready")
+    assert told.note.endswith(" Version 1 serves.")
+
+
+def _decides(call: Call) -> bool:
+    return call.verb == "annotate" and (call.body or {}).get(names.ANNOTATION_OUTCOME) == "RolledBack"
 
 
 def _dies_once_decided(world: World) -> Callable[[Call], None]:
     def before(call: Call) -> None:
-        if call.verb == "annotate" and (call.body or {}).get(names.ANNOTATION_OUTCOME) == "RolledBack":
+        if _decides(call):
             world.client.kill_after = 1
 
     return before

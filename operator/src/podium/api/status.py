@@ -194,7 +194,7 @@ class ModelDeploymentStatus(ApiModel):
         default=None, description="Revisions in the history, newest first."
     )
     replicas: Count | None = Field(
-        default=None, description="Number of pods of all revisions; the scale subresource reads it."
+        default=None, description="Number of pods behind the stable Service; the scale subresource reads it."
     )
     selector: Version | None = Field(
         default=None, description="Label selector of those pods, as text; the scale subresource reads it."

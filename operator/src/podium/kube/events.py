@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 
 from podium.api import names
 from podium.kube.client import ApiError, NotLeader, Object
-from podium.kube.resources import EVENTS, Resource
+from podium.kube.resources import EVENTS, NOTE_BYTES, Resource
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,6 @@ COUNTED_EVERY: Final = 60.0
 
 REMEMBERED: Final = 2048
 """Series that are kept in mind, some 500 bytes each; beyond that the one that is quiet for longest is forgotten."""
-
-NOTE_BYTES: Final = 1024
-"""The API's bound on a note."""
 
 Key = str
 """Digest of what makes two Events one."""

@@ -62,6 +62,9 @@ ROLE_BINDINGS: Final = Resource("rbac.authorization.k8s.io", "v1", "rolebindings
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
+NOTE_BYTES: Final = 1024
+"""The API's bound on the note of an Event."""
+
 ROUTERS: Final = "Router"
 """Kind of the keys of a namespace's routers, which are no one object."""
 

@@ -1,6 +1,8 @@
-"""Counts what callers saw, at the routers: from their Envoys' statistics to intervals of the analysis.
+"""Counts what callers saw: at the routers or, without exact weights, at the pods; and what a Prometheus counts.
 
-    text of one router -> reading -> counts so far -> rounds of all routers -> analysis.Interval
+    text of one router -> reading ----> counts so far --+
+    text of one pod ---> exposition --> pods -----------+--> rounds of all --> course --> analysis.Interval
+    answers of a Prometheus ----------> queried -----------------------------+
 
-Only `scraper` waits for anybody; the rest is pure, and time is an argument.
+Only `scraper` and `prometheus` wait for anybody; the rest is pure, and time is an argument.
 """

@@ -52,7 +52,7 @@ class Access:
     ca_file: str = ""
     """PEM of those who may sign its certificate; empty: the public ones."""
     token_file: str = ""
-    """Holds a bearer token, and is read again for each look: tokens are renewed in place; empty: none."""
+    """Holds a bearer token, and is read again for each query: tokens are renewed in place; empty: none."""
     any_query: bool = False
     """Whether queries may leave out {{namespace}} and {{revision}}."""
     every: float = 60.0

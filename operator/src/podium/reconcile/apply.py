@@ -44,7 +44,7 @@ class Applier:
         self._sought.clear()
 
     def untold(self, key: Key) -> Untold:
-        """Events of writes that may have been made; whoever leads meanwhile does not tell them."""
+        """Events of writes that may have been made; of these whoever leads meanwhile tells rollbacks alone."""
         return self._untold.setdefault(key, Untold())
 
     def refusals(self, key: Key) -> Mapping[Place, Refusal]:
@@ -103,7 +103,8 @@ class Walk:
 
     def _tell(self, notes: Iterable[Note]) -> None:
         for note in notes:
-            self.report.decided |= note.action in DECIDED
+            if note.action in DECIDED:
+                self.report.decided.add(note.revision)
             self._emit(note)
 
     async def go(self, writes: Iterable[Write]) -> None:

@@ -1,4 +1,4 @@
-"""Phase and conditions: the Conditions table, one function per row.
+"""Phase and conditions: a table, one function per row (ROWS).
 
 The first row that applies gives the phase and the conditions Available, Ready, Reconciling, Stalled and Paused.
 Conditions that a row leaves out are absent (kstatus: absent means no).
@@ -18,7 +18,7 @@ from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.revision import Failure, RevisionState
 from podium.rollout.scarcity import scarcity
-from podium.rollout.sentences import awaited, taken_back
+from podium.rollout.sentences import awaited, rollback_told
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES, Frozen, Move, facts_of
 from podium.rollout.traffic import Applied, Split
@@ -284,11 +284,8 @@ def rolled_back(facts: Facts) -> Summary | None:
     rejected, champion = s.rejected, s.champion
     if rejected is None or champion is None:
         return None
-    way = f"to try it again: {s.how_to('retry', rejected)}"
-    if rejected.inputs != champion.inputs:
-        way = f"to end this, put spec back; {way}"  # a restart that failed asks for what the champion is made of
-    message = sentences(taken_back(s, rejected), f"{named(champion, s)} serves", way)
-    return Summary("RolledBack", Reason.ROLLED_BACK, message, facts.champion_available > 0, False, stalled=True)
+    message, available = rollback_told(s, rejected), facts.champion_available > 0
+    return Summary("RolledBack", Reason.ROLLED_BACK, message, available, False, stalled=True)
 
 
 def scaled_to_zero(facts: Facts) -> Summary | None:
@@ -311,7 +308,7 @@ def degraded(facts: Facts) -> Summary | None:
         message = sentences(counts, ailing)
         return Summary("Healthy", Reason.DEGRADED, message, facts.champion_available > 0, False, reconciling=True)
     if facts.situation.traffic.applied(Split.to(champion.name)) is Applied.UNKNOWN and _only(facts, champion):
-        return None  # whatever routers do not say: there is nobody else that they could ask
+        return None  # even if routers do not answer: they know of no other pods
     if not facts.situation.traffic_moved:
         them = "it" if facts.wanted == 1 else "them"
         message = sentences(counts, f"the Service {facts.situation.name} does not list {them} yet")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from podium.api.reasons import EventReason, Reason
 from podium.api.v1alpha1 import ModelRuntimeSpec
+from podium.kube.resources import NOTE_BYTES
 from podium.manifests.fetch import Fetcher
 from podium.manifests.revision import Revision, controller_revision, resolve
 from podium.reconcile.observed import Observed
@@ -16,7 +17,7 @@ from podium.rollout.gates import first_verdict
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
 from podium.rollout.revision import RevisionState
-from podium.rollout.sentences import taken_back
+from podium.rollout.sentences import rollback_told
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.verdict import Decline, Hold, Mark, Start
@@ -55,9 +56,9 @@ class Decisions:
         return replace(found, last_command=self.declined.command, last_command_at=self.declined.at)
 
     def annotate(self, entry: Entry) -> None:
-        """Decisions on one revision in a row are one write; what lies between two of them stays between them.
+        """Consecutive decisions on one revision become one write.
 
-        What nothing relies on lies between nothing.
+        A decision on another revision between two of them keeps them apart, unless nothing relies on it.
         """
         apart = next((e for e in self.entries if e.revision == entry.revision and not e.relied_on), None)
         if apart is not None:
@@ -149,21 +150,24 @@ def _note(mark: Mark, before: RevisionState, after: RevisionState, situation: Si
             before.name,
             warning=declined,
         )
-    text = sentences(*_outcome_told(mark, after, situation))
-    warning = mark.outcome is Outcome.ROLLED_BACK
-    return Note(mark.outcome.value, text, "Decide", before.name, warning=warning, rule=str(mark.rule or ""))
-
-
-def _outcome_told(mark: Mark, revision: RevisionState, situation: Situation) -> tuple[str, ...]:
-    """`situation`: before it."""
-    champion = situation.champion
     if mark.outcome is Outcome.ROLLED_BACK:
-        serves = situation.warm if revision.name == (champion and champion.name) else champion
-        return taken_back(situation, revision), f"{named(serves, situation)} serves" if serves else ""
+        return rollback_note(after, situation.changed(after))
     what = f"was promoted by rule {mark.rule}" if mark.outcome is Outcome.PROMOTED else "was given up"
     if mark.outcome is Outcome.SUPERSEDED and mark.command is not None:
         what = "is tried again"
-    return (f"{named(revision, situation)} {what}: {mark.message}",)
+    text = sentences(f"{named(after, situation)} {what}: {mark.message}")
+    return Note(mark.outcome.value, text, "Decide", before.name, rule=str(mark.rule or ""))
+
+
+def rollback_note(revision: RevisionState, situation: Situation) -> Note:
+    """The Event of a rollback, from its record alone: whoever tells it says the same.
+
+    `situation`: after the decision.
+    """
+    text = rollback_told(situation, revision)
+    if len(text.encode(errors="replace")) > NOTE_BYTES:
+        text = rollback_told(situation, revision, way_out=False)  # half a command is worse than none; status has it
+    return Note(Outcome.ROLLED_BACK.value, text, "Decide", revision.name, warning=True, rule=revision.rule)
 
 
 def _start(decisions: Decisions, observed: Observed, verdict: Start, moment: Moment, fetcher: Fetcher) -> None:

@@ -23,7 +23,7 @@ from podium.reconcile.observe import Observer
 from podium.reconcile.observed import Observed
 from podium.reconcile.outcome import PassRefused, Report, may_be_the_champions, with_refusals
 from podium.reconcile.plan import Plan, declined_command, plan, plan_as_recorded, plan_without
-from podium.reconcile.transitions import transitions
+from podium.reconcile.transitions import transitions, untold_rollbacks
 from podium.reconcile.views import Answers, Measures, Nobody, View
 from podium.reconcile.writes import Note, Told
 from podium.rollout.moment import Moment
@@ -105,8 +105,8 @@ class Reconciler:
         self._fetcher = fetcher
         self._ending: dict[Key, str] = {}
         """Uids of those in a terminating namespace, which never comes back: nothing is planned for them any more."""
-        self._unsaid: set[Key] = set()
-        """ModelDeployments with a decision whose Event was emitted while status does not show it yet."""
+        self._unsaid: dict[Key, set[str]] = {}
+        """Revisions with a decision whose Event was emitted while status does not show it yet."""
 
     def keys(self) -> list[Key]:
         """Every ModelDeployment."""
@@ -163,7 +163,7 @@ class Reconciler:
             self._emit(observed.obj, note)
         planned, report = await self._carry_out(planned, observed, moment)
         if report.decided:
-            self._unsaid.add(key)
+            self._unsaid.setdefault(key, set()).update(report.decided)
         if report.terminating:
             self._ending[key] = observed.owner.uid
             return None
@@ -187,14 +187,15 @@ class Reconciler:
         status = statuses.compose(observed, planned, report, self._settings.installation, moment)
         key = MODEL_DEPLOYMENTS.key(observed.owner.namespace, observed.owner.name)
         decided = key in self._unsaid and report.told(Told.READY) is None
-        notes = (declined_command(planned.declined),) if planned.declined is not None else ()
+        declined = (declined_command(planned.declined),) if planned.declined is not None else ()
+        notes = (*declined, *untold_rollbacks(observed.status, planned.situation, self._unsaid.get(key, set())))
         try:
             await self._write_status(observed.obj, status, notes, decided=decided)
         except ApiError as error:
             # Not raised unchanged: the plan's next deadline must still be kept.
             wait = self._wait(report, moment)
             raise PassRefused(str(error), retry_after=error.retry_after or 0.0, wake_in=wait) from error
-        self._unsaid.discard(key)
+        self._unsaid.pop(key, None)
 
     async def _carry_out(self, planned: Plan, observed: Observed, moment: Moment) -> tuple[Plan, Report]:
         """Walk the plan; where a record is refused, go on with what the records as they stand ask for."""
@@ -302,4 +303,4 @@ class Reconciler:
         self._applier.forget(key)
         self._measures.follow(key, None)
         self._ending.pop(key, None)
-        self._unsaid.discard(key)
+        self._unsaid.pop(key, None)

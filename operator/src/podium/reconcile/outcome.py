@@ -96,8 +96,8 @@ class Report:
     """Whether the record could not be written or looked for: what follows from it must not be done."""
     unwritten: tuple[Entry, ...] = ()
     """Entries that were not: they were refused, or rely on one that was."""
-    decided: bool = False
-    """Whether any of the entries written is an outcome or a start, of which its Event has told."""
+    decided: set[str] = field(default_factory=set)
+    """Revisions of which an outcome or a start was written, and told by its Event."""
     contested: list[str] = field(default_factory=list)
     """Sentences on fields that another writer keeps changing back."""
     terminating: bool = False
@@ -139,7 +139,7 @@ class PassRefused(Exception):
 
 
 def refusal_of(error: ApiError, what: str) -> Refused:
-    """Whose fault it is that the API server refused a write (api.md, Refusals); `what` could not be done, in words.
+    """Whose fault it is that the API server refused a write; `what` could not be done, in words.
 
     403 is told apart by the sentence: the authorizer's names the user that lacks the right (kubernetes'
     responsewriters.Forbidden), every other one is an admission plugin's about what was written.

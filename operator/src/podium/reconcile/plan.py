@@ -58,7 +58,10 @@ def plan_as_recorded(observed: Observed, entered: int, moment: Moment, fetcher: 
 
 
 def plan_without(observed: Observed, unmarked: Collection[str], moment: Moment, fetcher: Fetcher) -> Plan:
-    """What was written when of these revisions a mark was refused on which nothing relies. Not to be carried out."""
+    """The plan as it was carried out: without the refused marks of these revisions, on which nothing relies.
+
+    For status alone: its writes have been made.
+    """
     assert observed.situation is not None
     return _follow(observed, decide(observed, observed.situation, moment, fetcher).without(unmarked), moment)
 

@@ -1,15 +1,20 @@
 """What a person should hear of: the Events that follow from one status becoming another. Pure.
 
 Decisions (a start, a promotion, a rollback, a command) are told by the plan that makes them; this tells the rest: what
-a ModelDeployment waits for, what ails it, and that it is well again.
+a ModelDeployment waits for, what ails it, that it is well again, and a rollback whose process ended before it told.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from podium.api.reasons import Reason
 from podium.kube.client import Object
+from podium.reconcile.decide import rollback_note
 from podium.reconcile.writes import Note
 from podium.rollout.crash import ONE_FAULT
+from podium.rollout.record import Outcome
+from podium.rollout.state import Situation
+from podium.rollout.wire import format_time
 
 TOLD_BESIDE_READY = (
     "Paused",
@@ -23,8 +28,6 @@ TOLD_BESIDE_READY = (
 )
 """Conditions that tell of something though Ready may stay as it is."""
 WORRYING = frozenset(TOLD_BESIDE_READY) - {"Paused", "RuntimeOutdated"}
-ENDED = frozenset({Reason.ROLLED_BACK, Reason.SUPERSEDED})
-"""Of Ready, while a rollout that ended so goes, or its revision is what spec still asks for."""
 Condition = dict[str, Any]
 
 
@@ -43,6 +46,21 @@ def transitions(before: Object, after: Object, *, decided: bool) -> tuple[Note, 
     return tuple(notes)
 
 
+def untold_rollbacks(before: Object, situation: Situation, told: Collection[str]) -> tuple[Note, ...]:
+    """The Events of rollbacks that are newer than the status, from their records: who decided them ended too early.
+
+    `told`: revisions whose decisions this process has told. A status without history was lost: what it had said was
+    told. What is older than its newest entry is no news either: a restore brought that record back.
+    """
+    known = max((entry.get("at", "") for entry in before.get("history") or []), default=None)
+    return tuple(
+        rollback_note(revision, situation)
+        for revision in situation.revisions
+        if revision.ended is Outcome.ROLLED_BACK and revision.decided_at and revision.name not in told
+        if known is not None and format_time(revision.decided_at) > known
+    )
+
+
 def _note(condition: Condition, status: Object, *, warning: bool) -> Note:
     revision = _revision(status, condition["message"])
     return Note(condition["reason"], condition["message"], "Observe", revision, warning, fault=_fault(condition))
@@ -57,16 +75,19 @@ def _differ(old: Condition | None, new: Condition) -> bool:
 
 
 def _fault(condition: Condition) -> str:
-    """A crash is one fault, whatever the container is at this moment; so are a model store's excuses."""
+    """A crash is one fault, whatever the container does at the moment; so is a fetch that keeps failing."""
     return str(ONE_FAULT.get(condition["reason"], condition["reason"]))
 
 
 def _over(before: Object, after: Object, reason: str) -> bool:
-    """Whether Ready tells of a rollout that ended before: its decision was told then.
+    """Whether Ready tells of a rollout that ended: a rollback has an Event of its own, whoever tells it.
 
-    Unless that was decided by a process that ended before it could tell: then this status is the first to say so.
+    So has what was superseded, unless the process that decided it ended before it could tell: then this status is the
+    first to say so.
     """
-    if reason not in ENDED:
+    if reason == Reason.ROLLED_BACK:
+        return True
+    if reason != Reason.SUPERSEDED:
         return False
     known, now = ({e["revision"] for e in s.get("history") or [] if e["outcome"] == reason} for s in (before, after))
     return not before.get("history") or now <= known

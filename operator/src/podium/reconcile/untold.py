@@ -1,6 +1,6 @@
 """Events of writes without an answer, which may have been made: emitted once the write is seen. Pure.
 
-A later pass finds the record, or the status, as it should be, writes nothing, and would tell nothing.
+A later pass finds the record, or the status, as it should be and writes nothing, so it would emit nothing.
 """
 
 from collections import deque

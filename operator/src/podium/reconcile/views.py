@@ -30,7 +30,7 @@ class Answers(Protocol):
 
 
 class Measures(Protocol):
-    """What is measured of rollouts that are analysed: a third view, filled by counting at the routers."""
+    """What is measured of rollouts that are analysed: a third view, filled by counting at the routers or the pods."""
 
     def follow(self, key: Key, task: Task | None) -> None:
         """What is to be measured of a ModelDeployment from now on; None: nothing."""

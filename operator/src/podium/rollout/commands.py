@@ -176,7 +176,7 @@ def _accepted(command: CommandRecord) -> CommandRecord:
 
 
 def _held(command: CommandRecord, paused: bool, before: RevisionState | None = None) -> CommandRecord:
-    """The command done; what was owed to the revision before it stays so, where a pause is all that it is about."""
+    """The command done. With `before`, a `retry` or `restart` that the revision is still owed stays owed."""
     owed = before.command.request if before is not None and before.command else None
     return CommandRecord(command.value, command.at, CommandResult.DONE, owed=owed.value if owed else "", paused=paused)
 

@@ -25,7 +25,7 @@ HOLDS = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Ends:
-    """Since the candidate's first weight."""
+    """What has ended since the candidate's first weight."""
 
     candidate: int = 0
     """How often the candidate's containers ended by themselves."""

@@ -107,7 +107,7 @@ class Findings:
     holds: tuple[str, ...] = ()
     """Why no figures come, a sentence each, at the last round."""
     unreachable: str = ""
-    """Which routers have not been read for a minute, why, and what to look at; empty if none."""
+    """Which routers or pods have not been read for a minute, and why; empty if none."""
     silent: str = ""
     """Which revision has had no request for a minute although its weight should bring it some; empty if none."""
     kept: bool = True

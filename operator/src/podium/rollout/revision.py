@@ -54,7 +54,7 @@ class Pod:
     model_digest: str = ""
     """Of the model's bytes, `sha256:` and 64 hex digits, as its fetcher says; empty as long as it has not said."""
     ends: int = 0
-    """How often the model's container ended, by its own count: for its deletion it has not."""
+    """How often the model's container ended by itself; its end when the pod is deleted does not count."""
     ended: str = ""
     """How it ended last: `exit code 137, OOMKilled`; empty if it has not, or if its node lost it."""
 
@@ -66,7 +66,7 @@ class Workload:
     live: int
     """Pods that the Deployment asks for, by whoever wrote it last."""
     asked: int
-    """What Podium said; the same while no other hand has changed it, and where an HPA decides."""
+    """Pods that Podium last asked for; differs from `live` only when somebody else has scaled the Deployment."""
     ready: int
     available: int
     """Ready for minReadySeconds; never above what spec asks for (see reconcile/readings.py)."""
@@ -107,7 +107,7 @@ class RevisionState:
 
     @property
     def record(self) -> RolloutRecord:
-        """Its rollout; of one without any, of no pods."""
+        """The record of its rollout; where it has none, an empty one of 0 pods."""
         return self.durable.rollout or RolloutRecord("", self.created, "", 0)
 
     @property

@@ -10,7 +10,7 @@ from podium.analysis.expect import Traffic
 from podium.analysis.metrics import Kind as Type
 from podium.analysis.plan import Metric
 from podium.rollout.measuring import Snapshot
-from podium.rollout.words import lasted, named, span
+from podium.rollout.words import lasted, named, sentences, span
 
 if TYPE_CHECKING:
     from podium.rollout.revision import RevisionState
@@ -31,11 +31,25 @@ _LONG = 86_400 * 30
 """Seconds beyond which nobody waits for a decision."""
 
 
-def taken_back(situation: Situation, revision: RevisionState) -> str:
+def rollback_told(situation: Situation, revision: RevisionState, *, way_out: bool = True) -> str:
+    """Which revision was rolled back, why, who serves and, while spec still asks for it, how to go on.
+
+    `situation`: after the decision. Status and the Event say the same, and so does whoever reads the record later.
+    """
+    champion, way = situation.champion, ""
+    if way_out and situation.rejected is not None and situation.rejected.name == revision.name:
+        way = f"to try it again: {situation.how_to('retry', revision)}"
+        if champion is None or revision.inputs != champion.inputs:
+            way = f"to end this, put spec back; {way}"  # a restart that failed asks for what the champion is made of
+    serves = f"{named(champion, situation)} serves" if champion is not None else ""
+    return sentences(_taken_back(situation, revision), serves, way)
+
+
+def _taken_back(situation: Situation, revision: RevisionState) -> str:
     """That a revision was rolled back, how long after its rollout had started, and why."""
     cause, at, rule = revision.cause, revision.decided_at, revision.decided_by
     rollout = revision.durable.rollout
-    # What another version of Podium wrote, or a restore brought, says how long it took, or nobody knows.
+    # Not known where a restore decided, or where the times contradict each other: edited, or another version's.
     known = rollout is not None and at is not None and at >= rollout.started_at and rule.lasts
     after = f" after {lasted(at - rollout.started_at)}" if known and rollout and at else ""
     after = "" if cause.startswith("after ") else after

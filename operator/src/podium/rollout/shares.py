@@ -1,4 +1,4 @@
-"""How many pods champion and candidate have at a weight: the Canary row of the Strategies table. Pure arithmetic."""
+"""How many pods the champion and the candidate of a Canary have at a weight. Pure arithmetic."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ BEYOND = 20
 
 @dataclass(frozen=True)
 class Pods:
-    """Of the two, at one weight."""
+    """Numbers of pods of both, at one weight."""
 
     champion: int
     candidate: int

@@ -1,4 +1,4 @@
-"""How many pods every revision gets now, and where the Services point: the Replicas and Strategies tables."""
+"""How many pods every revision gets now, and where the Services point."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,7 +22,7 @@ def next_move(situation: Situation, moment: Moment) -> Move:
 
 
 def _callers_first(situation: Situation, move: Move) -> Move:
-    """Beside the stable Service a router may still have callers, and send them to who is to go: not before it stops."""
+    """Routers that the stable Service has left may have callers still: the revision that gets these keeps its pods."""
     targets, removals = dict(move.targets), set(move.removals)
     for revision in situation.revisions:
         target = targets.get(revision.name)
@@ -34,9 +34,9 @@ def _callers_first(situation: Situation, move: Move) -> Move:
 
 
 def _weights_first(situation: Situation, move: Move) -> Move:
-    """By weights nobody gets requests without a ready pod, and nobody loses pods before the weights are known to stand.
+    """With exact weights: none for a revision without a ready pod, and no pod goes before the weights are confirmed.
 
-    Who gets all of them may shrink: nobody waits for what no other takes over.
+    Only the revision that gets all requests may shrink at once: no other is to take any over.
     """
     empty = {name for name, target in move.targets.items() if target.replicas == 0 and not target.autoscaled}
     split = move.split.within({n: 0 if n in empty else count for n, count in situation.capacity.items()})

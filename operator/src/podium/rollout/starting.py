@@ -89,9 +89,10 @@ def start(situation: Situation, moment: Moment) -> Verdict | None:
 
 
 def _in_the_way(situation: Situation, leaving: list[RevisionState]) -> bool:
-    """One third revision that is going may be, where its pods stand in for nobody's behind the stable Service.
+    """Whether leftover revisions must drain before a rollout starts.
 
-    That is without a champion, and where the Service selects the champion's pods alone.
+    One may remain when there is no champion or, where the stable Service selects the champion's pods alone, once all
+    its pods are terminating.
     """
     if len(leaving) != 1:
         return bool(leaving)

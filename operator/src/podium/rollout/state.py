@@ -179,7 +179,7 @@ class Situation:
 
     @cached_property
     def capacity(self) -> dict[str, int]:
-        """Ready pods of each revision, those that are to stay; of one that no weight would find, none."""
+        """Ready pods of each revision that are to stay; with exact weights, 0 for one that routers have not reached."""
         ready = {r.name: sum(1 for pod in r.pods if pod.ready and not pod.terminating) for r in self.revisions}
         return {name: count if not self.exact or self.traffic.prepared(name) else 0 for name, count in ready.items()}
 

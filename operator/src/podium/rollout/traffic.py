@@ -1,8 +1,8 @@
 """Where requests go: what a strategy wants (`Split`), and what a router says is the case (`Traffic`). Pure.
 
-A router turns a Split into objects and reads back whether it is applied (reconcile/routers.py). With `router: None`
-that is the stable Service: it can select one revision's pods or all of them, so of the weights it keeps who has any at
-all, and the pods' numbers make the shares. One that knows weights (Envoy, an HTTPRoute) takes them as they are.
+A router turns a Split into objects and reads back whether it is applied (reconcile/routers/). With `router: None`
+that is the stable Service: it can select one revision's pods or all of them, so it only tells revisions with a weight
+from those without one, and the numbers of pods make the shares. Envoy keeps the weights as they are.
 """
 
 from collections.abc import Mapping

@@ -14,7 +14,7 @@ EDGES_PER_DECADE: Final = 12
 
 
 def grid() -> list[float]:
-    """Milliseconds: the one grid of latencies, 12 edges a decade from 0.1 ms to 600 s. Envoy's cannot come later.
+    """Milliseconds: the one grid of latencies, 12 edges a decade from 0.1 ms to 600 s. Envoy reads it once.
 
     Envoy prints no answers beyond its last edge: one more, at the longest time-out, counts those slower than 600 s.
     """

@@ -62,7 +62,7 @@ class Reach:
             wait = None if self.look() else RETRY_SECONDS
 
     def look(self) -> bool:
-        """Try those that are not reached; whether that is nobody any more of whom any pod is known."""
+        """Try the revisions that are not reached yet; true once all those of which a pod is known have been reached."""
         wanted, found, failed = self._wanted, set(self.reached), {}
         for name, pods in wanted.items():
             if name in found or not pods:

@@ -68,7 +68,7 @@ def is_foreign(obj: Object) -> bool:
 
 
 def bare(obj: Object, why: str = "") -> Object:
-    """An object's kind and metadata, with the reason why no more of it can be read; without one, nobody is to."""
+    """An object's kind and metadata, with the reason why no more of it can be read; without one, no more is needed."""
     meta = {key: value for key, value in obj["metadata"].items() if isinstance(value, _BARE.get(key, ()))}
     found: Object = {key: obj[key] for key in ("apiVersion", "kind") if key in obj}
     found["metadata"] = meta

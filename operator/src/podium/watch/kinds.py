@@ -144,7 +144,7 @@ class Kind:
     spent: Callable[[Object, View], bool] = lambda _obj, _view: False
     """Whether nobody needs more than an object's metadata, as things are."""
     spends: Callable[[Object], tuple[Resource, str]] | None = None
-    """Of which object of its namespace that may have changed with this one: its kind and name."""
+    """Kind and name of the object of its namespace that may be `spent` once this one has changed."""
     constant: str = ""
     """A field that never changes while its object lives; all versions share one in memory."""
     made: bool = True

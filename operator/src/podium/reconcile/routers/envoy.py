@@ -59,9 +59,9 @@ class Envoy:
         return Write(Stage.TRAFFIC, SERVICES, ask.owner.name, Apply(obj), needs=needs)
 
     def _goes_past(self, ask: Ask) -> bool:
-        """Whether the champion's pods are to be asked themselves, if there is one that is ready.
+        """Whether the stable Service is to select the champion's pods, past the routers, if one of them is ready.
 
-        So it is where a rollback's ConfigMap has been refused for PATIENCE, or no router has been ready for as long.
+        It is while a rollback's ConfigMap has been refused for PATIENCE, or no router has been ready for as long.
         """
         if not ask.capacity.get(ask.lead, 0) or not is_routed(ask.seen.service):
             return False

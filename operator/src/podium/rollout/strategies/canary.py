@@ -254,9 +254,7 @@ def _wanted(situation: Situation, champion: RevisionState, candidate: RevisionSt
 
 
 def _handed_over(situation: Situation, record: RolloutRecord) -> bool:
-    """Whether the candidate has had its weight and an HPA of its own decides: a router keeps the weight whatever that
-    makes of the pods.
-    """
+    """Whether the candidate has had its weight and its own HPA sizes it now: the router keeps the weight."""
     scaled = situation.exact and situation.spec.autoscaling is not None and record.surge > 0
     return scaled and record.applied_at is not None and not record.promoting
 
