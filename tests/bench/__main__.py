@@ -26,6 +26,7 @@ from tests.bench import (
     bench_scale,
     bench_serving,
     bench_start,
+    bench_two_cores,
     bench_where,
 )
 from tests.bench.rig import rig
@@ -50,6 +51,7 @@ PARTS: dict[str, Callable[[], Iterable[Row]]] = {
     "argo-rollouts": bench_argo_rollouts.figures,
     "rollouts": bench_rollouts.figures,
     "server": bench_serving.figures,
+    "two-cores": bench_two_cores.figures,
     "router": bench_router.figures,
     "event-loop": bench_loop.figures,
     "images": bench_images.figures,

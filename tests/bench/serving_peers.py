@@ -115,10 +115,10 @@ def _answers(port: int, body: bytes) -> bool:
 
 
 @contextmanager
-def pinned() -> Iterator[None]:
-    """What is started within runs on the first core only; this process goes to the second afterwards."""
+def first_cores(count: int) -> Iterator[None]:
+    """What is started within runs on the first `count` cores only."""
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[:1])
+    os.sched_setaffinity(0, cores[:count])
     try:
         yield
     finally:
@@ -156,7 +156,7 @@ def figures() -> Iterator[Row]:
         yield scrape(found[0])
         for case in (*found, convolutional(folder)):
             with ExitStack() as stack:
-                with pinned():
+                with first_cores(1):
                     server = stack.enter_context(serving(case.model))
                 yield from measured("Podium", server.process.pid, server.port, case)
             for peer in PEERS:
@@ -166,7 +166,7 @@ def figures() -> Iterator[Row]:
                     continue
                 try:
                     with ExitStack() as stack:
-                        with pinned():
+                        with first_cores(1):
                             process, port = stack.enter_context(running(peer, python, case, folder))
                         yield from measured(peer.name, process, port, case)
                 except (RuntimeError, AssertionError, OSError) as problem:

@@ -1,7 +1,7 @@
 """What passes between a codec and the engine, the same for every wire format, and why a request gets no result."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ class RequestedOutput:
     binary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     """A checked request: tensors by input name, and the outputs asked for, in their order."""
 
     id: str | None

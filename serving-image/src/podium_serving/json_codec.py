@@ -10,6 +10,7 @@ count them ("non_finite"); in floating-point inputs null is read as NaN.
 
 import math
 import struct
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -36,6 +37,7 @@ class JsonCodec:
         self._signature = signature
         self._by_name = {spec.name: spec for spec in signature.inputs}
         self._all_outputs = tuple(RequestedOutput(spec) for spec in signature.outputs)
+        self._all_in_json = all(spec.datatype.in_json for spec in signature.outputs)
         self._head: dict[str, object] = {"model_name": model, "model_version": version}
 
     def decode(self, given: memoryview) -> InferRequest:
@@ -108,18 +110,20 @@ class JsonCodec:
     ) -> "np.ndarray[Any, Any]":
         spec = self._by_name[given["name"]]
         shape = spec.check(given.get("datatype"), given.get("shape"))
-        _check_parameters(f"input {spec.name!r}", given, ("binary_data_size",))
+        if "parameters" in given:
+            _check_parameters(f"input {spec.name!r}", given, ("binary_data_size",))
         if not spec.datatype.in_json:
             raise BadRequest(
                 f"input {spec.name!r}: {spec.datatype.name} has no form in JSON; it needs {NO_BINARY}. "
                 "Export the model with an FP32 input"
             )
-        cut_out = arrays.get(given["data"]) if isinstance(given.get("data"), str) else None
-        if cut_out is not None:
-            return self._tensor_of_pieces(spec, shape, cut_out)
-        if not isinstance(given.get("data"), list):
-            raise BadRequest(f"input {spec.name!r}: data must be a list, given {_kind(given.get('data'))}")
-        flat = _flatten(spec, given["data"], shape)
+        data = given.get("data")
+        if not isinstance(data, list):
+            cut_out = arrays.get(data) if isinstance(data, str) else None
+            if cut_out is not None:
+                return self._tensor_of_pieces(spec, shape, cut_out)
+            raise BadRequest(f"input {spec.name!r}: data must be a list, given {_kind(data)}")
+        flat = _flatten(spec, data, shape)
         if spec.datatype.name == "BYTES":
             return _strings(spec, flat).reshape(shape)
         if strict or spec.datatype.name == "BOOL":
@@ -133,6 +137,8 @@ class JsonCodec:
         return json_pieces.tensor(spec, shape, array, _pack_checked)
 
     def _outputs(self, request: dict[str, Any]) -> tuple[RequestedOutput, ...]:
+        if self._all_in_json and request.get("outputs") is None:
+            return self._all_outputs
         names: list[str] = []
         for each in _objects(request, "outputs") if request.get("outputs") is not None else ():
             _check_parameters(f"output {shown(each['name'])}", each, ("binary_data", "classification"))
@@ -212,11 +218,17 @@ def _pack_checked(spec: TensorSpec, flat: list[Any], first: int) -> bytes:
     return _pack(spec, flat, first)
 
 
-def _pack(spec: TensorSpec, flat: list[Any], first: int = 0) -> bytes:
+@lru_cache(maxsize=128)
+def _layout(count: int, packing: str) -> struct.Struct:
     # "<": standard sizes and checked ranges; with native ones an FP32 overflow would pass as infinity.
-    layout = f"<{len(flat)}{spec.datatype.packing}"
+    return struct.Struct(f"<{count}{packing}")
+
+
+def _pack(spec: TensorSpec, flat: list[Any], first: int = 0) -> bytes:
+    # Not struct.pack: behind a first argument Python copies the list twice.
+    layout = _layout(len(flat), spec.datatype.packing)
     try:
-        return struct.pack(layout, *flat)
+        return layout.pack(*flat)
     except (struct.error, OverflowError):
         pass
     if spec.datatype.is_float and None in flat:
@@ -226,7 +238,7 @@ def _pack(spec: TensorSpec, flat: list[Any], first: int = 0) -> bytes:
             struct.pack(f"<{spec.datatype.packing}", each)
         except (struct.error, OverflowError):
             raise _wrong_element(spec, first + index, each) from None
-    return struct.pack(layout, *flat)
+    return layout.pack(*flat)
 
 
 def _strings(spec: TensorSpec, flat: list[Any]) -> "np.ndarray[Any, Any]":

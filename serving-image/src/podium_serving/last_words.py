@@ -72,14 +72,12 @@ class LastWords:
             return 0
         place = self._free.pop()
         key = tuple([tensor.shape for tensor in request.feeds.values()])
-        shapes = self._shapes.get(key)
-        if shapes is None:
-            shapes = self._told(request)
-        given = request.id
-        text = shapes if given is None else b'{"id": ' + orjson.dumps(given[:_LONGEST_ID]) + b", " + shapes[1:]
-        if len(text) > self._width:
-            text = b'{"inputs": "too many to name"}'
-        self._map[place : place + self._width] = text.ljust(self._width)
+        line = self._shapes.get(key)
+        if line is None:
+            line = self._told(request)
+        if request.id is not None:
+            line = self._fitted(b'{"id": ' + orjson.dumps(request.id[:_LONGEST_ID]) + b", " + line.rstrip()[1:])
+        self._map[place : place + self._width] = line
         return place
 
     def end(self, place: int) -> None:
@@ -97,12 +95,16 @@ class LastWords:
 
     def _told(self, request: InferRequest) -> bytes:
         inputs = {name: list(tensor.shape) for name, tensor in request.feeds.items()}
-        text = f'{{"inputs": {json.dumps(inputs)}}}'.encode()
+        line = self._fitted(f'{{"inputs": {json.dumps(inputs)}}}'.encode())
         # Clients send a few shapes over and over; one that sends ever new ones must not fill the memory.
         if len(self._shapes) >= 1000:
             self._shapes.clear()
-        self._shapes[tuple(tensor.shape for tensor in request.feeds.values())] = text
-        return text
+        self._shapes[tuple(tensor.shape for tensor in request.feeds.values())] = line
+        return line
+
+    def _fitted(self, text: bytes) -> bytes:
+        """The text as wide as its place."""
+        return (text if len(text) <= self._width else b'{"inputs": "too many to name"}').ljust(self._width)
 
 
 def opened(runs: int) -> LastWords | NoWords:

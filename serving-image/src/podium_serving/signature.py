@@ -4,6 +4,7 @@ import math
 import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from podium_serving.datatypes import Datatype
@@ -125,9 +126,15 @@ class Signature:
         """The outputs of datatypes that numpy knows, and that onnxruntime can therefore hand over."""
         return tuple(spec for spec in self.outputs if spec.datatype.dtype is not None)
 
-    def check_names(self, given: Sequence[str]) -> None:
+    @cached_property
+    def _input_names(self) -> list[str]:
+        return [spec.name for spec in self.inputs]
+
+    def check_names(self, given: list[str]) -> None:
         """Raises BadRequest unless every input is given exactly once, and no other."""
-        expected = [spec.name for spec in self.inputs]
+        expected = self._input_names
+        if given == expected:
+            return
         for name in given:
             if name not in expected:
                 raise BadRequest(f"input {shown(name)}: the model has no such input; it takes {_listed(expected)}")

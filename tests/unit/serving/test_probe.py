@@ -269,28 +269,30 @@ def test_a_server_that_ends_by_itself_leaves_no_last_words(tmp_path: Path) -> No
 
 def test_last_words_are_json_whatever_is_running(tmp_path: Path) -> None:
     path = tmp_path / "termination"
-    words = LastWords(path, 3)
+    words = LastWords(path, 4)
     many = {f"input-{n}": np.zeros((1,) * 8) for n in range(100)}
     requests = [
         InferRequest('é"\\\n' * 100, {"x": np.zeros((1, 0, 3))}, ()),
-        InferRequest(None, many, ()),
+        InferRequest("b", many, ()),
+        InferRequest(None, {"x": np.zeros(2)}, ()),
         InferRequest("c", {"x": np.zeros(())}, ()),
         InferRequest("one too many", {}, ()),
     ]
     places = [words.begin(each) for each in requests]
     told = json.loads(path.read_text())["running"]
-    assert sorted(json.dumps(each["inputs"]) for each in told) == [
-        '"too many to name"',
-        '{"x": [1, 0, 3]}',
-        '{"x": []}',
-    ]
-    assert places[3] == 0
+    assert {each.get("id"): each["inputs"] for each in told} == {
+        ('é"\\\n' * 100)[:80]: {"x": [1, 0, 3]},
+        "b": "too many to name",
+        None: {"x": [2]},
+        "c": {"x": []},
+    }
+    assert places[4] == 0
     assert len(path.read_bytes()) <= 4000
     for place in places:
         words.end(place)
     assert set(json.loads(path.read_text())["running"]) == {None}
     words.close()
-    words.end(words.begin(requests[2]))
+    words.end(words.begin(requests[3]))
     assert path.read_text() == ""
 
 

@@ -15,11 +15,11 @@ def refusal(request: Request, version: str, hosts: int, max_body: int) -> Respon
         return error(505, f"HTTP/{version} is not spoken here, but HTTP/1.1")
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         return error(400, f"the request must have one Host header (RFC 9112, 3.2), given {hosts}")
-    encoding = headers.get(b"content-encoding", b"identity")
-    if encoding.lower() != b"identity":
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
         return error(415, f"content-encoding {encoding.decode('latin-1')!r} is not supported: send the body as it is")
-    coding = headers.get(b"transfer-encoding", b"chunked")
-    if coding.lower() != b"chunked":
+    coding = headers.get(b"transfer-encoding")
+    if coding is not None and coding.lower() != b"chunked":
         return error(501, f"transfer-encoding {coding.decode('latin-1')!r} is not supported: send the body as it is")
     if announced(request) > max_body:
         return too_large(max_body)

@@ -87,19 +87,24 @@ class Reader:
         """A piece of the request's target."""
         if self.request is not None:
             self.request.target += url
-            self._grow_head(len(url))
+            self._head_size += len(url)
+            if self._head_size > MAX_HEAD:
+                self.refuse(too_many_headers(self._head_size))
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
         """One header of the request, or a trailer behind its body, of which only the size matters."""
         if self.request is None:
             return
-        value, headers, name = value or b"", self.request.headers, name.lower()
+        value, name = value or b"", name.lower()
         if not self.head_complete:
+            headers = self.request.headers
             headers[name] = headers[name] + b", " + value if name in headers else value  # one list (RFC 9110, 5.3)
             if name == b"host":
                 self._hosts += 1
         self._header_count += 1
-        self._grow_head(len(name) + len(value) + SEPARATORS)
+        self._head_size += len(name) + len(value) + SEPARATORS
+        if self._head_size > MAX_HEAD or self._header_count > MAX_HEADERS:
+            self.refuse(too_many_headers(self._head_size))
 
     def on_headers_complete(self) -> None:
         """The head is complete: refuse here what is too large, before its body is sent."""
@@ -175,8 +180,3 @@ class Reader:
                 self._parser.feed_data(head)
                 if self.request is not None:
                     self.request.started = offered.started
-
-    def _grow_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > MAX_HEAD or self._header_count > MAX_HEADERS:
-            self.refuse(too_many_headers(self._head_size))
