@@ -47,8 +47,11 @@ class Invariants:
         """Whether the stable Service led to the routers after the last pass."""
         self.cache, self.observer = (
             world.cache,
-            Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image), world.routers),
-        )
+            Observer(
+                world.cache, world.settings, Fetcher(world.settings.fetcher_image), world.routers,
+                measures=world.measuring,
+            ),
+        )  # fmt: skip
         world.client.before.append(self.take)
         world.client.after.append(self.check)
         world.after_pass.append(self.second_pass_makes_no_call)
@@ -166,7 +169,7 @@ class Invariants:
         if self.cache is not world.cache:
             self.cache, self.observer = (
                 world.cache,
-                Observer(world.cache, world.settings, fetcher, world.routers),
+                Observer(world.cache, world.settings, fetcher, world.routers, measures=world.measuring),
             )
         moment = Moment(world.operators_time)
         observed = self.observer.observe(KEY, moment)
