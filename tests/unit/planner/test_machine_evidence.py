@@ -61,7 +61,7 @@ class Analysed(RuleBasedStateMachine):
         self.counting = Counting(self.world)
         self.world.measuring = self.counting  # type: ignore[assignment]
         self.world.restart_operator()
-        self.watching = Invariants(self.world)
+        self.watching = Invariants(self.world, self.counting)
         self.verdicts = Verdicts(self.world, self.counting, self.is_refused)
         self.refusing: list[Refusing] = []
         self.ends: list[Callable[[], None]] = []
