@@ -359,7 +359,7 @@ def _nonsense(ledger: Object) -> None:
     ledger["data"]["ledger"] = "[]"
 
 
-Analysed.TestCase.settings = drawing(15)
+Analysed.TestCase.settings = drawing(30)
 
 
 class TestAnalysed(Analysed.TestCase):  # type: ignore[name-defined,misc]
