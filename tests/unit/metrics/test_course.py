@@ -9,11 +9,11 @@ from podium.analysis.ledger import read as read_ledger
 from podium.analysis.metrics import Kind
 from podium.metrics import course as courses
 from podium.metrics.course import EXPECTED, LATE, PATIENCE, Course
-from podium.metrics.queried import FIRST, Answers, Level, Look
+from podium.metrics.queried import Answers, Level, Look
 from podium.metrics.rounds import Sample
 from podium.metrics.scraper import Round
 from podium.rollout.asked import Asked
-from podium.rollout.measuring import UNREAD, Task
+from podium.rollout.measuring import UNASKED, UNREAD, Task
 from podium.rollout.wish import Wish
 from tests.unit.metrics.given import cluster, ended, reading
 
@@ -281,7 +281,7 @@ def asked() -> Rollout:
 
 def test_nothing_begins_before_prometheus_has_told_of_the_champion() -> None:
     found = Rollout()
-    for at, why in ((0, FIRST), (4, "metric checkout: no")):
+    for at, why in ((0, UNASKED), (4, "metric checkout: no")):
         found.round(at, sample("a", at, 5_000, 0), sample("b", at, 5_000, 0), task=ASKED)
         assert found.course.live is None
         assert why in courses.found(found.course, ASKED, None, BEGAN + at).holds
@@ -327,7 +327,7 @@ def test_whoever_leads_next_counts_on_from_what_the_ledger_has_seen(asked: Rollo
     stored = read_ledger(asked.course.live.ledger.to_text())
     task = replace(ASKED, applied_since=BEGAN + 5)
     after = Rollout(courses.begun(task, BEGAN + 100, stored))
-    assert FIRST in courses.found(after.course, task, None, BEGAN + 100).holds
+    assert UNASKED in courses.found(after.course, task, None, BEGAN + 100).holds
     looked(after, 130, (320, 2_200), (5, 100))
     assert after.course.live is not None
     assert after.course.live.state.weighed["total:checkout"] == (100, 50)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from podium.metrics import queried
-from podium.metrics.queried import FIRST, Answers, Level, Look, Queried
+from podium.metrics.queried import Answers, Level, Look, Queried
+from podium.rollout.measuring import UNASKED
 
 EVERY = 60.0
 NOTHING = "metric a: gives nothing"
@@ -108,7 +109,7 @@ def test_metrics_do_not_wait_for_each_other() -> None:
 
 def test_it_holds_until_the_first_look_of_this_operator_and_while_an_arm_has_no_answer() -> None:
     found = Looks()
-    assert queried.holds(found.queried, ["a"], 0, begun=True) == (FIRST,)
+    assert queried.holds(found.queried, ["a"], 0, begun=True) == (UNASKED,)
     assert queried.holds(found.queried, [], 0, begun=True) == ()
     found.look((5, 900), NOTHING)
     assert queried.holds(found.queried, ["a"], 1, begun=True) == (NOTHING,)

@@ -24,6 +24,7 @@ from podium.manifests.fetch import Fetcher
 from podium.packed import to_json
 from podium.reconcile.observe import Observer
 from podium.reconcile.plan import Plan, plan
+from podium.reconcile.views import Measures
 from podium.reconcile.writes import Enter
 from podium.rollout.moment import Moment
 from tests.invariants import Judge, Version, reading
@@ -37,8 +38,9 @@ JUDGED = (MODEL_DEPLOYMENTS, CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, CONFIG
 class Invariants:
     """Watches a world; an AssertionError names the call and the sentence that it breaks."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, measures: Measures | None = None) -> None:
+        """`measures`: what plans are judged with; without it by what the ledgers say."""
+        self.world, self.measures = world, measures
         self.judge = Judge(alone=False)
         self.seen = dict.fromkeys(JUDGED, 0)
         self.random = Random(0)
@@ -47,8 +49,11 @@ class Invariants:
         """Whether the stable Service led to the routers after the last pass."""
         self.cache, self.observer = (
             world.cache,
-            Observer(world.cache, world.settings, Fetcher(world.settings.fetcher_image), world.routers),
-        )
+            Observer(
+                world.cache, world.settings, Fetcher(world.settings.fetcher_image), world.routers,
+                measures=self.measures,
+            ),
+        )  # fmt: skip
         world.client.before.append(self.take)
         world.client.after.append(self.check)
         world.after_pass.append(self.second_pass_makes_no_call)
@@ -166,7 +171,7 @@ class Invariants:
         if self.cache is not world.cache:
             self.cache, self.observer = (
                 world.cache,
-                Observer(world.cache, world.settings, fetcher, world.routers),
+                Observer(world.cache, world.settings, fetcher, world.routers, measures=self.measures),
             )
         moment = Moment(world.operators_time)
         observed = self.observer.observe(KEY, moment)

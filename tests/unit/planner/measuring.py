@@ -10,7 +10,7 @@ from podium.analysis.ledger import Ledger, replay
 from podium.analysis.metrics import Kind
 from podium.keys import Key
 from podium.metrics import freezing
-from podium.rollout.measuring import UNREAD, Findings, Snapshot, Task
+from podium.rollout.measuring import Findings, Snapshot, Task, unread
 
 EVERY = 5.0
 """Seconds of an interval."""
@@ -62,7 +62,7 @@ class Measuring:
         """See Measures."""
         if self.task is None or self.task.rollout != rollout:
             return None
-        holds = self.holds if self._fresh or (self.deaf and self.holds) else (UNREAD,)
+        holds = self.holds if self._fresh or (self.deaf and self.holds) else unread(self.task.asked)
         return Findings(
             self.live,
             self.live,

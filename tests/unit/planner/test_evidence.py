@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
 
 from podium.analysis.decision import Call, Circumstances
-from podium.analysis.ledger import Ledger, digest, read, verdict
+from podium.analysis.ledger import Ledger, digest, read, replay, verdict
 from podium.api import names
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, Resource
@@ -16,6 +17,7 @@ from podium.manifests.ledger import ledger_in
 from podium.reconcile.observe import Observer
 from podium.rollout.moment import Moment
 from tests.unit.planner import apiserver
+from tests.unit.planner.counting import Counting
 from tests.unit.planner.measuring import EVERY
 from tests.unit.planner.test_canary import PAUSE, one, record, two
 from tests.unit.planner.test_canary_envoy import in_force, shares
@@ -411,6 +413,23 @@ def test_an_operator_that_is_killed_between_two_writes_is_no_other_hand(fails: f
     assert not world.events("LedgerChanged")
 
 
+def test_while_a_candidate_grows_no_older_ledger_is_put_back() -> None:
+    world = weighed()
+    with closing(Counting(world)) as counting:
+        world.measuring = counting  # type: ignore[assignment]
+        world.hand_over()
+        until_weighed(world)
+        world.advance(17)  # beyond the last checkpoint
+        world.behave("2", ready_after=30.0)
+        seen = len(world.api.streams[CONFIG_MAPS])
+        world.command("promote", two(world))
+        world.until(lambda: outcome(world) == ("Promoted", "person"))
+    written = [each.obj for each in world.api.streams[CONFIG_MAPS][seen:]]
+    ends = [replay(read(ledger_in(obj))).until for obj in written if obj["metadata"]["name"].endswith("-ledger")]
+    assert len(ends) > 1
+    assert ends == sorted(ends)
+
+
 QUERY = 'sum(failed_total{namespace="{{namespace}}",pod=~"{{revision}}-.*"})'
 CHECKOUT = {"name": "checkout", "type": "Prometheus", "events": QUERY, "total": QUERY.replace("failed", "all")}
 OUTAGE = f"metric checkout: events ({QUERY}) got no answer of Prometheus at https://p: see whether it runs"
@@ -438,6 +457,14 @@ def test_what_a_prometheus_counts_promotes() -> None:
     asked = {each["name"]: each["type"] for each in world.status["rollout"]["metrics"]}
     assert asked == {"errors": "ErrorRate", "checkout": "Prometheus"}
     world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+
+
+def test_a_new_operator_says_at_once_that_prometheus_is_not_asked_yet() -> None:
+    world = with_prometheus()
+    until_weighed(world)
+    world.hand_over()
+    world.reconcile()
+    assert "The routers are read for the first time; Prometheus is asked for the first time" in world.status["message"]
 
 
 def test_an_outage_of_prometheus_holds_and_the_verdict_comes_after_it() -> None:

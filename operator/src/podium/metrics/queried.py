@@ -22,8 +22,8 @@ from typing import Final, NamedTuple
 
 from podium.analysis.metrics import Counted
 from podium.metrics.counts import Levels
+from podium.rollout.measuring import UNASKED
 
-FIRST: Final = "Prometheus is asked for the first time"
 LATE: Final = 120.0
 """Seconds after two intervals from which on a query of Prometheus is overdue."""
 _AT: Final = "at"
@@ -112,13 +112,13 @@ def holds(queried: Queried, metrics: Iterable[str], now: float, *, begun: bool) 
     """Why figures are missing, a sentence each. Before evidence is counted (`begun`) a candidate may have none yet."""
     last = queried.last
     if last is None:
-        return (FIRST,) if any(True for _ in metrics) else ()
+        return (UNASKED,) if any(True for _ in metrics) else ()
     if now > queried.overdue:
         return ("Prometheus has not been asked for minutes: see the operator's log",)
     found: dict[str, None] = {}
     for metric in metrics:
         for answers in (last.champion, last.candidate) if begun else (last.champion,):
-            why = answers.get(metric, FIRST)
+            why = answers.get(metric, UNASKED)
             if isinstance(why, str):
                 found.setdefault(why)
                 break  # what fails for both has one cause

@@ -19,8 +19,9 @@ def ledgers(observed: Observed, situation: Situation) -> Iterator[Write]:
     found = observed.situation.findings if observed.situation is not None else None
     after = next((each for each in situation.revisions if before is not None and each.name == before.name), None)
     if before is not None and after is not None and found is not None and before.record.asked:
-        # What has just been decided is written with what it was decided from.
-        decided = after.outcome is not None or after.record.promoting != before.record.promoting
+        # What is decided is written with what it was decided from, which is newer than the last checkpoint: while the
+        # candidate grows, a checkpoint would put an older ledger back.
+        decided = after.outcome is not None or after.record.promoting
         snapshot = found.live if decided else found.published
         if snapshot is not None:
             yield _kept(observed.owner, before, snapshot)

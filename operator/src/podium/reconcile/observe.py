@@ -265,7 +265,8 @@ class Observer:
             return found and replace(found, kept=live is not None)
         rollout, meta = candidate.record.id, live["metadata"]
         version = (rollout, meta["uid"], meta["resourceVersion"])
-        return memory.once("ledger", version, lambda: restored(ledger_in(live), digest_in(live), rollout))
+        asked = candidate.record.asked
+        return memory.once("ledger", version, lambda: restored(ledger_in(live), digest_in(live), rollout, asked))
 
     def _port(self, seen: Observed, moment: Moment, *, listens: bool) -> int | None:
         """The port stays the ModelDeployment's for as long as anything tells the routers of it."""

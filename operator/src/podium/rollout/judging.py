@@ -16,7 +16,7 @@ from podium.api.reasons import Reason
 from podium.api.v1alpha1 import parse_duration
 from podium.rollout.ending import ended_lately
 from podium.rollout.kept import no_way_back, stands
-from podium.rollout.measuring import UNREAD
+from podium.rollout.measuring import unread
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.rule import Kind, Rule
@@ -58,7 +58,7 @@ def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
     if not situation.exact:
         return Hold(Reason.NO_DATA, "There is no evidence: requests do not pass the routers, which alone count them.")
     if found is None or found.live is None:
-        why = "; ".join(found.holds) if found is not None and found.holds else UNREAD
+        why = "; ".join(found.holds if found is not None and found.holds else unread(record.asked))
         return Hold(Reason.NO_DATA, sentences(f"there is no evidence yet: {why}"))
     if record.weighed_at is None and not found.kept:
         return Hold(Reason.NO_DATA, "There is no evidence yet: its ledger is not written yet.")

@@ -12,14 +12,18 @@ from functools import cached_property
 from podium.analysis.decision import Circumstances, Decision, decide
 from podium.analysis.expect import Traffic, seconds_to_promotion
 from podium.analysis.ledger import Ledger, LedgerChanged, LedgerUnreadable, digest, read, replay
+from podium.analysis.metrics import Kind
 from podium.analysis.report import Report, reports
 from podium.analysis.state import State
 from podium.manifests.counting import Counting
 from podium.rollout.asked import Asked
 
 NO_TRAFFIC = Traffic(0, 0)
+NOTHING_ASKED = Asked()
 UNREAD = "the routers are read for the first time"
 """Why nothing may be promoted by an operator that has just begun to lead."""
+UNASKED = "Prometheus is asked for the first time"
+"""The same, where metrics are of that type."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,15 @@ def opened(text: str, recorded: str, rollout: str) -> Snapshot:
     return snapshot
 
 
-def restored(text: str, recorded: str, rollout: str) -> Findings:
+def unread(asked: Asked) -> tuple[str, ...]:
+    """What has not been read yet, a sentence each, where nobody has begun to measure."""
+    return (UNREAD, UNASKED) if any(wish.kind is Kind.PROMETHEUS for wish in asked.wishes) else (UNREAD,)
+
+
+def restored(text: str, recorded: str, rollout: str, asked: Asked = NOTHING_ASKED) -> Findings:
     """What a stored ledger says, until the routers have been read again, or why that counts for nothing."""
     try:
         snapshot = opened(text, recorded, rollout)
     except (LedgerChanged, LedgerUnreadable) as error:
-        return Findings(holds=(UNREAD,), changed=f"{error}; evidence has begun anew")
-    return Findings(snapshot, snapshot, (UNREAD,), stored=snapshot.ledger)
+        return Findings(holds=unread(asked), changed=f"{error}; evidence has begun anew")
+    return Findings(snapshot, snapshot, unread(asked), stored=snapshot.ledger)
