@@ -33,7 +33,7 @@ OF_OTHERS = {
     "docker": {"--input"},
     "helm": {"--create-namespace", "--set", "--show-only", "--values"},
     "kubectl": {
-        "--docker-password", "--docker-server", "--docker-username", "--field-selector", "--filename", "--for",
+        "--cascade", "--docker-password", "--docker-server", "--docker-username", "--field-selector", "--filename", "--for",
         "--force", "--from-file", "--from-literal", "--grace-period", "--overwrite", "--patch", "--previous",
         "--replicas", "--server-side", "--show-managed-fields",
     },

@@ -8,9 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
-
-from yarl import URL
+from typing import Any, Self
 
 from podium.keys import Key
 from podium.kube.client import Object
@@ -127,7 +125,7 @@ class Scraped:
         pods = self._world.cache.owned(resource, namespace, name)
         return [pod | {"status": pod["status"] | {"podIP": _address(pod["metadata"]["name"])}} for pod in pods]
 
-    def get(self, url: URL, **_: object) -> Answer:
+    def get(self, url: Any, **_: object) -> Answer:
         """What the router at that address has counted."""
         assert self._task is not None
         if url.host in self.silent:
