@@ -33,8 +33,8 @@ OF_OTHERS = {
     "docker": {"--input"},
     "helm": {"--create-namespace", "--set", "--show-only", "--values"},
     "kubectl": {
-        "--cascade", "--docker-password", "--docker-server", "--docker-username", "--field-selector", "--filename", "--for",
-        "--force", "--from-file", "--from-literal", "--grace-period", "--overwrite", "--patch", "--previous",
+        "--cascade", "--docker-password", "--docker-server", "--docker-username", "--field-selector", "--filename",
+        "--for", "--force", "--from-file", "--from-literal", "--grace-period", "--overwrite", "--patch", "--previous",
         "--replicas", "--server-side", "--show-managed-fields",
     },
     "pytest": {"--basetemp"},

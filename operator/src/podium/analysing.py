@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from podium.analysis.metrics import Kind
 from podium.keys import Key
 from podium.metrics import course as courses
 from podium.metrics.course import Course
@@ -214,4 +213,4 @@ class Analyst:
 
 def _asked(task: Task) -> list[Wish]:
     """What Prometheus is to be asked for."""
-    return [wish for wish in task.asked.wishes if wish.kind is Kind.PROMETHEUS]
+    return [wish for wish in task.asked.wishes if wish.queried]

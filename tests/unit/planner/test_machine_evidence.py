@@ -349,6 +349,8 @@ class Analysed(RuleBasedStateMachine):
 
 def _better(ledger: Object) -> None:
     text = json.loads(ledger_in(ledger))
+    if not text:  # somebody has made nonsense of it before
+        return
     text["checkpoint"]["counted"] = {name: [10**6, 10**6] for name in text["checkpoint"]["counted"]}
     for metric in text["checkpoint"]["metrics"].values():
         metric["better"] = [each + 20 for each in metric.get("better", [])]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from podium.analysis.expect import Traffic
 from podium.analysis.intervals import Interval
 from podium.analysis.ledger import Ledger, replay
-from podium.analysis.metrics import STARTED, Kind
+from podium.analysis.metrics import STARTED
 from podium.analysis.odds import MaxRatioUnreachable
 from podium.analysis.state import fold
 from podium.metrics import counts, freezing, queried
@@ -160,7 +160,7 @@ def _weight(course: Course, task: Task, now: float) -> tuple[int, float]:
 
 def _asked(task: Task) -> list[str]:
     """The metrics that a Prometheus counts."""
-    return [wish.name for wish in task.asked.wishes if wish.kind is Kind.PROMETHEUS]
+    return [wish.name for wish in task.asked.wishes if wish.queried]
 
 
 def _by_this_clock(course: Course, now: float) -> Course:

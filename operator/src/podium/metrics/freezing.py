@@ -32,7 +32,7 @@ def plan(task: Task, figures: Levels, before: Levels, now: float) -> Plan:
     wish that contradicts itself.
     """
     enough = figures if figures.get(FINISHED, 0) >= FEWEST_UNITS else before
-    metrics = tuple(_metric(wish, before if wish.kind is Kind.PROMETHEUS else enough) for wish in task.asked.wishes)
+    metrics = tuple(_metric(wish, before if wish.queried else enough) for wish in task.asked.wishes)
     return Plan(
         started_at=now,
         metrics=metrics,

@@ -12,7 +12,6 @@ from functools import cached_property
 from podium.analysis.decision import Circumstances, Decision, decide
 from podium.analysis.expect import Traffic, seconds_to_promotion
 from podium.analysis.ledger import Ledger, LedgerChanged, LedgerUnreadable, digest, read, replay
-from podium.analysis.metrics import Kind
 from podium.analysis.report import Report, reports
 from podium.analysis.state import State
 from podium.manifests.counting import Counting
@@ -138,7 +137,7 @@ def opened(text: str, recorded: str, rollout: str) -> Snapshot:
 
 def unread(asked: Asked) -> tuple[str, ...]:
     """What has not been read yet, a sentence each, where nobody has begun to measure."""
-    return (UNREAD, UNASKED) if any(wish.kind is Kind.PROMETHEUS for wish in asked.wishes) else (UNREAD,)
+    return (UNREAD, UNASKED) if any(wish.queried for wish in asked.wishes) else (UNREAD,)
 
 
 def restored(text: str, recorded: str, rollout: str, asked: Asked = NOTHING_ASKED) -> Findings:

@@ -39,6 +39,11 @@ class Wish:
     total: str = ""
     """Prometheus: the query of what it is part of."""
 
+    @property
+    def queried(self) -> bool:
+        """Whether Prometheus is asked for it, and nobody's counters are read."""
+        return self.kind is Type.PROMETHEUS
+
     def to_json(self) -> dict[str, Any]:
         """As it stands in the rollout's record."""
         data = {
