@@ -1,4 +1,4 @@
-"""What Argo CD shows of a ModelDeployment, and what its actions do: api.md's Conditions table row by row.
+"""What Argo CD shows of a ModelDeployment, and what its actions do: all conditions, row by row.
 
 Every row is a world that the real planner has judged, and that a person's command is then given to.
 """

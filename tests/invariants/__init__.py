@@ -1,4 +1,4 @@
-"""What holds of every ModelDeployment at every moment (api.md), judged from all versions of all objects.
+"""What holds of every ModelDeployment at every moment, judged from all versions of all objects.
 
 One set of rules for three worlds: the planner's (tests/unit/planner), the integration tests' (a real API server, pods
 played by the test) and the cluster's. Each turns what it has seen into a history of Versions; the rules are pure.

@@ -145,7 +145,7 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Rule:
-    """A sentence of api.md, and how it is checked."""
+    """A sentence, and how it is checked."""
 
     sentence: str
     check: Check

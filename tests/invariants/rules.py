@@ -1,4 +1,4 @@
-"""The rules, each with the sentence that it stands for (api.md)."""
+"""The rules, each with the sentence that it stands for."""
 
 from collections.abc import Iterator, Mapping
 from math import floor

@@ -129,7 +129,7 @@ def nursery() -> Iterator[Nursery]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stage(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """A namespace of its own with a running operator; at the end what was seen is judged by api.md's invariants."""
+    """A namespace of its own with a running operator; at the end what was seen is judged by tests/invariants."""
     name = request.node.name.partition("[")[0].removeprefix("test_").replace("_", "-").lower()[:40].rstrip("-")
     namespace = await cluster.namespace(name)
     operator = Operator(

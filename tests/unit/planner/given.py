@@ -1,4 +1,4 @@
-"""What the tests start from: worlds that are watched for the invariants of api.md all the time."""
+"""What the tests start from: worlds that are watched for the invariants all the time."""
 
 from typing import Any
 

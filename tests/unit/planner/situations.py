@@ -451,7 +451,7 @@ def stepped() -> World:
 
 
 def row(name: str) -> Callable[[], World]:
-    """A row of api.md's table of conditions."""
+    """A row of the table of conditions."""
     return conditions.ROWS[name].given
 
 

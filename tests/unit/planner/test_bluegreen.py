@@ -1,4 +1,4 @@
-"""api.md, Strategies: BlueGreen."""
+"""The strategy BlueGreen."""
 
 from podium.kube.resources import DEPLOYMENTS, SERVICES
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, switched, updating

@@ -1,4 +1,4 @@
-"""api.md, Strategies: Canary, where the numbers of pods make the weights (router None)."""
+"""Canary, where the numbers of pods make the weights (router None)."""
 
 import json
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""api.md, Strategies: Canary with `router: Envoy`: the weights are the steps' own, once every router says so."""
+"""Canary with `router: Envoy`: the weights are the steps' own, once every router says so."""
 
 import math
 

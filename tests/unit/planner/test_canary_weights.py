@@ -1,4 +1,4 @@
-"""api.md, Strategies: Canary, with a router that keeps weights."""
+"""Canary, with a router that keeps weights."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""api.md, Children: drift, foreign objects, adoption."""
+"""Children: drift, foreign objects, adoption."""
 
 import json
 

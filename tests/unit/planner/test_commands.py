@@ -1,4 +1,4 @@
-"""api.md, Commands: each verb done, refused with a sentence, acted on once, and not lost with status."""
+"""Commands: each verb done, refused with a sentence, acted on once, and not lost with status."""
 
 import json
 from typing import Any

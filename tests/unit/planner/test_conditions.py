@@ -1,4 +1,4 @@
-"""api.md, Conditions: the table row by row, as kstatus and a person read it."""
+"""Conditions: the table row by row, as kstatus and a person read it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

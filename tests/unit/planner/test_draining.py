@@ -1,4 +1,4 @@
-"""What a new rollout waits for: pods of earlier revisions that are still going (api.md, Strategies and Revisions 5)."""
+"""What a new rollout waits for: pods of earlier revisions that are still going."""
 
 import pytest
 

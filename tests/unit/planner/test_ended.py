@@ -1,4 +1,4 @@
-"""analysis.md, The unit: a candidate's container that ends by itself a second time under analysis is a crash."""
+"""A candidate's container that ends by itself a second time under analysis is a crash."""
 
 import json
 from collections.abc import Callable

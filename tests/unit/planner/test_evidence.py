@@ -1,4 +1,4 @@
-"""analysis.md, Decision, and api.md, Gates: a canary through routers goes by what its callers see."""
+"""Decisions and gates: a canary through routers goes by what its callers see."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""api.md, Gates: first verdict wins."""
+"""Gates: the first verdict wins."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Random events, checked for the invariants of api.md all the time, and for coming to rest once they cease.
+"""Random events, checked for the invariants all the time, and for coming to rest once they cease.
 
 By default a fixed set of examples that takes under a minute. PODIUM_EXAMPLES=2000 looks for new ones, at random.
 """

@@ -1,4 +1,4 @@
-"""api.md, Refusals, row by row: what stops, what goes on, what is said."""
+"""Refusals, row by row: what stops, what goes on, what is said."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""api.md, Refusals: what the API server refuses stops only what relies on it, and status says what was written.
+"""Refusals: what the API server refuses stops only what relies on it, and status says what was written.
 
 Every fault at every write of a few scenarios, once and for a while; then single rows of the table.
 """

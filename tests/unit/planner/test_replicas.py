@@ -1,4 +1,4 @@
-"""api.md, Replicas: who decides the number of pods, and how it is handed over."""
+"""Replicas: who decides the number of pods, and how it is handed over."""
 
 from podium.kube.client import Object
 from podium.kube.resources import DEPLOYMENTS, HPAS, PDBS

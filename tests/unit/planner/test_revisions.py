@@ -1,4 +1,4 @@
-"""api.md, Revisions."""
+"""Revisions: when there is a new one, how it is named and numbered, and which are forgotten."""
 
 import json
 from collections.abc import Callable

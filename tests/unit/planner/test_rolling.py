@@ -1,4 +1,4 @@
-"""api.md, Strategies: RollingUpdate."""
+"""The strategy RollingUpdate."""
 
 import pytest
 

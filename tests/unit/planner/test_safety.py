@@ -1,4 +1,4 @@
-"""analysis.md, The unit: where pods count, errors may stop a candidate, and nothing waits for the evidence."""
+"""Where pods count, errors may stop a candidate, and nothing waits for the evidence."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""api.md, Gates: spec.suspend takes all pods away, and false brings the same champion and candidate back."""
+"""Gates: spec.suspend takes all pods away, and false brings the same champion and candidate back."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""analysis.md, The unit: which ends of containers count, as plain arithmetic over the pods' own counts."""
+"""Which ends of containers count, as plain arithmetic over the pods' own counts."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
