@@ -17,6 +17,8 @@ _ROLLOUT_ID = re.compile(rf"({MODEL}-[a-z0-9]{{10}})-[0-9a-f]+")
 _FIGURES = re.compile(r"\b\d[\d.]*\b")
 
 VARYING = ("controller",)
+OF_THE_OPERATOR = (names.ANNOTATION_APPLIED, names.ANNOTATION_INSTALLATION)
+"""Annotations that tell of whoever wrote, and two runs have operators of their own."""
 KINDS = (
     "ControllerRevision", "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ConfigMap"
 )  # fmt: skip
@@ -45,7 +47,7 @@ def _child(obj: Object, uid: str) -> Object:
     annotations = {
         key: _parsed(value)
         for key, value in (meta.get("annotations") or {}).items()
-        if key != "podium.dev/applied" and not key.startswith("deployment.kubernetes.io/")
+        if key not in OF_THE_OPERATOR and not key.startswith("deployment.kubernetes.io/")
     }
     child: Object = {
         "labels": meta.get("labels"),
