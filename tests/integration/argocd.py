@@ -41,7 +41,8 @@ class ArgoCD:
     Use it as a context manager. `plane` is both where its own objects are, in the namespace argocd, and the cluster
     that it brings Applications to: to these `namespaces`, or to all if none is named. Processes and repository are in
     `folder`. Applications are written to the API of Kubernetes, and `sync` asks for what `argocd app sync` would;
-    actions alone go through Argo CD's API server.
+    actions and what its web interface shows go through Argo CD's API server, which answers from what the controller
+    found when it last compared: a moment behind the cluster and behind the Application's status.
     """
 
     def __init__(self, plane: ControlPlane, folder: Path) -> None:
@@ -126,18 +127,18 @@ class ArgoCD:
         self.client.patch("Application", NAMESPACE, name, {"metadata": {"annotations": {REFRESH: "normal"}}})
 
     def actions(self, name: str, obj: Object) -> dict[str, bool]:
-        """The actions of an object, and whether each can be chosen, as the web interface shows them."""
+        """The actions of an object, and whether each can be chosen, as the web interface shows them.
+
+        AssertionError: it does not show that object yet.
+        """
         found = self._server("GET", f"{name}/resource/actions", params=_reference(obj))["actions"]
         return {one["name"]: not one.get("disabled", False) for one in found}
 
     def health(self, name: str, obj: Object) -> Object:
-        """What Argo CD shows of an object: `status` and `message`."""
-        nodes = self._server("GET", f"{name}/resource-tree")["nodes"]
-        (found,) = [
-            one["health"] for one in nodes if (one["kind"], one["name"]) == (obj["kind"], obj["metadata"]["name"])
-        ]
-        health: Object = found
-        return health
+        """What Argo CD shows of an object: `status` and `message`; empty if it does not show that object yet."""
+        nodes = self._server("GET", f"{name}/resource-tree").get("nodes") or []
+        sought = (obj["kind"], obj["metadata"]["name"])
+        return next((one.get("health", {}) for one in nodes if (one["kind"], one["name"]) == sought), {})
 
     def act(self, name: str, obj: Object, action: str) -> None:
         """As `argocd app actions run`. AssertionError says why it was refused."""

@@ -156,10 +156,15 @@ class GitStage(Stage):
         await super().command(verb, revision, token)
 
     async def act(self, action: str) -> None:
-        """What a person does in Argo CD's web interface: choose an action that it offers."""
+        """What a person does in Argo CD's web interface: wait until it offers an action, and choose it."""
         argocd = self.gitops.argocd
-        offered = await asyncio.to_thread(argocd.actions, self.application, self.obj)
-        assert offered[action], offered
+
+        def offered() -> bool:
+            found = argocd.actions(self.application, self.obj)
+            assert found.get(action), found
+            return True
+
+        await asyncio.to_thread(wait, f"{self.application} offers {action}", offered, PATIENCE)
         await asyncio.to_thread(argocd.act, self.application, self.obj, action)
 
     @property

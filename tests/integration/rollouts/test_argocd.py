@@ -191,7 +191,7 @@ async def test_tracking_by_label_takes_no_child_for_a_part_of_the_Application_of
         marks = {one["metadata"]["labels"][names.LABEL_INSTANCE] for one in stage.all(kind)}
         assert marks == {MODEL}, kind
     assert synced(stage) == {(MODEL_DEPLOYMENT, MODEL), ("ConfigMap", "lone")}
-    assert listed(stage) == {(MODEL_DEPLOYMENT, MODEL)}
+    await stage.until_application(lambda app: listed(app) == {(MODEL_DEPLOYMENT, MODEL)}, "a part of it, and alone")
     assert [one for one in stage.drift() if "lone" not in one] == []
 
 
@@ -208,9 +208,8 @@ async def assert_rolled_back(stage: GitStage) -> None:
     assert stage.status["champion"]["version"] == "v1"
     assert stage.obj["spec"]["model"]["version"] == "v2"
     assert stage.gitops.argocd.log() == stage.gitops.commits
-    health = await asyncio.to_thread(stage.gitops.argocd.health, stage.application, stage.obj)
-    assert health == {"status": "Degraded", "message": stage.status["message"]}
-    assert "was rolled back" in health["message"]
+    assert "was rolled back" in stage.status["message"]
+    await stage.until_shown("Degraded")
 
 
 async def rolled_back(gitops: GitOps, options: Sequence[str] = ()) -> GitStage:
@@ -238,10 +237,9 @@ def synced(stage: GitStage) -> set[tuple[str, str]]:
     return {(one["kind"], one["name"]) for found in results for one in found}
 
 
-def listed(stage: GitStage) -> set[tuple[str, str]]:
-    """(kind, name) of all that the Application consists of now."""
-    resources = stage.gitops.seen[stage.application][-1]["status"]["resources"]
-    return {(one["kind"], one["name"]) for one in resources}
+def listed(app: Object) -> set[tuple[str, str]]:
+    """(kind, name) of all that the Application consists of."""
+    return {(one["kind"], one["name"]) for one in app["status"]["resources"]}
 
 
 def marked(stage: GitStage, name: str) -> Object:
