@@ -5,8 +5,6 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 import pytest
 
@@ -27,6 +25,7 @@ from podium.rollout.asked import Asked
 from podium.rollout.measuring import UNREAD, Findings, Task, restored
 from podium.rollout.wish import Wish
 from tests.unit.metrics.given import cluster, ended, reading
+from tests.unit.metrics.playing import ADDRESS, PlayedScraper
 
 KEY = MODEL_DEPLOYMENTS.key("ml", "fraud")
 EVERY = 2.0
@@ -37,7 +36,7 @@ TASK = Task(
 )  # fmt: skip
 
 
-class Routers:
+class Routers(PlayedScraper):
     """One router of the namespace ml, its statistics, and a clock that its rounds turn."""
 
     def __init__(self) -> None:
@@ -52,20 +51,12 @@ class Routers:
     def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
         if (resource, namespace, model) != (PODS, "ml", names.ROUTER):
             return []
-        status = {"phase": "Running", "podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "True"}]}
+        status = {"phase": "Running", "podIP": ADDRESS, "conditions": [{"type": "Ready", "status": "True"}]}
         return [{"metadata": {"name": "a", "namespace": "ml"}, "status": status}]
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
     async def round(self, asks: Sequence[Ask], interval: float) -> Round:
         """100 requests of each revision since the last one."""
-        assert [(ask.pod, ask.address) for ask in asks] == [("a", "10.0.0.7")]
+        assert [(ask.pod, ask.address) for ask in asks] == [("a", ADDRESS)]
         await asyncio.sleep(0)
         self.now += interval
         self.rounds += 1
@@ -105,7 +96,7 @@ class Scene:
         self.queue = Woken(lambda: self.routers.now)
         self.analyst = Analyst(
             self.routers, self.queue, lambda: self.leads,
-            scraper=lambda: self.routers,  # type: ignore[arg-type, return-value]
+            scraper=lambda: self.routers,
             prometheus=prometheus,
             clock=lambda: self.routers.now,
         )  # fmt: skip

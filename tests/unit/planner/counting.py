@@ -9,8 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from podium.analysing import Analyst
 from podium.api import names
@@ -23,6 +22,7 @@ from podium.metrics.queried import Level, Look
 from podium.metrics.scraper import Ask, Round
 from podium.rollout.measuring import Findings, Task
 from podium.rollout.wish import Wish
+from tests.unit.metrics.playing import PlayedScraper, addressed
 from tests.unit.planner.world import NAME, World
 
 FAST = 30
@@ -93,7 +93,7 @@ class Told:
         return {f"{revision}.http": self.levels[revision]} if revision in self.levels else {}
 
 
-class Counting:
+class Counting(PlayedScraper):
     """Stands where `World.measuring` is: an Analyst, and the routers and the Prometheus that it reads."""
 
     every = 20.0
@@ -169,7 +169,7 @@ class Counting:
     def _begun(self) -> Analyst:
         analyst = Analyst(
             self, _Wakes(self.world), lambda: True,
-            scraper=lambda: self,  # type: ignore[arg-type, return-value]
+            scraper=lambda: self,
             prometheus=self,
             clock=lambda: self.world.operators_time.timestamp(),
         )  # fmt: skip
@@ -216,18 +216,9 @@ class Counting:
 
     # --- as the analyst sees it
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
     def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
         """The router pods, with addresses."""
-        pods = self.world.cache.owned(resource, namespace, model)
-        return [pod | {"status": pod["status"] | {"podIP": "10.0.0.7"}} for pod in pods]
+        return addressed(self.world, resource, namespace, model)
 
     async def round(self, asks: Sequence[Ask], interval: float) -> Round:
         """What each router has counted until now."""

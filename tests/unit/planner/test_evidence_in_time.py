@@ -9,8 +9,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Self
 
 import pytest
 
@@ -22,6 +20,7 @@ from podium.metrics.rounds import Sample
 from podium.metrics.scraper import Ask, Round
 from podium.rollout.measuring import Findings, Task
 from tests.unit.metrics.given import cluster, ended, reading
+from tests.unit.metrics.playing import PlayedScraper, addressed
 from tests.unit.planner.test_canary import one, two
 from tests.unit.planner.test_canary_envoy import shares
 from tests.unit.planner.test_envoy import routed
@@ -38,7 +37,7 @@ BEFORE = 5_000
 """Answers of the champion that each router has counted before the rollout."""
 
 
-class Played:
+class Played(PlayedScraper):
     """Callers, of whom all that reach version 2 get a 500; the scraper, whose rounds turn the clock."""
 
     def __init__(self, world: World) -> None:
@@ -50,22 +49,13 @@ class Played:
         self.over = asyncio.Event()
         self.analyst = Analyst(
             self, world.wakes, lambda: True,
-            scraper=lambda: self,  # type: ignore[arg-type, return-value]
+            scraper=lambda: self,
             clock=lambda: world.now.timestamp(),
         )  # fmt: skip
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
     def owned(self, resource: Resource, namespace: str, model: str) -> list[Object]:
         """The router pods, with addresses."""
-        pods = self.world.cache.owned(resource, namespace, model)
-        return [pod | {"status": pod["status"] | {"podIP": "10.0.0.7"}} for pod in pods]
+        return addressed(self.world, resource, namespace, model)
 
     async def round(self, asks: Sequence[Ask], interval: float) -> Round:
         await asyncio.sleep(0)
