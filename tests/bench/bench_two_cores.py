@@ -29,7 +29,7 @@ import uvloop
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.bench.bench_serving import SECONDS, Case, load
-from tests.bench.peers import Peer
+from tests.bench.peers import BARE_HTTP, Peer
 from tests.bench.serving_peers import first_cores, running
 from tests.bench.table import Row, show
 from tests.unit.serving.harness import model_bytes, serving, tensor
@@ -41,49 +41,35 @@ RUN_SECONDS = 0.002
 AIM = 1.8
 BODY = b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 
-BARE_PROGRAM = """
-import asyncio, os, sys
+BARE_PROGRAM = (
+    BARE_HTTP
+    + """
+import os
 from concurrent.futures import ThreadPoolExecutor
-import numpy, onnxruntime, uvloop
+import numpy, onnxruntime
 
-path, port, threads = sys.argv[1], int(sys.argv[2]), len(os.sched_getaffinity(0))
+threads = len(os.sched_getaffinity(0))
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
-session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
 feeds = {"x": numpy.ones((1, 4), "float32")}
 workers = ThreadPoolExecutor(threads)
 ANSWER = b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\n{}"
 
-class Bare(asyncio.Protocol):
-    def __init__(self):
-        self.received, self.expected = b"", 0
-    def connection_made(self, transport):
-        self.transport = transport
-    def data_received(self, data):
-        self.received += data
-        if not self.expected:
-            head = self.received.find(b"\\r\\n\\r\\n")
-            if head < 0:
-                return
-            length = self.received[:head].lower().split(b"content-length: ", 1)[1].split(b"\\r\\n", 1)[0]
-            self.expected = head + 4 + int(length)
-        if len(self.received) >= self.expected:
-            self.received, self.expected = b"", 0
-            if threads == 1:
-                session.run(None, feeds)
-                self.transport.write(ANSWER)
-            else:
-                loop = asyncio.get_running_loop()
-                loop.run_in_executor(workers, session.run, None, feeds).add_done_callback(self.ran)
+class Bare(BareHTTP):
+    def asked(self):
+        if threads == 1:
+            session.run(None, feeds)
+            self.transport.write(ANSWER)
+        else:
+            loop = asyncio.get_running_loop()
+            loop.run_in_executor(workers, session.run, None, feeds).add_done_callback(self.ran)
     def ran(self, done):
         self.transport.write(ANSWER)
 
-async def main():
-    server = await asyncio.get_running_loop().create_server(Bare, "127.0.0.1", port)
-    await server.serve_forever()
-
-uvloop.run(main())
+uvloop.run(serve(Bare))
 """
+)
 BARE = Peer("bare onnxruntime", "", BARE_PROGRAM, ())
 
 

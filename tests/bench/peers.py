@@ -5,13 +5,10 @@ All load the same ONNX model with one thread, and answer the Open Inference Prot
 
 from dataclasses import dataclass
 
-FLOOR = """
+BARE_HTTP = """
 import asyncio, sys, uvloop
-BODY = b'{"model_name":"model","outputs":[{"name":"y","shape":[1],"datatype":"FP32","data":[1.0]}]}'
-HEAD = b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: %d\\r\\n\\r\\n"
-ANSWER = HEAD % len(BODY) + BODY
 
-class Floor(asyncio.Protocol):
+class BareHTTP(asyncio.Protocol):
     def __init__(self):
         self.received, self.expected = b"", 0
     def connection_made(self, transport):
@@ -26,14 +23,28 @@ class Floor(asyncio.Protocol):
             self.expected = head + 4 + int(length)
         if len(self.received) >= self.expected:
             self.received, self.expected = b"", 0
-            self.transport.write(ANSWER)
+            self.asked()
 
-async def main():
-    server = await asyncio.get_running_loop().create_server(Floor, "127.0.0.1", int(sys.argv[2]))
+async def serve(protocol):
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", int(sys.argv[2]))
     await server.serve_forever()
-
-uvloop.run(main())
 """
+"""The least that takes one request after the other; what it does once it is `asked` is its subclass's."""
+
+FLOOR = (
+    BARE_HTTP
+    + """
+BODY = b'{"model_name":"model","outputs":[{"name":"y","shape":[1],"datatype":"FP32","data":[1.0]}]}'
+HEAD = b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: %d\\r\\n\\r\\n"
+ANSWER = HEAD % len(BODY) + BODY
+
+class Floor(BareHTTP):
+    def asked(self):
+        self.transport.write(ANSWER)
+
+uvloop.run(serve(Floor))
+"""
+)
 
 _SESSION = """
 import sys, numpy, onnxruntime
