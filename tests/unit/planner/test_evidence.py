@@ -391,9 +391,7 @@ def test_what_another_hand_changes_under_an_operator_that_leads_is_put_back() ->
 def test_the_outcome_is_recorded_with_the_digest_of_the_ledger_that_it_came_from() -> None:
     world = weighed(candidate=ALL_FAIL)
     world.until(lambda: world.phase == "RolledBack")
-    found = world.annotations(two(world))
-    rollout = json.loads(found[names.ANNOTATION_ROLLOUT])["id"]
-    assert found[names.ANNOTATION_LEDGER] == digest(stored(world), rollout)
+    assert is_decided_from(world)
 
 
 @pytest.mark.parametrize("fails", [ALIKE, ALL_FAIL])
@@ -514,6 +512,32 @@ def test_a_ledger_that_is_refused_holds_the_steps_and_harm_rolls_back_all_the_sa
     world.measuring.callers.candidate = ALL_FAIL
     world.until(lambda: outcome(world) == ("RolledBack", "harm: errors"), within=60)
     assert shares(world)[1] == 0
+    world.advance(600)
+    world.api.admit.clear()
+    world.until(lambda: is_decided_from(world))
+
+
+def test_a_promotion_by_evidence_waits_for_its_ledger() -> None:
+    world = weighed(rate=500.0)
+    refused: list[str] = []
+
+    def refuse_what_promotes(resource: Resource, obj: Object) -> None:
+        text = ledger_in(obj) if resource is CONFIG_MAPS else ""
+        if text and verdict(read(text), Circumstances(steps_over=True)).call is Call.PROMOTE and len(refused) < 3:
+            refused.append(text)
+            assert not record(world).get("promoting")
+            refuse_ledgers(resource, obj)
+
+    world.api.admit.append(refuse_what_promotes)
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))
+    assert len(refused) == 3
+    assert is_decided_from(world)
+
+
+def is_decided_from(world: World) -> bool:
+    """Whether the ledger that stands is the one that the record names."""
+    found = world.annotations(two(world))
+    return found[names.ANNOTATION_LEDGER] == digest(stored(world), json.loads(found[names.ANNOTATION_ROLLOUT])["id"])
 
 
 @pytest.mark.parametrize(("rate", "told"), [(0.1, 1), (200.0, 0)])

@@ -31,17 +31,19 @@ class Applier:
         self._memories: dict[Key, dict[Place, Memory]] = {}
         self._refusals: dict[Key, dict[Place, Refusal]] = {}
         self._sought: dict[Key, dict[str, str]] = {}
+        self._owed: dict[Key, dict[Place, Write]] = {}
         self._untold: dict[Key, Untold] = {}
 
     def forget(self, key: Key) -> None:
         """The ModelDeployment is gone."""
-        for kept in (self._memories, self._refusals, self._sought, self._untold):
+        for kept in (self._memories, self._refusals, self._sought, self._owed, self._untold):
             kept.pop(key, None)
 
     def step_down(self) -> None:
         """Forget all: another operator may have led meanwhile, so earlier refusals may be out of date."""
         self._refusals.clear()
         self._sought.clear()
+        self._owed.clear()
 
     def untold(self, key: Key) -> Untold:
         """Events of writes that may have been made; of these whoever leads meanwhile tells rollbacks alone."""
@@ -51,12 +53,20 @@ class Applier:
         """What was refused at the last pass."""
         return self._refusals.get(key, {})
 
+    def owed(self, key: Key) -> tuple[Write, ...]:
+        """What has been refused, and is still to be made."""
+        return tuple(self._owed.get(key, {}).values())
+
     def begin(self, observed: Observed, now: datetime, emit: Emit) -> "Walk":
         """A walk for one pass over the ModelDeployment."""
         key = MODEL_DEPLOYMENTS.key(observed.owner.namespace, observed.owner.name)
         memories = self._memories.setdefault(key, {})
         children = Children(self._client, self._cache, self._settings, observed, now, memories)
-        walk = Walk(children, self._refusals.get(key, {}), self._sought.setdefault(key, {}), self.untold(key), emit)
+        refused, sought = self._refusals.get(key, {}), self._sought.setdefault(key, {})
+        known = {names.ledger_name(revision) for revision in observed.revisions}
+        owed = {place: write for place, write in self._owed.get(key, {}).items() if write.name in known}
+        self._owed[key] = owed
+        walk = Walk(children, refused, sought, owed, self.untold(key), emit)
         walk.tell_of_what_stands()
         return walk
 
@@ -85,6 +95,7 @@ class Walk:
         children: Children,
         refused_before: Mapping[Place, Refusal],
         sought: dict[str, str],
+        owed: dict[Place, Write],
         untold: Untold,
         emit: Emit,
     ) -> None:
@@ -92,6 +103,7 @@ class Walk:
         self.report = Report(children.now)
         self._before = refused_before
         self._sought = sought
+        self._owed = owed
         self._untold = untold
         self._emit = emit
 
@@ -121,6 +133,9 @@ class Walk:
                 return
             if self.report.kept_back(write.needs):
                 self.report.left_out.add(write.place)
+                if isinstance(write.action, Enter):
+                    self._halt(todo[index:])
+                    return
                 await self._meanwhile(write)
                 continue
             done = await self._attempt(write, lambda write=write: self._act(write))  # type: ignore[misc]
@@ -154,6 +169,7 @@ class Walk:
         """Make the write; whether the object is now as wanted. A refusal is noted."""
         try:
             await act()
+            self._owed.pop(write.place, None)
             return True
         except Outdated:
             self.report.outdated = True
@@ -168,6 +184,8 @@ class Walk:
                 raise
             verb = "delete" if isinstance(write.action, Remove) else "write"
             refused = refusal_of(error, f"Podium cannot {verb} {write.resource.kind} {write.name}")
+        if write.owed:
+            self._owed[write.place] = write
         before = self._before.get(write.place) or self.report.refusals.get(write.place)
         self.report.refusals[write.place] = Refusal.of(write.told, refused, before, self.children.now)
         return False

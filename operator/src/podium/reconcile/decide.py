@@ -3,20 +3,22 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from podium.api import names
 from podium.api.reasons import EventReason, Reason
 from podium.api.v1alpha1 import ModelRuntimeSpec
-from podium.kube.resources import NOTE_BYTES
+from podium.kube.resources import CONFIG_MAPS, NOTE_BYTES
 from podium.manifests.fetch import Fetcher
 from podium.manifests.revision import Revision, controller_revision, resolve
 from podium.reconcile.observed import Observed
 from podium.reconcile.readings import template_digest
 from podium.reconcile.routers import ROUTERS
-from podium.reconcile.writes import Entry, Note
+from podium.reconcile.writes import Entry, Note, Place
 from podium.rollout.asked import Asked, Where
 from podium.rollout.gates import first_verdict
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
 from podium.rollout.revision import RevisionState
+from podium.rollout.rule import Kind, Rule
 from podium.rollout.sentences import rollback_told
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
@@ -74,7 +76,9 @@ class Decisions:
             if entry.state.outcome is not None:
                 told = ()  # what begins and ends in one write is told by its end
         annotations, notes = last.annotations | entry.annotations, told + entry.notes
-        self.entries[self.entries.index(last)] = Entry(last.revision, annotations, last.obj, entry.state, notes)
+        needs = last.needs | entry.needs
+        both = Entry(last.revision, annotations, last.obj, entry.state, notes, needs=needs)
+        self.entries[self.entries.index(last)] = both
 
     def without(self, revisions: Collection[str]) -> "Decisions":
         """The same, less what could not be written of these revisions and nothing relies on."""
@@ -126,7 +130,17 @@ def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
     after = replace(before, durable=record)
     notes = (_note(mark, before, after, situation),) if mark.message else ()
     changes = record.changes(before.durable)
-    decisions.annotate(Entry(mark.revision, changes, None, after, notes, relied_on=mark.relied_on))
+    entry = Entry(mark.revision, changes, None, after, notes, relied_on=mark.relied_on, needs=_proof(mark, before))
+    decisions.annotate(entry)
+
+
+def _proof(mark: Mark, before: RevisionState) -> frozenset[Place]:
+    """The ledger, of a promotion by evidence that begins or ends; harm waits for nothing."""
+    rule = mark.rule
+    if mark.outcome is None and mark.record is not None and mark.record.promoting != before.record.promoting:
+        rule = Rule.parse(mark.record.promoting)
+    by_evidence = rule is not None and rule.kind is Kind.EVIDENCE
+    return frozenset({(CONFIG_MAPS, names.ledger_name(mark.revision))} if by_evidence else ())
 
 
 def _note(mark: Mark, before: RevisionState, after: RevisionState, situation: Situation) -> Note:

@@ -14,23 +14,32 @@ from podium.rollout.state import Situation
 
 
 def ledgers(observed: Observed, situation: Situation) -> Iterator[Write]:
-    """The ledger of the rollout under way; those of revisions that are forgotten go."""
-    before = observed.situation.candidate if observed.situation is not None else None
-    found = observed.situation.findings if observed.situation is not None else None
-    after = next((each for each in situation.revisions if before is not None and each.name == before.name), None)
-    if before is not None and after is not None and found is not None and before.record.asked:
-        # What is decided is written with what it was decided from, which is newer than the last checkpoint: while the
-        # candidate grows, a checkpoint would put an older ledger back.
-        decided = after.outcome is not None or after.record.promoting
-        snapshot = found.live if decided else found.published
-        if snapshot is not None:
-            yield _kept(observed.owner, before, snapshot)
+    """The ledger of the rollout under way, and those decided that were refused; those of forgotten revisions go."""
+    now = _under_way(observed, situation)
+    if now is not None:
+        yield now
+    over = {names.ledger_name(revision.name) for revision in situation.revisions if revision.outcome is not None}
+    yield from (owed for owed in observed.owed if owed.name in over and (now is None or owed.name != now.name))
     known = {names.ledger_name(revision.name) for revision in situation.revisions}
     for resource, name in observed.children:
         if resource is CONFIG_MAPS and name.endswith(names.LEDGER_SUFFIX) and name not in known:
             yield Write(Stage.REMOVE, CONFIG_MAPS, name, Remove(), Told.MESSAGE)
 
 
+def _under_way(observed: Observed, situation: Situation) -> Write | None:
+    """Of the rollout that was under way when this pass began."""
+    before = observed.situation.candidate if observed.situation is not None else None
+    found = observed.situation.findings if observed.situation is not None else None
+    after = next((each for each in situation.revisions if before is not None and each.name == before.name), None)
+    if before is None or after is None or found is None or not before.record.asked:
+        return None
+    # What is decided is written with what it was decided from, which is newer than the last checkpoint: while the
+    # candidate grows, a checkpoint would put an older ledger back.
+    decided = after.outcome is not None or after.record.promoting
+    snapshot = found.live if decided else found.published
+    return _kept(observed.owner, before, snapshot) if snapshot is not None else None
+
+
 def _kept(owner: Owner, candidate: RevisionState, snapshot: Snapshot) -> Write:
     obj = ledger_map(owner, candidate.name, snapshot.text, snapshot.digest(candidate.record.id))
-    return Write(Stage.RECORD, CONFIG_MAPS, obj["metadata"]["name"], Apply(obj))
+    return Write(Stage.RECORD, CONFIG_MAPS, obj["metadata"]["name"], Apply(obj), owed=True)

@@ -6,6 +6,7 @@ Everything else is called from here or from `app.py`. A pass with nothing to do 
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -150,7 +151,7 @@ class Reconciler:
             return await self._fill(key, observed.left_out)
         for note in self._applier.untold(key).seen((MODEL_DEPLOYMENTS, key.name), observed.status):
             self._emit(observed.obj, note)
-        observed = with_refusals(observed, self._applier.refusals(key))
+        observed = replace(with_refusals(observed, self._applier.refusals(key)), owed=self._applier.owed(key))
         planned = plan(observed, moment, self._fetcher)
         if planned is None:
             if not observed.deleting:

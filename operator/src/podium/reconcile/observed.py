@@ -12,6 +12,7 @@ from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision
 from podium.reconcile.routers import Seen
 from podium.reconcile.setaside import SetAside
+from podium.reconcile.writes import Write
 from podium.rollout.state import Situation
 
 PENDING = "Pending"
@@ -54,6 +55,8 @@ class Observed:
     """Name of the candidate's ledger, if the cache has no more than its metadata: it is to be read before anything."""
     refused: Mapping[tuple[Resource, str], datetime] = field(default_factory=dict)
     """What was refused at the last pass, and since when."""
+    owed: tuple[Write, ...] = ()
+    """Ledgers that this operator was refused, and that only it can still write."""
 
     @property
     def status(self) -> dict[str, Any]:

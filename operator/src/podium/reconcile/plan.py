@@ -96,7 +96,7 @@ def _follow(observed: Observed, decisions: Decisions, moment: Moment) -> Plan:
 
 def _entering(entry: Entry) -> Write:
     told = Told.READY if entry.relied_on else Told.RECORD
-    return Write(Stage.RECORD, CONTROLLER_REVISIONS, entry.revision, Enter(entry), told)
+    return Write(Stage.RECORD, CONTROLLER_REVISIONS, entry.revision, Enter(entry), told, entry.needs)
 
 
 def _order(write: Write) -> tuple[int, bool, bool]:

@@ -77,6 +77,8 @@ class Entry:
     """Events to emit once it is written, and not before."""
     relied_on: bool = True
     """Whether what comes after it follows from it; the others stand for themselves, and come last."""
+    needs: frozenset[Place] = field(default_factory=frozenset)
+    """What it must not stand without: a promotion by evidence, the ledger that this is read from."""
 
     def answers(self, command: str) -> bool:
         """Whether it records what became of a person's command."""
@@ -132,6 +134,8 @@ class Write:
     action: Enter | Seek | Claim | Apply | Remove
     told: Told = Told.READY
     needs: frozenset[Place] = field(default_factory=frozenset)
+    owed: bool = False
+    """Whether it is still to be made once it was refused, since no later plan comes to it by itself."""
 
     @property
     def place(self) -> Place:
