@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 
 from tests.bench import (
+    bench_analysing,
     bench_analysis,
     bench_argo_rollouts,
     bench_cluster,
@@ -58,6 +59,7 @@ PARTS: dict[str, Callable[[], Iterable[Row]]] = {
     "cluster": bench_cluster.figures,
     "analysis": bench_analysis.figures,
     "measuring": bench_measuring.figures,
+    "analysing": bench_analysing.figures,
 }
 
 

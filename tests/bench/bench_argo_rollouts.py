@@ -5,8 +5,9 @@
 Argo Rollouts' controller is compiled from its own module, once, by the Go that it asks for; it runs as a process on
 this host, as the operator does, with its client's limits out of the way and as many workers as the operator has. A
 Rollout makes one child (a ReplicaSet), a ModelDeployment three (a ControllerRevision, a Deployment, which makes the
-ReplicaSet, and a Service). Time goes from the first object until each is Healthy, or Ready, at its generation.
-Compiling takes some five minutes of CPU, once.
+ReplicaSet, and a Service). A Rollout needs a Service, too, which its author makes: it is measured without one and with
+one, since most of the time is the API server's, which makes Services one by one. Time goes from the first object until
+each is Healthy, or Ready, at its generation. Compiling takes some five minutes of CPU, once.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from typing import Any
 
 import aiohttp
 
-from podium.kube.resources import Resource
+from podium.kube.resources import SERVICES, Resource
 from podium.kube.transport import Transport
 from podium.settings import Settings
 from tests.bench import bench_operator
@@ -90,6 +91,17 @@ def rollout(index: int, version: int) -> dict[str, Any]:
     }
 
 
+def service(index: int) -> dict[str, Any]:
+    """What its author makes beside a Rollout."""
+    name = f"m{index:04d}"
+    return {
+        "apiVersion": SERVICES.api_version,
+        "kind": SERVICES.kind,
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]},
+    }
+
+
 async def for_all(work: Callable[[int], Awaitable[object]]) -> None:
     """Some at a time."""
     gate = asyncio.Semaphore(PARALLEL)
@@ -101,22 +113,27 @@ async def for_all(work: Callable[[int], Awaitable[object]]) -> None:
     await asyncio.gather(*(one(index) for index in range(COUNT)))
 
 
-async def apply(transport: Transport, obj: dict[str, Any]) -> None:
+async def apply(transport: Transport, resource: Resource, obj: dict[str, Any]) -> None:
     """Server-side apply."""
     body = aiohttp.BytesPayload(json.dumps(obj).encode(), content_type="application/apply-patch+yaml")
-    path = ROLLOUTS.path("default", obj["metadata"]["name"])
+    path = resource.path("default", obj["metadata"]["name"])
     query = {"fieldManager": "bench", "force": "true"}
     await transport.request("PATCH", path, within=60, verb="patch", query=query, body=body)
 
 
-async def measure(plane: ControlPlane, pid: int, version: int) -> Round:
+async def measure(plane: ControlPlane, pid: int, version: int, *, services: bool) -> Round:
     """Apply one version of all, and wait until each is Healthy at it."""
     _, transport = await client(plane)
+
+    async def one(index: int) -> None:
+        if services:
+            await apply(transport, SERVICES, service(index))
+        await apply(transport, ROLLOUTS, rollout(index, version))
+
     before, begun = cpu_of(pid), time.monotonic()
     try:
-        applying = asyncio.create_task(for_all(lambda index: apply(transport, rollout(index, version))))
+        await for_all(one)
         names = [rollout(index, version)["metadata"]["name"] for index in range(COUNT)]
-        await applying
         while names:
             found = await transport.request("GET", ROLLOUTS.path("default", names[-1]), within=60)
             if healthy(found):
@@ -141,9 +158,9 @@ def peak(pid: int) -> float:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
-def argo() -> Iterator[Row]:
+def argo(*, services: bool) -> Iterator[Row]:
     """Argo Rollouts' figures, on a control plane of its own."""
-    program = controller()
+    program, what = controller(), "Argo Rollouts with Services" if services else "Argo Rollouts"
     with (
         tempfile.TemporaryDirectory(prefix="podium-bench-") as folder,
         ControlPlane(Path(folder), controllers=CONTROLLERS) as plane,
@@ -158,11 +175,11 @@ def argo() -> Iterator[Row]:
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            for what, version in (("created", 1), ("updated", 2)):
-                found = asyncio.run(measure(plane, process.pid, version))
-                yield Row(f"Argo Rollouts, {COUNT} {what}: until all are Healthy", f"{found.seconds:.1f} s")
-                yield Row(f"Argo Rollouts, {COUNT} {what}: CPU", f"{found.cpu:.1f} s")
-            yield Row("Argo Rollouts: peak memory", f"{peak(process.pid):.0f} MB")
+            for done, version in (("created", 1), ("updated", 2)):
+                found = asyncio.run(measure(plane, process.pid, version, services=services and version == 1))
+                yield Row(f"{what}, {COUNT} {done}: until all are Healthy", f"{found.seconds:.1f} s")
+                yield Row(f"{what}, {COUNT} {done}: CPU", f"{found.cpu:.1f} s")
+            yield Row(f"{what}: peak memory", f"{peak(process.pid):.0f} MB")
         except Exception as error:
             raise ClusterError(f"{error!r}; {tail(log)}") from error
         finally:
@@ -171,12 +188,13 @@ def argo() -> Iterator[Row]:
 
 
 def figures() -> Iterator[Row]:
-    """Both, one after the other."""
+    """One after the other."""
     controller()
     with rig() as bench:
         yield from (Row(f"Podium, {row.what}", row.figure, row.aim) for row in bench_operator.create(bench))
         yield from (Row(f"Podium, {row.what}", row.figure, row.aim) for row in bench_operator.update(bench))
-    yield from argo()
+    yield from argo(services=False)
+    yield from argo(services=True)
 
 
 if __name__ == "__main__":

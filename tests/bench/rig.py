@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,14 +72,14 @@ class Rig:
         """The operator's writes so far, by resource, refused ones included."""
         return Counter(call.resource for call in self.calls() if call.writes)
 
-    async def quiet(self, seconds: float = 5.0, within: float = 600.0) -> None:
-        """Return once the operator has written nothing but its Lease for so long; TimeoutError if it does not stop.
+    async def quiet(self, seconds: float = 5.0, within: float = 600.0, but: Collection[str] = ("leases",)) -> None:
+        """Return once the operator has written nothing but these for so long; TimeoutError if it does not stop.
 
         Events are written at 20 a second, behind all other work: they are what comes last.
         """
         async with asyncio.timeout(within):
             while True:
-                last = max((c.done for c in self.calls() if c.writes and c.resource != "leases"), default=0.0)
+                last = max((c.done for c in self.calls() if c.writes and c.resource not in but), default=0.0)
                 left = last + seconds - time.time()
                 if left <= 0:
                     return
