@@ -74,11 +74,18 @@ class Counts:
     histogram: Mapping[int, int] = field(default_factory=dict)
     failing: Mapping[int, int] = field(default_factory=dict)
     """Failures by the tenth of a second that they came in, from the beginning."""
+    began: float = 0.0
+    """When that was, in seconds since 1970."""
 
     @property
     def failed_for(self) -> float:
         """Seconds from the first failure to the last, to a tenth; 0 without any."""
         return (max(self.failing) - min(self.failing)) / 10 if self.failing else 0.0
+
+    @property
+    def last_failure(self) -> float:
+        """When the last failure came, in seconds since 1970, to a tenth; NaN without any."""
+        return self.began + max(self.failing) / 10 if self.failing else math.nan
 
     @property
     def answered(self) -> int:
@@ -115,6 +122,7 @@ class Counts:
             tuple(self.examples[len(earlier.examples) :]),
             _minus(self.histogram, earlier.histogram),
             _minus(self.failing, earlier.failing),
+            self.began,
         )
 
     def __str__(self) -> str:
@@ -343,7 +351,7 @@ class Client:
         method = "POST" if any(body for body, _ in self.questions) else "GET"
         head = f"{method} {where.path or '/'} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items())
         self._heads = {True: head.encode(), False: f"{head}Connection: close\r\n".encode()}
-        self.started = time.monotonic()
+        self.started, self.began = time.monotonic(), time.time()
         self.sent = 0
         self.revisions: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
@@ -387,6 +395,7 @@ class Client:
             "examples": self.examples,
             "histogram": self.histogram,
             "failing": self.failing,
+            "began": self.began,
         }
         print(json.dumps(line), flush=True)
 

@@ -5,12 +5,14 @@ from datetime import datetime
 
 from podium.analysis.decision import Call, Circumstances
 from podium.analysis.ledger import read, replay, verdict
+from podium.api import names
+from podium.rollout.wire import parse_time
 from tests import stage as s
 from tests.canaries import until_routed
 from tests.client import Object
 from tests.e2e.world import World, scene
-from tests.load import Counts
-from tests.models.digits import FAILING, RENAMED
+from tests.load import Counts, Load
+from tests.models.digits import FAILING, HOPELESS, RENAMED
 
 NAME = "weighed"
 STEPS: list[Object] = [{"weight": 25, "for": "5s"}, {"weight": 50, "for": "5s"}]
@@ -32,6 +34,9 @@ ROLLOUT: Object = {
     "minReadySeconds": 1,
     "scaleDownDelay": "0s",
 }
+BY_DEFAULT: Object = {key: value for key, value in ROLLOUT.items() if key not in ("steps", "analysis")}
+SLOW_RATE = 100
+"""Requests a second with the default steps and analysis."""
 
 
 @dataclass
@@ -43,6 +48,8 @@ class Ended:
     counts: Counts
     """What callers saw from its beginning on."""
     candidate: str
+    decided_at: float
+    """Seconds since 1970, by the operator's clock."""
 
 
 @dataclass
@@ -53,18 +60,22 @@ class Weighed:
 
 
 def model(version: str, file: str) -> Object:
-    return s.onnx(NAME, version, file=file, replicas=1, traffic={"router": "Envoy"}, rollout=ROLLOUT)
+    rollout = BY_DEFAULT if file == HOPELESS else ROLLOUT
+    return s.onnx(NAME, version, file=file, replicas=1, traffic={"router": "Envoy"}, rollout=rollout)
 
 
 @scene
 def weighed(world: World) -> Weighed:
-    """A good version 2; one that fails on 3 % of what it is asked; one that refuses what the champion takes."""
+    """A good version 2; then one that fails on 3 % of what it is asked; one that refuses what the champion takes.
+
+    At last, with the default steps and analysis, one that fails on everything.
+    """
     stage, seen = world.stage("e2e-evidence"), Weighed()
     stage.apply(model("1", "1"))
     stage.until_ready(NAME, "1")
     until_routed(stage, NAME)
 
-    def ends(name: str, version: str, file: str, verdict: str) -> None:
+    def ends(load: Load, name: str, version: str, file: str, verdict: str) -> None:
         before = load.await_answers(1)
         stage.apply(model(version, file))
 
@@ -78,14 +89,19 @@ def weighed(world: World) -> Weighed:
         obj = stage.until(NAME, f"{version} {verdict}", over, 300)
         candidate = obj["status"]["history"][0]["revision"]
         kept = stage.client.get("ConfigMap", stage.namespace, f"{candidate}-ledger")
+        record = stage.client.get("ControllerRevision", stage.namespace, candidate)["metadata"]["annotations"]
+        decided_at = parse_time(record[names.ANNOTATION_DECIDED_AT]).timestamp()
         after = load.await_answers(RATE)
-        seen.ends[name] = Ended(obj, kept["data"]["ledger"], after.since(before), candidate)
+        seen.ends[name] = Ended(obj, kept["data"]["ledger"], after.since(before), candidate, decided_at)
 
     with world.load_turn, stage.load(NAME, world.digits.questions(), rate=RATE) as load:
         load.await_answers(5 * RATE)
-        ends("good", "2", "2", "Promoted")
-        ends("failing", "3", FAILING, "RolledBack")
-        ends("refusing", "4", RENAMED, "RolledBack")
+        ends(load, "good", "2", "2", "Promoted")
+        ends(load, "failing", "3", FAILING, "RolledBack")
+        ends(load, "refusing", "4", RENAMED, "RolledBack")
+    with world.load_turn, stage.load(NAME, world.digits.questions(), rate=SLOW_RATE) as load:
+        load.await_answers(5 * SLOW_RATE)
+        ends(load, "hopeless", "5", HOPELESS, "RolledBack")
     return seen
 
 
@@ -137,9 +153,19 @@ def test_what_a_bad_version_costs_is_what_it_answered_wrongly_and_no_more(weighe
 
 
 def test_a_version_that_fails_always_is_gone_10_seconds_after_its_first_bad_answer(weighed: Weighed) -> None:
-    counts = weighed.ends["refusing"].counts
+    for name, rule in (("refusing", "harm: rejections"), ("hopeless", "harm: errors")):
+        ended = weighed.ends[name]
 
-    assert 0 < counts.failed_for <= 10, f"{counts.failed_for} s: {counts}"
+        assert decision(ended) == ("RolledBack", rule)
+        assert 0 < ended.counts.failed_for <= 10, f"{name}: {ended.counts.failed_for} s: {ended.counts}"
+
+
+def test_within_a_second_of_the_decision_no_caller_reaches_the_bad_version_any_more(weighed: Weighed) -> None:
+    for name in ("failing", "refusing", "hopeless"):
+        ended = weighed.ends[name]
+        late = ended.counts.last_failure - ended.decided_at
+
+        assert late <= 1, f"{name}: the last bad answer came {late:.1f} s after the decision; {ended.counts}"
 
 
 def test_the_ledger_replayed_gives_the_verdict_that_was_given(weighed: Weighed) -> None:

@@ -16,9 +16,9 @@ from tests.load import Question
 PICK = ("outputs", 0, "data", 0)
 """Where the digit stands in an answer of the Open Inference Protocol."""
 VERSIONS = ("1", "2")
-BROKEN, FAILING, RENAMED = "broken", "failing", "renamed"
-"""No model at all; version 2 that fails on a few of the images asked about; version 2 with another input's name."""
-FAULTY = (BROKEN, FAILING, RENAMED)
+BROKEN, FAILING, HOPELESS, RENAMED = "broken", "failing", "hopeless", "renamed"
+"""No model at all; version 2 that fails on a few of the images asked about, or on all; with another input's name."""
+FAULTY = (BROKEN, FAILING, HOPELESS, RENAMED)
 FAILS = 2
 """Of the ASKED images: 3 %."""
 ASKED = 64
@@ -167,6 +167,7 @@ def _train(folder: Path) -> None:
         session = onnxruntime.InferenceSession(folder / f"{version}.onnx", providers=["CPUExecutionProvider"])
         read[version] = session.run(["label"], {"image": images[unknown]})[0]
     (folder / f"{BROKEN}.onnx").write_bytes(b"This is not an ONNX model.\n" * 100)
+    (folder / f"{HOPELESS}.onnx").write_bytes(_failing(folder / "2.onnx", 1))
     (folder / f"{RENAMED}.onnx").write_bytes(_renamed(folder / "2.onnx"))
     right = {version: found == truth[unknown] for version, found in read.items()}
     differing = np.flatnonzero(read["1"] != read["2"])[: ASKED // 4]
