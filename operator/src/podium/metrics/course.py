@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from podium.analysis.expect import Traffic
 from podium.analysis.intervals import Interval
 from podium.analysis.ledger import Ledger, replay
-from podium.analysis.metrics import STARTED
+from podium.analysis.metrics import STARTED, Kind
 from podium.analysis.odds import MaxRatioUnreachable
 from podium.analysis.state import fold
 from podium.metrics import counts, freezing, heard, queried
@@ -171,6 +171,7 @@ def _situation(
         step=task.step,
         routers=routers,
         edges={each.name: each.edge for each in plan.metrics if each.edge is not None} if plan else {},
+        rewards=[wish.name for wish in task.asked.wishes if wish.kind is Kind.REWARD],
         pods=task.pods,
         warming=now < task.warm_at,
         resumed=bool(task.resumed) and task.resumed != course.resumed,
@@ -232,7 +233,7 @@ def found(course: Course, task: Task, published: Snapshot | None, now: float) ->
     none = "there are none"
     alone = said.unread is not None and now - said.unread >= PATIENCE
     holds = [course.trouble] if course.trouble else []
-    who = "pods" if task.asked.watched else "routers"
+    who = "pods" if task.asked.watched else "routers and pods" if task.asked.labelled else "routers"
     if not said.fresh and waited <= LATE + task.asked.interval:
         holds.append(UNREAD)
     if waited > LATE + task.asked.interval:
