@@ -284,6 +284,14 @@ def test_a_clock_that_is_put_back_in_mid_rollout_loses_no_evidence(weighed: Roll
     assert weighed.course.live.state.weighed["finished"][1] == before + 60
 
 
+def test_a_clock_that_is_put_back_hides_no_router_that_is_silent(weighed: Rollout) -> None:
+    for at in range(6, 100, 2):
+        weighed.round(at, sample("a", at, 6_000 + at, at), sample("b", at, 6_000 + at, at))
+    for at in range(40, 56, 2):
+        weighed.round(at, sample("a", at, 6_060 + at, 60 + at, behind=60), b="b did not answer")
+    assert "b did not answer" in courses.found(weighed.course, HALF, None, BEGAN + 54).holds[0]
+
+
 CHECKOUT = Wish("checkout", Kind.PROMETHEUS, 1.5, 1.0, 0.0, events="e", total="t")
 ASKED = replace(HALF, asked=Asked((ERRORS, CHECKOUT)))
 MINUTE = 60.0
