@@ -18,7 +18,7 @@ from podium.keys import Key
 from podium.metrics import course as courses
 from podium.metrics.course import Course
 from podium.metrics.place import View
-from podium.metrics.places import PLACES
+from podium.metrics.places import place
 from podium.metrics.prometheus import Access, Prometheus
 from podium.metrics.queried import Look
 from podium.metrics.scraper import Scraper
@@ -155,7 +155,7 @@ class Analyst:
         while True:
             task = measured.task
             try:
-                targets = PLACES[task.asked.at].targets(self._cache, key, task)
+                targets = place(task.asked).targets(self._cache, key, task)
                 found = await scraper.round(targets.asks, task.asked.interval)
                 now = self._clock()
                 measured.course = courses.after(

@@ -8,7 +8,8 @@ from podium.analysis.edges import EDGES
 from podium.analysis.ledger import read as read_ledger
 from podium.analysis.metrics import Kind
 from podium.metrics import course as courses
-from podium.metrics.course import EXPECTED, LATE, PATIENCE, Course
+from podium.metrics.course import EXPECTED, Course
+from podium.metrics.heard import LATE, PATIENCE
 from podium.metrics.queried import Answers, Level, Look
 from podium.metrics.rounds import Sample
 from podium.metrics.scraper import Round
@@ -129,6 +130,31 @@ def test_a_router_that_is_silent_holds_after_a_while_and_is_unreachable_after_a_
         assert bool(found.holds) == (at - 4 > LATE + 2)
         assert bool(found.unreachable) == (at - 4 >= PATIENCE)
     assert "b did not answer" in found.unreachable
+
+
+def test_routers_that_miss_rounds_in_turn_have_been_read_all_the_same(weighed: Rollout) -> None:
+    for at in range(6, 80, 4):
+        weighed.round(at, sample("a", at, 6_000 + at, at), b="b did not answer")
+        weighed.round(at + 2, sample("b", at + 2, 6_000 + at, at), a="a did not answer")
+        found = courses.found(weighed.course, HALF, None, BEGAN + at + 2)
+        assert not found.holds
+        assert not found.unreachable
+
+
+def test_after_a_restart_of_the_operator_routers_may_answer_in_different_rounds(weighed: Rollout) -> None:
+    assert weighed.course.live is not None
+    after = Rollout(courses.begun(HALF, BEGAN + 40, weighed.course.live.ledger))
+    after.round(42, sample("a", 42, 6_100, 100), b="b did not answer")
+    assert courses.found(after.course, HALF, None, BEGAN + 42).holds == (UNREAD,)
+    after.round(44, sample("b", 44, 6_100, 100), a="a did not answer")
+    assert courses.found(after.course, HALF, None, BEGAN + 44).holds == ()
+
+
+def test_only_the_routers_are_named_that_miss_more_than_a_round(weighed: Rollout) -> None:
+    for at in range(6, 80, 2):
+        weighed.round(at, sample("a", at, 6_000 + at, at), b="b did not answer")
+    weighed.round(80, a="a did not answer", b="b did not answer")
+    assert courses.found(weighed.course, HALF, None, BEGAN + 80).unreachable == "b did not answer"
 
 
 def test_a_candidate_that_no_request_reaches_is_told_after_a_minute(weighed: Rollout) -> None:
@@ -256,6 +282,14 @@ def test_a_clock_that_is_put_back_in_mid_rollout_loses_no_evidence(weighed: Roll
         samples = [sample(pod, at, 6_000 + more, more, behind=60) for pod in ("a", "b")]
         weighed.round(at, *samples)
     assert weighed.course.live.state.weighed["finished"][1] == before + 60
+
+
+def test_a_clock_that_is_put_back_hides_no_router_that_is_silent(weighed: Rollout) -> None:
+    for at in range(6, 100, 2):
+        weighed.round(at, sample("a", at, 6_000 + at, at), sample("b", at, 6_000 + at, at))
+    for at in range(40, 56, 2):
+        weighed.round(at, sample("a", at, 6_060 + at, 60 + at, behind=60), b="b did not answer")
+    assert "b did not answer" in courses.found(weighed.course, HALF, None, BEGAN + 54).holds[0]
 
 
 CHECKOUT = Wish("checkout", Kind.PROMETHEUS, 1.5, 1.0, 0.0, events="e", total="t")

@@ -10,7 +10,7 @@ from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, Resource
 from podium.manifests.counting import Counting
 from podium.metrics import course as courses
-from podium.metrics.course import PATIENCE
+from podium.metrics.heard import PATIENCE
 from podium.metrics.pods import Pods
 from podium.metrics.rounds import Answer
 from podium.metrics.scraper import Round
@@ -166,5 +166,81 @@ def test_pods_that_cannot_be_read_for_a_minute_are_told(rollout: Rollout) -> Non
         assert bool(found.unreachable) == (at >= PATIENCE)
     assert "pod b is silent" in found.unreachable
     assert found.unread_since == BEGAN + 2, "the candidate's alone"
-    rollout.round(80, a=None, b=None)
-    assert courses.found(rollout.course, TASK, None, BEGAN + 80).unread_since is None
+
+
+class Deaf:
+    """A rollout whose candidate's pod b cannot be read from second 2 on; a and c are the champion's."""
+
+    def __init__(self) -> None:
+        self.rollout = Rollout(pod("a", "fraud-old"), pod("c", "fraud-old"), pod("b", "fraud-new"))
+        self.rollout.round(0, a=(1_000, 10), b=(0, 0), c=(1_000, 10))
+        self.at = 0
+
+    def rounds(self, until: int, **said: tuple[int, int] | None) -> "Deaf":
+        """A round each 2 s; a and c answer unless said otherwise."""
+        while self.at < until:
+            self.at += 2
+            well = (1_000 + self.at, 10)
+            self.rollout.round(self.at, **{"a": well, "b": None, "c": well, **said})
+        return self
+
+    def ready(self, name: str, *, ready: bool) -> None:
+        """One of the pods is Ready from now on, or no longer."""
+        pods = self.rollout.cache.pods
+        revision = {"b": "fraud-new"}.get(name, "fraud-old")
+        pods[:] = [*(each for each in pods if each["metadata"]["name"] != name), pod(name, revision, ready=ready)]
+
+    @property
+    def since(self) -> float | None:
+        """Since when the candidate's pods alone cannot be read, in seconds from the first round."""
+        found = courses.found(self.rollout.course, TASK, None, BEGAN + self.at).unread_since
+        return None if found is None else found - BEGAN
+
+
+@pytest.fixture
+def deaf() -> Deaf:
+    return Deaf().rounds(300)
+
+
+def test_a_pod_of_the_champion_that_misses_a_round_does_not_excuse_the_candidate(deaf: Deaf) -> None:
+    assert deaf.rounds(302, a=None).since == 2
+    assert deaf.rounds(304, a=None, c=None).since == 2
+    assert deaf.rounds(600).since == 2
+
+
+def test_nor_does_a_candidates_pod_that_is_unready_for_a_moment(deaf: Deaf) -> None:
+    deaf.ready("b", ready=False)
+    assert deaf.rounds(310).since == 2
+    deaf.ready("b", ready=True)
+    assert deaf.rounds(600).since == 2
+
+
+def test_a_candidate_that_answers_once_is_not_silent(deaf: Deaf) -> None:
+    assert deaf.rounds(302, b=(10, 0)).since is None
+    assert deaf.rounds(310).since == 304
+
+
+def test_while_the_champion_cannot_be_read_either_nobody_is_to_blame(deaf: Deaf) -> None:
+    silent = 300 + int(PATIENCE)
+    assert deaf.rounds(silent - 2, a=None, c=None).since == 2
+    assert deaf.rounds(silent, a=None, c=None).since is None
+    assert deaf.rounds(silent + 2).since == silent + 2
+
+
+def test_a_candidate_that_was_not_asked_for_a_minute_is_asked_anew(deaf: Deaf) -> None:
+    deaf.ready("b", ready=False)
+    assert deaf.rounds(300 + int(PATIENCE)).since is None
+    deaf.ready("b", ready=True)
+    assert deaf.rounds(400).since == 302 + int(PATIENCE)
+
+
+def test_pods_of_the_candidate_of_which_one_answers_can_be_read() -> None:
+    found = Deaf()
+    found.rollout.cache.pods.append(pod("d", "fraud-new"))
+    assert found.rounds(300, d=(5, 0)).since is None
+
+
+def test_where_the_candidate_alone_is_silent_its_pods_are_named_and_no_others(deaf: Deaf) -> None:
+    deaf.rounds(302, a=None)
+    found = courses.found(deaf.rollout.course, TASK, None, BEGAN + 302)
+    assert found.unreachable == "pod b is silent"

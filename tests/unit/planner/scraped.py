@@ -15,7 +15,7 @@ from podium.kube.client import Object
 from podium.kube.resources import Resource
 from podium.metrics import course as courses
 from podium.metrics.course import Course
-from podium.metrics.places import PLACES
+from podium.metrics.places import place
 from podium.metrics.scraper import Scraper
 from podium.rollout.measuring import Findings, Task
 from tests.unit.metrics.given import cluster, ended, text
@@ -113,7 +113,7 @@ class Scraped:
                 self._answered[revision] += RATE * (now - self._last) * share / 10_000
         self._last = now
         key = Key("ModelDeployment", self._world.md["metadata"]["namespace"], self._world.md["metadata"]["name"])
-        targets = PLACES[task.asked.at].targets(self, key, task)
+        targets = place(task.asked).targets(self, key, task)
         read = asyncio.run(self._scraper.round(targets.asks, task.asked.interval))
         self._course = courses.checkpointed(courses.after(self._course, task, read, targets.known, targets.needed, now))
         return True

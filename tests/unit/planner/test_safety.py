@@ -123,6 +123,15 @@ def test_a_candidate_that_alone_cannot_be_read_is_rolled_back_at_the_deadline() 
     world.until(lambda: outcome(world) == ("RolledBack", "unreachable"), within=60)
 
 
+def test_the_reason_is_a_whole_sentence_where_no_pod_was_asked_in_the_last_round() -> None:
+    world = watched({**CANARY, "steps": [{"pause": True}], "progressDeadline": "2m"})
+    world.until(lambda: world.status["candidate"]["ready"])
+    world.measuring.unread_since = world.now.timestamp()
+    world.until(lambda: outcome(world) == ("RolledBack", "unreachable"), within=180)
+    (said,) = world.events("RolledBack")
+    assert "(the champion's could). " in said
+
+
 def test_an_upgrade_of_the_runtime_by_a_mapping_starts_nothing() -> None:
     world = World()
     maps(world, False)

@@ -64,7 +64,7 @@ class Interval:
             end=end,
             weight=int(weight),
             step=int(step),
-            counted={str(name): _pair(pair) for name, pair in counted.items()},
+            counted={str(name): _pair(pair, signed=str(name).startswith("sum:")) for name, pair in counted.items()},
             pods=(int(champion), int(candidate)),
             straddles="straddles" in flags,
             warming="warming" in flags,
@@ -75,9 +75,9 @@ class Interval:
 _FLAGS = ("straddles", "warming", "resumed")
 
 
-def _pair(value: object) -> tuple[float, float]:
+def _pair(value: object, *, signed: bool) -> tuple[float, float]:
     champion, candidate = _numbers(value, 2)
-    if champion < 0 or candidate < 0:
+    if not signed and min(champion, candidate) < 0:
         raise ValueError(f"{value!r} are no counts")
     return champion, candidate
 

@@ -7,6 +7,7 @@ metric's own name, for what is counted for one metric alone. A new type is a row
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from podium.analysis.counts import Counts, Moments
 
@@ -77,6 +78,9 @@ TYPES: Mapping[Kind, Type] = {
     ),
     Kind.PROMETHEUS: Type(events=("events:{name}",), units=("total:{name}",)),
 }  # fmt: skip
+
+LABELLED: Final = frozenset({Kind.ACCURACY, Kind.PRECISION, Kind.RECALL, Kind.F1, Kind.REWARD})
+"""Types that labels or rewards tell of."""
 
 
 def counts(kind: Kind, name: str, counted: Counted) -> Counts | None:

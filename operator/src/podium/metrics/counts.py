@@ -33,6 +33,10 @@ CLASSES: Final = (TOO_MANY, REJECTED, FAILED, RESET, TIMED_OUT)
 COUNTED: Final = (STARTED, FINISHED, ANSWERED, ABANDONED, *CLASSES)
 BUCKET: Final = "b"
 """Before the place of an edge: answers up to it, and slower than the edge before."""
+LABELLED, WRONG, VALUES, SUM, SQUARES = "labelled", "wrong", "values", "sum", "squares"
+RATED: Final = (LABELLED, WRONG, "tp", "fp", "fn")
+LABELS: Final = (*RATED, VALUES, SUM, SQUARES)
+"""What labels, and rewards, say of answers."""
 
 UPTIME, ATTEMPTS, LOGGED = "uptime", "attempts", "logged"
 _MARKS: Final = (UPTIME, ATTEMPTS, LOGGED)
@@ -92,7 +96,9 @@ def grown(before: Levels | None, now: Levels) -> tuple[Levels, Levels]:
         before = {}
     elif now.get(ANSWERED, 0) < before.get(ANSWERED, 0):
         before = {name: count for name, count in before.items() if not _of_histogram(name)}
-    kept = {name: count if name in _MARKS else max(count, before.get(name, 0)) for name, count in now.items()}
+    kept = {
+        name: count if name in _MARKS or name == SUM else max(count, before.get(name, 0)) for name, count in now.items()
+    }
     new = {name: count - before.get(name, 0) for name, count in kept.items() if name not in _MARKS}
     return new, {**before, **kept}
 
@@ -102,13 +108,17 @@ def _of_histogram(name: str) -> bool:
 
 
 def total(parts: Iterable[Levels]) -> dict[str, float]:
-    """The sum over routers and ports. A counter of COUNTED that one of the parts cannot tell is missing: not 0."""
+    """The sum over routers and ports. A counter of COUNTED that one of the parts cannot tell is missing: not 0.
+
+    Parts that tell of labels alone count no requests.
+    """
     parts = list(parts)
-    told = {name for name in COUNTED if all(name in part for part in parts)}
+    requests = [part for part in parts if LABELLED not in part or any(name in part for name in COUNTED)]
+    told = {name for name in COUNTED if all(name in part for part in requests)}
     found: dict[str, float] = dict.fromkeys(told, 0)
     for part in parts:
         for name, count in part.items():
-            if name in told or (name not in COUNTED and ANSWERED in told):
+            if name in told or name in LABELS or (name not in COUNTED and ANSWERED in told):
                 found[name] = found.get(name, 0) + count
     return found
 

@@ -14,20 +14,17 @@ from dataclasses import dataclass, field, replace
 from podium.analysis.expect import Traffic
 from podium.analysis.intervals import Interval
 from podium.analysis.ledger import Ledger, replay
-from podium.analysis.metrics import STARTED
+from podium.analysis.metrics import STARTED, Kind
 from podium.analysis.odds import MaxRatioUnreachable
 from podium.analysis.state import fold
-from podium.metrics import counts, freezing, queried
+from podium.metrics import counts, freezing, heard, queried
 from podium.metrics.counts import Levels
+from podium.metrics.heard import LATE, PATIENCE, Heard
 from podium.metrics.queried import Look, Queried
 from podium.metrics.rounds import AT, Rounds, Situation, Taken, take
 from podium.metrics.scraper import Round
 from podium.rollout.measuring import NO_TRAFFIC, UNREAD, Findings, Snapshot, Task
 
-PATIENCE = 60.0
-"""Seconds without figures after which a condition says so."""
-LATE = 10.0
-"""Seconds without figures after which the candidate is not promoted."""
 EXPECTED = 10.0
 """Expected requests, by the weight, from which on their absence is reported (NoTraffic)."""
 _SHORTEST = 5.0
@@ -42,6 +39,8 @@ class Course:
 
     began: float
     """When measuring began, in seconds since 1970."""
+    heard: Heard
+    """When pods were read last, and why others were not."""
     rounds: Rounds = field(default_factory=Rounds)
     figures: Levels = field(default_factory=dict)
     """What the champion's counters grew by since."""
@@ -52,11 +51,6 @@ class Course:
     """Why evidence cannot be counted at all."""
     weight: tuple[int, float] = (0, 0.0)
     """The weight that routers keep to, and since when that is known."""
-    fresh: bool = False
-    """Whether there has been such a round since this operator began."""
-    read: float = 0.0
-    """When the last round was that got an answer of every router."""
-    failed: Mapping[str, str] = field(default_factory=dict)
     resumed: str | None = None
     """The last `resume` that an interval told of, or that was there before evidence began."""
     recent: tuple[Interval, ...] = ()
@@ -65,15 +59,13 @@ class Course:
     """Why evidence does not go on from the ledger that there was."""
     queried: Queried = field(default_factory=Queried)
     """What Prometheus was asked for metrics of that type."""
-    unread: float | None = None
-    """Since when none of the candidate's pods could be read, and all of the champion's; of routers never."""
     quiet: tuple[float, float] = (0.0, 0.0)
     """Since when no request of the champion, of the candidate, has come although some were expected; 0: they come."""
 
 
 def begun(task: Task, now: float, ledger: Ledger | None) -> Course:
     """Measuring begins, or goes on from a stored ledger."""
-    course = Course(began=now, weight=(task.weight, now), read=now, resumed=task.resumed, changed=task.changed)
+    course = Course(began=now, heard=Heard(now), weight=(task.weight, now), resumed=task.resumed, changed=task.changed)
     if ledger is None:
         return course
     state = replay(ledger)
@@ -103,16 +95,14 @@ def after(
     weight = _weight(course, task, now)
     taken = take(course.rounds, _situation(course, task, weight, routers, now), read.began, read.samples,
                  task.asked.interval)  # fmt: skip
-    failed = {pod: why for pod, why in read.failed.items() if pod in needed}
-    whole = not failed and (bool(needed) or task.asked.watched)
+    watched = task.asked.watched
+    said = heard.after(course.heard, read.failed, needed, (task.champion, task.candidate), now, may_be_none=watched)
+    whole = not said.failed and (bool(needed) or watched)
     course = replace(
         course,
         rounds=taken.rounds,
         weight=weight,
-        fresh=course.fresh or whole,
-        read=now if whole else course.read,
-        failed=failed,
-        unread=_unread(course, task, failed, needed, now),
+        heard=said,
         resumed=task.resumed
         if course.live is None or any(each.resumed for each in taken.intervals)
         else course.resumed,
@@ -122,17 +112,9 @@ def after(
     figures = counts.total([course.figures, taken.champion]) if taken.champion and course.figures else taken.champion
     course = replace(course, figures=figures or course.figures, totals=freezing.totals(task.champion, read.samples))
     # Errors of the other pods count, although one pod cannot be read.
-    ready = (whole or task.asked.watched) and course.rounds.began is not None
+    ready = (whole or watched) and course.rounds.began is not None
     ready = ready and queried.known(course.queried, _asked(task))
     return _frozen(course, task, now) if task.begins and ready else course
-
-
-def _unread(course: Course, task: Task, failed: Collection[str], needed: Mapping[str, str], now: float) -> float | None:
-    of = {task.champion: set[bool](), task.candidate: set[bool]()}
-    for pod, revision in needed.items():
-        of.get(revision, set()).add(pod in failed)
-    alone = of[task.champion] == {False} and of[task.candidate] == {True}
-    return (course.unread or now) if alone else None
 
 
 def looked(course: Course, task: Task, look: Look, every: float, now: float) -> Course:
@@ -174,7 +156,7 @@ def _by_this_clock(course: Course, now: float) -> Course:
     }
     began = None if rounds.began is None else min(rounds.began, now)
     rounds = replace(rounds, began=began, until=min(rounds.until, now), seen=seen)
-    return replace(course, rounds=rounds, weight=(weight, min(since, now)), read=min(course.read, now))
+    return replace(course, rounds=rounds, weight=(weight, min(since, now)), heard=course.heard.before(now))
 
 
 def _situation(
@@ -189,6 +171,7 @@ def _situation(
         step=task.step,
         routers=routers,
         edges={each.name: each.edge for each in plan.metrics if each.edge is not None} if plan else {},
+        rewards=[wish.name for wish in task.asked.wishes if wish.kind is Kind.REWARD],
         pods=task.pods,
         warming=now < task.warm_at,
         resumed=bool(task.resumed) and task.resumed != course.resumed,
@@ -245,20 +228,22 @@ def checkpointed(course: Course) -> Course:
 
 def found(course: Course, task: Task, published: Snapshot | None, now: float) -> Findings:
     """What the planner is told."""
-    waited = now - course.read
-    why = "; ".join(course.failed.values()) or "there are none"
+    said = course.heard
+    waited, why = now - said.since, said.why(now)
+    none = "there are none"
+    alone = said.unread is not None and now - said.unread >= PATIENCE
     holds = [course.trouble] if course.trouble else []
-    who = "pods" if task.asked.watched else "routers"
-    if not course.fresh and waited <= LATE + task.asked.interval:
+    who = "pods" if task.asked.watched else "routers and pods" if task.asked.labelled else "routers"
+    if not said.fresh and waited <= LATE + task.asked.interval:
         holds.append(UNREAD)
     if waited > LATE + task.asked.interval:
-        holds.append(f"not all {who} have been read for {waited // 10 * 10:.0f} s: {why}")
-    unreachable = why if waited >= PATIENCE else ""
+        holds.append(f"not all {who} have been read for {waited // 10 * 10:.0f} s: {why or none}")
+    unreachable = (why or none) if waited >= PATIENCE else why if alone else ""
     silent = "" if task.asked.watched else _silent(course, task, now)
     holds += [silent] if silent else []
     holds += queried.holds(course.queried, _asked(task), now, begun=course.live is not None)
     return Findings(
-        course.live, published, tuple(holds), unreachable, silent, unread_since=course.unread, changed=course.changed
+        course.live, published, tuple(holds), unreachable, silent, unread_since=said.unread, changed=course.changed
     )
 
 

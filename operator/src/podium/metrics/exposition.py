@@ -7,7 +7,7 @@ writes counters alike, and values as `12.0`.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -76,6 +76,23 @@ def total(text: str, series: Iterable[str]) -> float:
     return found
 
 
+def by_label(
+    text: str, names: Collection[str], label: str, signed: Collection[str] = ()
+) -> dict[tuple[str, str], float]:
+    """The sums of the series of these names, by name and value of one of their labels.
+
+    Raises NoCount as `total` does; those that are `signed` may be below 0.
+    """
+    found: dict[tuple[str, str], float] = {}
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line) if _name(line) in names else None
+        if match:
+            key = (match["name"], _labels(match["labels"]).get(label, ""))
+            least = -math.inf if match["name"] in signed else 0
+            found[key] = found.get(key, 0.0) + _count(match["name"], match["value"], least)
+    return found
+
+
 def _name(line: str) -> str:
     return line.partition("{")[0].partition(" ")[0].strip()
 
@@ -84,11 +101,11 @@ def _labels(text: str | None) -> dict[str, str]:
     return {name: _ESCAPE.sub(lambda found: _ESCAPED[found[0]], value) for name, value in _LABEL.findall(text or "")}
 
 
-def _count(name: str, text: str) -> float:
+def _count(name: str, text: str, least: float = 0) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= 0):
+    if not (math.isfinite(value) and value >= least):
         raise NoCount(f"{name} is {text[:50]!r}, no count")
     return value

@@ -7,7 +7,7 @@ from podium.analysis import plan as plans
 from podium.analysis.counts import NO_COUNTS
 from podium.analysis.metrics import Kind
 from podium.analysis.metrics import counts as counts_of
-from podium.analysis.plan import FEWEST_UNITS, Metric, Plan
+from podium.analysis.plan import FEWEST_UNITS, Metric, Plan, Role
 from podium.metrics import counts
 from podium.metrics.counts import ANSWERED, FINISHED, Levels
 from podium.metrics.rounds import Answer
@@ -28,11 +28,11 @@ def plan(task: Task, figures: Levels, before: Levels, now: float) -> Plan:
     """The plan of an analysis that begins now.
 
     `figures`: what the champion's counters grew by since the rollout began; `before`: what they stand at, which is
-    taken where these are too few, and for what a Prometheus counts. Raises MaxRatioUnreachable, and ValueError for a
-    wish that contradicts itself.
+    taken where these are too few, and for what a Prometheus or labels tell. Raises MaxRatioUnreachable, and ValueError
+    for a wish that contradicts itself.
     """
     enough = figures if figures.get(FINISHED, 0) >= FEWEST_UNITS else before
-    metrics = tuple(_metric(wish, before if wish.queried else enough) for wish in task.asked.wishes)
+    metrics = tuple(_metric(wish, before if wish.queried or wish.labelled else enough) for wish in task.asked.wishes)
     return Plan(
         started_at=now,
         metrics=metrics,
@@ -57,6 +57,8 @@ def _metric(wish: Wish, figures: Levels) -> Metric:
         harm_ratio=wish.harm_ratio,
         tolerate=wish.tolerate,
         edge=edge,
+        # Better is what labels are asked for; as a guardrail they may be once a spec can say so.
+        role=Role.GOAL if wish.labelled else Role.GUARDRAIL,
         champion=(units, events),
     )
 

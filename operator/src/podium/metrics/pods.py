@@ -5,7 +5,7 @@ than it was. What a pod of the champion counted before it was first read belongs
 during the rollout; all that the candidate's pods count belongs to the rollout.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,7 @@ from podium.metrics import exposition
 from podium.metrics.counts import ATTEMPTS, FAILED, FINISHED, LOGGED, Levels
 from podium.metrics.place import Targets, View
 from podium.metrics.reading import Unreadable
+from podium.metrics.rounds import Answer
 from podium.metrics.scraper import Ask
 from podium.rollout.measuring import Task
 
@@ -48,8 +49,15 @@ class PodSample:
         return {revision: self.levels} if revision == self.revision else {}
 
 
+Read = Callable[[Counting, str, str, float, float, str], Answer]
+"""How its revision counts, a pod's name and revision, when it was made and read, and its text; see `_sample`."""
+
+
 class Pods:
-    """Each pod counts for its own revision."""
+    """Each pod counts for its own revision, unless another reading of its text is given."""
+
+    def __init__(self, read: Read | None = None) -> None:
+        self._read: Read = read or _sample
 
     def targets(self, cache: View, key: Key, task: Task) -> Targets:
         """See Place. Pods that are none of the revisions' Deployments say nothing: anybody may write labels."""
@@ -64,7 +72,7 @@ class Pods:
             known.add(name)
             if at is not None and is_ready(pod):
                 made = datetime.fromisoformat(meta["creationTimestamp"]).timestamp()
-                read = partial(_sample, counting, name, revision, made)
+                read = partial(self._read, counting, name, revision, made)
                 asks.append(Ask(name, at, counting.port, counting.path, read))
                 if "deletionTimestamp" not in meta:
                     needed[name] = revision

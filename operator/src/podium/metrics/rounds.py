@@ -96,6 +96,8 @@ class Situation:
     """Pods that exist, read or not: what was seen of others is forgotten."""
     edges: Mapping[str, float] = field(default_factory=dict)
     """By metric of latency: the edge (seconds, one of analysis.edges) above which an answer is an event."""
+    rewards: Collection[str] = ()
+    """Metrics of that type."""
     pods: tuple[int, int] = (0, 0)
     """Ready pods: champion's, candidate's."""
     warming: bool = False
@@ -210,9 +212,15 @@ def _counted(situation: Situation, found: list[_Grown]) -> Counted:
     champion = counts.total(part for each in found for part in each.champion)
     candidate = counts.total(part for each in found for part in each.candidate)
     made = {
-        name: (champion[name], candidate[name]) for name in counts.COUNTED if name in champion and name in candidate
+        name: (champion[name], candidate[name])
+        for name in (*counts.COUNTED, *counts.RATED)
+        if name in champion and name in candidate
     }
     if counts.ANSWERED in made:
         for metric, edge in situation.edges.items():
             made[f"above:{metric}"] = (counts.slower(champion, edge), counts.slower(candidate, edge))
+    if counts.VALUES in champion and counts.VALUES in candidate:
+        for metric in situation.rewards:
+            for name in (counts.VALUES, counts.SUM, counts.SQUARES):
+                made[f"{name}:{metric}"] = (champion[name], candidate[name])
     return made

@@ -53,6 +53,11 @@ class Asked:
         """Whether the evidence can stop the candidate, and nothing waits for it."""
         return bool(self.wishes) and self.at is Where.PODS
 
+    @property
+    def labelled(self) -> bool:
+        """Whether labels or rewards tell some of it: without a router nothing waits for them."""
+        return self.awaited and any(wish.labelled for wish in self.wishes)
+
     @staticmethod
     def of(spec: ModelDeploymentSpec, at: Where = Where.ROUTERS, *, by_default: bool = True) -> "Asked":
         """What spec asks for, counted there; `by_default`: also where it names no metrics."""

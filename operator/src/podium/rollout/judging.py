@@ -128,8 +128,8 @@ def unreachable(situation: Situation, moment: Moment) -> Verdict | None:
     if not moment.reached(since + situation.progress_deadline):
         return None
     limit = lasted(situation.progress_deadline)
-    sentence = f"its pods are ready, but their metrics could not be read for {limit} (the champion's could): "
-    sentence += found.unreachable
+    sentence = f"its pods are ready, but their metrics could not be read for {limit} (the champion's could)"
+    sentence += f": {found.unreachable}" if found.unreachable else ""
     return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, Rule(Kind.UNREACHABLE))
 
 

@@ -120,8 +120,8 @@ class Findings:
     changed: str = ""
     """Why this operator did not go on from the ledger that it found; empty if it did, or found none."""
     unread_since: float | None = None
-    """Since when none of the candidate's ready pods could be read and all of the champion's could, seconds since 1970;
-    None where it is not so, and where routers are read."""
+    """Since when none of the candidate's ready pods could be read while some of the champion's could, seconds since
+    1970; None where it is not so, and where routers are read."""
 
 
 def opened(text: str, recorded: str, rollout: str) -> Snapshot:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podium.analysis import edges, plan
+from podium.analysis.metrics import LABELLED
 from podium.analysis.metrics import Kind as Type
 from podium.api import queries
 from podium.api.v1alpha1 import Metric, ModelDeploymentSpec, parse_duration
@@ -43,6 +44,11 @@ class Wish:
     def queried(self) -> bool:
         """Whether Prometheus is asked for it, and nobody's counters are read."""
         return self.kind is Type.PROMETHEUS
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels or rewards tell it, which come after the answers. No spec can ask for that yet."""
+        return self.kind in LABELLED
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the rollout's record."""
