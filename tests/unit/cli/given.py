@@ -28,7 +28,7 @@ SHOWN = {
 }  # fmt: skip
 CANARY = {
     "id": "a", "strategy": "Canary", "startedAt": "2026-11-27T12:00:00Z", "step": 2, "steps": 4,
-    "weight": {"desired": 25, "applied": 25}, "metrics": [ERRORS, SHOWN],
+    "weight": {"desired": 25, "applied": 25, "routers": 2, "confirmed": 2}, "metrics": [ERRORS, SHOWN],
 }  # fmt: skip
 SERVES = "Version 7 serves with 2 pods."
 AWAITS = (
