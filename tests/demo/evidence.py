@@ -79,15 +79,26 @@ def rolled_back(show: Show, version: str, file: str, rule: str, what: str) -> No
 def leader_killed(show: Show) -> None:
     """A good version 5; the operator that counts is killed half-way, and the other one goes on from the ledger."""
     show.terminal.title("Version 5, and the leading operator is killed half-way")
+    killed = ""
 
     def kill(obj: Object) -> None:
-        lease = show.stage.client.get("Lease", podium.NAMESPACE, podium.RELEASE)["spec"]["holderIdentity"]
-        show.stage.client.delete("Pod", podium.NAMESPACE, str(lease).rsplit("-", 1)[0], grace=0)
+        nonlocal killed
+        killed, _ = leader(show)
+        show.stage.client.delete("Pod", podium.NAMESPACE, killed.rsplit("-", 1)[0], grace=0)
 
     obj, seen = decided(show, "5", "1", half_way=kill)
+    leads, since = leader(show)
     show.ebb(NAME)
-    held = outcome(obj) == ("Promoted", "evidence") and not seen.failed
+    show.terminal.output(f"Lease {podium.RELEASE}: held by {killed or 'nobody who was killed'}, then by {leads}")
+    another = bool(killed) and leads != killed and since <= decided_at(obj)
+    held = outcome(obj) == ("Promoted", "evidence") and not seen.failed and another
     show.held("Version 5, leader killed half-way: promoted", f"{lasted(obj):.0f} s; {figures(seen)}", held)
+
+
+def leader(show: Show) -> tuple[str, datetime]:
+    """Who holds the operators' Lease, and since when."""
+    lease = show.stage.client.get("Lease", podium.NAMESPACE, podium.RELEASE)["spec"]
+    return str(lease["holderIdentity"]), datetime.fromisoformat(lease["acquireTime"])
 
 
 def decided(
@@ -122,13 +133,14 @@ def outcome(obj: Object) -> tuple[str, str]:
     return found["verdict"], found["rule"]
 
 
+def decided_at(obj: Object) -> datetime:
+    """When it was decided."""
+    return datetime.fromisoformat(obj["status"]["rollout"]["decision"]["at"])
+
+
 def lasted(obj: Object) -> float:
     """Seconds from its start to its decision."""
-    rollout = obj["status"]["rollout"]
-    return (
-        datetime.fromisoformat(rollout["decision"]["at"]).timestamp()
-        - datetime.fromisoformat(rollout["startedAt"]).timestamp()
-    )
+    return (decided_at(obj) - datetime.fromisoformat(obj["status"]["rollout"]["startedAt"])).total_seconds()
 
 
 ACTS = (promoted, failing, refusing, leader_killed)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from podium.analysis.ledger import Ledger
+from podium.analysis.ledger import Ledger, digest
 from podium.api import names
 from tests.client import Client, Object, wait
 from tests.cluster import binaries
@@ -197,6 +197,27 @@ def test_the_ledger_of_the_candidate_is_read_and_replayed(
     code, out, _ = podium(plane.kubeconfig(), "analyze", "fraud", "-n", namespace)
     assert code == 0
     assert "Verdict: RollBack (harm: errors)" in out
+    assert f"there is no controllerrevision fraud-b57wq4c9d2 in namespace {namespace}." in out
+
+
+@pytest.mark.parametrize(("decided_from", "as_recorded"), [("", True), (" ", False)], ids=["the same", "another"])
+def test_a_ledger_is_compared_with_the_record_of_its_revision(
+    plane: ControlPlane, client: Client, namespace: str, deployment: Object, decided_from: str, as_recorded: bool
+) -> None:
+    write(client, deployment, analyzing())
+    text = Ledger.begin(plan()).to_text()
+    meta = {"name": "fraud-b57wq4c9d2-ledger", "namespace": namespace}
+    client.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"ledger": text}})
+    record = {"podium.dev/rollout": '{"id": "r"}', "podium.dev/ledger": digest(text + decided_from, "r")}
+    meta = {"name": "fraud-b57wq4c9d2", "namespace": namespace, "annotations": record}
+    client.apply({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": meta, "revision": 1})
+
+    code, out, _ = podium(plane.kubeconfig(), "analyze", "fraud", "-n", namespace, "-o", "json")
+
+    assert code == 0
+    found = json.loads(out)
+    assert found["asRecorded"] is as_recorded
+    assert bool(found["comparison"]) is not as_recorded
 
 
 def test_rights_that_are_missing_are_named(

@@ -28,6 +28,29 @@ def test_the_api_servers_that_are_tried_are_those_that_the_decision_names() -> N
     assert set(re.findall(r"\d+\.\d+\.\d+", tried)) == {KUBERNETES, *OTHER_APISERVERS}
 
 
+def _anchors(page: str) -> set[str]:
+    """Of its headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_each_link_between_pages_leads_to_a_file_and_to_a_heading_of_it() -> None:
+    pages = [*DOCS.rglob("*.md"), *ROOT.glob("*.md"), ROOT / "serving-image" / "README.md"]
+    links = [
+        (page, link) for page in pages for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()) if "://" not in link
+    ]
+    broken = []
+    for page, link in links:
+        file, _, anchor = link.partition("#")
+        to = page.parent / file if file else page
+        if not to.exists() or (anchor and anchor not in _anchors(to.read_text())):
+            broken.append(f"{page.relative_to(ROOT)}: {link}")
+
+    assert len(links) > 50
+    assert broken == []
+
+
 def test_the_files_that_the_page_for_developers_names_are_there() -> None:
     """Whoever moves a file finds this page by it."""
     text = (DOCS / "development.md").read_text()

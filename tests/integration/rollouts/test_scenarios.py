@@ -95,7 +95,7 @@ async def test_a_canary_is_promoted_at_the_end_of_its_steps(stage: Stage) -> Non
 
     assert rules(stage)["v2"] == ("Promoted", "steps-complete")
     steps = [one["note"] for one in await stage.events() if one["reason"] == "Step"]
-    assert steps[0] == "Version v2: step 2 of 2: 50 %."
+    assert steps[0] == "Version v2: step 2 of 2: 50 % (rule step-complete)."
 
 
 async def test_a_canary_in_place_is_promoted_by_a_person(stage: Stage) -> None:

@@ -28,7 +28,7 @@ SHOWN = {
 }  # fmt: skip
 CANARY = {
     "id": "a", "strategy": "Canary", "startedAt": "2026-11-27T12:00:00Z", "step": 2, "steps": 4,
-    "weight": {"desired": 25, "applied": 25}, "metrics": [ERRORS, SHOWN],
+    "weight": {"desired": 25, "applied": 25, "routers": 2, "confirmed": 2}, "metrics": [ERRORS, SHOWN],
 }  # fmt: skip
 SERVES = "Version 7 serves with 2 pods."
 AWAITS = (
@@ -126,6 +126,8 @@ class Played:
 
     def __init__(self, *objects: Object, steps: tuple[Step | Exception, ...] = ()) -> None:
         self.objects = {obj["metadata"]["name"]: obj for obj in objects}
+        self.config_maps: dict[str, Object] = {}
+        self.revisions: dict[str, Object] = {}
         self.steps = list(steps)
         self.patches: list[tuple[str, str, dict[str, str]]] = []
         self.lists = 0
@@ -169,7 +171,14 @@ class Played:
         return self.deployment(namespace, name)
 
     def config_map(self, namespace: str, name: str) -> Object:
-        raise CliError(f"there is no configmap {name} in namespace {namespace}")
+        if name not in self.config_maps:
+            raise CliError(f"there is no configmap {name} in namespace {namespace}")
+        return copy.deepcopy(self.config_maps[name])
+
+    def controller_revision(self, namespace: str, name: str) -> Object:
+        if name not in self.revisions:
+            raise CliError(f"there is no controllerrevision {name} in namespace {namespace}")
+        return copy.deepcopy(self.revisions[name])
 
 
 def lost() -> Unreachable:

@@ -47,6 +47,7 @@ def test_a_canary_under_analysis() -> None:
         "      harm         .......... 0.02 of 20",
         "    latency  0 of 3,010 (champion 0 of 9,012)",
         "      shown, decides nothing",
+        "  routers   2 of 2 keep to the weights they are told",
         f"  awaits    {AWAITS}",
         "  Ready=False, Reconciling=True (Canary)",
     ]
@@ -86,6 +87,23 @@ def test_a_rolled_back_one_says_by_which_rule() -> None:
 def test_a_weight_that_is_not_applied_yet_is_told_apart_from_the_one_asked(weight: dict[str, int], told: str) -> None:
     line = lines(analyzing(rollout=CANARY | {"weight": weight}))[2]
     assert line == f"  candidate fraud-b57wq4c9d2 (8), 1/1 pods, {told}, for 4m, step 2 of 4"
+
+
+@pytest.mark.parametrize(
+    ("weight", "told"),
+    [
+        ({"routers": 3, "confirmed": 2}, ["  routers   2 of 3 keep to the weights they are told"]),
+        ({"routers": 3, "confirmed": 0}, ["  routers   0 of 3 keep to the weights they are told"]),
+        ({"routers": 0, "confirmed": 0}, ["  routers   no router is ready"]),
+        ({}, []),
+    ],
+    ids=["one has yet to load it", "none has loaded it", "none is ready", "pods divide the requests"],
+)
+def test_routers_that_do_not_keep_to_the_weight_yet_are_told_from_those_that_do(
+    weight: dict[str, int], told: list[str]
+) -> None:
+    shown = lines(analyzing(rollout=CANARY | {"weight": {"desired": 25} | weight}))
+    assert [line for line in shown if line.startswith("  routers")] == told
 
 
 def test_pods_that_are_missing_are_counted() -> None:
@@ -210,7 +228,7 @@ def test_json_has_every_key_whatever_the_object_has() -> None:
     bare, full = (shape.items([of(deployment(status))])["items"][0] for status in (None, analyzing()))
     assert bare.keys() == full.keys()
     assert (bare["phase"], bare["champion"], bare["rollout"], bare["current"]) == ("Pending", None, None, False)
-    assert full["rollout"]["weight"] == {"desired": 25, "applied": 25}
+    assert full["rollout"]["weight"] == {"desired": 25, "applied": 25, "routers": 2, "confirmed": 2}
     assert full["rollout"]["metrics"][0] == ERRORS
     assert full["rollout"]["metrics"][1]["evidence"] is None
     assert full["candidate"]["revision"] == CANDIDATE["revision"]

@@ -34,7 +34,7 @@ from tests.unit.planner.given import (
 from tests.unit.planner.refusing import refuse
 from tests.unit.planner.scraped import scraped
 from tests.unit.planner.test_bytes import overwritten
-from tests.unit.planner.test_canary import PAUSE, at_step, canary, two
+from tests.unit.planner.test_canary import PAUSE, at_step, canary, record, two
 from tests.unit.planner.test_draining import _one_pod_left
 from tests.unit.planner.test_envoy import ENVOY, kept_by_another
 from tests.unit.planner.test_eviction import POD
@@ -450,6 +450,18 @@ def stepped() -> World:
     return world
 
 
+def stepped_by_evidence() -> World:
+    world = weighed(analysis=ERRORS_ALONE)
+    world.until(lambda: record(world).get("step") == 1)
+    return world
+
+
+def proven() -> World:
+    world = weighed(rate=2000.0, analysis=ERRORS_ALONE)
+    world.until(lambda: record(world).get("promoting"))
+    return world
+
+
 def row(name: str) -> Callable[[], World]:
     """A row of the table of conditions."""
     return conditions.ROWS[name].given
@@ -542,6 +554,8 @@ CONDITIONS: dict[str, Condition] = {
 EVENTS: dict[str, Event] = {
     "RolloutStarted": Event(lambda: updating(replicas=3), EventReason.ROLLOUT_STARTED),
     "Step": Event(stepped, EventReason.STEP),
+    "Step, weighed": Event(stepped_by_evidence, EventReason.STEP),
+    "Step, promoted by evidence": Event(proven, EventReason.STEP),
     "TooLittleTraffic": Event(warned, EventReason.TOO_LITTLE_TRAFFIC),
     "Promoted": Event(lambda: switched(replicas=2), EventReason.PROMOTED),
     "RolledBack": Event(rolled_back, EventReason.ROLLED_BACK),

@@ -224,7 +224,7 @@ def test_status_says_what_is_awaited_until_when_before_a_weight_is_applied() -> 
 
 def test_each_step_is_told_as_an_Event() -> None:
     world = at_step(2, canary(10, 50))
-    assert world.events("Step") == ["Version 2: step 2 of 2: 50 %."]
+    assert world.events("Step") == ["Version 2: step 2 of 2: 50 % (rule step-complete)."]
 
 
 # --- sizes

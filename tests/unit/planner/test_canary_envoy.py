@@ -37,7 +37,7 @@ def test_the_weight_is_exact(weight: int, pods: int) -> None:
     assert set(in_force(world)) == {(10_000 - 100 * weight, 100 * weight)}
     assert sizes(world) == (10, pods)
     world.advance(2)
-    assert world.status["rollout"]["weight"] == {"desired": weight, "applied": weight}
+    assert world.status["rollout"]["weight"] == {"desired": weight, "applied": weight, "routers": 2, "confirmed": 2}
 
 
 def test_it_goes_through_its_steps_and_is_promoted() -> None:
@@ -54,6 +54,8 @@ def test_a_step_lasts_from_when_the_last_router_has_its_weight() -> None:
     world.until(lambda: world.status.get("candidate"))
     world.until(lambda: shares(world) == (5_000, 5_000))
     told = world.now
+    world.until(lambda: world.status["rollout"]["weight"]["confirmed"] > 0)
+    assert world.status["rollout"]["weight"] == {"desired": 50, "routers": 2, "confirmed": 1}
     until_step(world, 1)
     assert (world.now - told).total_seconds() >= 39
 

@@ -29,7 +29,7 @@ def test_the_weight_is_exact_and_the_candidate_has_the_pods_for_it_beside_the_ch
     assert shares(world) == (10_000 - weight * 100, weight * 100)
     assert sizes(world) == (replicas, expected)
     world.advance(2)
-    assert world.status["rollout"]["weight"] == {"desired": weight, "applied": weight}
+    assert world.status["rollout"]["weight"] == {"desired": weight, "applied": weight, "routers": 2, "confirmed": 2}
     assert world.status["champion"]["weight"] == 100 - weight
     assert world.condition("WeightPossible") is None
 

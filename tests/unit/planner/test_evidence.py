@@ -1,9 +1,11 @@
 """Decisions and gates: a canary through routers goes by what its callers see."""
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
+from typing import NamedTuple
 
 import pytest
 
@@ -211,9 +213,37 @@ def test_each_step_is_told_with_what_was_counted_at_the_one_before() -> None:
     world = weighed()
     world.until(lambda: record(world).get("step") == 1)
     said = world.events("Step")[-1]
-    assert "step 2 of 2: 50 %" in said
-    assert "; errors " in said
-    assert "(champion " in said
+    assert said.startswith("Version 2: step 2 of 2: 50 % (rule step-complete); errors ")
+    (errors,) = (figures(part) for part in said.split("; ") if part.startswith("errors "))
+    assert errors.champion > errors.candidate > 0
+    assert errors.low < errors.ratio < errors.high
+
+
+def test_a_promotion_that_begins_is_told_with_its_rule_and_what_it_was_decided_from() -> None:
+    world = weighed()
+    world.until(lambda: record(world).get("promoting"))
+    said = world.events("Step")[-1]
+    assert said.startswith("Version 2: all steps are over, and evidence is at least ")
+    assert ": it grows to 4 pods to be promoted (rule evidence); errors " in said
+    (errors,) = (figures(part) for part in said.split("; ") if part.startswith("errors "))
+    assert errors.low < errors.ratio < errors.high < 1.5
+
+
+class Figures(NamedTuple):
+    """What an Event says of one metric: requests of both versions, the ratio, and its interval."""
+
+    candidate: int
+    champion: int
+    ratio: float
+    low: float
+    high: float
+
+
+def figures(part: str) -> Figures:
+    found = re.match(r"\w+ [\d,]+ of ([\d,]+) \(champion [\d,]+ of ([\d,]+)\), ratio (\S+) \[(\S+), (\S+)\]", part)
+    assert found, part
+    candidate, champion, *numbers = found.groups()
+    return Figures(int(candidate.replace(",", "")), int(champion.replace(",", "")), *map(float, numbers))
 
 
 def test_status_has_the_figures_of_each_metric() -> None:

@@ -107,6 +107,15 @@ def test_weights_are_applied_when_every_router_says_so_and_nobody_goes_another_w
     assert traffic.applied(BOTH) is applied
 
 
+def test_routers_that_keep_to_a_split_are_counted_and_without_routers_there_is_nobody_to_count() -> None:
+    kept = {"a": 2500, "b": 7500}
+    said = (kept, kept | {"c": 0}, {"a": WHOLE}, {}, None)
+    assert Weighted(True, {}, 5, said, {"a": 1, "b": 3}).keepers(BOTH) == (2, 5)
+    assert Weighted(True, {}, 0, (), {}).keepers(BOTH) == (0, 0)
+    assert Weighted(False, {"a": 1}, 0, said, {}).keepers(BOTH) is None
+    assert Endpoints({"a": 1, "b": 3}).keepers(BOTH) is None
+
+
 def test_without_a_router_behind_the_Service_nothing_is_known() -> None:
     said = ({"a": 2500, "b": 7500},)
     assert Weighted(True, {}, 0, said, {"a": 1, "b": 3}).applied(BOTH) is Applied.UNKNOWN

@@ -64,6 +64,10 @@ class WeightStatus(ApiModel):
 
     desired: Percent | None = Field(default=None, description="Percent that the step asks for.")
     applied: Percent | None = Field(default=None, description="Percent in effect; absent while that is not confirmed.")
+    routers: Count | None = Field(
+        default=None, description="Number of router pods; absent while requests do not go through them."
+    )
+    confirmed: Count | None = Field(default=None, description="Number of those that keep to the weights they are told.")
 
 
 class CountedStatus(ApiModel):

@@ -33,3 +33,6 @@ class Api(Protocol):
 
     def config_map(self, namespace: str, name: str) -> Object:
         """A ConfigMap."""
+
+    def controller_revision(self, namespace: str, name: str) -> Object:
+        """A ControllerRevision: the record of a revision."""

@@ -18,6 +18,7 @@ from podium.cli.errors import CliError, Exit
 from podium.cli.follow import follow, views_of
 from podium.cli.outcome import awaited, outcome
 from podium.cli.screen import LiveViews, Screen
+from podium.cli.stored import Stored, stored
 from podium.cli.view import View, of
 
 PROGRAM = "kubectl podium"
@@ -182,19 +183,21 @@ def analyze(
     """Replay a ledger offline: evidence over time, each metric, and the verdict."""
     if ledger == "-" or Path(ledger).exists() or "/" in ledger:
         text = replay.text_in(_content(ledger), "standard input" if ledger == "-" else ledger)
-        source = ledger
+        read = Stored(text, ledger)
     else:
-        text, source = _stored(Cluster.connect(context), namespace, ledger, revision)
-    found = replay.replayed(text, source)
+        cluster = Cluster.connect(context)
+        read = stored(cluster, namespace or cluster.namespace, ledger, revision)
+    found, compared = replay.replayed(read.text, read.source), read.comparison
     screen = Screen()
     if output is Output.JSON:
-        screen.line(shape.text(found.to_json()))
+        more = {"asRecorded": compared.as_recorded, "comparison": compared.sentence}
+        screen.line(shape.text(found.to_json() | more))
         return
     screen.table(found.over_time())
     screen.line("")
     screen.table(found.by_metric())
     screen.line("")
-    for line in found.lines():
+    for line in filter(None, (compared.sentence, *found.lines())):
         screen.line(line)
 
 
@@ -203,19 +206,6 @@ def _content(file: str) -> str:
         return sys.stdin.read() if file == "-" else Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise CliError(f"{file} cannot be read: {error}") from error
-
-
-def _stored(cluster: Cluster, namespace: str | None, name: str, revision: str) -> tuple[str, str]:
-    """The ledger of the candidate, else of the revision that was decided on last; and what it is called."""
-    where = namespace or cluster.namespace
-    if not revision:
-        view = of(cluster.deployment(where, name))
-        revision = view.candidate.revision if view.candidate else view.latest
-    if not revision:
-        raise CliError(f"{where}/{name} has no revision yet, so there is no ledger")
-    config_map = replay.ledger_name(revision)
-    source = f"configmap {where}/{config_map}"
-    return replay.text_of(cluster.config_map(where, config_map), source), source
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

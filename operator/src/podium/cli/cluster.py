@@ -93,8 +93,15 @@ class Cluster:
 
     def config_map(self, namespace: str, name: str) -> Object:
         """A ConfigMap."""
-        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/configmaps/{quote(name, safe='')}"
-        return self._json("GET", path, Asked("get", "configmaps", namespace, name))
+        return self._one("/api/v1", "configmaps", namespace, name)
+
+    def controller_revision(self, namespace: str, name: str) -> Object:
+        """A ControllerRevision."""
+        return self._one("/apis/apps/v1", "controllerrevisions", namespace, name)
+
+    def _one(self, version: str, plural: str, namespace: str, name: str) -> Object:
+        path = f"{version}/namespaces/{quote(namespace, safe='')}/{plural}/{quote(name, safe='')}"
+        return self._json("GET", path, Asked("get", plural, namespace, name))
 
     def _json(
         self, method: str, path: str, asked: Asked, query: dict[str, str] | None = None, body: Object | None = None

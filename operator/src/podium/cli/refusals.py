@@ -11,6 +11,7 @@ _ROLES = {
     ("modeldeployments", "watch"): "podium-view",
     ("modeldeployments", "patch"): "podium-edit",
     ("configmaps", "get"): "view",
+    ("controllerrevisions", "get"): "view",
 }
 """The ClusterRole that gives the right, by resource and verb."""
 

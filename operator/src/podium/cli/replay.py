@@ -5,7 +5,11 @@ JSON of `analyze -o json`:
  "history": [{"at", "harm", "better": {METRIC: NUMBER}}],
  "metrics": [{"name", "type", "role", "weighed", "champion": {n, events}, "candidate": {n, events}, "ratio",
               "interval": [low, high], "harm", "better"}],
- "verdict": {"call", "rule", "message"}, "verdictOnceStepsAreOver": the same}
+ "verdict": {"call", "rule", "message"}, "verdictOnceStepsAreOver": the same,
+ "asRecorded": true|false|null, "comparison": TEXT}
+
+The last two are of a ModelDeployment's ledger: whether its digest is the one in the revision's record or, before a
+decision, the one written with it, and if it is not, what that means; null where that is not known, as of a file.
 
 Times are seconds since 1970. `needed`, `neededForHarm`, `harm` and `better` are natural logarithms of evidence, which
 may be beyond what a number holds. Counts are those that are weighed.
@@ -30,11 +34,6 @@ KEY = "ledger"
 """Of the ConfigMap."""
 MOST_ROWS = 20
 """Of the table of evidence over time; -o json has all."""
-
-
-def ledger_name(revision: str) -> str:
-    """The ConfigMap that holds the ledger of a candidate."""
-    return f"{revision}-ledger"
 
 
 def text_in(content: str, source: str) -> str:

@@ -8,10 +8,10 @@ analyze   see podium.cli.replay
 
 ITEM is podium.cli.view.View with camelCase keys: namespace, name, current, generation, observedGeneration, deleted,
 phase, message, ready, stalled, champion, candidate {revision, version, desired, ready, available, weight, since},
-previous {revision, version, until}, rollout {id, strategy, startedAt, step, steps, weight {desired, applied}, deadline,
-metrics [{name, type, role, champion {n, events}, candidate {n, events}, ratio, interval, evidence {harm, noHarm,
-needed}}], decision {verdict, rule, by, at}}, rolledBack [revision], latest, conditions [{type, status, reason,
-message}] (those alone that are not as they should be), asked, lastCommand {value, result, message, at}.
+previous {revision, version, until}, rollout {id, strategy, startedAt, step, steps, weight {desired, applied, routers,
+confirmed}, deadline, metrics [{name, type, role, champion {n, events}, candidate {n, events}, ratio, interval,
+evidence {harm, noHarm, needed}}], decision {verdict, rule, by, at}}, rolledBack [revision], latest, conditions [{type,
+status, reason, message}] (those alone that are not as they should be), asked, lastCommand {value, result, message, at}.
 
 What is not there is null; a text or a time that status does not say is empty.
 

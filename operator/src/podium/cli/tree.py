@@ -20,7 +20,7 @@ class Node:
 
 
 def tree(view: View, glyphs: Glyphs, now: datetime) -> Node:
-    """Champion and candidate, how strong the evidence is, what is awaited, and conditions not as they should be."""
+    """Champion, candidate, evidence, routers, what is awaited, and conditions not as they should be."""
     phase = _PHASES.get(view.phase, "cyan")
     title = Text.assemble((view.place, "bold"), "  ", (view.phase, phase))
     lines: list[Node] = []
@@ -32,6 +32,7 @@ def tree(view: View, glyphs: Glyphs, now: datetime) -> Node:
         lines.append(_line("champion", _revision(view.champion, _weight(view.champion.weight), now)))
     if view.candidate:
         lines.append(_candidate(view, view.candidate, glyphs, now))
+        lines.extend(_routers(view.rollout))
     if view.previous:
         warm = f"{_named(view.previous.revision, view.previous.version)}, kept warm until {view.previous.until}"
         lines.append(_line("previous", warm))
@@ -85,6 +86,16 @@ def _candidate_weight(candidate: Revision, rollout: Rollout | None) -> str:
     if weight.applied == weight.desired:
         return _weight(weight.applied)
     return f"{weight.desired} % asked, {weight.applied} % applied"
+
+
+def _routers(rollout: Rollout | None) -> list[Node]:
+    """How many routers divide the requests, and how many of them as they are told."""
+    weight = rollout.weight if rollout else None
+    if weight is None or weight.routers is None or weight.confirmed is None:
+        return []
+    if not weight.routers:
+        return [_line("routers", "no router is ready")]
+    return [_line("routers", f"{weight.confirmed} of {weight.routers} keep to the weights they are told")]
 
 
 def _metric(metric: Metric, glyphs: Glyphs) -> Node:

@@ -40,6 +40,10 @@ class Weight:
 
     desired: int | None
     applied: int | None
+    routers: int | None
+    """Router pods; None while requests do not go through them, and by an older operator."""
+    confirmed: int | None
+    """Of those, who keeps to the weights that it is told."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +236,7 @@ def _rollout(data: Mapping[str, Any] | None) -> Rollout | None:
         started_at=data.get("startedAt") or "",
         step=data.get("step"),
         steps=data.get("steps"),
-        weight=Weight(weight.get("desired"), weight.get("applied")) if weight else None,
+        weight=Weight(*(weight.get(key) for key in ("desired", "applied", "routers", "confirmed"))) if weight else None,
         deadline=data.get("deadline") or "",
         metrics=tuple(_metric(one) for one in data.get("metrics") or []),
         decision=Decision(**{key: decision.get(key) or "" for key in ("verdict", "rule", "by", "at")})

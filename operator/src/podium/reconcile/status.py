@@ -240,6 +240,9 @@ def _steps(situation: Situation, split: Split, candidate: RevisionState) -> dict
     has = applied(situation, split, candidate)
     if has is not None:
         found["applied"] = has
+    keepers = situation.traffic.keepers(split)
+    if keepers is not None:
+        found["confirmed"], found["routers"] = keepers
     step = min(record.step + 1, len(record.steps))
     return {"step": step, "steps": len(record.steps), "weight": found}
 

@@ -20,7 +20,7 @@ from podium.rollout.measuring import unread
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.sentences import rolled_back
+from podium.rollout.sentences import rolled_back, step_told
 from podium.rollout.verdict import Hold, Mark, Verdict
 from podium.rollout.words import lasted, named, sentences, span
 
@@ -151,8 +151,10 @@ def too_late(situation: Situation, moment: Moment) -> Verdict | None:
             waits = ended_lately(situation, candidate, moment)
             if waits is not None:
                 return waits
-            promoted = record.promoted(Rule(Kind.MAX_DURATION), moment.now, situation.operator)
-            return Mark(candidate.name, f"{sentence}; onInconclusive is Promote", record=promoted, reason="Step")
+            rule = Rule(Kind.MAX_DURATION)
+            promoted = record.promoted(rule, moment.now, situation.operator)
+            said = step_told(f"{sentence}; onInconclusive is Promote", rule, situation)
+            return Mark(candidate.name, said, record=promoted, reason="Step")
         case "Pause":
             told_so = f"{named(candidate, situation)} waits for a person (onInconclusive is Pause): {sentence}"
             ways = [f"to {verb} it: {situation.how_to(verb, candidate)}" for verb in ("promote", "abort")]

@@ -14,6 +14,7 @@ from podium.rollout.words import lasted, named, sentences, span
 
 if TYPE_CHECKING:
     from podium.rollout.revision import RevisionState
+    from podium.rollout.rule import Rule
     from podium.rollout.state import Situation
 
 _EVENTS = {
@@ -78,6 +79,13 @@ def rolled_back(snapshot: Snapshot, decision: Decision, worst: str, *, champion:
 def harm_told(decision: Decision) -> str:
     """How strong the evidence of harm is, where it is counted at the pods, whose callers are not assigned by lot."""
     return f"{told(decision.harm)} of {told(decision.needed_for_harm)} (approximate: errors counted at the pods)"
+
+
+def step_told(what: str, rule: Rule | str, situation: Situation) -> str:
+    """What a rollout goes on with, by which rule, and what was counted until then."""
+    live = situation.findings.live if situation.findings else None
+    counted = f"; {figures(live)}" if live else ""
+    return f"{what} (rule {rule}){counted}"
 
 
 def figures(snapshot: Snapshot) -> str:

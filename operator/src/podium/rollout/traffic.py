@@ -109,6 +109,10 @@ class Traffic(Protocol):
         """Whether the split is what is the case."""
         ...
 
+    def keepers(self, split: Split) -> tuple[int, int] | None:
+        """How many routers say that they keep to the split, and how many there are; None where pods divide."""
+        ...
+
     def others(self, revision: str) -> int:
         """Ready pods of other revisions that requests may reach."""
         ...
@@ -149,6 +153,10 @@ class Endpoints:
         if not listed:
             return Applied.UNKNOWN
         return Applied.YES if listed == set(split.weights) else Applied.NO
+
+    def keepers(self, split: Split) -> None:
+        """See Traffic: there is no router."""
+        return
 
     def others(self, revision: str) -> int:
         """See Traffic."""
@@ -213,10 +221,19 @@ class Weighted:
             return (
                 Applied.NO if listed != set(split.weights) or not kept else Applied.UNKNOWN if unknown else Applied.YES
             )
-        exact = all({n: w for n, w in (one or {}).items() if w} == dict(split.weights) for one in self.said)
+        exact = all(_keeps(one, split) for one in self.said)
         return Applied.YES if exact and not listed else Applied.NO
+
+    def keepers(self, split: Split) -> tuple[int, int] | None:
+        """See Traffic: of the ready ones, and of those that leave and still answer."""
+        return (sum(_keeps(one, split) for one in self.said), len(self.said)) if self.weighted else None
 
     def others(self, revision: str) -> int:
         """See Traffic."""
         found = self.direct.keys() | self.capacity.keys()
         return sum(self.capacity.get(n, 0) or self.direct.get(n, 0) for n in found if n != revision and self.reaches(n))
+
+
+def _keeps(said: Mapping[str, int] | None, split: Split) -> bool:
+    """Whether a router that says so keeps to the split; one that has said nothing does not."""
+    return said is not None and {name: weight for name, weight in said.items() if weight} == dict(split.weights)

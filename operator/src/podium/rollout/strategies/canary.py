@@ -18,7 +18,7 @@ from podium.rollout.judging import held, judged, missing, too_little
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.sentences import figures
+from podium.rollout.sentences import step_told
 from podium.rollout.shares import BEYOND, Pods, enough_in_place, enough_replicas, exact_pods, pods_by_share
 from podium.rollout.steps import Step, weight_at
 from podium.rollout.strategies.base import Frozen, Move, Progress, Target, at_full_size
@@ -30,6 +30,9 @@ from podium.rollout.words import count, named, sentences
 if TYPE_CHECKING:
     from podium.rollout.revision import RevisionState
     from podium.rollout.state import Situation
+
+_STEP_COMPLETE = "step-complete"
+"""The rule of a step that is not the end: the one before has lasted its time, and no harm was shown."""
 
 
 class Canary:
@@ -116,8 +119,8 @@ class Canary:
             return Progress(record.applied(moment.now))
         if not moment.reached(record.holds_until):
             return None
-        counted = f"; {figures(situation.findings.live)}" if situation.findings and situation.findings.live else ""
-        return Progress(record.onward(moment.now, situation.operator), f"{_next_step(record)}{counted}")
+        told = step_told(_next_step(record), _STEP_COMPLETE, situation)
+        return Progress(record.onward(moment.now, situation.operator), told)
 
     def _end(self, situation: Situation, candidate: RevisionState, moment: Moment) -> Progress | Hold | None:
         if situation.spec.rollout.promotion == "Manual":
@@ -129,13 +132,12 @@ class Canary:
             return waits
         decision = judged(situation, candidate, moment) if candidate.record.asked.awaited else None
         grows = f"it grows to {count(situation.target, 'pod')} to be promoted"
-        if decision is None:
-            promoted = candidate.record.promoted(Rule(Kind.STEPS_COMPLETE), moment.now, situation.operator)
-            return Progress(promoted, f"all steps are over: {grows}")
-        if decision.call is not Call.PROMOTE:
+        if decision is not None and decision.call is not Call.PROMOTE:
             return None  # evidence is awaited, until maxDuration
-        promoted = candidate.record.promoted(Rule(Kind.EVIDENCE), moment.now, situation.operator)
-        return Progress(promoted, f"{decision.message}: {grows}")
+        rule = Rule(Kind.STEPS_COMPLETE if decision is None else Kind.EVIDENCE)
+        why = "all steps are over" if decision is None else decision.message
+        promoted = candidate.record.promoted(rule, moment.now, situation.operator)
+        return Progress(promoted, step_told(f"{why}: {grows}", rule, situation))
 
     def complete(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
