@@ -59,7 +59,7 @@ test-e2e: venv ## Real pods on a real cluster
 	$(PYTEST) tests/e2e
 
 .PHONY: test-all
-test-all: test test-refusals test-counting ## That, and the ways of refusal that it leaves out
+test-all: test test-refusals ## That, and the ways of refusal that it leaves out
 
 .PHONY: cluster
 cluster: venv ## A local cluster with Podium installed; its kubeconfig is .cluster/kubeconfig

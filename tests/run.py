@@ -42,11 +42,12 @@ ROLLOUTS = "tests/integration/rollouts"
 DOZENS = ("tests/integration/rollouts/test_kill.py", "tests/integration/rollouts/test_refused.py")
 """Every write of every scenario: they need the cores, and the end-to-end tests wait for half of their time."""
 RACES = "tests/integration/metrics"
-"""Callers there give up 100 ms before or after an answer: `make test-counting` runs it with nothing beside it."""
+"""Callers there give up 100 ms before or after an answer: nothing runs beside it."""
 UNIT = Step("unit", [*PYTEST, "-q", "-n", "3", "tests/unit", *(f"--ignore={path}" for path in (PLAYS, *MACHINES))])
 PATIENT = ["nice", "-n", "10"]
 """Before the command of a step that judges no time, and takes what the step beside it leaves of the cores."""
 SUITES: tuple[tuple[Step, ...], ...] = (
+    (Step("integration: what callers saw is counted", [*PYTEST, "-q", RACES]),),
     (
         Step(
             "integration: all but rollouts",
