@@ -210,7 +210,7 @@ def test_a_ledger_is_compared_with_the_record_of_its_revision(
     client.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"ledger": text}})
     record = {"podium.dev/rollout": '{"id": "r"}', "podium.dev/ledger": digest(text + decided_from, "r")}
     meta = {"name": "fraud-b57wq4c9d2", "namespace": namespace, "annotations": record}
-    client.apply({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": meta, "revision": 1})
+    client.apply({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": meta, "data": {}, "revision": 1})
 
     code, out, _ = podium(plane.kubeconfig(), "analyze", "fraud", "-n", namespace, "-o", "json")
 
