@@ -41,6 +41,12 @@ def test_the_example_is_one_of_the_sentence(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_a_command_to_copy_names_the_namespace(row: Row) -> None:
+    for command in re.findall(r"kubectl (?:get|delete|annotate|describe) .*?(?=kubectl|$)", row.example):
+        assert re.match(r"kubectl (get modelruntimes\.|\w+ [^.:]* -n ml( |$)|get pods -n ml )", command), command
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_no_sentence_has_json_in_it_or_counts_one_as_many(row: Row) -> None:
     assert '{"' not in row.example
     assert not re.search(r"(?<![\d.,])1 (pods|times|replicas|endpoints|requests)\b", row.example)

@@ -75,6 +75,14 @@ def rolled_back(snapshot: Snapshot, decision: Decision, worst: str, *, champion:
     )
 
 
+def by_version(said: str, situation: Situation) -> str:
+    """A sentence of the analysis, which knows only roles, with the version that it begins with in the role's place."""
+    for role, revision in (("the candidate", situation.candidate), ("the champion", situation.champion)):
+        if revision is not None and said.startswith(f"{role} "):
+            return f"{named(revision, situation)}{said.removeprefix(role)}"
+    return said
+
+
 def harm_told(decision: Decision) -> str:
     """How strong the evidence of harm is, where it is counted at the pods, whose callers are not assigned by lot."""
     return f"{told(decision.harm)} of {told(decision.needed_for_harm)} (approximate: errors counted at the pods)"
