@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ PAGE = Path("docs/install.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 INSTALLED = {
     re.findall(r"--values (\S+)", command)[0]: yaml.safe_load(values)
-    for (_, command), (language, values) in zip(BLOCKS, BLOCKS[1:], strict=False)
+    for (_, command), (language, values) in pairwise(BLOCKS)
     if "helm install " in command and language == "yaml"
 }
 """The values that stand below each `helm install`, by the name of their file."""
@@ -65,4 +66,4 @@ def _objects(*arguments: str) -> list[dict[str, Any]]:
     result = helm(*arguments)
     assert result.returncode == 0, result.stderr
     found = [each for each in yaml.safe_load_all(result.stdout) if each]
-    return sorted(found, key=lambda each: (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]))
+    return sorted(found, key=lambda each: [each["kind"], *map(str, each["metadata"].values())])
