@@ -128,7 +128,11 @@ async def test_a_version_that_is_rolled_back_fails_the_sync_and_no_later_wave_is
     await stage.commit(stage.manifest(spec("v2", 2)), config_map(stage, wave=1))
 
     await stage.until(lambda: stage.phase == "RolledBack", "version 2 is rolled back")
-    await stage.until_application(lambda app: operation(app)["phase"] == "Failed", "the sync fails")
+    await stage.until_application(lambda app: "completed unsuccessfully" in operation(app)["message"], "the sync fails")
+    (result,) = operation(stage.gitops.seen[stage.application][-1])["syncResult"]["resources"]
+    assert (result["kind"], result["hookPhase"]) == (MODEL_DEPLOYMENT, "Failed")
+    assert result["message"] == stage.status["message"]
+    await stage.until_application(lambda app: told(app)[1] == "Degraded", "Degraded")
     assert stage.status["champion"]["version"] == "v1"
     assert stage.get("ConfigMap", "next") is None
 
@@ -136,7 +140,7 @@ async def test_a_version_that_is_rolled_back_fails_the_sync_and_no_later_wave_is
 async def test_a_wave_waits_for_a_model_that_is_suspended_until_somebody_brings_it_back(gitops: GitOps) -> None:
     stage = gitops.stage()
     await stage.commit(stage.manifest(spec("v1", 1, suspend=True)), config_map(stage, wave=1))
-    await stage.until_health("Suspended")
+    await stage.until_application(lambda app: told(app)[1] == "Suspended", "Suspended")
     await stage.until_application(lambda app: "waiting for healthy state" in operation(app)["message"], "a wave waits")
     assert stage.get("ConfigMap", "next") is None
 
