@@ -4,8 +4,8 @@
 
 install.yaml is the whole of a cluster-wide installation into the namespace podium-system: namespace,
 CustomResourceDefinitions, operator, and the built-in ModelRuntimes in a ConfigMap that the operator applies. crds.yaml
-and runtimes.yaml are what a cluster administrator applies once where operators look after single namespaces. At the end
-it prints the images that they name.
+and runtimes.yaml are what a cluster administrator applies once where operators look after single namespaces: they are
+whole although the values of such an operator leave them out. At the end it prints the images that they name.
 """
 
 import argparse
@@ -24,6 +24,8 @@ podium/... has no registry in its name, and no public one has these images: buil
 yours, and name it, as in make install-yaml REGISTRY=registry.example.com
 """
 
+WHOLE: Final = ("--set", "crds.install=true,runtimes.install=true,watchNamespaces=null")
+"""What makes crds.yaml and runtimes.yaml whole, whatever the values say."""
 _IMAGES: Final = ("--fetcher-image=", "--router-image=")
 
 
@@ -102,6 +104,8 @@ def main() -> None:
     options, arguments = parser.parse_known_args()
     options.output.mkdir(parents=True, exist_ok=True)
     files = manifests(render(options.helm, arguments))
+    whole = manifests(render(options.helm, [*arguments, *WHOLE]))
+    files |= {name: whole[name] for name in ("crds.yaml", "runtimes.yaml")}
     for name, objects in files.items():
         path = options.output / name
         path.write_text(yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=120, explicit_start=True))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "messages.md"
@@ -12,7 +13,7 @@ _ROW = re.compile(
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the page's table: a condition's type or `Event`, the sentence's shape, and an example of it."""
+    """A row of the page's table: a condition's type, `Event` or `Added`, the sentence's shape, and an example of it."""
 
     name: str
     where: str
@@ -24,11 +25,23 @@ class Row:
         """Without what sets it apart from other rows of the same reason."""
         return self.name.partition(",")[0]
 
+    @cached_property
+    def pattern(self) -> str:
+        """A regular expression: what stands in angle brackets is what differs from one sentence to the next."""
+        return ".+?".join(map(re.escape, re.split(r"<[a-z ]+>", self.sentence)))
+
     def fits(self, sentence: str) -> bool:
-        """Whether it is one of this shape: what stands in angle brackets is what differs from one to the next."""
-        parts = re.split(r"<[a-z ]+>", self.sentence)
-        return re.fullmatch(".+?".join(map(re.escape, parts)), sentence) is not None
+        """Whether it is one of this shape."""
+        return re.fullmatch(self.pattern, sentence) is not None
 
 
 ROWS = {f"{found['where']}: {found['name']}": Row(**found.groupdict()) for found in _ROW.finditer(PAGE.read_text())}
 """By `Ready: Serving`: the condition's type, or `Event`, and the name of the row."""
+ADDED = "|".join(row.pattern for row in ROWS.values() if row.where == "Added")
+
+
+@cache
+def has_row(reason: str, sentence: str) -> bool:
+    """Whether it is one of a row of its reason, with or without what may be added to it."""
+    patterns = [row.pattern for row in ROWS.values() if row.reason == reason and row.where != "Added"]
+    return any(re.fullmatch(rf"{pattern}( ({ADDED}))*", sentence) is not None for pattern in patterns)

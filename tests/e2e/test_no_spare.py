@@ -53,7 +53,7 @@ def no_spare(world: World) -> Scarce:
 
 
 def test_the_message_names_the_resource_who_holds_it_and_the_way_out(no_spare: Scarce) -> None:
-    way = "set rollout.rollingUpdate.maxSurge: 0 and maxUnavailable: 1"  # as this scene does then
+    way = "set spec.rollout.rollingUpdate.maxSurge: 0 and maxUnavailable: 1"  # as this scene does then
     assert f"waits for {DEVICE}, which only version 1's pods hold; {way}" in no_spare.told["status"]["message"]
     assert f"Insufficient {DEVICE}" in condition(no_spare.told, "PodFailure")["message"]
 

@@ -13,11 +13,11 @@ from tests.integration.argocd import ArgoCD
 from tests.integration.operator import Operator
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT
 from tests.integration.rollouts.gitops import GitOps, GitStage, told
-from tests.integration.rollouts.kubelet import SERVES, Serves
+from tests.integration.rollouts.kubelet import SERVES, Crashes, Serves
 from tests.integration.rollouts.scenarios import BY_NAME, CANARY, run, run_undecided
 from tests.integration.rollouts.stage import MODEL, SHORT, USER, Cluster, spec
 
-NAMESPACES = 20
+NAMESPACES = 22
 EACH = 8
 """Namespaces of one operator: each has eleven watches, and an operator no more than 100 connections."""
 SIDES = pytest.mark.parametrize("options", [(), ("ServerSideApply=true",)], ids=["client-side", "server-side"])
@@ -118,6 +118,35 @@ async def test_a_sync_wave_waits_until_the_model_of_the_wave_before_is_Ready(git
     await stage.until(lambda: stage.get("ConfigMap", "next"), "the next wave")
     assert stage.is_ready("v1")
     await stage.until_health("Healthy")
+
+
+async def test_a_version_that_is_rolled_back_fails_the_sync_and_no_later_wave_is_applied(gitops: GitOps) -> None:
+    stage = gitops.stage()
+    await stage.apply(spec("v1", 2))
+    await stage.until_health("Healthy")
+    stage.kubelet.script(stage.namespace, "v2", Crashes())
+    await stage.commit(stage.manifest(spec("v2", 2)), config_map(stage, wave=1))
+
+    await stage.until(lambda: stage.phase == "RolledBack", "version 2 is rolled back")
+    await stage.until_application(lambda app: "completed unsuccessfully" in operation(app)["message"], "the sync fails")
+    (result,) = operation(stage.gitops.seen[stage.application][-1])["syncResult"]["resources"]
+    assert (result["kind"], result["hookPhase"]) == (MODEL_DEPLOYMENT, "Failed")
+    assert result["message"] == stage.status["message"]
+    await stage.until_application(lambda app: told(app)[1] == "Degraded", "Degraded")
+    assert stage.status["champion"]["version"] == "v1"
+    assert stage.get("ConfigMap", "next") is None
+
+
+async def test_a_wave_waits_for_a_model_that_is_suspended_until_somebody_brings_it_back(gitops: GitOps) -> None:
+    stage = gitops.stage()
+    await stage.commit(stage.manifest(spec("v1", 1, suspend=True)), config_map(stage, wave=1))
+    await stage.until_application(lambda app: told(app)[1] == "Suspended", "Suspended")
+    await stage.until_application(lambda app: "waiting for healthy state" in operation(app)["message"], "a wave waits")
+    assert stage.get("ConfigMap", "next") is None
+
+    await stage.act("unsuspend")
+
+    await stage.until(lambda: stage.get("ConfigMap", "next"), "the next wave")
 
 
 async def test_an_action_promotes_and_another_one_goes_back(gitops: GitOps) -> None:

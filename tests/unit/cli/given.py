@@ -32,8 +32,9 @@ CANARY = {
 }  # fmt: skip
 SERVES = "Version 7 serves with 2 pods."
 AWAITS = (
-    "Version 8 has 1 of 1 pod available. Step 2 of 4: 25 % asked, 25 % applied until 12:10:00Z. Errors: evidence 8.1 "
-    "of 20 for no harm; evidence of harm 0.02 of 20; about 12 min to a decision at 40 requests/s, of which it gets 10."
+    "Version 8 has 1 of 1 pod available. Step 2 of 4 until 12:10:00Z: 25 % of the requests asked for, 25 % in effect. "
+    "Errors: evidence 8.1 of 20 for no harm; evidence of harm 0.02 of 20; about 12 min to a decision at 40 requests/s, "
+    "of which it gets 10."
 )
 BACK = (
     "Version 8 was rolled back after 94 s: 3.1 % of its answers failed, 1 % of those of version 7; a version no worse "

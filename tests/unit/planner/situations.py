@@ -4,14 +4,17 @@
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from unittest.mock import patch
 
+from podium.api import names
 from podium.api.reasons import EventReason, Reason
-from podium.kube.client import ApiError
+from podium.kube.client import ApiError, Object
 from podium.kube.resources import (
     CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     MODEL_DEPLOYMENTS,
     MODEL_RUNTIMES,
@@ -335,6 +338,36 @@ def record_unreadable() -> World:
     return world
 
 
+def annotated(annotation: str, value: str) -> Callable[[], World]:
+    """Somebody overwrites an annotation of version 2's record while it is on its way."""
+
+    def given() -> World:
+        world = updating(replicas=2, rollout=BLUE_GREEN)
+        change = {annotation: value}
+        world.change(CONTROLLER_REVISIONS, two(world), lambda obj: obj["metadata"]["annotations"].update(change))
+        return after(world, 60)
+
+    return given
+
+
+def share_awaited() -> World:
+    """The pod of a canary's step is not available, and the step's time is over."""
+    world = at_step(1, canary(10, 50))
+    world.behave("2", ready_after=None)
+    return after(world, 120)
+
+
+def stepping(rollout: Object, awaited: str) -> Callable[[], World]:
+    """A canary on ten pods, once Ready says this: a regular expression."""
+
+    def given() -> World:
+        world = at_step(1, rollout)
+        world.until(lambda: re.search(awaited, world.message()))
+        return world
+
+    return given
+
+
 def refused(fault: str) -> Callable[[], World]:
     """The API server refuses the Deployment of version 2."""
 
@@ -462,6 +495,12 @@ def proven() -> World:
     return world
 
 
+def rested(world: World) -> World:
+    """The world once nothing more happens."""
+    world.rest()
+    return world
+
+
 def row(name: str) -> Callable[[], World]:
     """A row of the table of conditions."""
     return conditions.ROWS[name].given
@@ -471,6 +510,7 @@ CONDITIONS: dict[str, Condition] = {
     # All is well, or on its way.
     "Pending": Condition(crds_are_new, Reason.PENDING),
     "Available": Condition(lambda: serving(replicas=2), Reason.AVAILABLE, "Available"),
+    "Available, two versions": Condition(lambda: at_step(1, canary(10, 50)), Reason.AVAILABLE, "Available"),
     "Serving": Condition(serving, Reason.SERVING),
     "Serving, predecessor warm": Condition(lambda: switched(replicas=2), Reason.SERVING),
     "ScaledToZero": Condition(row("replicas 0"), Reason.SCALED_TO_ZERO),
@@ -480,6 +520,10 @@ CONDITIONS: dict[str, Condition] = {
     "Canary": Condition(lambda: at_step(1, canary(10, 50)), Reason.CANARY),
     "Canary, weighed": Condition(analysed(), Reason.CANARY),
     "Canary, weighed by one metric": Condition(analysed(analysis=ERRORS_ALONE), Reason.CANARY),
+    "Canary, share awaited": Condition(share_awaited, Reason.CANARY),
+    "Canary, pods awaited": Condition(stepping(canary(10, 50), "Its pods have"), Reason.CANARY),
+    "Canary, promoted by a person": Condition(commanded("promote", at_a_pause, "2"), Reason.CANARY),
+    "Canary, steps over": Condition(stepping(canary(10), "after its last step"), Reason.CANARY),
     "TrafficMoving": Condition(traffic_moving, Reason.TRAFFIC_MOVING),
     "Draining": Condition(draining, Reason.DRAINING),
     "PlanPending": Condition(plan_pending, Reason.PLAN_PENDING),
@@ -496,6 +540,9 @@ CONDITIONS: dict[str, Condition] = {
     # Something is wrong and Podium copes.
     "Degraded": Condition(row("pods lost, available < T"), Reason.DEGRADED),
     "NoAvailablePod": Condition(row("pods lost, none available"), Reason.NO_AVAILABLE_POD, "Available"),
+    "NoAvailablePod, first revision": Condition(
+        lambda: after(created(replicas=2), 1), Reason.NO_AVAILABLE_POD, "Available"
+    ),
     "ChampionUnavailable": Condition(champion_unavailable, Reason.CHAMPION_UNAVAILABLE),
     "Environment, pods": Condition(environment, Reason.ENVIRONMENT),
     "Environment, requests": Condition(deadly_requests, Reason.ENVIRONMENT),
@@ -538,6 +585,12 @@ CONDITIONS: dict[str, Condition] = {
     "WeightNotPossible, one pod": Condition(no_canary_of_one_pod, Reason.WEIGHT_NOT_POSSIBLE),
     "RuntimeNotFound": Condition(row("invalid, as is"), Reason.RUNTIME_NOT_FOUND),
     "RecordUnreadable": Condition(record_unreadable, Reason.RECORD_UNREADABLE, "RecordUnreadable"),
+    "RecordUnreadable, rollout": Condition(
+        annotated(names.ANNOTATION_ROLLOUT, '{"strategy":'), Reason.RECORD_UNREADABLE, "RecordUnreadable"
+    ),
+    "RecordUnreadable, annotation": Condition(
+        annotated(names.ANNOTATION_OUTCOME, "Lost"), Reason.RECORD_UNREADABLE, "RecordUnreadable"
+    ),
     "NameConflict": Condition(row("names taken, as is"), Reason.NAME_CONFLICT),
     "Forbidden": Condition(refused("a policy"), Reason.FORBIDDEN),
     "Rejected": Condition(refused("invalid"), Reason.REJECTED),
@@ -558,6 +611,8 @@ EVENTS: dict[str, Event] = {
     "Step, promoted by evidence": Event(proven, EventReason.STEP),
     "TooLittleTraffic": Event(warned, EventReason.TOO_LITTLE_TRAFFIC),
     "Promoted": Event(lambda: switched(replicas=2), EventReason.PROMOTED),
+    "Promoted, person": Event(commanded("promote", waiting, "2"), EventReason.PROMOTED),
+    "Promoted, person, grown": Event(lambda: rested(commanded("promote", at_a_pause, "2")()), EventReason.PROMOTED),
     "RolledBack": Event(rolled_back, EventReason.ROLLED_BACK),
     "Superseded": Event(superseded, EventReason.SUPERSEDED),
     "PromoteAccepted": Event(commanded("promote", at_a_pause, "2"), EventReason.PROMOTE_ACCEPTED),

@@ -156,7 +156,7 @@ def test_a_pause_stops_the_clock_of_a_step() -> None:
     world.advance(600)
     assert world.status["rollout"]["step"] == 1
     assert world.phase == "Paused"
-    assert world.message().endswith("is paused. Step 1 of 2: 10 % asked, 9 % applied.")
+    assert world.message().endswith("is paused. Step 1 of 2: 10 % of the requests asked for, 9 % in effect.")
     world.edit(paused=False)
     resumed = world.now
     world.until(lambda: world.status["rollout"]["step"] == 2)
@@ -202,14 +202,14 @@ def test_status_says_step_weight_asked_and_applied_and_until_when() -> None:
     assert (rollout["step"], rollout["steps"], rollout["weight"]) == (1, 2, {"desired": 10, "applied": 9})
     assert (world.status["champion"]["weight"], world.status["candidate"]["weight"]) == (91, 9)
     until = datetime.fromisoformat(record(world)["appliedAt"]) + timedelta(minutes=1)
-    assert f"Step 1 of 2: 10 % asked, 9 % applied until {until:%H:%M:%SZ}" in world.message()
+    assert f"Step 1 of 2 until {until:%H:%M:%SZ}: 10 % of the requests asked for, 9 % in effect." in world.message()
 
 
 def test_status_does_not_name_a_time_that_is_past_while_a_step_waits_for_its_pods() -> None:
     world = at_step(1, canary(10, 50))
     world.behave("2", ready_after=None)
     world.advance(120)
-    assert "0 % applied; waits until that is applied" in world.message()
+    assert "Step 1 of 2 waits for its share: 10 % of the requests asked for, 0 % in effect." in world.message()
 
 
 def test_status_says_what_is_awaited_until_when_before_a_weight_is_applied() -> None:
@@ -219,7 +219,7 @@ def test_status_says_what_is_awaited_until_when_before_a_weight_is_applied() -> 
     world.until(lambda: world.phase == "Progressing")
     world.advance(30)
     assert "0 of 4 pods" in world.message()
-    assert "50 % asked, 0 % applied; its pods are awaited until " in world.message()
+    assert "50 % of the requests asked for, 0 % in effect. Its pods have until " in world.message()
 
 
 def test_each_step_is_told_as_an_Event() -> None:
@@ -347,7 +347,7 @@ def test_of_one_pod_with_maxSurge_0_there_is_no_canary() -> None:
     world.until(lambda: world.condition("Ready") == ("False", "WeightNotPossible"), within=5)
     world.rest()
     assert len(world.pods()) == 1
-    for way in ("maxSurge to 1", "raise replicas", "RollingUpdate"):
+    for way in ("maxSurge to 1", "raise spec.replicas", "RollingUpdate"):
         assert way in world.message()
     world.edit(replicas=2)
     world.until(lambda: len(world.pods()) > 1)

@@ -68,8 +68,8 @@ def test_the_end_of_the_steps_alone_promotes_nothing() -> None:
     world.advance(600)
     assert world.phase == "Analyzing"
     assert shares(world)[1] == 5_000
-    assert "all steps are over" in world.status["message"]
-    assert "to a decision at 1 requests/s" in world.status["message"]
+    assert "Its last step is over" in world.status["message"]
+    assert "to a decision at 1 request/s" in world.status["message"]
 
 
 def test_without_requests_no_time_is_told() -> None:

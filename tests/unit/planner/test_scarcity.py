@@ -8,7 +8,7 @@ from tests.unit.planner.world import World, model
 
 GPU = "nvidia.com/gpu"
 HELD = f"waits for {GPU}, which only version 1's pods hold; set "
-SENTENCE = f"{HELD}rollout.rollingUpdate.maxSurge: 0 and maxUnavailable: 1"
+SENTENCE = f"{HELD}spec.rollout.rollingUpdate.maxSurge: 0 and maxUnavailable: 1"
 
 
 def unschedulable(rollout: Object, resource: str = GPU, replicas: int = 2) -> World:
@@ -29,13 +29,13 @@ def test_the_message_names_resource_holder_and_way_out_within_30_s(strategy: str
 
 def test_what_spec_has_already_is_not_asked_for() -> None:
     world = unschedulable({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}})
-    assert world.message().endswith(f"{HELD}rollout.rollingUpdate.maxSurge: 0.")
+    assert world.message().endswith(f"{HELD}spec.rollout.rollingUpdate.maxSurge: 0.")
 
 
 @pytest.mark.parametrize(("strategy", "replicas"), [("BlueGreen", 2), ("Canary", 1)])
 def test_what_cannot_exchange_pod_for_pod_has_to_become_a_RollingUpdate(strategy: str, replicas: int) -> None:
     world = unschedulable({"strategy": strategy}, replicas=replicas)
-    way = "rollout.strategy: RollingUpdate and rollout.rollingUpdate.maxSurge: 0 and maxUnavailable: 1"
+    way = "spec.rollout.strategy: RollingUpdate and spec.rollout.rollingUpdate.maxSurge: 0 and maxUnavailable: 1"
     assert world.message().endswith(f"{HELD}{way}.")
 
 

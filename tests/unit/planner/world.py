@@ -50,6 +50,12 @@ MAX_PASSES = 12
 """Passes at one moment; more mean that the operator keeps itself awake."""
 
 
+HEARD = ("Ready", "Available", "PodFailure")
+"""Conditions whose sentences are kept in SENTENCES."""
+SENTENCES: set[tuple[str, str]] = set()
+"""Reason and sentence of each Event, and of what passes leave in those conditions, in all worlds."""
+
+
 @dataclass(frozen=True)
 class Said:
     """An Event that was emitted."""
@@ -79,6 +85,7 @@ class Heard:
         fault: str = "",
     ) -> None:
         self.said.append(Said(type, reason, note, fault, related["metadata"]["name"] if related else ""))
+        SENTENCES.add((reason, note))
 
 
 @dataclass
@@ -262,6 +269,8 @@ class World:
         if seconds is not None:
             assert seconds >= 0, f"the operator asks to be woken {seconds} s from now"
             self.wakes.after(seconds)
+        conditions = self.status.get("conditions", []) if self.live(MODEL_DEPLOYMENTS) else []
+        SENTENCES.update((each["reason"], each["message"]) for each in conditions if each["type"] in HEARD)
         for check in self.after_pass:
             check()
         return seconds

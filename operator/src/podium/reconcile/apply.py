@@ -280,7 +280,8 @@ class Walk:
                 sentences(
                     f"ControllerRevision {name} cannot be used: it holds no revision that this Podium can read, or "
                     "somebody (an admission webhook?) takes its labels away again",
-                    f"if it is not the champion's: kubectl delete controllerrevision {name}",
+                    f"if it is not the champion's: kubectl delete controllerrevision {name} -n "
+                    f"{children.observed.owner.namespace}",
                 ),
                 Fault.PERSON,
             )

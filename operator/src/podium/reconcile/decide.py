@@ -18,7 +18,7 @@ from podium.rollout.gates import first_verdict
 from podium.rollout.moment import Moment
 from podium.rollout.record import CommandRecord, Outcome, Record, RolloutRecord
 from podium.rollout.revision import RevisionState
-from podium.rollout.rule import Kind, Rule
+from podium.rollout.rule import Rule
 from podium.rollout.sentences import rollback_told
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
@@ -27,6 +27,7 @@ from podium.rollout.words import count, named, sentences
 
 WARNINGS = frozenset({EventReason.TOO_LITTLE_TRAFFIC, Reason.CONTAINER_ENDED})
 """Reasons of Events, beside those of outcomes and commands, that tell of something a person may want to mend."""
+PROMOTED_BY_A_PERSON = "was promoted by a person"
 CAUSE_LENGTH = 700
 """Characters of the cause of a rollback that are kept on its revision."""
 
@@ -139,8 +140,8 @@ def _proof(mark: Mark, before: RevisionState) -> frozenset[Place]:
     rule = mark.rule
     if mark.outcome is None and mark.record is not None and mark.record.promoting != before.record.promoting:
         rule = Rule.parse(mark.record.promoting)
-    by_evidence = rule is not None and rule.kind is Kind.EVIDENCE
-    return frozenset({(CONFIG_MAPS, names.ledger_name(mark.revision))} if by_evidence else ())
+    proven = rule is not None and rule.proven
+    return frozenset({(CONFIG_MAPS, names.ledger_name(mark.revision))} if proven else ())
 
 
 def _note(mark: Mark, before: RevisionState, after: RevisionState, situation: Situation) -> Note:
@@ -166,11 +167,17 @@ def _note(mark: Mark, before: RevisionState, after: RevisionState, situation: Si
         )
     if mark.outcome is Outcome.ROLLED_BACK:
         return rollback_note(after, situation.changed(after))
-    what = f"was promoted by rule {mark.rule}" if mark.outcome is Outcome.PROMOTED else "was given up"
-    if mark.outcome is Outcome.SUPERSEDED and mark.command is not None:
-        what = "is tried again"
-    text = sentences(f"{named(after, situation)} {what}: {mark.message}")
+    text = sentences(f"{named(after, situation)} {_what(mark)}")
     return Note(mark.outcome.value, text, "Decide", before.name, rule=str(mark.rule or ""))
+
+
+def _what(mark: Mark) -> str:
+    """What has become of a revision that was not rolled back: what, why, and the rule in brackets unless it is said."""
+    if mark.outcome is Outcome.PROMOTED:
+        if mark.rule is not None and mark.rule.stands:
+            return PROMOTED_BY_A_PERSON if mark.command else f"{PROMOTED_BY_A_PERSON}: {mark.message}"
+        return f"was promoted: {mark.message} (rule {mark.rule})"
+    return f"{'was given up' if mark.command is None else 'is tried again'}: {mark.message}"
 
 
 def rollback_note(revision: RevisionState, situation: Situation) -> Note:

@@ -13,6 +13,7 @@ from podium.reconcile.observed import Observed
 from podium.reconcile.outcome import Report
 from podium.reconcile.readings import unowned
 from podium.reconcile.writes import Told
+from podium.rollout.sentences import by_version
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
 from podium.rollout.words import named, sentences
@@ -103,7 +104,9 @@ def metrics_unreachable(_: Observed, situation: Situation) -> Said | None:
 def no_traffic(_: Observed, situation: Situation) -> Said | None:
     """Requests that were to be expected have not come."""
     found = situation.findings
-    return ("True", Reason.NO_TRAFFIC, sentences(found.silent)) if found and found.silent else None
+    if found is None or not found.silent:
+        return None
+    return "True", Reason.NO_TRAFFIC, sentences(by_version(found.silent, situation))
 
 
 def ledger_changed(_: Observed, situation: Situation) -> Said | None:

@@ -339,7 +339,7 @@ def _unreadable(meta: Mapping[str, Any], name: str, why: str) -> str:
         )
     text = (meta.get("annotations") or {}).get(annotation_of(name), "")
     shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-    said = f" {shown!r}" if shown else ""
+    said = f" {shown!r}" if shown and not text.lstrip().startswith(("{", "[")) else ""  # no JSON inside a sentence
     about = f"ControllerRevision {meta['name']}: annotation {annotation_of(name)}{said}"
     return sentences(f"{about} cannot be read ({why[:SHOWN]})", f"to go on: {ways}")
 

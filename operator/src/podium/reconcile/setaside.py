@@ -15,7 +15,7 @@ from podium.rollout.words import sentences
 
 WAYS_OUT = (
     "to go on: install the Podium that wrote it; or, if it is not the champion's: "
-    "kubectl delete controllerrevision {name}"
+    "kubectl delete controllerrevision {name} -n {namespace}"
 )
 
 
@@ -51,7 +51,9 @@ def set_aside(children: Mapping[Place, Object], read: Callable[[Object], object]
             why[record["metadata"]["name"]] = unreadable(record) or str(error)
     if not why:
         return SetAside()
-    told = {name: sentences(text, WAYS_OUT.format(name=name)) for name, text in sorted(why.items())}
+    namespace = records[0]["metadata"]["namespace"]
+    ways = {name: WAYS_OUT.format(name=name, namespace=namespace) for name in why}
+    told = {name: sentences(text, ways[name]) for name, text in sorted(why.items())}
     champions = _champions(records, why)
     holds = next((told[name] for name in champions), "")
     places = frozenset((kind, name) for name in why for kind in (CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS))

@@ -10,6 +10,7 @@ from podium.kube.client import Object
 from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from podium.manifests.owner import Owner
 from podium.manifests.routing import read_routing, told_in
+from podium.reconcile.availability import availability
 from podium.reconcile.conditions import Facts, Summary, judge
 from podium.reconcile.evidence import metrics_told
 from podium.reconcile.fetched import model_digest_of
@@ -58,7 +59,7 @@ def compose(observed: Observed, plan: Plan, report: Report, controller: str, mom
     split = _split_as_it_is(observed, plan.move, report)
     facts = Facts(situation, plan.move, split, plan.hold, report.told(Told.READY), moment)
     summary = judge(facts)
-    conditions = _kstatus(summary, situation) | informational(observed, situation, report)
+    conditions = _kstatus(summary, facts) | informational(observed, situation, report)
     owner = observed.owner
     message = _with_leftovers(summary.message, report)
     status: Object = {
@@ -134,11 +135,10 @@ def _with_leftovers(message: str, report: Report) -> str:
     return message
 
 
-def _kstatus(summary: Summary, situation: Situation) -> Conditions:
-    said = (summary.reason, summary.message)
-    available_reason = summary.available_reason or (Reason.AVAILABLE if summary.available else Reason.NO_AVAILABLE_POD)
+def _kstatus(summary: Summary, facts: Facts) -> Conditions:
+    situation, said = facts.situation, (summary.reason, summary.message)
     conditions: Conditions = {
-        "Available": (_word(summary.available), available_reason, summary.message),
+        "Available": (_word(summary.available), *availability(facts, summary)),
         "Ready": (_word(summary.ready), *said),
     }
     if summary.reconciling:

@@ -1,16 +1,24 @@
 """Which share of the requests each revision has, in whole percent, and what a rollout by steps waits for. Pure."""
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.revision import RevisionState
+from podium.rollout.rule import Kind, Rule
 from podium.rollout.state import Situation
 from podium.rollout.traffic import WHOLE, Applied, Split
+from podium.rollout.words import count, sentences
 
 ALL = 100
 """Percent."""
+PROMOTED = {
+    Kind.PERSON: "a person promoted it",
+    Kind.STEPS_COMPLETE: "it was promoted after its last step",
+    Kind.EVIDENCE: "it was promoted by evidence",
+    Kind.MAX_DURATION: "it was promoted at the end of maxDuration (onInconclusive is Promote)",
+}
+"""Of a rollout by steps that has yet to grow."""
 
 
 def shares(situation: Situation, split: Split) -> Mapping[str, int]:
@@ -35,25 +43,28 @@ def applied(situation: Situation, split: Split, revision: RevisionState) -> int 
 def step_told(situation: Situation, split: Split, candidate: RevisionState, moment: Moment) -> str:
     """Where a rollout is in its steps, what share is asked for and applied, and what it waits for until when."""
     record, has = candidate.record, applied(situation, split, candidate)
-    said = "not confirmed yet" if has is None else f"{has} % applied"
-    weight = f"{record.weight} % asked, {said}"
     if record.promoting:
-        return f"promoted ({record.promoting}), {weight}; all requests move once it has {situation.target} pods"
-    if situation.paused:
-        return f"{_place(record)}: {weight}"
-    return f"{_place(record)}: {weight}{_until(record, situation.deadline, moment)}"
+        return f"{_promoted(record)}; all requests move to it once it has {count(situation.target, 'pod')}"
+    said = "not in effect yet" if has is None else f"{has} % in effect"
+    told = f"{_place(record, situation, moment)}: {record.weight} % of the requests asked for, {said}"
+    awaited = not situation.paused and record.applied_at is None and record.available_at is None
+    if awaited and situation.deadline is not None and record.step < len(record.steps):
+        return sentences(told, f"its pods have until {situation.deadline:%H:%M:%SZ}")
+    return told
 
 
-def _place(record: RolloutRecord) -> str:
-    return f"step {min(record.step + 1, len(record.steps))} of {len(record.steps)}"
+def _promoted(record: RolloutRecord) -> str:
+    rule = Rule.parse(record.promoting)
+    return PROMOTED.get(rule.kind, f"it was promoted (rule {rule})")
 
 
-def _until(record: RolloutRecord, deadline: datetime | None, moment: Moment) -> str:
-    holds_until = record.holds_until
-    if holds_until is not None and not moment.reached(holds_until):
-        return f" until {holds_until:%H:%M:%SZ}"
+def _place(record: RolloutRecord, situation: Situation, moment: Moment) -> str:
+    """Which step, and until when it lasts, as far as that is known: not while it is paused."""
     if record.step >= len(record.steps):
-        return "; all steps are over"
-    if record.available_at is None and deadline is not None:
-        return f"; its pods are awaited until {deadline:%H:%M:%SZ}"
-    return "; waits until that is applied"
+        return "its last step is over"
+    place, until = f"step {record.step + 1} of {len(record.steps)}", record.holds_until
+    if situation.paused:
+        return place
+    if until is not None and not moment.reached(until):
+        return f"{place} until {until:%H:%M:%SZ}"
+    return f"{place} waits for its share"

@@ -20,9 +20,9 @@ from podium.rollout.measuring import unread
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
 from podium.rollout.rule import Kind, Rule
-from podium.rollout.sentences import rolled_back, step_told
+from podium.rollout.sentences import by_version, rolled_back, step_told
 from podium.rollout.verdict import Hold, Mark, Verdict
-from podium.rollout.words import lasted, named, sentences, span
+from podium.rollout.words import lasted, named, per_second, sentences, span
 
 if TYPE_CHECKING:
     from podium.rollout.revision import RevisionState
@@ -58,7 +58,8 @@ def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
     if not situation.exact:
         return Hold(Reason.NO_DATA, "There is no evidence: requests do not pass the routers, which alone count them.")
     if found is None or found.live is None:
-        why = "; ".join(found.holds if found is not None and found.holds else unread(record.asked))
+        holds = found.holds if found is not None and found.holds else unread(record.asked)
+        why = "; ".join(by_version(each, situation) for each in holds)
         return Hold(Reason.NO_DATA, sentences(f"there is no evidence yet: {why}"))
     if record.weighed_at is None and not found.kept:
         return Hold(Reason.NO_DATA, "There is no evidence yet: its ledger is not written yet.")
@@ -81,8 +82,9 @@ def too_little(situation: Situation, record: RolloutRecord) -> str:
         return ""
     left = f"some {span(seconds)}" if math.isfinite(seconds) else "longer than can be told"
     return (
-        f"at {rate:.3g} requests/s evidence takes {left}, and maxDuration is {limit}: then onInconclusive "
-        f"({situation.spec.rollout.on_inconclusive}) decides; set analysis.metrics to [] to go by the steps alone"
+        f"at {per_second(rate)} evidence takes {left}, and maxDuration is {limit}: then onInconclusive "
+        f"({situation.spec.rollout.on_inconclusive}) decides; set spec.rollout.analysis.metrics to [] to go by the "
+        "steps alone"
     )
 
 
@@ -97,7 +99,7 @@ def held(situation: Situation, candidate: RevisionState, moment: Moment) -> Hold
     if decision is None or decision.call is not Call.HOLD:
         return None
     way = f"once that is mended: {situation.how_to('resume', candidate)}" if decision.rule == "sample-ratio" else ""
-    return Hold(REASONS[decision.rule], sentences(decision.message, way))
+    return Hold(REASONS[decision.rule], sentences(by_version(decision.message, situation), way))
 
 
 def harm(situation: Situation, moment: Moment) -> Verdict | None:

@@ -75,6 +75,11 @@ class Rule:
         return "timeout" if self.kind is Kind.MAX_DURATION else self.kind.value or self.about
 
     @property
+    def proven(self) -> bool:
+        """Whether a promotion by it stands on a ledger, without which it must not be."""
+        return self.kind is Kind.EVIDENCE
+
+    @property
     def promotes(self) -> bool:
         """Whether revisions are promoted by it."""
         return self.kind in PROMOTES

@@ -25,11 +25,11 @@ def scarcity(situation: Situation) -> str:
     if facts.shares_traffic and candidate.record.surge == 0:
         return ""  # they do give way, one by one
     rolling = situation.spec.rollout.rolling_update
-    way = "rollout.rollingUpdate.maxSurge: 0"
+    way = "spec.rollout.rollingUpdate.maxSurge: 0"
     # Both 0 is refused: then no pod could ever be exchanged.
     way += " and maxUnavailable: 1" if rolling.max_unavailable in (0, "0%") else ""
     # Of one pod no part can be given away: neither for a BlueGreen nor for a canary's first step.
     if not facts.shares_traffic or (facts.preview and situation.target == 1):
-        way = f"rollout.strategy: RollingUpdate and {way}"
+        way = f"spec.rollout.strategy: RollingUpdate and {way}"
     holder = f"version {champion.version}" if champion.version else champion.name
     return f"waits for {situation.scarce}, which only {holder}'s pods hold; set {way}"

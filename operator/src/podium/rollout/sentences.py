@@ -10,7 +10,7 @@ from podium.analysis.expect import Traffic
 from podium.analysis.metrics import Kind as Type
 from podium.analysis.plan import Metric
 from podium.rollout.measuring import Snapshot
-from podium.rollout.words import lasted, named, sentences, span
+from podium.rollout.words import lasted, named, per_second, sentences, span
 
 if TYPE_CHECKING:
     from podium.rollout.revision import RevisionState
@@ -76,6 +76,14 @@ def rolled_back(snapshot: Snapshot, decision: Decision, worst: str, *, champion:
     )
 
 
+def by_version(said: str, situation: Situation) -> str:
+    """A sentence of the analysis, which knows only roles, with the version that it begins with in the role's place."""
+    for role, revision in (("the candidate", situation.candidate), ("the champion", situation.champion)):
+        if revision is not None and said.startswith(f"{role} "):
+            return f"{named(revision, situation)}{said.removeprefix(role)}"
+    return said
+
+
 def harm_told(decision: Decision) -> str:
     """How strong the evidence of harm is, where it is counted at the pods, whose callers are not assigned by lot."""
     return f"{told(decision.harm)} of {told(decision.needed_for_harm)} (approximate: errors counted at the pods)"
@@ -127,7 +135,7 @@ def _expected(seconds: float, traffic: Traffic) -> str:
         return "enough evidence is there"
     if traffic.candidate + traffic.champion < _HARDLY_ANY:
         return "no decision can be expected until there are requests"
-    rate = f"{traffic.candidate + traffic.champion:.3g} requests/s, of which it gets {traffic.candidate:.3g}"
+    rate = f"{per_second(traffic.candidate + traffic.champion)}, of which it gets {traffic.candidate:.3g}"
     if not math.isfinite(seconds) or seconds > _LONG:
         return f"no decision can be expected at {rate}"
     return f"about {span(seconds)} to a decision at {rate}"

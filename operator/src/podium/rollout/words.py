@@ -34,6 +34,12 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def per_second(rate: float) -> str:
+    """`1 request/s`, `12.5 requests/s`: three digits of a rate."""
+    number = f"{rate:.3g}"
+    return f"{number} request{'' if number == '1' else 's'}/s"
+
+
 def available(ready: int, wanted: int) -> str:
     """`1 of 1 pod available`, `0 of 3 pods available`."""
     return f"{ready} of {count(wanted, 'pod')} available"

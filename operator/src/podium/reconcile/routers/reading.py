@@ -63,14 +63,13 @@ def doubt(seen: Seen) -> str:
     """Why a stable Service cannot lead to the routers yet, or what is not known of it; empty when all is as told."""
     text, place = told_in(seen.config_map), names.routing_name(seen.name)
     told = read_routing(text)
-    if told is None:
+    if told is None or seen.config_map is None:
         return f"ConfigMap {place} does not tell the routers anything that they understand"
     ready = [router for router in seen.routers if router.ready and not router.terminating]
     if not ready:
-        return (
-            f"no pod of Deployment {names.ROUTER} is Ready: kubectl get pods -l {names.LABEL_ROUTER}={names.ROUTER} "
-            "shows what they wait for"
-        )
+        namespace = seen.config_map["metadata"]["namespace"]
+        command = f"kubectl get pods -n {namespace} -l {names.LABEL_ROUTER}={names.ROUTER}"
+        return f"no pod of Deployment {names.ROUTER} is Ready: {command} shows what they wait for"
     serving = [share.revision for share in told.split if share.weight and share.revision not in seen.idle]
     for router in ready:
         if router.said is None:

@@ -64,8 +64,8 @@ class Canary:
             return None
         return Hold(
             Reason.WEIGHT_NOT_POSSIBLE,
-            "A Canary needs 2 pods, but 1 replica with rollout.rollingUpdate.maxSurge 0 allows only 1: set "
-            "maxSurge to 1, raise replicas, or set rollout.strategy to RollingUpdate.",
+            "A Canary needs 2 pods, but 1 replica with spec.rollout.rollingUpdate.maxSurge 0 allows only 1: set "
+            "maxSurge to 1, raise spec.replicas, or set spec.rollout.strategy to RollingUpdate.",
         )
 
     def excess(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> str:

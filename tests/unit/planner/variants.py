@@ -1,0 +1,263 @@
+"""Situations of further sentences that reasons have beside those of situations.py, and of what is added to Ready's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from podium.api import names
+from podium.api.reasons import EventReason, Reason
+from tests.unit.planner import test_conditions as conditions
+from tests.unit.planner import test_gates as gates
+from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, serving, updating
+from tests.unit.planner.situations import (
+    Condition,
+    Event,
+    after,
+    commanded,
+    no_pods_made,
+    stepping,
+)
+from tests.unit.planner.test_canary import at_step, canary, two
+from tests.unit.planner.test_commands import _failed_restart
+from tests.unit.planner.test_evidence import until_weighed, weighed
+from tests.unit.planner.test_safety import CANARY, WATCHED, watched
+from tests.unit.planner.test_scarcity import unschedulable
+from tests.unit.planner.world import World, model
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Ready has this reason for one pass, soon after what is given."""
+
+    given: Callable[[], World]
+    reason: Reason
+    kind: str = "Ready"
+
+    def said(self) -> str:
+        """Its message."""
+        world = self.given()
+        found: list[str] = []
+
+        def look() -> None:
+            if (world.condition("Ready") or ("", ""))[1] == self.reason:
+                found.append(world.message())
+
+        world.after_pass.append(look)
+        world.until(lambda: found)
+        return found[0]
+
+
+@dataclass(frozen=True)
+class Added:
+    """What is added to the message of Ready in the world that is given: from these words on."""
+
+    given: Callable[[], World]
+    begins: str
+    kind: str = "Added"
+
+    def said(self) -> str:
+        """It alone."""
+        world = self.given()
+        found = [world.message()] if self.begins in world.message() else []
+        world.after_pass.append(lambda: found.extend([world.message()] if self.begins in world.message() else []))
+        world.until(lambda: found)
+        return found[0][found[0].index(self.begins) :]
+
+
+def until_ready_is(world: World, reason: str) -> World:
+    world.until(lambda: (world.condition("Ready") or ("", ""))[1] == reason)
+    return world
+
+
+def promoted_by(message: str, **spec: object) -> Callable[[], World]:
+    """An analysed canary, once Ready says this of its promotion."""
+
+    def given() -> World:
+        world = weighed(**spec)  # type: ignore[arg-type]
+        world.until(lambda: message in world.message())
+        return world
+
+    return given
+
+
+def analysed_to_its_end() -> World:
+    world = weighed(rate=1.0)
+    world.until(lambda: "Its last step is over" in world.message())
+    return world
+
+
+def behind_routers() -> World:
+    """Version 2 is asked for, of whose pods errors are to count beside routers; no pass has seen it."""
+    world = World()
+    world.routers.start()
+    world.create(replicas=4, rollout=WATCHED[0], traffic={"router": "Envoy"})
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    world.edit(model=model("2"))
+    return world
+
+
+def pods_refused() -> World:
+    world = serving(replicas=2)
+    world.edit(model=model("2"))
+    world.cluster.refused = "Internal error occurred: failed calling webhook: no endpoints"
+    return after(world, 20)
+
+
+def led_anew() -> World:
+    """Another replica leads, and has not read the routers yet."""
+    world = weighed()
+    until_weighed(world)
+    world.measuring.deaf = True
+    world.hand_over()
+    return after(world, 2)
+
+
+def come_back() -> World:
+    world = suspended(lambda: updating(replicas=2), 300)()
+    world.edit(suspend=False)
+    return after(world, 2)
+
+
+def spec_changed() -> World:
+    """Version 3 is asked for while version 2 is on its way."""
+    world = updating(replicas=4)
+    world.until(lambda: len(world.ready_pods(two(world))) >= 2)
+    world.edit(model=model("3"))
+    return until_ready_is(world, "Draining")
+
+
+def stray_pod() -> World:
+    """A pod of nobody's has the labels of version 1."""
+    world = updating(replicas=2)
+    gates._stray(world, world.revision("1"))
+    world.until(lambda: world.outcome(two(world)) == "Promoted")
+    world.edit(model=model("3"))
+    return after(world, 60)
+
+
+def too_slow_at_first() -> World:
+    world = created(replicas=2, rollout={"progressDeadline": "2m"})
+    world.behave("1", ready_after=None)
+    world.until(lambda: world.phase == "Failed")
+    return world
+
+
+def paused(given: Callable[[], World], seconds: float = 60) -> Callable[[], World]:
+    """Somebody sets spec.paused."""
+
+    def done() -> World:
+        world = given()
+        world.edit(paused=True)
+        return after(world, seconds)
+
+    return done
+
+
+def suspended(given: Callable[[], World], seconds: float) -> Callable[[], World]:
+    """Somebody has set spec.suspend so many seconds ago."""
+
+    def done() -> World:
+        world = given()
+        world.edit(suspend=True)
+        return after(world, seconds)
+
+    return done
+
+
+def steps_edited() -> World:
+    world = at_step(1, canary(10, 50))
+    world.rollout(steps=[{"weight": 90}])
+    return after(world, 5)
+
+
+def analysis_edited() -> World:
+    world = weighed()
+    until_weighed(world)
+    world.rollout(analysis={"metrics": [{"name": "errors", "type": "ErrorRate"}]})
+    return after(world, 2)
+
+
+def said_to(command: str) -> Callable[[], World]:
+    """Somebody writes the annotation podium.dev/command."""
+
+    def given() -> World:
+        world = serving()
+        world.annotate(names.ANNOTATION_COMMAND, command)
+        return after(world)
+
+    return given
+
+
+def dropped() -> World:
+    """A restart waits for the end of a pause, and spec asks for another version by then."""
+    world = commanded("restart", paused(serving, 3), "1")()
+    world.edit(model=model("2"), paused=False)
+    return after(world, 5)
+
+
+def paused_and_resumed() -> World:
+    world = commanded("pause", lambda: updating(replicas=3), "2")()
+    world.command("resume", two(world), "t2")
+    return after(world)
+
+
+def failing_at_first(behaviour: str, seconds: float) -> Callable[[], World]:
+    def given() -> World:
+        world = created(replicas=2)
+        world.behave("1", failure=behaviour)
+        return after(world, seconds)
+
+    return given
+
+
+CONDITIONS: dict[str, Condition | Passed] = {
+    "Canary, promoted by evidence": Condition(promoted_by("promoted by evidence", rate=2000.0), Reason.CANARY),
+    "Canary, promoted at maxDuration": Condition(
+        promoted_by("end of maxDuration", rate=0.1, maxDuration="10m", onInconclusive="Promote"), Reason.CANARY
+    ),
+    "Canary, last step over": Condition(analysed_to_its_end, Reason.CANARY),
+    "TrafficMoving, from others": Passed(lambda: updating(replicas=2, rollout=BLUE_GREEN), Reason.TRAFFIC_MOVING),
+    "Draining, pods left": Condition(spec_changed, Reason.DRAINING),
+    "Draining, a pod with its labels": Condition(stray_pod, Reason.DRAINING),
+    "PlanPending, Canary": Condition(steps_edited, Reason.PLAN_PENDING),
+    "PlanPending, analysis": Condition(analysis_edited, Reason.PLAN_PENDING),
+    "Progressing, after a suspension": Condition(come_back, Reason.PROGRESSING),
+    "Pending, not seen": Condition(created, Reason.PENDING),
+    "Suspended, pods left": Condition(suspended(lambda: serving(replicas=2), 2), Reason.SUSPENDED),
+    "Suspended, during a rollout": Condition(suspended(lambda: updating(replicas=2), 300), Reason.SUSPENDED),
+    "Paused, ready": Condition(paused(lambda: updating(replicas=2, rollout=BLUE_GREEN)), Reason.PAUSED),
+    "Paused, at a step": Condition(paused(lambda: at_step(1, canary(10, 50))), Reason.PAUSED),
+    "Paused, promoted": Condition(paused(stepping(canary(10), "after its last step"), 5), Reason.PAUSED),
+    "WaitingForPromotion, Canary": Condition(
+        lambda: until_ready_is(at_step(1, canary(50, promotion="Manual")), "WaitingForPromotion"),
+        Reason.WAITING_FOR_PROMOTION,
+    ),
+    "Environment, pods refused": Condition(pods_refused, Reason.ENVIRONMENT),
+    "NoData, at first": Passed(weighed, Reason.NO_DATA),
+    "NoData, a new leader": Condition(led_anew, Reason.NO_DATA),
+    "RolledBack, traffic goes back": Condition(conditions.ROWS["rolling back"].given, Reason.ROLLED_BACK),
+    "RolledBack, restart": Condition(lambda: _failed_restart()[0], Reason.ROLLED_BACK),
+    "DeadlineExceeded, no cause": Condition(too_slow_at_first, Reason.DEADLINE_EXCEEDED),
+    "NoAvailablePod, not started": Condition(
+        lambda: after(created(replicas=2, paused=True)), Reason.NO_AVAILABLE_POD, "Available"
+    ),
+}
+ADDED: dict[str, Added] = {
+    "evidence": Added(analysed_to_its_end, "Errors: evidence"),
+    "evidence of no harm": Added(promoted_by("Evidence of no harm", rate=2000.0, promotion="Manual"), "Evidence of no"),
+    "nothing counted": Added(behind_routers, "Nothing has"),
+    "errors at the pods": Added(lambda: after(watched(CANARY), 20), "Evidence of harm"),
+    "a pod": Added(failing_at_first("unschedulable", 20), "Pod "),
+    "a container": Added(failing_at_first("crash", 6), "Container "),
+    "pods that are refused": Added(no_pods_made, "Pods "),
+    "a scarce resource": Added(lambda: unschedulable({"strategy": "RollingUpdate"}), "Version 2 waits for"),
+    "size": Added(lambda: updating(replicas=3, autoscaling=AUTOSCALING), "Its size"),
+    "spec edited": Added(steps_edited, "spec.rollout or"),
+    "analysis edited": Added(analysis_edited, "spec.rollout.analysis"),
+}
+EVENTS: dict[str, Event] = {
+    "RolloutStarted, first revision": Event(lambda: after(created(replicas=2)), EventReason.ROLLOUT_STARTED),
+    "Superseded, spec changed": Event(spec_changed, EventReason.SUPERSEDED),
+    "ResumeAccepted, no step": Event(paused_and_resumed, EventReason.RESUME_ACCEPTED),
+    "CommandRefused, no command": Event(said_to("promote"), EventReason.COMMAND_REFUSED),
+    "CommandRefused, dropped": Event(dropped, EventReason.COMMAND_REFUSED),
+}
