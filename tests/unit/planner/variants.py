@@ -81,7 +81,7 @@ def promoted_by(message: str, **spec: object) -> Callable[[], World]:
 
 
 def analysed_to_its_end() -> World:
-    world = weighed(rate=1.0)
+    world = weighed(rate=2.0)
     world.until(lambda: "Its last step is over" in world.message())
     return world
 
