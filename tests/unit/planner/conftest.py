@@ -11,7 +11,11 @@ from tests.unit.planner.world import SENTENCES
 WITHOUT_A_ROW = {
     "Step": (".*", "a sentence for each rule"),
     "ContainerEnded": ("Version .*: it is not promoted for 5 minutes.*", "an Event of a condition's reason"),
-    "": (".* (Exceeded quota|Internal error occurred: .*)\\.", "the API server's own words on a pod"),
+    "": (
+        ".* (Exceeded quota|Internal error occurred: .*)\\.|HorizontalPodAutoscaler .* does not scale: .*",
+        "the API server's own words on a pod; an HPA's own reason and words",
+    ),
+    "Progressing": ("The rollout of .* waits until .*", "Draining's sentences, while there is no champion"),
     "Evicted": (".* was refused by its node: .*", "by nodes of a kind"),
     "RecordMissing": (".* was rolled back once, but there is no ControllerRevision .*", "after a restore"),
     "RecordUnreadable": (".* cannot be used: it holds no revision that this Podium can read, .*", "by a webhook"),

@@ -19,6 +19,7 @@ from tests.unit.planner.situations import (
 from tests.unit.planner.test_canary import at_step, canary, two
 from tests.unit.planner.test_commands import _failed_restart
 from tests.unit.planner.test_evidence import until_weighed, weighed
+from tests.unit.planner.test_recreation import _recreated
 from tests.unit.planner.test_safety import CANARY, WATCHED, watched
 from tests.unit.planner.test_scarcity import unschedulable
 from tests.unit.planner.world import World, model
@@ -80,7 +81,7 @@ def promoted_by(message: str, **spec: object) -> Callable[[], World]:
 
 
 def analysed_to_its_end() -> World:
-    world = weighed(rate=1.0)
+    world = weighed(rate=2.0)
     world.until(lambda: "Its last step is over" in world.message())
     return world
 
@@ -218,6 +219,7 @@ CONDITIONS: dict[str, Condition | Passed] = {
     "TrafficMoving, from others": Passed(lambda: updating(replicas=2, rollout=BLUE_GREEN), Reason.TRAFFIC_MOVING),
     "Draining, pods left": Condition(spec_changed, Reason.DRAINING),
     "Draining, a pod with its labels": Condition(stray_pod, Reason.DRAINING),
+    "Draining, a deleted predecessor": Condition(_recreated, Reason.DRAINING),
     "PlanPending, Canary": Condition(steps_edited, Reason.PLAN_PENDING),
     "PlanPending, analysis": Condition(analysis_edited, Reason.PLAN_PENDING),
     "Progressing, after a suspension": Condition(come_back, Reason.PROGRESSING),
