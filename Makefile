@@ -39,7 +39,7 @@ test: venv ## Everything that CI runs: lint, unit, integration, e2e on a cluster
 	$(BIN)/python -m tests.run
 
 .PHONY: test-unit
-test-unit: venv ## Pure code, in seconds
+test-unit: venv ## Pure code, without a cluster
 	$(PYTEST) -n 2 tests/unit
 
 .PHONY: test-integration

@@ -65,6 +65,11 @@ SUITES: tuple[tuple[Step, ...], ...] = (
     ),
 )
 """One after the other; those of a row side by side."""
+LEFT = """\
+Left to `make soak`: the server for 10 minutes (here 1), 100 canaries in a row (here 10), 40 of the model that serves.
+Left to `make fuzz`: the readers for 10 minutes each (here 1).
+Left to `make test-refusals`: refusals in six other ways than 403."""
+"""What this does not do, for want of time."""
 
 
 def main() -> int:
@@ -73,7 +78,7 @@ def main() -> int:
     costs: dict[str, float] = {}
     code = _run_all(costs)
     outcome = "Failed" if code else "Everything passed"
-    print(f"\n{table(costs)}\n\n{outcome} in {(time.monotonic() - begun) / 60:.1f} minutes.", flush=True)
+    print(f"\n{table(costs)}\n\n{LEFT}\n\n{outcome} in {(time.monotonic() - begun) / 60:.1f} minutes.", flush=True)
     return code
 
 
