@@ -12,8 +12,9 @@ WITHOUT_A_ROW = {
     "Step": (".*", "a sentence for each rule"),
     "ContainerEnded": ("Version .*: it is not promoted for 5 minutes.*", "an Event of a condition's reason"),
     "": (
-        ".* (Exceeded quota|Internal error occurred: .*)\\.|HorizontalPodAutoscaler .* does not scale: .*",
-        "the API server's own words on a pod; an HPA's own reason and words",
+        ".* (Exceeded quota|Internal error occurred: .*)\\.|HorizontalPodAutoscaler .* does not scale: .*"
+        "|Podium cannot (write|delete) .*",
+        "the API server's own words on a pod; an HPA's own reason and words; a refusal in its words",
     ),
     "Progressing": ("The rollout of .* waits until .*", "Draining's sentences, while there is no champion"),
     "Evicted": (".* was refused by its node: .*", "by nodes of a kind"),
