@@ -65,7 +65,7 @@ def built_ins(parts: Parts) -> BuiltIns:
 
 
 def model_deployments(parts: Parts) -> Reconciler:
-    """The ModelDeployments, which all the rest serves."""
+    """The ModelDeployments; all other reconcilers exist for their sake."""
     return Reconciler(
         parts.cache,
         parts.client,

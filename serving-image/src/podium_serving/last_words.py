@@ -103,7 +103,7 @@ class LastWords:
         return line
 
     def _fitted(self, text: bytes) -> bytes:
-        """The text as wide as its place."""
+        """The text padded with spaces to the width of its slot; one that is too long is replaced."""
         return (text if len(text) <= self._width else b'{"inputs": "too many to name"}').ljust(self._width)
 
 

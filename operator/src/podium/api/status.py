@@ -67,7 +67,7 @@ class WeightStatus(ApiModel):
     routers: Count | None = Field(
         default=None, description="Number of router pods; absent while requests do not go through them."
     )
-    confirmed: Count | None = Field(default=None, description="Number of those that keep to the weights they are told.")
+    confirmed: Count | None = Field(default=None, description="Number of those that have loaded the present weights.")
 
 
 class CountedStatus(ApiModel):
@@ -83,12 +83,14 @@ class EvidenceStatus(ApiModel):
     """How strong the evidence of one metric is. 1 says nothing; a candidate no worse reaches 20 in 1 of 20 rollouts."""
 
     harm: Word | None = Field(
-        default=None, description="That the candidate is worse. All metrics together decide on a rollback."
+        default=None, description="Evidence that the candidate does harm. All metrics together decide on a rollback."
     )
-    no_harm: Word | None = Field(default=None, description="That the candidate is no worse than maxRatio allows.")
+    no_harm: Word | None = Field(
+        default=None, description="Evidence that the candidate is no worse than maxRatio allows."
+    )
     needed: Word | None = Field(
         default=None,
-        description='For a promotion; "400 (approximate)": of harm, for a rollback.',
+        description='Evidence of noHarm needed for a promotion; "400 (approximate)": of harm, for a rollback.',
     )
 
 

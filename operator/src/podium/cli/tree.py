@@ -89,7 +89,7 @@ def _candidate_weight(candidate: Revision, rollout: Rollout | None) -> str:
 
 
 def _routers(rollout: Rollout | None) -> list[Node]:
-    """How many routers divide the requests, and how many of them as they are told."""
+    """How many routers there are, and how many have loaded the present weights."""
     weight = rollout.weight if rollout else None
     if weight is None or weight.routers is None or weight.confirmed is None:
         return []

@@ -41,9 +41,9 @@ class Weight:
     desired: int | None
     applied: int | None
     routers: int | None
-    """Router pods; None while requests do not go through them, and by an older operator."""
+    """Router pods; None while requests do not go through them, and if the operator is too old to say."""
     confirmed: int | None
-    """Of those, who keeps to the weights that it is told."""
+    """How many of those have loaded the present weights; None likewise."""
 
 
 @dataclass(frozen=True)

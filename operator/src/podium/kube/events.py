@@ -222,7 +222,7 @@ class Recorder:
             self._await(key, series)
 
     def _let_go(self, key: Key, series: _Series) -> None:
-        """What happens next is a new series. If it happened while its write was under way, that waits, and is kept."""
+        """End the series: the next occurrence begins a new one, which keeps one that came during the failed write."""
         if series.event is not None:
             series.told, series.count = 0, 1
         elif self._series.get(key) is series:

@@ -20,8 +20,8 @@ from podium.packed import Packed, pack, unpacked
 PLACEHOLDER: Final = "{{revision}}"
 """Stands for the revision's name in the template that the name is a hash of."""
 MARK: Final = "revision-2f6d8a51c3e94b07a1d05c7be8463f92"
-"""Stands for it while the template is made, which is most of what resolving costs and so is done once: nobody else
-writes it, as may be the case with PLACEHOLDER. Written as JSON it stays as it is."""
+"""Stands for the name while the template is made. That is most of what resolving costs, so it is done once, and the
+name put in afterwards. Unlike PLACEHOLDER, nobody else writes this text; JSON leaves it as it is."""
 
 FIELDS: Final = ("hash", "inputs", "version", "runtime", "protocol", "ports", "metrics", "template")
 """Of a ControllerRevision's data."""
@@ -98,7 +98,7 @@ def resolve(
     del unnamed["metadata"]["labels"][names.LABEL_REVISION]
     short = short_hash([inputs, unnamed, token, collisions])
     name = f"{owner.name}-{short}"
-    # before `source`: the first text is what others are told apart from (packed.py)
+    # before `source`: the first text that is packed becomes the dictionary for all others (packed.py)
     packed = pack(orjson.loads(marked.replace(MARK, name)))
     return Revision(
         name=name,

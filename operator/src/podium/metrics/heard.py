@@ -83,7 +83,10 @@ def _of_arms(heard: Heard, needed: Mapping[str, str], arms: tuple[str, str], now
 
 
 def _unread(heard: Heard, candidates: Collection[str], now: float) -> float | None:
-    """One round says little: a pod of the champion may miss it, and one of the candidate's be unready for a moment."""
+    """The next `Heard.unread`; None also after PATIENCE without a reading of the champion or pods of the candidate.
+
+    One round says little: a pod of the champion may miss it, and one of the candidate's be unready for a moment.
+    """
     was_read = any(pod not in heard.failed for pod in candidates)
     if was_read or now - min(heard.champion, heard.candidate) >= PATIENCE:
         return None

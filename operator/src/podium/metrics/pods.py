@@ -50,7 +50,7 @@ class PodSample:
 
 
 Read = Callable[[Counting, str, str, float, float, str], Answer]
-"""How its revision counts, a pod's name and revision, when it was made and read, and its text; see `_sample`."""
+"""Takes how its revision counts, the pod's name and revision, when it was made and read, and its text: `_sample`."""
 
 
 class Pods:

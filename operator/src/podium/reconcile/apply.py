@@ -46,7 +46,7 @@ class Applier:
         self._owed.clear()
 
     def untold(self, key: Key) -> Untold:
-        """Events of writes that may have been made; of these whoever leads meanwhile tells rollbacks alone."""
+        """Events of writes that may have been made. An operator that leads later emits those of rollbacks alone."""
         return self._untold.setdefault(key, Untold())
 
     def refusals(self, key: Key) -> Mapping[Place, Refusal]:

@@ -136,7 +136,7 @@ def _mark(decisions: Decisions, mark: Mark, moment: Moment) -> None:
 
 
 def _proof(mark: Mark, before: RevisionState) -> frozenset[Place]:
-    """The ledger, of a promotion by evidence that begins or ends; harm waits for nothing."""
+    """What must be written first: the ledger, where a promotion by evidence begins or ends; nothing for a rollback."""
     rule = mark.rule
     if mark.outcome is None and mark.record is not None and mark.record.promoting != before.record.promoting:
         rule = Rule.parse(mark.record.promoting)

@@ -14,7 +14,7 @@ from podium.rollout.state import Situation
 
 
 def ledgers(observed: Observed, situation: Situation) -> Iterator[Write]:
-    """The ledger of the rollout under way, and those decided that were refused; those of forgotten revisions go."""
+    """Writes the present rollout's ledger and earlier ones that were refused; removes those of forgotten revisions."""
     now = _under_way(observed, situation)
     if now is not None:
         yield now

@@ -94,7 +94,7 @@ class Observer:
     def read_ahead(self, key: Key) -> None:
         """Parse what a first pass would, as far as it is kept by its version: so nothing here can be out of date.
 
-        That is most of what a first pass costs. Nothing is looked at that counts from when it was seen first.
+        That is most of what a first pass costs. Symptoms are left alone: they count from when they were first seen.
         """
         obj = self._cache.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
         if obj is None:
@@ -229,7 +229,10 @@ class Observer:
         return situation
 
     def _left_to(self, key: Key, sightings: Sightings) -> str:
-        """A moment's patience: at the beginning of its term an operator takes the routers over (router_objects.py)."""
+        """What to say of another installation that keeps the routers; empty if none does, or not for long enough.
+
+        At the beginning of its term an operator takes them over (router_objects.py), so it waits a moment.
+        """
         whose = installation_of(self._cache.get(DEPLOYMENTS, key.namespace, names.ROUTER))
         if whose in ("", self._installation):
             return ""

@@ -26,7 +26,7 @@ class Turns:
         self._incomplete: dict[str, float] = {}
         """Since when routers have been seen that are not all of their present template, by namespace."""
         self._told: dict[str, str] = {}
-        """By namespace that waits the one it waits for, as the log says."""
+        """For each namespace that waits, the one that it waits for, as logged last."""
 
     @contextmanager
     def changing(self, namespace: str) -> Iterator[None]:

@@ -251,7 +251,7 @@ def _of_preparation(pod: Object, sightings: Sightings) -> tuple[Reason, str, int
 
 
 def _ends(container: dict[str, Any]) -> int:
-    """Of one that has ended. The kubelet counts a restart once it runs again, not while it waits for that."""
+    """How often a container has ended. The kubelet counts a restart once it runs again, not while it waits for that."""
     return int(container.get("restartCount", 0)) + ("running" not in (container.get("state") or {}))
 
 

@@ -18,7 +18,7 @@ PROMOTED = {
     Kind.EVIDENCE: "it was promoted by evidence",
     Kind.MAX_DURATION: "it was promoted at the end of maxDuration (onInconclusive is Promote)",
 }
-"""Of a rollout by steps that has yet to grow."""
+"""How a candidate was promoted that has yet to grow before all requests move to it."""
 
 
 def shares(situation: Situation, split: Split) -> Mapping[str, int]:

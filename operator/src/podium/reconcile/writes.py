@@ -78,7 +78,7 @@ class Entry:
     relied_on: bool = True
     """Whether what comes after it follows from it; the others stand for themselves, and come last."""
     needs: frozenset[Place] = field(default_factory=frozenset)
-    """What it must not stand without: a promotion by evidence, the ledger that this is read from."""
+    """Writes that must be made first: for a promotion by evidence, the ledger that it was decided from."""
 
     def answers(self, command: str) -> bool:
         """Whether it records what became of a person's command."""

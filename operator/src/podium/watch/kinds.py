@@ -56,7 +56,7 @@ def wake_model(obj: Object, view: View) -> Iterable[Key]:
 
 
 def wake_itself(obj: Object, view: View) -> Iterable[Key]:
-    """A ModelDeployment concerns itself, and the routers that are told of it: they are kept while it is known."""
+    """A ModelDeployment concerns itself and, if its ConfigMap is there, the routers: they stay while it is known."""
     namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
     told = view.get(resources.CONFIG_MAPS, namespace, names.routing_name(name))
     return (MODEL_DEPLOYMENTS.key(namespace, name), *(wake_routers(obj, view) if told else ()))
@@ -144,7 +144,7 @@ class Kind:
     spent: Callable[[Object, View], bool] = lambda _obj, _view: False
     """Whether nobody needs more than an object's metadata, as things are."""
     spends: Callable[[Object], tuple[Resource, str]] | None = None
-    """Kind and name of the object of its namespace that may be `spent` once this one has changed."""
+    """Kind and name of the other object of the namespace that a change of this one may make `spent`."""
     constant: str = ""
     """A field that never changes while its object lives; all versions share one in memory."""
     made: bool = True
