@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from tests.integration.proxy import Proxy
+from tests.integration.proxy import Proxy, writes
 from tests.integration.rollouts.api import Object
 from tests.integration.rollouts.dump import differences, dump
 from tests.integration.rollouts.nursery import Nursery, Nursling
@@ -54,6 +54,11 @@ class Played:
         """How many writes were answered so far, those of the Lease and of Events aside."""
         return len(self.proxy.answered())
 
+    @property
+    def lasting(self) -> int:
+        """Of those writes, how many were of no status."""
+        return len(self.proxy.answered(lambda call: writes(call) and not call.path.endswith("/status")))
+
     async def rests(self, seconds: float = 2.0) -> None:
         """AssertionError unless the operator writes nothing for so long.
 
@@ -96,24 +101,35 @@ async def until_same(stage: Stage, expected: Object) -> None:
     )
 
 
-async def undisturbed(cluster: Cluster, nursery: Nursery, scenario: Scenario) -> tuple[int, Object]:
-    """How many writes the scenario takes after its preparation, and what it leaves behind."""
+class Undisturbed(NamedTuple):
+    """A run in which nothing happens."""
+
+    writes: int
+    """After its preparation."""
+    lasting: int
+    """Of those, what is no status: statuses that only count pods may be more or fewer from run to run."""
+    end: Object
+    """What it leaves behind."""
+
+
+async def undisturbed(cluster: Cluster, nursery: Nursery, scenario: Scenario) -> Undisturbed:
+    """Play the scenario; AssertionError if a rule is broken."""
     async with Played(cluster, nursery, f"plain-{scenario.name}") as played:
-        before = 0
+        before = lasting = 0
 
         async def count() -> None:
-            nonlocal before
-            before = played.writes
+            nonlocal before, lasting
+            before, lasting = played.writes, played.lasting
 
         await run(scenario, played.stage, count)
         # The last write of all is that of a status, which tells of the end after it has come.
-        writes = -1
-        while writes != played.writes:
-            writes = played.writes
+        made = -1
+        while made != played.writes:
+            made = played.writes
             await asyncio.sleep(QUIET)
         broken = await played.broken()
         assert not broken, "\n".join(broken)
-        return writes - before, dump(played.stage)
+        return Undisturbed(made - before, played.lasting - lasting, dump(played.stage))
 
 
 class Slots:

@@ -50,7 +50,7 @@ async def test_writes_that_fail_again_and_again_lead_to_the_same_end(
     cluster: Cluster, nursery: Nursery, name: str
 ) -> None:
     # Given the end without faults
-    count, expected = await undisturbed(cluster, nursery, BY_NAME[name])
+    count, _, expected = await undisturbed(cluster, nursery, BY_NAME[name])
     ways: list[str] = list(FAULTS)
 
     async def play(way: str) -> None:
@@ -102,7 +102,7 @@ async def test_an_api_server_that_is_away_longer_than_the_lease_is_waited_for(
 
 
 async def test_watches_that_break_and_expire_lose_nothing(cluster: Cluster, nursery: Nursery) -> None:
-    _, expected = await undisturbed(cluster, nursery, BY_NAME["rolling-update"])
+    expected = (await undisturbed(cluster, nursery, BY_NAME["rolling-update"])).end
     async with Played(cluster, nursery, "watches") as played:
         # When all watches are cut again and again and those of the children have expired each time,
         cutter = asyncio.create_task(_cut(played))

@@ -31,7 +31,7 @@ async def test_a_status_lost_at_every_phase_is_rebuilt(cluster: Cluster, nursery
 
 async def wiped(cluster: Cluster, nursery: Nursery, scenario: Scenario) -> None:
     """Play the scenario; each phase is wiped out once, as soon as it shows."""
-    _, expected = await undisturbed(cluster, nursery, scenario)
+    expected = (await undisturbed(cluster, nursery, scenario)).end
     async with Played(cluster, nursery, f"wiped-{scenario.name}") as played:
         async with Wiper(played.stage) as wiper:
             await run(scenario, played.stage)
