@@ -82,16 +82,12 @@ class Fleet:
 
         async def one(namespace: str) -> None:
             await self.api.apply(model(namespace, version))
-            status = partial(self._status, namespace)
+            status = partial(self.world.status, namespace, MODEL)
             await self.world.until(
                 namespace, lambda: until(status()), what, seconds=PATIENCE, explain=lambda: str(status())
             )
 
         await asyncio.gather(*(one(namespace) for namespace in NAMESPACES))
-
-    def _status(self, namespace: str) -> Object:
-        obj = self.world.get(MODEL_DEPLOYMENT, namespace, MODEL) or {}
-        return dict(obj.get("status") or {})
 
     async def window(self, what: str) -> Window:
         """Measure, once things have come to rest."""

@@ -71,15 +71,11 @@ class Fleet:
         return time.monotonic() - begun
 
     def _explain(self, namespace: str) -> str:
-        return str(self._status(namespace))
-
-    def _status(self, namespace: str) -> Object:
-        obj = self.world.get(MODEL_DEPLOYMENT, namespace, MODEL) or {}
-        return dict(obj.get("status") or {})
+        return str(self.world.status(namespace, MODEL))
 
     def _over(self, namespace: str, version: str) -> bool:
         obj = self.world.get(MODEL_DEPLOYMENT, namespace, MODEL) or {}
-        status = self._status(namespace)
+        status = self.world.status(namespace, MODEL)
         champion = status["champion"]
         if champion["version"] != version or status["observedGeneration"] != obj["metadata"]["generation"]:
             return False

@@ -62,6 +62,11 @@ class World:
         """The object as it is now; None if there is none."""
         return self._objects[namespace][kind].get(name)
 
+    def status(self, namespace: str, model: str) -> Object:
+        """Of a ModelDeployment; empty if there is none yet."""
+        obj = self.get(MODEL_DEPLOYMENT, namespace, model) or {}
+        return dict(obj.get("status") or {})
+
     def all(self, kind: str, namespace: str) -> list[Object]:
         """All objects of a kind in a namespace, by name."""
         found = self._objects[namespace][kind]

@@ -1,6 +1,6 @@
 """Goals, from an exporter that stands in for a model's server to the verdict. The CRD offers none of them yet."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ class Exporter:
     """The metrics of model servers. Labels of either revision come to the pods of both, half of them to each."""
 
     def __init__(self) -> None:
-        self.told: dict[str, Counter[tuple[str, str]]] = {"a": Counter(), "b": Counter()}
+        self.told: dict[str, defaultdict[tuple[str, str], float]] = {"a": defaultdict(float), "b": defaultdict(float)}
         """By pod: by series and revision."""
 
     def label(self, revision: str, number: int, right: float) -> None:
@@ -58,7 +58,7 @@ class Exporter:
         }  # fmt: skip
         for told in self.told.values():
             for name, count in grown.items():
-                told[name, revision] += count / 2  # type: ignore[assignment]
+                told[name, revision] += count / 2
 
     def text(self, name: str) -> str:
         """What a pod says."""

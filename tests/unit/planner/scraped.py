@@ -146,7 +146,7 @@ def scraped() -> tuple[World, Scraped]:
     """Version 2 has its first weight beside version 1, and the routers' counts are read."""
     world = routed(rollout={"strategy": "Canary", "steps": [{"weight": 10, "for": "10m"}]}, replicas=4)
     measuring = Scraped(world)
-    world.measuring = measuring  # type: ignore[assignment]
+    world.measuring = measuring
     world.restart_operator()
     world.edit(model=model("2"))
     world.until(lambda: (world.status.get("candidate") or {}).get("weight"))

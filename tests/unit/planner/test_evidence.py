@@ -444,7 +444,7 @@ def test_an_operator_that_is_killed_between_two_writes_is_no_other_hand(fails: f
 def test_while_a_candidate_grows_no_older_ledger_is_put_back() -> None:
     world = weighed()
     with closing(Counting(world)) as counting:
-        world.measuring = counting  # type: ignore[assignment]
+        world.measuring = counting
         world.hand_over()
         until_weighed(world)
         world.advance(17)  # beyond the last checkpoint

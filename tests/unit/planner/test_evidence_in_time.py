@@ -107,7 +107,7 @@ class Played(PlayedScraper):
 async def playing(world: World) -> AsyncIterator[Played]:
     """Version 2 is on its way, and measured."""
     played = Played(world)
-    world.measuring = played  # type: ignore[assignment]
+    world.measuring = played
     world.restart_operator()
     world.edit(model=model("2"))
     world.step()

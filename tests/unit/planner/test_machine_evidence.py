@@ -59,7 +59,7 @@ class Analysed(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.counting = Counting(self.world)
-        self.world.measuring = self.counting  # type: ignore[assignment]
+        self.world.measuring = self.counting
         self.world.restart_operator()
         self.watching = Invariants(self.world, self.counting)
         self.verdicts = Verdicts(self.world, self.counting, self.is_refused)

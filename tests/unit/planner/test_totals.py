@@ -32,7 +32,7 @@ class Scene:
     def __init__(self, steps: list[Object]) -> None:
         self.world = routed(rollout={"strategy": "Canary", "steps": steps, "analysis": ANALYSIS}, replicas=2)
         self.counting = Counting(self.world)
-        self.world.measuring = self.counting  # type: ignore[assignment]
+        self.world.measuring = self.counting
         self.world.hand_over()
         self.counting.callers.rate = 0.0
         self.world.edit(model=model("2"))

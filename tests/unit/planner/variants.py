@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from podium.api import names
 from podium.api.reasons import EventReason, Reason
@@ -69,11 +70,11 @@ def until_ready_is(world: World, reason: str) -> World:
     return world
 
 
-def promoted_by(message: str, **spec: object) -> Callable[[], World]:
+def promoted_by(message: str, **spec: Any) -> Callable[[], World]:
     """An analysed canary, once Ready says this of its promotion."""
 
     def given() -> World:
-        world = weighed(**spec)  # type: ignore[arg-type]
+        world = weighed(**spec)
         world.until(lambda: message in world.message())
         return world
 

@@ -130,7 +130,7 @@ class World:
         self.api = ApiServer(lambda: self.now)
         self.cluster = Controllers(self.api)
         self.routers = Routers(self.api, NAMESPACE)
-        self.measuring = Measuring(lambda: self.now)
+        self.measuring: Any = Measuring(lambda: self.now)  # or what stands for it: counting.py, scraped.py
         self.settings = Settings(identity="podium-a", **settings)
         self.ahead = timedelta(0)
         """By how much the operator's clock is ahead of the API server's."""
