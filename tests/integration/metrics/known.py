@@ -32,6 +32,8 @@ from tests.integration.router.routing_rig import HERE, POD
 PORT = 20_000
 GIVES_UP, SLOW, TIME_OUT = 0.2, 0.35, 0.5
 """Seconds: callers who give up, a slow answer, and the router's patience, 100 ms apart from one another."""
+OVERDUE = 0.1
+"""Seconds by which whoever gives up may be late: with more, the router's patience might end in the same moment."""
 SECONDS = 30.0
 
 
@@ -90,8 +92,9 @@ class Router:
 class Server:
     """HTTP/1.1: the path is the fate of a request and its number, and which ones came is noted."""
 
-    def __init__(self, asked: dict[int, str], revision: str) -> None:
+    def __init__(self, asked: "Asked", revision: str) -> None:
         self._asked, self._revision = asked, revision
+        self._has: set[int] = set()
         self._talking: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @asynccontextmanager
@@ -106,7 +109,13 @@ class Server:
                 task.cancel()
 
     async def crash(self, seconds: float) -> None:
-        """As a container that is killed: its connections are reset, and it listens again after so long."""
+        """As a container that is killed: its connections are reset, and it listens again after so long.
+
+        Not in the moment in which a caller gives up what it has: the router might hear of either first.
+        """
+        while leaving := self._has & self._asked.given_up.keys():
+            await self._asked.given_up[min(leaving)].wait()
+        self._asked.lost |= self._has
         self._listening.close()
         for writer in self._talking.values():
             writer.transport.abort()
@@ -127,8 +136,14 @@ class Server:
             while True:
                 _, fate, number = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode().split("/")
                 self._asked[int(number)] = self._revision
-                if not await _answer(fate, reader, writer):
-                    break
+                self._has.add(int(number))
+                try:
+                    if not await _answer(fate, reader, writer):
+                        break
+                finally:
+                    self._has.remove(int(number))
+                    if heard := self._asked.given_up.pop(int(number), None):
+                        heard.set()
         writer.close()
 
 
@@ -151,10 +166,16 @@ async def _answer(fate: str, reader: asyncio.StreamReader, writer: asyncio.Strea
 
 
 class Asked(dict[int, str]):
-    """By number of a request: the revision whose server got it."""
+    """By number of a request: the revision whose server got it.
+
+    `lost`: those that a server had when it crashed. `given_up`: those whose caller gave up, with what says that the
+    server has heard of it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.lost: set[int] = set()
+        self.given_up: dict[int, asyncio.Event] = {}
         self._came: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
 
     def __setitem__(self, number: int, revision: str) -> None:
@@ -172,6 +193,7 @@ class Callers:
     def __init__(self) -> None:
         self.asked = Asked()
         self._saw: dict[int, str] = {}
+        self._fates: dict[int, str] = {}
         self._drawn: dict[int, str] = {}
         self._took: dict[int, float] = {}
         self._numbers = itertools.count()
@@ -179,6 +201,7 @@ class Callers:
     async def ask(self, http: aiohttp.ClientSession, url: str, fate: str, patience: float = SECONDS) -> None:
         """One request; who has no patience gives up so long after a server got it: before, nobody knows whose it is."""
         number, begun = next(self._numbers), asyncio.get_running_loop().time()
+        self._fates[number] = fate
         try:
             async with asyncio.timeout(SECONDS) as limit:
                 giving_up = asyncio.create_task(self._give_up(limit, number, patience))
@@ -196,13 +219,23 @@ class Callers:
             self._saw[number] = "timeout" if fate.endswith("half") else "reset"
 
     async def _give_up(self, limit: asyncio.Timeout, number: int, patience: float) -> None:
+        """Unless an answer of the router may be under way: who gives up just then sees none, and was sent one."""
         await self.asked.came(number)
-        limit.reschedule(asyncio.get_running_loop().time() + patience)
+        due = asyncio.get_running_loop().time() + patience
+        await asyncio.sleep(patience)
+        now = asyncio.get_running_loop().time()
+        if number not in self.asked.lost and now < due + OVERDUE:
+            self.asked.given_up[number] = asyncio.Event()
+            limit.reschedule(now)
 
     def saw(self, revision: str) -> Counter[str]:
-        """By class, of one revision; "answered": whole answers of its servers."""
+        """By class, of one revision; "answered": whole answers of its servers; "slow": those that took them `SLOW`."""
         seen = Counter(kind for number, kind in self._saw.items() if self._revision(number) == revision)
         seen["answered"] = self.slower(revision, 0)
+        seen["slow"] = sum(
+            kind == "whole" and self._fates[number] == "200-slow" and self._revision(number) == revision
+            for number, kind in self._saw.items()
+        )
         return seen
 
     def _revision(self, number: int) -> str:

@@ -119,7 +119,7 @@ async def test_each_request_is_counted_once_as_its_caller_saw_it(make_router: Ma
         assert counted["started"] == sum(saw[name] for name in (*COUNTED, "whole"))
         assert counted["finished"] == counted["started"] - saw["abandoned"]
         assert counted["answered"] == saw["answered"]
-        assert callers.slower(revision, SLOW) <= counted["above:latency"] <= callers.slower(revision, EDGE * 0.9)
+        assert saw["slow"] <= counted["above:latency"] <= callers.slower(revision, EDGE * 0.9)
     assert len(callers.asked) == len(todo)
 
 
