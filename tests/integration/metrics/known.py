@@ -141,7 +141,7 @@ class Server:
                     if not await _answer(fate, reader, writer):
                         break
                 finally:
-                    self._has.remove(int(number))
+                    self._has.discard(int(number))
                     if heard := self._asked.given_up.pop(int(number), None):
                         heard.set()
         writer.close()

@@ -13,7 +13,7 @@ from podium.router.bounds import HEADERS_SECONDS
 from podium.router.endpoints import HTTP
 from podium.router.places import READY_PORT, STATS_PORT
 from podium.router.routing import Routing, Share
-from tests.integration.metrics.known import PORT, SECONDS, Router, Server
+from tests.integration.metrics.known import PORT, SECONDS, Asked, Router, Server
 from tests.integration.router.routing_rig import OLD
 
 ADDRESSES = iter(range(2, 250))
@@ -24,7 +24,7 @@ OWN = {READY_PORT: "/ready", STATS_PORT: "/stats?filter=server.uptime"}
 @asynccontextmanager
 async def router(folder: Path, **bounds: int) -> AsyncIterator[Router]:
     async with AsyncExitStack() as stack:
-        pods = {(OLD, HTTP): (await stack.enter_async_context(Server({}, OLD).listening()),)}
+        pods = {(OLD, HTTP): (await stack.enter_async_context(Server(Asked(), OLD).listening()),)}
         made = Router(folder / "router", f"127.0.5.{next(ADDRESSES)}", pods)
         await asyncio.to_thread(made.tell, Routing("fraud", PORT, (Share(OLD, 10_000),)))
         stack.enter_context(made.running(**bounds))

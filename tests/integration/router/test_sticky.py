@@ -11,7 +11,7 @@ import pytest
 
 from podium.router.endpoints import HTTP, Endpoint
 from podium.router.routing import Mirror, Routing, Share, Sticky
-from tests.integration.metrics.known import PORT, SECONDS, Router, Server
+from tests.integration.metrics.known import PORT, SECONDS, Asked, Router, Server
 from tests.integration.router.routing_rig import HERE, NEW, OLD
 from tests.integration.router.xxh64 import xxh64
 
@@ -24,7 +24,7 @@ ADDRESSES = iter(range(2, 250))
 class Sent(Router):
     """A router, and what reached the pods of each revision."""
 
-    asked: dict[str, dict[int, str]]
+    asked: dict[str, Asked]
 
     async def split(self, weight: int, sticky: Sticky | None = None, mirror: Mirror | None = None) -> None:
         """Give the new revision this weight."""
@@ -53,7 +53,7 @@ class Sent(Router):
 @pytest.fixture
 async def router(tmp_path: Path) -> AsyncIterator[Sent]:
     async with AsyncExitStack() as stack:
-        asked: dict[str, dict[int, str]] = {OLD: {}, NEW: {}}
+        asked: dict[str, Asked] = {OLD: Asked(), NEW: Asked()}
         pods = {
             (name, HTTP): (await stack.enter_async_context(Server(asked[name], name).listening()),) for name in asked
         }
