@@ -3,13 +3,14 @@
 import hashlib
 import http.server
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from podium_serving.fetch.config import Config
-from podium_serving.fetch.connect import check_address
+from podium_serving.fetch.connect import check_address, connect
 from podium_serving.fetch.errors import FetchError
 from tests.unit.serving.harness import environment, fetch, start_fetch
 from tests.unit.serving.web import OWN_ADDRESS, Certificates, Script, certificates, reply, web
@@ -238,6 +239,22 @@ def test_an_unknown_authority_is_told(tmp_path: Path, tls: Certificates) -> None
     with web(reply(200, BODY), tls.server) as server:
         result = fetch(tmp_path, f"{server.url}/a", PODIUM_ALLOW_ADDRESSES="*")
     assert (result.code, result.message["reason"]) == (75, "TLSFailed")
+
+
+def test_all_addresses_of_a_name_share_the_time_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"203.0.113.{number}", 443)) for number in range(4)]
+    given: list[float] = []
+
+    def nobody(address: tuple[str, int], timeout: float) -> socket.socket:
+        given.append(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "create_connection", nobody)
+    config = Config.from_environment(environment(PODIUM_MODEL_URI="https://models.example/1"))
+    with pytest.raises(FetchError, match="no connection in 10 s"):
+        connect(config, "https", "models.example", None, config.shown_uri, checked=False)
+    assert given == [2.5] * 4
 
 
 @pytest.fixture

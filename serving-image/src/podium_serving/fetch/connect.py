@@ -16,6 +16,9 @@ from podium_serving.fetch.proxy import Proxy
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+CONNECT_SECONDS = 10.0
+"""For all addresses of a name together: four attempts that nobody answers, and the pauses between them, end within a
+minute, so that whoever waits for the model learns the cause by then."""
 
 
 def connect(
@@ -55,13 +58,14 @@ def _reach(config: Config, host: str, port: int, where: str, checked: bool) -> s
         raise FetchError(
             Reason.NameResolution, f"{where}: the name {host} cannot be resolved ({problem.strerror})"
         ) from None
+    limit = min(CONNECT_SECONDS, config.stall)
     problem_of_last: OSError | None = None
     for _family, _type, _protocol, _name, address in found:
         if checked:
             check_address(config, host, str(address[0]), where)
     for _family, _type, _protocol, _name, address in found:
         try:
-            connected = socket.create_connection((str(address[0]), port), timeout=min(10.0, config.stall))
+            connected = socket.create_connection((str(address[0]), port), timeout=limit / len(found))
             connected.settimeout(config.stall)
             return connected
         except OSError as problem:
@@ -69,7 +73,7 @@ def _reach(config: Config, host: str, port: int, where: str, checked: bool) -> s
     assert problem_of_last is not None
     said = problem_of_last.strerror or problem_of_last
     if isinstance(problem_of_last, TimeoutError):
-        raise FetchError(Reason.Timeout, f"{where}: no connection in {min(10.0, config.stall):g} s")
+        raise FetchError(Reason.Timeout, f"{where}: no connection in {limit:g} s")
     raise FetchError(Reason.ConnectFailed, f"{where}: cannot connect ({said})")
 
 
