@@ -10,6 +10,11 @@ _ROW = re.compile(
     r"^\| (?P<name>\w[^|]*?) \| (?P<where>\w+) \| `(?P<sentence>[^`]*)` \| `(?P<example>[^`]*)` \|$", re.M
 )
 
+ONE_AS_MANY = re.compile(
+    r"(?<![\d.,])1 (pods|times|replicas|endpoints|requests|steps|metrics|routers|rollouts|seconds|minutes|hours)\b"
+)
+"""A number and its noun that do not agree."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -37,11 +42,14 @@ class Row:
 
 ROWS = {f"{found['where']}: {found['name']}": Row(**found.groupdict()) for found in _ROW.finditer(PAGE.read_text())}
 """By `Ready: Serving`: the condition's type, or `Event`, and the name of the row."""
+FOREIGN = "ScalingActive"
+"""The condition whose reason is an HPA's own, whatever that may be."""
 ADDED = "|".join(row.pattern for row in ROWS.values() if row.where == "Added")
 
 
 @cache
 def has_row(reason: str, sentence: str) -> bool:
     """Whether it is one of a row of its reason, with or without what may be added to it."""
-    patterns = [row.pattern for row in ROWS.values() if row.reason == reason and row.where != "Added"]
+    rows = [row for row in ROWS.values() if row.reason == reason or row.where == FOREIGN]
+    patterns = [row.pattern for row in rows if row.where != "Added"]
     return any(re.fullmatch(rf"{pattern}( ({ADDED}))*", sentence) is not None for pattern in patterns)

@@ -71,12 +71,14 @@ class Event:
     """An Event of this reason, of which the world that is given has heard."""
 
     given: Callable[[], World]
-    reason: EventReason
+    reason: EventReason | Reason
+    has: str = ""
+    """Words of the one that is meant, where it is not the last."""
 
     def said(self) -> str:
         """The note of the last one."""
         world = self.given()
-        notes = world.events(self.reason)
+        notes = [note for note in world.events(self.reason) if self.has in note]
         assert notes, f"{sorted({said.reason for said in world.heard.said})}: {world.describe()}"
         return notes[-1]
 

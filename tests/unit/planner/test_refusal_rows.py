@@ -433,3 +433,19 @@ def test_and_of_both_revisions_while_a_RollingUpdate_shares_it() -> None:
     world.advance(1)
     assert world.status["selector"] == f"{names.LABEL_MODEL}={NAME}"
     assert world.status["replicas"] == 3
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason", "says"),
+    [({"suspend": True}, "Suspended", "The model is suspended"), ({"replicas": 0}, "ScaledToZero", "scaled to zero")],
+)
+def test_a_refusal_changes_ready_and_leaves_available_why_no_pod_serves(edit: Object, reason: str, says: str) -> None:
+    world = serving(replicas=2)
+    world.edit(**edit)
+    world.rest()
+    refuse(world, "a policy", lambda call: call.resource is SERVICES)
+    world.api.delete(SERVICES, NAMESPACE, NAME)
+    world.advance(5)
+    assert world.condition("Ready") == ("False", "Forbidden")
+    assert world.condition("Available") == ("False" if reason == "Suspended" else "True", reason)
+    assert says in world.message("Available")

@@ -6,24 +6,44 @@ from typing import Any
 
 from podium.api import names
 from podium.api.reasons import EventReason, Reason
+from podium.kube.client import Object
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, Resource
 from tests.unit.planner import test_conditions as conditions
+from tests.unit.planner import test_events as events
 from tests.unit.planner import test_gates as gates
+from tests.unit.planner import test_restore as restored
+from tests.unit.planner.backup import Backup
 from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, serving, updating
 from tests.unit.planner.situations import (
     Condition,
     Event,
     after,
     commanded,
+    ended_once,
     no_pods_made,
+    rested,
     stepping,
 )
 from tests.unit.planner.test_canary import at_step, canary, two
 from tests.unit.planner.test_commands import _failed_restart
+from tests.unit.planner.test_ended import end
 from tests.unit.planner.test_evidence import until_weighed, weighed
 from tests.unit.planner.test_recreation import _recreated
 from tests.unit.planner.test_safety import CANARY, WATCHED, watched
 from tests.unit.planner.test_scarcity import unschedulable
 from tests.unit.planner.world import World, model
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A condition that passes on another controller's reason."""
+
+    given: Callable[[], World]
+    kind: str
+
+    def said(self) -> str:
+        """Its message."""
+        return self.given().message(self.kind)
 
 
 @dataclass(frozen=True)
@@ -202,6 +222,84 @@ def paused_and_resumed() -> World:
     return after(world)
 
 
+def ended_beside_the_champion() -> World:
+    """A container of the candidate ends by itself under analysis, after one of the champion has."""
+    world = weighed(rate=2000.0)
+    until_weighed(world)
+    for version in ("1", "2"):
+        end(world, world.revision(version))
+    return world
+
+
+def without_room() -> World:
+    """A pod for which its node had no room, although the scheduler had thought so."""
+    world = serving()
+    gone = world.pods()[0]
+    world.behave("1", ready_after=None)
+    said = "Pod was rejected: Node didn't have enough resource: ephemeral-storage, requested: 2147483648, used: 9"
+    world.cluster.evict(gone, said, reason="OutOfephemeral-storage")
+    return after(world)
+
+
+def rolled_back_alone() -> World:
+    """After a restore, the record of what was rolled back is there, and that of the version that serves is not."""
+    before = restored.rolled_back()
+    backup = Backup.of(before)
+    world = restored.with_another_runtime(before)
+    world.behave("3")
+    loser = [obj for obj in backup.objects if obj["metadata"]["name"] == before.revision("3")]
+    for objects in ([obj for obj in backup.objects if obj["kind"] == MODEL_DEPLOYMENTS.kind], loser):
+        found = tuple(obj for obj in objects if obj["kind"] != DEPLOYMENTS.kind)
+        Backup(found).restore(world, restored.KINDS, pause=5)
+    return after(world, 1200)
+
+
+def gave_way() -> World:
+    """A rollout began while a restore went on, and gave way to the version that came back with its pods."""
+    before = restored.waiting_for_a_person()
+    world = restored.another_cluster(before)
+    Backup.of(before).restore(world, (MODEL_DEPLOYMENTS, CONTROLLER_REVISIONS, DEPLOYMENTS), pause=0)
+    return after(world, 60)
+
+
+def stripped() -> World:
+    """An admission webhook takes the label from every record."""
+    world = serving(replicas=2)
+
+    def strip(resource: Resource, obj: Object) -> None:
+        if resource is CONTROLLER_REVISIONS:
+            obj["metadata"].get("labels", {}).pop(names.LABEL_MODEL, None)
+
+    world.api.admit.append(strip)
+    world.change(CONTROLLER_REVISIONS, world.revision("1"), lambda _: None)
+    return after(world, 60)
+
+
+def rolled_back_and_left() -> World:
+    """A version is rolled back, and spec asks for the next one before the Event is emitted."""
+    world = events.crashes()
+    world.client.before += [
+        lambda call: world.edit(model=model("3")) if events._decides(call) else None,
+        events._dies_once_decided(world),
+    ]
+    world.rest()
+    return world
+
+
+def no_metrics_api() -> World:
+    world = serving(replicas=2, autoscaling=AUTOSCALING)
+    world.cluster.metrics_api = False
+    return after(world, 30)
+
+
+def without_figures() -> World:
+    """Errors are to be counted at the pods, which nobody can read; the steps decide."""
+    world = watched(CANARY)
+    world.measuring.deaf = True
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    return world
+
+
 def failing_at_first(behaviour: str, seconds: float) -> Callable[[], World]:
     def given() -> World:
         world = created(replicas=2)
@@ -238,12 +336,17 @@ CONDITIONS: dict[str, Condition | Passed] = {
     "NoData, at first": Passed(weighed, Reason.NO_DATA),
     "NoData, a new leader": Condition(led_anew, Reason.NO_DATA),
     "RolledBack, traffic goes back": Condition(conditions.ROWS["rolling back"].given, Reason.ROLLED_BACK),
+    "RolledBack, time not known": Condition(gave_way, Reason.ROLLED_BACK),
     "RolledBack, restart": Condition(lambda: _failed_restart()[0], Reason.ROLLED_BACK),
     "DeadlineExceeded, no cause": Condition(too_slow_at_first, Reason.DEADLINE_EXCEEDED),
+    "RecordMissing, rolled back": Condition(rolled_back_alone, Reason.RECORD_MISSING),
+    "RecordUnreadable, useless": Condition(stripped, Reason.RECORD_UNREADABLE),
+    "Evicted, no room": Condition(without_room, Reason.EVICTED, "PodFailure"),
     "NoAvailablePod, not started": Condition(
         lambda: after(created(replicas=2, paused=True)), Reason.NO_AVAILABLE_POD, "Available"
     ),
 }
+FOREIGN = {"FailedGetResourceMetric": Foreign(no_metrics_api, "ScalingActive")}
 ADDED: dict[str, Added] = {
     "evidence": Added(analysed_to_its_end, "Errors: evidence"),
     "evidence of no harm": Added(promoted_by("Evidence of no harm", rate=2000.0, promotion="Manual"), "Evidence of no"),
@@ -251,7 +354,7 @@ ADDED: dict[str, Added] = {
     "errors at the pods": Added(lambda: after(watched(CANARY), 20), "Evidence of harm"),
     "a pod": Added(failing_at_first("unschedulable", 20), "Pod "),
     "a container": Added(failing_at_first("crash", 6), "Container "),
-    "pods that are refused": Added(no_pods_made, "Pods "),
+    "pods that are refused": Added(no_pods_made, "The cluster"),
     "a scarce resource": Added(lambda: unschedulable({"strategy": "RollingUpdate"}), "Version 2 waits for"),
     "size": Added(lambda: updating(replicas=3, autoscaling=AUTOSCALING), "Its size"),
     "spec edited": Added(steps_edited, "spec.rollout or"),
@@ -259,6 +362,18 @@ ADDED: dict[str, Added] = {
 }
 EVENTS: dict[str, Event] = {
     "RolloutStarted, first revision": Event(lambda: after(created(replicas=2)), EventReason.ROLLOUT_STARTED),
+    "Step, the last is over": Event(lambda: rested(at_step(1, canary(10, 50))), EventReason.STEP, "the last of"),
+    "Step, the last is over, weighed": Event(analysed_to_its_end, EventReason.STEP),
+    "Step, the only one is over": Event(stepping(canary(10), "after its last"), EventReason.STEP, "only"),
+    "Step, the only one is over, weighed": Event(ended_once, EventReason.STEP),
+    "Step, promoted": Event(stepping(canary(10), "after its last"), EventReason.STEP),
+    "Step, promoted, weighed": Event(without_figures, EventReason.STEP),
+    "Step, promoted at maxDuration": Event(
+        promoted_by("end of maxDuration", rate=0.1, maxDuration="10m", onInconclusive="Promote"), EventReason.STEP
+    ),
+    "ContainerEnded, once": Event(ended_once, Reason.CONTAINER_ENDED, "a second end"),
+    "ContainerEnded, the champion's, too": Event(ended_beside_the_champion, Reason.CONTAINER_ENDED),
+    "RolledBack, not asked for any more": Event(rolled_back_and_left, EventReason.ROLLED_BACK),
     "Superseded, spec changed": Event(spec_changed, EventReason.SUPERSEDED),
     "ResumeAccepted, no step": Event(paused_and_resumed, EventReason.RESUME_ACCEPTED),
     "CommandRefused, no command": Event(said_to("promote"), EventReason.COMMAND_REFUSED),

@@ -7,9 +7,9 @@ from podium.rollout.words import count, named, sentences
 
 
 def availability(facts: Facts, summary: Summary) -> tuple[Reason, str]:
-    """Reason and message. While it is suspended, or scaled to zero, they are Ready's: that says why no pod serves."""
-    if summary.available_reason is not None:
-        return summary.available_reason, summary.message
+    """Reason and message. While it is suspended, or scaled to zero, they say so: that is why no pod serves."""
+    if summary.available_as is not None:
+        return summary.available_as
     s = facts.situation
     if summary.available:
         serving = [r for r in s.revisions if r.name in facts.serving and r.reported]

@@ -16,7 +16,7 @@ from podium.rollout.crash import evidence
 from podium.rollout.ending import ended_lately
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome, RolloutRecord
-from podium.rollout.revision import Failure, RevisionState
+from podium.rollout.revision import RevisionState
 from podium.rollout.scarcity import scarcity
 from podium.rollout.sentences import awaited, rollback_told
 from podium.rollout.state import Situation
@@ -94,7 +94,8 @@ class Summary:
     ready: bool
     reconciling: bool = False
     stalled: bool = False
-    available_reason: Reason | None = None
+    available_as: tuple[Reason, str] | None = None
+    """What Available says, where that is no count of pods; a refused write does not change it."""
 
 
 Row = Callable[[Facts], Summary | None]
@@ -110,7 +111,7 @@ def suspended(facts: Facts) -> Summary | None:
     rollout = f"the rollout of {named(s.candidate, s)} stands still" if s.candidate and s.champion else ""
     way = "to bring it back: set spec.suspend to false"
     message = sentences(f"the model is suspended: {pods}", rollout, way)
-    return Summary("Suspended", Reason.SUSPENDED, message, False, True, available_reason=Reason.SUSPENDED)
+    return Summary("Suspended", Reason.SUSPENDED, message, False, True, available_as=(Reason.SUSPENDED, message))
 
 
 def unresolvable(facts: Facts) -> Summary | None:
@@ -128,10 +129,10 @@ def first(facts: Facts) -> Summary | None:
     if s.champion is not None:
         return None
     if candidate is None:
-        message = facts.hold.message if facts.hold else "No revision has been made yet."
-        if facts.hold and facts.hold.reason == Reason.PAUSED:
-            return Summary("Paused", Reason.PAUSED, message, False, False)
-        return Summary("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
+        hold = facts.hold or Hold(Reason.PROGRESSING, "No revision has been made yet.")
+        if hold.reason == Reason.PAUSED:
+            return Summary("Paused", Reason.PAUSED, hold.message, False, False)
+        return Summary("Progressing", hold.reason, hold.message, False, False, reconciling=True)
     who, counts = named(candidate, s), pods_available(candidate.reported, s.size)
     failure = evidence(candidate, facts.moment, s.timings)
     if failure is not None:
@@ -140,7 +141,7 @@ def first(facts: Facts) -> Summary | None:
         return Summary("Failed", failure.reason, message, False, False, stalled=True)
     due = s.deadline or candidate.record.began_at
     if candidate.reported < s.size and facts.moment.reached(s.judged_at):
-        cause = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
+        cause = _ailing(candidate)
         told = (
             f"{who} is not ready after {lasted(s.progress_deadline)} (progressDeadline){': ' + cause if cause else ''}"
         )
@@ -148,7 +149,7 @@ def first(facts: Facts) -> Summary | None:
         return Summary("Failed", Reason.DEADLINE_EXCEEDED, message, False, False, stalled=True)
     if facts.hold and facts.hold.reason == Reason.PAUSED:
         return Summary("Paused", Reason.PAUSED, facts.hold.message, False, False)
-    ailing = _ailing(candidate.failures)
+    ailing = _ailing(candidate)
     message = sentences(f"{who} is starting: {counts}; it has until {_clock(due)}", ailing)
     return Summary("Progressing", Reason.PROGRESSING, message, False, False, reconciling=True)
 
@@ -196,7 +197,7 @@ def rolling(facts: Facts) -> Summary | None:
         message = sentences(f"{counts}; its rollout is on hold", facts.hold.message, _edited(s, candidate))
         reason = facts.hold.reason
     else:
-        ailing = _ailing(candidate.failures) or (candidate.workload.failure if candidate.workload else "")
+        ailing = _ailing(candidate)
         scarce = scarcity(s)
         ailing = f"{named(candidate, s)} {scarce}" if scarce else ailing
         weighed = record.asked and not candidate.promotion_stands
@@ -294,7 +295,7 @@ def scaled_to_zero(facts: Facts) -> Summary | None:
     if champion is None or facts.wanted:
         return None
     message = sentences(f"{named(champion, facts.situation)} is scaled to zero")
-    return Summary("Healthy", Reason.SCALED_TO_ZERO, message, True, True, available_reason=Reason.SCALED_TO_ZERO)
+    return Summary("Healthy", Reason.SCALED_TO_ZERO, message, True, True, available_as=(Reason.SCALED_TO_ZERO, message))
 
 
 def degraded(facts: Facts) -> Summary | None:
@@ -303,7 +304,7 @@ def degraded(facts: Facts) -> Summary | None:
     if champion is None:
         return None
     counts = f"{named(champion, facts.situation)} has {pods_available(champion.reported, facts.wanted)}"
-    ailing = _ailing(champion.failures) or (champion.workload.failure if champion.workload else "")
+    ailing = _ailing(champion)
     if champion.reported < facts.wanted:
         message = sentences(counts, ailing)
         return Summary("Healthy", Reason.DEGRADED, message, facts.champion_available > 0, False, reconciling=True)
@@ -367,8 +368,11 @@ def overlaid(summary: Summary, refusal: Refusal) -> Summary:
     )
 
 
-def _ailing(failures: tuple[Failure, ...]) -> str:
-    return failures[0].message if failures else ""
+def _ailing(revision: RevisionState) -> str:
+    """What keeps a pod of it from serving, else why it gets none."""
+    if revision.failures:
+        return revision.failures[0].message
+    return revision.workload.refused if revision.workload else ""
 
 
 def _clock(at: datetime) -> str:

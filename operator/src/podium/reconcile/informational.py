@@ -41,7 +41,7 @@ def pod_failure(_: Observed, situation: Situation) -> Said | None:
     """What ails a pod, the candidate's first; else why there is none."""
     revisions = [revision for revision in (situation.candidate, situation.champion) if revision]
     failing = [(r, r.failures[0].reason, r.failures[0].message) for r in revisions if r.failures]
-    failing += [(r, Reason.FAILED_CREATE, r.workload.failure) for r in revisions if r.workload and r.workload.failure]
+    failing += [(r, Reason.FAILED_CREATE, r.workload.refused) for r in revisions if r.workload and r.workload.refused]
     if not failing:
         return None
     revision, reason, message = failing[0]

@@ -79,6 +79,11 @@ class Workload:
     failure: str = ""
     """The API server's own sentence when it refuses the pods (quota, Pod Security, a webhook)."""
 
+    @property
+    def refused(self) -> str:
+        """That the cluster refuses the pods, and why; empty where it takes them."""
+        return f"the cluster refuses its pods: {self.failure}" if self.failure else ""
+
 
 @dataclass(frozen=True)
 class RevisionState:

@@ -229,7 +229,7 @@ def _waits(situation: Situation, candidate: RevisionState) -> Hold:
 def _next_step(record: RolloutRecord) -> str:
     following = record.step + 1
     if following == len(record.steps):
-        return f"the last of its {following} steps is over"
+        return "its only step is over" if following == 1 else f"the last of its {following} steps is over"
     step = record.steps[following]
     what = "a pause" if step.pauses else f"{step.weight} %"
     return f"step {following + 1} of {len(record.steps)}: {what}"
