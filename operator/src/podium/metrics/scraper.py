@@ -60,7 +60,9 @@ class Scraper:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=AT_ONCE, keepalive_timeout=KEPT)
-        self._session = aiohttp.ClientSession(connector=connector, trust_env=False, auto_decompress=False)
+        self._session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
+        )
         return self
 
     async def __aexit__(
