@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+from podium.api.reasons import Reason
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "messages.md"
 _ROW = re.compile(
     r"^\| (?P<name>\w[^|]*?) \| (?P<where>\w+) \| `(?P<sentence>[^`]*)` \| `(?P<example>[^`]*)` \|$", re.M
@@ -50,6 +52,7 @@ ADDED = "|".join(row.pattern for row in ROWS.values() if row.where == "Added")
 @cache
 def has_row(reason: str, sentence: str) -> bool:
     """Whether it is one of a row of its reason, with or without what may be added to it."""
-    rows = [row for row in ROWS.values() if row.reason == reason or row.where == FOREIGN]
+    foreign = reason not in set(Reason)
+    rows = [row for row in ROWS.values() if row.reason == reason or (foreign and row.where == FOREIGN)]
     patterns = [row.pattern for row in rows if row.where != "Added"]
     return any(re.fullmatch(rf"{pattern}( ({ADDED}))*", sentence) is not None for pattern in patterns)

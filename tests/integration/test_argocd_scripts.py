@@ -153,6 +153,7 @@ def test_the_table_has_every_row_that_the_planner_is_tested_for() -> None:
     renamed = {"invalid, as is": "unknown runtime, as is"}
 
     assert {renamed.get(name, name) for name in ROWS} <= TABLE.keys()
+    assert {"suspended", "analysing", "holding for data"} <= TABLE.keys(), "rows of api.md that it is not tested for"
 
 
 @cache
@@ -248,7 +249,8 @@ def test_a_rollback_says_what_was_rolled_back_and_why(argocd: Customizations) ->
 def test_a_pause_says_how_it_is_ended(argocd: Customizations) -> None:
     world = _paused_by_command()
 
-    assert f"resume {world.revision('2')}" in argocd.judge(world.md).message
+    assert f"resume {world.revision('2')}" in world.message("Paused")
+    assert argocd.judge(world.md).message == f"{world.message()} {world.message('Paused')}"
 
 
 def test_a_status_that_somebody_emptied_is_not_healthy(argocd: Customizations) -> None:

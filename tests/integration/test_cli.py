@@ -94,7 +94,7 @@ def test_what_a_pipeline_and_a_person_see_from_the_first_moment_to_a_rollback(
     waiting = start(admin, "status", "fraud", "-n", namespace, "--wait", "--timeout", "30s")
     write(client, deployment, analyzing())
     _, shown, _ = podium(admin, "get", "-n", namespace)
-    assert "  candidate fraud-b57wq4c9d2 (8), 1/1 pods, 25 %" in shown
+    assert "  candidate version 8 (fraud-b57wq4c9d2), 1/1 pods, 25 %" in shown
     write(client, deployment, rolled_back())
     out, _ = waiting.communicate(timeout=SECONDS)
     assert waiting.returncode == 1

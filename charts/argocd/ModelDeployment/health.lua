@@ -34,7 +34,7 @@ end
 if is_true("Paused") then
   local found, pause = say("Suspended"), conditions.Paused.message
   if pause ~= nil and pause ~= found.message then
-    found.message = found.message .. "; " .. pause
+    found.message = found.message .. " " .. pause
   end
   return found
 end

@@ -117,7 +117,7 @@ def test_another_hands_ledger_is_told_from_ours() -> None:
 
 def test_a_ledger_of_another_version_is_not_guessed_at() -> None:
     text = recorded([interval(0)]).to_text().replace('"version":1', '"version":2')
-    with pytest.raises(LedgerUnreadable, match="a ledger of version 2; this operator reads version 1"):
+    with pytest.raises(LedgerUnreadable, match="a ledger of version 2, and this Podium reads version 1"):
         read(text)
 
 

@@ -116,13 +116,16 @@ def test_one_that_could_not_be_recorded_is_waited_for() -> None:
 
 @pytest.mark.parametrize(
     ("steps", "why"),
-    [((), "does its operator run?"), ((acts("Pending", "not recorded yet: quota"),), "not recorded yet: quota")],
+    [
+        ((), "check that the operator runs: kubectl get pods -A -l app.kubernetes.io/name=podium"),
+        ((acts("Pending", "not recorded yet: quota"),), "not recorded yet: quota"),
+    ],
 )
 def test_one_that_is_not_acted_on_in_time_says_why(steps: tuple[Step, ...], why: str) -> None:
     found, api = given(analyzing(), "pause", *steps)
     assert (found.result, found.exit_code) == ("TimedOut", Exit.UNDER_WAY)
     assert found.message == (
-        f'"pause {NEW} {TOKEN}" is written; Podium has not acted on it in time, and will once it can: {why}'
+        f'"pause {NEW} {TOKEN}" is written; Podium has not acted on it yet, and will once it can: {why}'
     )
     assert api.now == 60
 

@@ -62,7 +62,7 @@ def test_one_that_is_being_deleted_is_neither_healthy_nor_failed() -> None:
 def test_a_retry_that_no_operator_has_seen_yet_is_under_way(last: dict[str, Any]) -> None:
     found = outcome(of(deployment(rolled_back(**last), command="retry fraud-b57wq4c9d2 2")))
     assert found.code is Exit.UNDER_WAY
-    assert found.line.endswith('; the command "retry fraud-b57wq4c9d2 2" is under way')
+    assert found.line.startswith('ml/fraud: the command "retry fraud-b57wq4c9d2 2" is under way: ')
 
 
 @pytest.mark.parametrize(("result", "code"), [("Accepted", 2), ("Pending", 2), ("Done", 1), ("Refused", 1)])

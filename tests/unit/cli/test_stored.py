@@ -68,14 +68,14 @@ def test_another_than_the_one_that_was_decided_from_is_said_to_be_one() -> None:
     assert comparison(decided=ANOTHER) == Comparison(
         False,
         "This is not the ledger that was decided from, since the record of fraud-b57wq4c9d2 has another digest: the "
-        "operator ended before it could write it, or another hand changed it.",
+        "operator ended before it could write it, or somebody changed it.",
     )
 
 
 @pytest.mark.parametrize("decided", [None, ANOTHER])
 def test_one_that_is_not_as_it_was_written_was_changed_by_another_hand(decided: str | None) -> None:
     assert comparison(written=ANOTHER, decided=decided) == Comparison(
-        False, "Another hand changed this ledger: its digest is not the one that was written with it."
+        False, "This ledger was changed, and not by Podium: its digest is not the one that was written with it."
     )
 
 

@@ -40,14 +40,14 @@ def lines(status: dict[str, Any] | None, **meta: Any) -> list[str]:
 def test_a_canary_under_analysis() -> None:
     assert lines(analyzing()) == [
         "ml/fraud  Analyzing",
-        "  champion  fraud-6f9c4d2b7k (7), 2/2 pods, 75 %, for 1d",
-        "  candidate fraud-b57wq4c9d2 (8), 1/1 pods, 25 %, for 4m, step 2 of 4",
+        "  champion  version 7 (fraud-6f9c4d2b7k), 2/2 pods, 75 %, for 1d",
+        "  candidate version 8 (fraud-b57wq4c9d2), 1/1 pods, 25 %, for 4m, step 2 of 4",
         "    errors  29 of 3,010 (champion 91 of 9,012), ratio 0.95 [0.70, 1.31]",
         "      no harm      ######.... 8.1 of 20",
         "      harm         .......... 0.02 of 20",
         "    latency  0 of 3,010 (champion 0 of 9,012)",
         "      shown, decides nothing",
-        "  routers   2 of 2 keep to the weights they are told",
+        "  routers   2 of 2 have loaded the present weights",
         f"  awaits    {AWAITS}",
         "  Ready=False, Reconciling=True (Canary)",
     ]
@@ -56,14 +56,14 @@ def test_a_canary_under_analysis() -> None:
 def test_a_healthy_one_without_analysis() -> None:
     assert lines(healthy()) == [
         "ml/fraud  Healthy",
-        "  champion  fraud-6f9c4d2b7k (7), 2/2 pods, for 1d",
+        "  champion  version 7 (fraud-6f9c4d2b7k), 2/2 pods, for 1d",
         f"  says      {SERVES}",
     ]
 
 
 def test_a_rollout_without_analysis_shows_no_metrics() -> None:
     rolling = analyzing(phase="Progressing", rollout={"id": "a", "strategy": "RollingUpdate"})
-    assert lines(rolling)[2] == "  candidate fraud-b57wq4c9d2 (8), 1/1 pods, 25 %, for 4m"
+    assert lines(rolling)[2] == "  candidate version 8 (fraud-b57wq4c9d2), 1/1 pods, 25 %, for 4m"
     assert len(lines(rolling)) == 5
 
 
@@ -86,14 +86,14 @@ def test_a_rolled_back_one_says_by_which_rule() -> None:
 )
 def test_a_weight_that_is_not_applied_yet_is_told_apart_from_the_one_asked(weight: dict[str, int], told: str) -> None:
     line = lines(analyzing(rollout=CANARY | {"weight": weight}))[2]
-    assert line == f"  candidate fraud-b57wq4c9d2 (8), 1/1 pods, {told}, for 4m, step 2 of 4"
+    assert line == f"  candidate version 8 (fraud-b57wq4c9d2), 1/1 pods, {told}, for 4m, step 2 of 4"
 
 
 @pytest.mark.parametrize(
     ("weight", "told"),
     [
-        ({"routers": 3, "confirmed": 2}, ["  routers   2 of 3 keep to the weights they are told"]),
-        ({"routers": 3, "confirmed": 0}, ["  routers   0 of 3 keep to the weights they are told"]),
+        ({"routers": 3, "confirmed": 2}, ["  routers   2 of 3 have loaded the present weights"]),
+        ({"routers": 3, "confirmed": 0}, ["  routers   0 of 3 have loaded the present weights"]),
         ({"routers": 0, "confirmed": 0}, ["  routers   no router is ready"]),
         ({}, []),
     ],
@@ -108,12 +108,12 @@ def test_routers_that_do_not_keep_to_the_weight_yet_are_told_from_those_that_do(
 
 def test_pods_that_are_missing_are_counted() -> None:
     status = healthy(champion=CHAMPION | {"available": 0, "ready": 1})
-    assert "fraud-6f9c4d2b7k (7), 0/2 pods available (1 ready), for 1d" in lines(status)[1]
+    assert "version 7 (fraud-6f9c4d2b7k), 0/2 pods available (1 ready), for 1d" in lines(status)[1]
 
 
 def test_a_warm_predecessor_is_shown_with_its_time() -> None:
     previous = {"revision": "fraud-a", "version": "6", "until": "2026-11-27T12:09:00Z"}
-    assert "  previous  fraud-a (6), kept warm until 2026-11-27T12:09:00Z" in lines(healthy(previous=previous))
+    assert "  previous  version 6 (fraud-a), kept warm until 2026-11-27T12:09:00Z" in lines(healthy(previous=previous))
 
 
 def test_one_that_no_operator_has_seen() -> None:

@@ -1,6 +1,6 @@
 """A situation for every reason of a condition or an Event, and what Podium says in it: see docs/messages.md.
 
-`python -m tests.unit.planner.situations` prints them all.
+`python -m tests.unit.planner.situations` prints them; those of variants.py are not among them.
 """
 
 import json

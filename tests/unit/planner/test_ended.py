@@ -83,7 +83,7 @@ def test_the_first_end_holds_the_promotion_for_5_minutes_and_says_so() -> None:
     ended = world.now
     end(world, two(world))
     (told,) = world.events("ContainerEnded")
-    assert "ended by itself under analysis (exit code 137, OOMKilled): it is not promoted for 5 minutes" in told
+    assert "ended by itself under analysis (exit code 137, OOMKilled): it is not promoted for 5 min" in told
     assert "a second end rolls it back" in told
     assert "it is not promoted before" in world.status["message"], "while its steps last"
     world.until(lambda: world.condition("Ready") == ("False", "ContainerEnded"))

@@ -28,6 +28,7 @@ from tests.unit.planner.world import KEY, NAMESPACE, World, model
 
 STEPS: list[Object] = [{"weight": 10, "for": "20s"}, {"weight": 50, "for": "20s"}]
 ALIKE, ALL_FAIL = 0.01, 1.0
+SILENT = "not all routers have been read for 20 s: router pod podium-router-1: 10.0.0.7:9902 did not answer within 1 s"
 
 
 def weighed(*, candidate: float = ALIKE, rate: float = 200.0, steps: list[Object] = STEPS, **rollout: object) -> World:
@@ -113,7 +114,7 @@ def test_no_weight_is_given_before_the_routers_are_read() -> None:
 def test_missing_figures_hold_the_steps_and_the_promotion_and_never_decide() -> None:
     world = weighed()
     until_weighed(world)
-    world.measuring.holds = ("not all routers have been read for 20 s: podium-router-1 did not answer",)
+    world.measuring.holds = (SILENT,)
     world.advance(600)
     assert record(world).get("step", 0) == 0
     assert world.condition("Reconciling") == ("True", "NoData")
@@ -361,7 +362,7 @@ def test_a_new_operator_goes_on_from_no_ledger_that_another_hand_changed(change:
     begun = world.now.timestamp()
     world.step()
     assert world.condition("LedgerChanged") == ("True", "LedgerChanged")
-    assert "evidence has begun anew" in world.message("LedgerChanged")
+    assert "Evidence starts again from the beginning." in world.message("LedgerChanged")
     world.until(lambda: outcome(world) == ("Promoted", "evidence"))
     assert read(stored(world)).plan.started_at >= begun
     assert len(world.events("LedgerChanged")) == 1
@@ -586,7 +587,7 @@ def test_a_loss_of_all_figures_in_mid_rollout_holds_and_then_the_evidence_decide
 ) -> None:
     world = weighed(rate=50.0)
     world.until(lambda: shares(world)[1] == 5_000)
-    world.measuring.deaf, world.measuring.holds = True, ("not all routers have been read for 20 s",)
+    world.measuring.deaf, world.measuring.holds = True, (SILENT,)
     world.measuring.callers.candidate = fails
     world.advance(300)
     if restarted:

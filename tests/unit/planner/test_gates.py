@@ -241,7 +241,7 @@ def test_3_not_when_requests_end_the_champion_s_servers_too() -> None:
     world = _deadly_requests(DIED)
     assert _outcome(world) == ("", "")
     assert world.condition("Reconciling") == ("True", "Environment")
-    assert "Requests end servers of version 1, too" in world.message("Reconciling")
+    assert "Requests crash servers of version 1, too" in world.message("Reconciling")
 
 
 @pytest.mark.parametrize(

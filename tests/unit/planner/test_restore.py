@@ -346,7 +346,7 @@ def test_a_missing_record_is_named_and_what_serves_without_it_serves_on() -> Non
     assert world.condition("Ready") == ("False", "RecordMissing")
     assert world.condition("Stalled") == ("True", "RecordMissing")
     (deployment,) = world.api.all(DEPLOYMENTS)
-    assert f"is of revision {deployment['metadata']['name']}, of which there is no" in world.message()
+    assert f"names revision {deployment['metadata']['name']}, which has no" in world.message()
     assert len(world.ready_pods()) == 2
     assert world.backends() == {deployment["metadata"]["name"]}
     written = {call.verb for call in world.client.calls if call.resource is not MODEL_DEPLOYMENTS}

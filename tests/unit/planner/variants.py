@@ -3,17 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
+from podium.analysis.decision import Call, Circumstances
+from podium.analysis.ledger import read, verdict
 from podium.api import names
 from podium.api.reasons import EventReason, Reason
-from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, Resource
+from podium.kube.client import ApiError, Object
+from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, Resource
+from podium.manifests.ledger import ledger_in
 from tests.unit.planner import test_conditions as conditions
 from tests.unit.planner import test_events as events
 from tests.unit.planner import test_gates as gates
 from tests.unit.planner import test_restore as restored
 from tests.unit.planner.backup import Backup
-from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, serving, updating
+from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, empty, serving, updating
 from tests.unit.planner.situations import (
     Condition,
     Event,
@@ -27,7 +31,9 @@ from tests.unit.planner.situations import (
 from tests.unit.planner.test_canary import at_step, canary, two
 from tests.unit.planner.test_commands import _failed_restart
 from tests.unit.planner.test_ended import end
-from tests.unit.planner.test_evidence import until_weighed, weighed
+from tests.unit.planner.test_envoy import ENVOY
+from tests.unit.planner.test_envoy_refused import Refusal
+from tests.unit.planner.test_evidence import OUTAGE, STEPS, until_weighed, weighed, with_prometheus
 from tests.unit.planner.test_recreation import _recreated
 from tests.unit.planner.test_safety import CANARY, WATCHED, watched
 from tests.unit.planner.test_scarcity import unschedulable
@@ -300,6 +306,94 @@ def without_figures() -> World:
     return world
 
 
+def envoy(given: Callable[[World], object], seconds: float = 120) -> Callable[[], World]:
+    """Routers are asked for and run, and this happens to them."""
+
+    def done() -> World:
+        world = created(traffic=ENVOY, replicas=2)
+        world.routers.start()
+        given(world)
+        return after(world, seconds)
+
+    return done
+
+
+def cut_off() -> World:
+    """Routers are let in by no pod of the first revision."""
+    world = empty()
+    world.create(traffic=ENVOY)
+    world.routers.start()
+    world.until(lambda: bool(world.pods()))
+    world.routers.cut_off.add(world.revision("1"))
+    return after(world, 120)
+
+
+def older_routers() -> World:
+    """Routers of an older version do not know a field of what they are told."""
+    world = created(traffic=ENVOY, replicas=2)
+    world.routers.start()
+    with patch("tests.unit.planner.routers.wrong_with", return_value="the unknown field 'mirror'"):
+        return after(world, 120)
+
+
+def no_config_map() -> World:
+    """The API server refuses the ConfigMap by which routers are told."""
+    world = World()
+    Refusal(world)
+    world.create(traffic=ENVOY, replicas=2)
+    world.routers.start()
+    return after(world, 120)
+
+
+def pods_unread() -> World:
+    """No pod of the candidate can be read, where pods count their errors."""
+    world = watched({**CANARY, "steps": [{"pause": True}]})
+    world.until(lambda: world.status["candidate"]["ready"])
+    world.measuring.unreachable = "pod fraud-2: 10.0.0.7:8080 did not answer within 1 s"
+    world.measuring.unread_since = world.now.timestamp()
+    return after(world, 100)
+
+
+def past_the_routers() -> World:
+    """Routers are asked for along with a new version, and none is there."""
+    world = World()
+    world.create(replicas=4, rollout={"strategy": "Canary", "steps": STEPS})
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    world.edit(model=model("2"), traffic=ENVOY)
+    return after(world, 120)
+
+
+def prometheus_is_out() -> World:
+    world = with_prometheus()
+    until_weighed(world)
+    world.measuring.holds = (OUTAGE,)
+    return after(world, 60)
+
+
+def led_anew_with_prometheus() -> World:
+    world = with_prometheus()
+    until_weighed(world)
+    world.hand_over()
+    world.reconcile()
+    return world
+
+
+def ledger_refused() -> World:
+    """The API server refuses the ledger that a promotion would be decided from, and takes it the third time."""
+    world = weighed(rate=500.0)
+    until_weighed(world)
+    refused: list[str] = []
+
+    def refuse_what_promotes(resource: Resource, obj: Object) -> None:
+        text = ledger_in(obj) if resource is CONFIG_MAPS else ""
+        if text and verdict(read(text), Circumstances(steps_over=True)).call is Call.PROMOTE and len(refused) < 2:
+            refused.append(text)
+            raise ApiError(403, "Forbidden", "exceeded quota: count/configmaps")
+
+    world.api.admit.append(refuse_what_promotes)
+    return world
+
+
 def failing_at_first(behaviour: str, seconds: float) -> Callable[[], World]:
     def given() -> World:
         world = created(replicas=2)
@@ -309,6 +403,13 @@ def failing_at_first(behaviour: str, seconds: float) -> Callable[[], World]:
     return given
 
 
+ROUTERS: dict[str, Callable[[], World]] = {
+    "no answer": envoy(lambda world: world.routers.silent.add("podium-router-2")),
+    "late": envoy(lambda world: world.routers.late.update({"podium-router-1": 400.0})),
+    "refused by it": older_routers,
+    "no pod reached": cut_off,
+    "no ConfigMap": no_config_map,
+}
 CONDITIONS: dict[str, Condition | Passed] = {
     "Canary, promoted by evidence": Condition(promoted_by("promoted by evidence", rate=2000.0), Reason.CANARY),
     "Canary, promoted at maxDuration": Condition(
@@ -335,6 +436,10 @@ CONDITIONS: dict[str, Condition | Passed] = {
     "Environment, pods refused": Condition(pods_refused, Reason.ENVIRONMENT),
     "NoData, at first": Passed(weighed, Reason.NO_DATA),
     "NoData, a new leader": Condition(led_anew, Reason.NO_DATA),
+    "NoData, a new leader, Prometheus": Condition(led_anew_with_prometheus, Reason.NO_DATA),
+    "NoData, Prometheus": Condition(prometheus_is_out, Reason.NO_DATA),
+    "NoData, past the routers": Condition(past_the_routers, Reason.NO_DATA),
+    "NoData, the ledger": Passed(ledger_refused, Reason.NO_DATA),
     "RolledBack, traffic goes back": Condition(conditions.ROWS["rolling back"].given, Reason.ROLLED_BACK),
     "RolledBack, time not known": Condition(gave_way, Reason.ROLLED_BACK),
     "RolledBack, restart": Condition(lambda: _failed_restart()[0], Reason.ROLLED_BACK),
@@ -342,6 +447,12 @@ CONDITIONS: dict[str, Condition | Passed] = {
     "RecordMissing, rolled back": Condition(rolled_back_alone, Reason.RECORD_MISSING),
     "RecordUnreadable, useless": Condition(stripped, Reason.RECORD_UNREADABLE),
     "Evicted, no room": Condition(without_room, Reason.EVICTED, "PodFailure"),
+    "Suspended, the condition": Condition(suspended(lambda: serving(replicas=2), 60), Reason.SUSPENDED, "Suspended"),
+    "MetricsUnreachable, pods": Condition(pods_unread, Reason.METRICS_UNREACHABLE, "MetricsUnreachable"),
+    **{
+        f"RouterUnreachable, {name}": Condition(given, Reason.ROUTER_UNREACHABLE, "RouterUnreachable")
+        for name, given in ROUTERS.items()
+    },
     "NoAvailablePod, not started": Condition(
         lambda: after(created(replicas=2, paused=True)), Reason.NO_AVAILABLE_POD, "Available"
     ),

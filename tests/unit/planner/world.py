@@ -50,10 +50,8 @@ MAX_PASSES = 12
 """Passes at one moment; more mean that the operator keeps itself awake."""
 
 
-HEARD = ("Ready", "Available", "PodFailure")
-"""Conditions whose sentences are kept in SENTENCES."""
 SENTENCES: set[tuple[str, str]] = set()
-"""Reason and sentence of each Event, and of what passes leave in those conditions, in all worlds."""
+"""Reason and sentence of each Event, and of each condition that a pass leaves, in all worlds."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +268,7 @@ class World:
             assert seconds >= 0, f"the operator asks to be woken {seconds} s from now"
             self.wakes.after(seconds)
         conditions = self.status.get("conditions", []) if self.live(MODEL_DEPLOYMENTS) else []
-        SENTENCES.update((each["reason"], each["message"]) for each in conditions if each["type"] in HEARD)
+        SENTENCES.update((each["reason"], each["message"]) for each in conditions)
         for check in self.after_pass:
             check()
         return seconds

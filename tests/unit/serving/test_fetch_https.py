@@ -2,13 +2,18 @@
 
 import hashlib
 import http.server
+import json
+import os
+import random
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from podium_serving.fetch.__main__ import EXIT_PASSING, main
 from podium_serving.fetch.config import Config
 from podium_serving.fetch.connect import check_address, connect
 from podium_serving.fetch.errors import FetchError
@@ -255,6 +260,30 @@ def test_all_addresses_of_a_name_share_the_time_for_a_connection(monkeypatch: py
     with pytest.raises(FetchError, match="no connection in 10 s"):
         connect(config, "https", "models.example", None, config.shown_uri, checked=False)
     assert given == [2.5] * 4
+
+
+def test_a_fetch_that_nobody_answers_is_over_within_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spent: list[float] = []
+
+    def nobody(address: tuple[str, int], timeout: float) -> socket.socket:
+        spent.append(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", nobody)
+    monkeypatch.setattr(random, "uniform", lambda least, most: most)
+    monkeypatch.setattr(time, "sleep", spent.append)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "umask", lambda _: 0)
+    for name, value in {"URI": "https://203.0.113.1/model", "PATH": tmp_path / "model"}.items():
+        monkeypatch.setenv(f"PODIUM_MODEL_{name}", str(value))
+    monkeypatch.setenv("PODIUM_ALLOW_ADDRESSES", "203.0.113.0/24")
+    monkeypatch.setenv("PODIUM_TERMINATION_LOG", str(tmp_path / "termination"))
+
+    assert main() == EXIT_PASSING
+    told = json.loads((tmp_path / "termination").read_text())
+    assert (told["reason"], told["attempts"]) == ("Timeout", 4)
+    assert len(spent) == 7, "four attempts, three pauses"
+    assert sum(spent) < 60
 
 
 @pytest.fixture

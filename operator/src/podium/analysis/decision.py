@@ -163,8 +163,8 @@ def _awaited(asked: _Asked) -> str:
 
 
 def told(log: float) -> str:
-    """Evidence as people read it: 0.02, 8.1, 130, 10^12."""
+    """Evidence as people read it: 0.02, 8.1, 1,300, 10^12."""
     if log > math.log(1e6):
         return f"10^{log / math.log(10):.0f}"
     value = math.exp(log)
-    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 19.95 else f"{value:.0f}"
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 19.95 else f"{value:,.0f}"

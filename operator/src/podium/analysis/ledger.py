@@ -115,18 +115,18 @@ def digest(text: str, rollout: str = "") -> str:
 def read(text: str, recorded: str | None = None, rollout: str = "") -> Ledger:
     """A stored ledger. Raises LedgerChanged where its digest is not the recorded one, and LedgerUnreadable."""
     if recorded is not None and digest(text, rollout) != recorded:
-        raise LedgerChanged("the ledger is not the one that was written last: another hand changed it")
+        raise LedgerChanged("it was changed, and not by Podium")
     try:
         data = json.loads(text)
         version = data["version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LedgerUnreadable(f"no ledger: {error}") from error
+        raise LedgerUnreadable(f"it holds no ledger: {error}") from error
     if version != VERSION:
-        raise LedgerUnreadable(f"a ledger of version {version!r}; this operator reads version {VERSION}")
+        raise LedgerUnreadable(f"it holds a ledger of version {version!r}, and this Podium reads version {VERSION}")
     try:
         return _from_json(data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LedgerUnreadable(f"no ledger of version {VERSION}: {error!r}") from error
+        raise LedgerUnreadable(f"it holds no ledger of version {VERSION}: {error!r}") from error
 
 
 def _row(plan: Plan, state: State) -> Row:

@@ -90,7 +90,8 @@ class EvidenceStatus(ApiModel):
     )
     needed: Word | None = Field(
         default=None,
-        description='Evidence of noHarm needed for a promotion; "400 (approximate)": of harm, for a rollback.',
+        description="Evidence of noHarm needed for a promotion; without a router, of harm for a rollback, "
+        'marked "(approximate)".',
     )
 
 

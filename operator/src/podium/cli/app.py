@@ -57,7 +57,7 @@ OneRevision = Annotated[
 ]
 
 WaitingTime = Annotated[
-    float, typer.Option(parser=_duration, metavar="DURATION", help="Of --wait.", show_default="10m")
+    float, typer.Option(parser=_duration, metavar="DURATION", help="The longest wait with --wait.", show_default="10m")
 ]
 
 app = typer.Typer(
@@ -143,7 +143,12 @@ def _verb(verb: str, what: str) -> None:
         namespace: Namespace = None,
         timeout: Annotated[
             float,
-            typer.Option(parser=_duration, metavar="DURATION", help="For Podium to act on it.", show_default="1m"),
+            typer.Option(
+                parser=_duration,
+                metavar="DURATION",
+                help="How long to wait until Podium acts on it.",
+                show_default="1m",
+            ),
         ] = 60.0,
         context: Context = None,
         output: Format = Output.TEXT,
@@ -223,6 +228,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("PODIUM_TRACEBACK"):
             raise
         told = f"{type(error).__name__}: {error}"
-        print(f"{PROGRAM}: a mistake of ours: {told}; PODIUM_TRACEBACK=1 shows where", file=sys.stderr)
+        print(f"{PROGRAM}: internal error: {told}; PODIUM_TRACEBACK=1 shows where", file=sys.stderr)
         return int(Exit.UNREADABLE)
     return int(code or 0)

@@ -11,6 +11,9 @@ from podium.cli.follow import Objects, views_of
 from podium.cli.view import View, of
 from podium.rollout.command import Command
 
+OPERATORS = "kubectl get pods -A -l app.kubernetes.io/name=podium"
+"""Shows the operator's pods, wherever it is installed."""
+
 
 def _candidate(view: View) -> str:
     return view.candidate.revision if view.candidate else ""
@@ -128,6 +131,6 @@ def give(
             return found
     last = view.last_command
     pending = last is not None and last.value == str(command)
-    why = last.message if last is not None and pending else "does its operator run?"
-    message = f'"{command}" is written; Podium has not acted on it in time, and will once it can: {why}'
+    why = last.message if last is not None and pending else f"check that the operator runs: {OPERATORS}"
+    message = f'"{command}" is written; Podium has not acted on it yet, and will once it can: {why}'
     return Answer(namespace, name, str(command), Exit.UNDER_WAY, "TimedOut", message)

@@ -31,7 +31,9 @@ def outcome(view: View) -> Outcome:
     line = f"{view.place}: {view.phase}: {view.message}"
     if view.command_awaited:
         asked = view.asked or (view.last_command.value if view.last_command else "")
-        return Outcome(Exit.UNDER_WAY, f'{line}; the command "{asked}" is under way')
+        return Outcome(
+            Exit.UNDER_WAY, f'{view.place}: the command "{asked}" is under way: {view.phase}: {view.message}'
+        )
     if view.stalled or view.phase in _FAILED:
         return Outcome(Exit.FAILED, line)
     if view.phase == "Healthy" and view.ready == "True":
@@ -49,4 +51,5 @@ def awaited(views: Iterable[View]) -> tuple[View, Outcome]:
     if found is None:
         raise ValueError("there is at least one state to be judged")
     view, last = found
-    return view, Outcome(last.code, f"{last.line}; still under way when the time was up")
+    said = last.line.removeprefix(f"{view.place}: ")
+    return view, Outcome(last.code, f"{view.place}: still under way when the time was up: {said}")

@@ -62,13 +62,13 @@ def compared(text: str, config_map: Object, revision: Object) -> Comparison:
         return Comparison(True)
     if written not in (None, found):
         changed = "its digest is not the one that was written with it"
-        return Comparison(False, f"Another hand changed this ledger: {changed}.")
+        return Comparison(False, f"This ledger was changed, and not by Podium: {changed}.")
     if decided is None:
         return NOTHING
     return Comparison(
         False,
         f"This is not the ledger that was decided from, since the record of {name} has another digest: the "
-        "operator ended before it could write it, or another hand changed it.",
+        "operator ended before it could write it, or somebody changed it.",
     )
 
 

@@ -63,7 +63,7 @@ def _revision(revision: Revision, weight: str, now: datetime) -> str:
 
 
 def _named(revision: str, version: str) -> str:
-    return f"{revision} ({version})" if version else revision
+    return f"version {version} ({revision})" if version else revision
 
 
 def _pods(revision: Revision) -> str:
@@ -95,7 +95,7 @@ def _routers(rollout: Rollout | None) -> list[Node]:
         return []
     if not weight.routers:
         return [_line("routers", "no router is ready")]
-    return [_line("routers", f"{weight.confirmed} of {weight.routers} keep to the weights they are told")]
+    return [_line("routers", f"{weight.confirmed} of {weight.routers} have loaded the present weights")]
 
 
 def _metric(metric: Metric, glyphs: Glyphs) -> Node:

@@ -255,8 +255,8 @@ def _silent(course: Course, task: Task, now: float) -> str:
         if since and now - since >= PATIENCE and expected >= EXPECTED:
             who = "the candidate" if arm else "the champion"
             return (
-                f"{who} has had no request for {now - since:.0f} s, where {expected:.0f} were to be expected: callers "
-                "may pass the routers by, or read pod addresses from DNS"
+                f"{who} has had no request for {now - since:.0f} s, where about {expected:.0f} were expected: callers "
+                "may bypass the routers, or read pod addresses from DNS"
             )
     return ""
 

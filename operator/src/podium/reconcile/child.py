@@ -19,7 +19,7 @@ from podium.reconcile.observed import Observed
 from podium.reconcile.outcome import Fault, Outdated, Refused
 from podium.reconcile.readings import controller_of, is_child, is_predecessors
 from podium.reconcile.writes import Place
-from podium.rollout.words import sentences
+from podium.rollout.words import sentences, span
 from podium.settings import Settings
 
 NOTHING: Mapping[str, str] = {}
@@ -256,7 +256,7 @@ class Children:
         resource, name = place
         self.contested.append(
             f"{resource.kind} {name}: {', '.join(contested[:3])} changed by {memory.rivals} after {limit} repairs in "
-            f"{window:.0f} s. To end this: configure that writer to leave the field alone."
+            f"{span(window)}. To end this: configure that writer to leave the field alone."
         )
         if not mended:
             return None

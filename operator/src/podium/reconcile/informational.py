@@ -111,8 +111,14 @@ def no_traffic(_: Observed, situation: Situation) -> Said | None:
 
 def ledger_changed(_: Observed, situation: Situation) -> Said | None:
     """Somebody edited the evidence."""
-    found = situation.findings
-    return ("True", Reason.LEDGER_CHANGED, sentences(found.changed)) if found and found.changed else None
+    found, candidate = situation.findings, situation.candidate
+    if candidate is None or found is None or not found.changed:
+        return None
+    place = f"ConfigMap {names.ledger_name(candidate.name)}"
+    message = sentences(
+        f"the ledger in {place} was set aside: {found.changed}", "evidence starts again from the beginning"
+    )
+    return "True", Reason.LEDGER_CHANGED, message
 
 
 def not_measured(_: Observed, situation: Situation) -> Said | None:

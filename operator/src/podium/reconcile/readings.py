@@ -108,7 +108,7 @@ def missing(revisions: Mapping[str, str], owner: Owner) -> str:
     ways = [f"annotate the children {names.ANNOTATION_ADOPT}={owner.uid}"] if speakers - {COMMAND} else []
     ways += [f"remove {COMMAND}"] if COMMAND in speakers else []
     return sentences(
-        f"{who} is of revision {revision}, of which there is no ControllerRevision{more}: nothing is changed until it "
+        f"{who} names revision {revision}, which has no ControllerRevision{more}: nothing is changed until it "
         "is restored",
         f"if it is lost for good: {' and '.join(ways)}; then spec is rolled out as for the first time",
     )

@@ -160,8 +160,9 @@ def _resume(situation: Situation, revision: RevisionState, command: CommandRecor
         record = revision.record.onward(command.at, situation.operator)
         return Mark(revision.name, "resumed by a person: its pause is over", command=command, record=record)
     if not command.paused:
-        way = "set spec.paused to false" if situation.spec.paused else _present(situation)
-        raise _Declined(f"no pause command holds it: {way}")
+        if situation.spec.paused:
+            raise _Declined("spec.paused holds it, and no command: set that to false")
+        raise _Declined(f"it is not paused: {_present(situation)}")
     return Mark(revision.name, "resumed by a person", command=_held(command, False, revision))
 
 

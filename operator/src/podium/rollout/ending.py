@@ -17,7 +17,7 @@ from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
 from podium.rollout.rule import Kind, Rule
 from podium.rollout.verdict import Hold, Mark, Verdict
-from podium.rollout.words import named, times
+from podium.rollout.words import lasted, named, times
 
 if TYPE_CHECKING:
     from podium.rollout.revision import RevisionState
@@ -42,8 +42,7 @@ def ends_counted(situation: Situation, moment: Moment) -> Verdict | None:
     noted = replace(record, ends=ends)
     if ends.candidate == before.candidate or ends.are_evidence:
         return Mark(candidate.name, record=noted)
-    minutes = int(HOLDS.total_seconds() / 60)
-    message = f"its {CONTAINER} ended by itself under analysis ({ends.how}): it is not promoted for {minutes} minutes"
+    message = f"its {CONTAINER} ended by itself under analysis ({ends.how}): it is not promoted for {lasted(HOLDS)}"
     if not ends.champion:
         message += "; a second end rolls it back"
     return Mark(candidate.name, message, record=noted, reason=Reason.CONTAINER_ENDED)

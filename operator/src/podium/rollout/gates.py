@@ -37,17 +37,17 @@ def restored(situation: Situation, moment: Moment) -> Verdict | None:
         return None
     since = "it began before the records of this ModelDeployment were restored"
     if situation.unaware_of_rejection:
-        return Mark(begun.name, f"{since}: what it serves had been rolled back", Outcome.SUPERSEDED, RESTORED)
+        return Mark(begun.name, f"{since}; what it serves had been rolled back", Outcome.SUPERSEDED, RESTORED)
     if champion.inputs == begun.inputs:
-        return Mark(begun.name, f"{since}: {named(champion, situation)} is the champion", Outcome.SUPERSEDED, RESTORED)
+        return Mark(begun.name, f"{since}; {named(champion, situation)} is the champion", Outcome.SUPERSEDED, RESTORED)
     if begun.number > 1:
         return None  # it began beside a champion, and goes on as a rollout from the one that came
     if champion.workload is not None and champion.workload.live > 0:
         who = named(champion, situation)
-        message = f"{since}: whether it had been rolled back is not known, and {who} was restored with pods"
+        message = f"{since}; they do not say whether it had been rolled back, and {who} was restored with pods"
         return Mark(begun.name, message, Outcome.ROLLED_BACK, RESTORED)
     if begun is situation.candidate:
-        message = f"{since}: none of the others was restored with pods"
+        message = f"{since}; none of the others was restored with pods"
         return Mark(begun.name, message, Outcome.PROMOTED, Rule(Kind.FIRST))
     return None
 
@@ -80,7 +80,7 @@ def crashed(situation: Situation, moment: Moment) -> Verdict | None:
         message = f"new pods of {serves}, which serves, fail in the same way, so the model is not the cause: {sentence}"
         return Hold(Reason.ENVIRONMENT, sentences(message))
     if requests_end_it_likewise(failure, candidate, champion, window):
-        message = f"requests end servers of {serves}, too, so the new version is not the only cause: {sentence}"
+        message = f"requests crash servers of {serves}, too, so the new version is not the only cause: {sentence}"
         return Hold(Reason.ENVIRONMENT, sentences(message))
     if situation.champion_down_since is not None:
         return Hold(Reason.CHAMPION_UNAVAILABLE, no_way_back(situation, sentence))

@@ -131,7 +131,7 @@ def opened(text: str, recorded: str, rollout: str) -> Snapshot:
         snapshot = Snapshot(ledger, replay(ledger))
         _ = snapshot.reports  # what cannot be decided from is no ledger either
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
-        raise LedgerUnreadable(f"no ledger that anything can be decided from: {error!r}") from error
+        raise LedgerUnreadable(f"nothing can be decided from it: {error!r}") from error
     return snapshot
 
 
@@ -145,5 +145,5 @@ def restored(text: str, recorded: str, rollout: str, asked: Asked = NOTHING_ASKE
     try:
         snapshot = opened(text, recorded, rollout)
     except (LedgerChanged, LedgerUnreadable) as error:
-        return Findings(holds=unread(asked), changed=f"{error}; evidence has begun anew")
+        return Findings(holds=unread(asked), changed=str(error))
     return Findings(snapshot, snapshot, unread(asked), stored=snapshot.ledger)

@@ -117,7 +117,7 @@ def _last_pods(situation: Situation, leaving: list[RevisionState]) -> str:
             if pod.overdue:
                 return (
                     f"pod {pod.name} is gone: it has been terminating for longer than its grace period, so its node "
-                    f"may be dead; once it is known to be gone: kubectl delete pod {pod.name} -n {situation.namespace} "
-                    "--force --grace-period=0"
+                    f"may be down; once you know that the node is down: kubectl delete pod {pod.name} "
+                    f"-n {situation.namespace} --force --grace-period=0"
                 )
     return f"{named(leaving[0], situation)} has no pods left"

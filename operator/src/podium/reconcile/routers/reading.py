@@ -63,7 +63,9 @@ def doubt(seen: Seen) -> str:
     """Why a stable Service cannot lead to the routers yet, or what is not known of it; empty when all is as told."""
     text, place = told_in(seen.config_map), names.routing_name(seen.name)
     told = read_routing(text)
-    if told is None or seen.config_map is None:
+    if seen.config_map is None:
+        return f"ConfigMap {place}, which is to tell the routers where requests go, does not exist"
+    if told is None:
         return f"ConfigMap {place} does not tell the routers anything that they understand"
     ready = [router for router in seen.routers if router.ready and not router.terminating]
     if not ready:
@@ -78,7 +80,8 @@ def doubt(seen: Seen) -> str:
                 "NetworkPolicy between them"
             )
         if place in router.said.refused:
-            return f"router pod {router.name}: {router.said.refused[place]}"
+            why = router.said.refused[place]
+            return f"router pod {router.name} goes on with what it had loaded, and does not take {why}"
         if router.said.applied.get(place) != text:
             why = f": {router.said.problem}" if router.said.problem else ""
             return f"router pod {router.name} has not loaded ConfigMap {place} yet{why}"
@@ -86,8 +89,9 @@ def doubt(seen: Seen) -> str:
             if revision not in router.said.reached:
                 why = router.said.unreached.get(revision, "no pod that is ready has been tried yet")
                 return (
-                    f"router pod {router.name} does not reach any pod of {revision} ({why}): let pods labelled "
-                    f"{names.LABEL_ROUTER}={names.ROUTER} in by NetworkPolicies, and a mesh take plain text from them"
+                    f"router pod {router.name} does not reach any pod of revision {revision} ({why}): let pods "
+                    f"labelled {names.LABEL_ROUTER}={names.ROUTER} in by NetworkPolicies, and a mesh take plain text "
+                    "from them"
                 )
     return ""
 
