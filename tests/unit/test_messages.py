@@ -13,10 +13,9 @@ from tests.messages import FOREIGN, ONE_AS_MANY, PAGE, ROWS, Row
 from tests.unit.planner import variants
 from tests.unit.planner.situations import CONDITIONS, EVENTS, Condition, Event
 
-PLAYED: dict[str, Condition | Event | variants.Passed | variants.Added | variants.Foreign] = {
+PLAYED: dict[str, Condition | Event | variants.Passed | variants.Added] = {
     **{f"{condition.kind}: {name}": condition for name, condition in CONDITIONS.items()},
     **{f"{condition.kind}: {name}": condition for name, condition in variants.CONDITIONS.items()},
-    **{f"{foreign.kind}: {name}": foreign for name, foreign in variants.FOREIGN.items()},
     **{f"Added: {name}": added for name, added in variants.ADDED.items()},
     **{f"Event: {name}": event for name, event in (EVENTS | variants.EVENTS).items()},
 }

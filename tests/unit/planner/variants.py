@@ -41,18 +41,6 @@ from tests.unit.planner.world import World, model
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """A condition that passes on another controller's reason."""
-
-    given: Callable[[], World]
-    kind: str
-
-    def said(self) -> str:
-        """Its message."""
-        return self.given().message(self.kind)
-
-
-@dataclass(frozen=True)
 class Passed:
     """Ready has this reason for one pass, soon after what is given."""
 
@@ -453,11 +441,11 @@ CONDITIONS: dict[str, Condition | Passed] = {
         f"RouterUnreachable, {name}": Condition(given, Reason.ROUTER_UNREACHABLE, "RouterUnreachable")
         for name, given in ROUTERS.items()
     },
+    "FailedGetResourceMetric": Condition(no_metrics_api, None, "ScalingActive"),
     "NoAvailablePod, not started": Condition(
         lambda: after(created(replicas=2, paused=True)), Reason.NO_AVAILABLE_POD, "Available"
     ),
 }
-FOREIGN = {"FailedGetResourceMetric": Foreign(no_metrics_api, "ScalingActive")}
 ADDED: dict[str, Added] = {
     "evidence": Added(analysed_to_its_end, "Errors: evidence"),
     "evidence of no harm": Added(promoted_by("Evidence of no harm", rate=2000.0, promotion="Manual"), "Evidence of no"),
