@@ -22,6 +22,9 @@ from tests.invariants import LISTED, LOST, Version, author, model_of, violations
 
 GRACE = 2.0
 """Seconds by which the operator may be late to see ready endpoints, or a record that somebody else takes away."""
+SLACK = 1.5
+"""Seconds by which a pod may be available before it seems so here: the API server's times are whole seconds, those of
+this process begin anywhere, and of two watches one may be read later than the other."""
 WATCH = 3
 """Seconds of one watch request, and so what a watcher takes to end."""
 KINDS = ("EndpointSlice", "ControllerRevision", "Deployment", "Service", "ConfigMap", "Pod", "ModelDeployment")
@@ -70,7 +73,7 @@ class Watcher:
             unknown = any(begin < version.revision <= end for begin, end in gaps)
             return replace(version, event=LOST if version.gone else LISTED) if unknown else version
 
-        return violations((told(version) for version in history), alone=False, late=GRACE)
+        return violations((told(version) for version in history), alone=False, late=GRACE, slack=SLACK)
 
     def _follow(self, kind: str, listed: threading.Event) -> None:
         version = last = ""
