@@ -132,7 +132,9 @@ def test_the_sentence_is_that_of_the_reader_where_not_even_json_could_be_read() 
     assert kept is not None
     kept[UNREADABLE] = "its data is nested too deeply"
     world.reconcile()
-    assert "Its data is nested too deeply." in world.message("RecordUnreadable")
+    assert f"ControllerRevision ml/{NAME}-junk is not one that Podium wrote: its data is nested too deeply." in (
+        world.message("RecordUnreadable")
+    )
 
 
 def test_a_mistake_beyond_spec_is_no_InvalidSpec(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,9 @@ def set_aside(children: Mapping[Place, Object], read: Callable[[Object], object]
         try:
             read(record)
         except MalformedRevision as error:
-            why[record["metadata"]["name"]] = unreadable(record) or str(error)
+            meta, cause = record["metadata"], unreadable(record)
+            place = f"ControllerRevision {meta['namespace']}/{meta['name']}"
+            why[meta["name"]] = f"{place} is not one that Podium wrote: {cause}" if cause else str(error)
     if not why:
         return SetAside()
     namespace = records[0]["metadata"]["namespace"]
