@@ -152,8 +152,9 @@ def ready_has_an_endpoint(change: Change) -> Iterator[str]:
     ready = reading.condition({"status": _new_status(change)}, "Ready")
     if ready.get("status") != "True" or reading.wanted(change.version.obj) == 0:
         return
-    if change.now.served_until < change.version.at - change.late - change.slack:
-        yield f"the stable Service had none in the {change.late + change.slack:g} s before"
+    allowed = max(change.late, change.slack)
+    if change.now.served_until < change.version.at - allowed:
+        yield f"the stable Service had none in the {allowed:g} s before"
 
 
 def served_throughout(change: Change) -> Iterator[str]:
