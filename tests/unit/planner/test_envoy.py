@@ -115,13 +115,19 @@ def test_one_router_that_does_not_answer_keeps_the_Service_from_being_switched()
     assert world.condition("RouterUnreachable") is None
 
 
-def test_a_revision_that_no_router_reaches_keeps_the_Service_from_being_switched() -> None:
+def cut_off() -> World:
+    """No pod of the first revision lets routers in."""
     world = empty()
     world.create(traffic=ENVOY)
     world.routers.start()
     world.until(lambda: bool(world.pods()))
     world.routers.cut_off.add(world.revision("1"))
     world.advance(120)
+    return world
+
+
+def test_a_revision_that_no_router_reaches_keeps_the_Service_from_being_switched() -> None:
+    world = cut_off()
     assert not is_routed(world)
     assert "does not reach any pod" in world.message("RouterUnreachable")
     assert "NetworkPolicies" in world.message("RouterUnreachable")

@@ -17,7 +17,7 @@ from tests.unit.planner import test_events as events
 from tests.unit.planner import test_gates as gates
 from tests.unit.planner import test_restore as restored
 from tests.unit.planner.backup import Backup
-from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, empty, serving, updating
+from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, serving, updating
 from tests.unit.planner.situations import (
     Condition,
     Event,
@@ -31,7 +31,7 @@ from tests.unit.planner.situations import (
 from tests.unit.planner.test_canary import at_step, canary, two
 from tests.unit.planner.test_commands import _failed_restart
 from tests.unit.planner.test_ended import end
-from tests.unit.planner.test_envoy import ENVOY
+from tests.unit.planner.test_envoy import ENVOY, cut_off
 from tests.unit.planner.test_envoy_refused import Refusal
 from tests.unit.planner.test_evidence import OUTAGE, STEPS, until_weighed, weighed, with_prometheus
 from tests.unit.planner.test_recreation import _recreated
@@ -304,16 +304,6 @@ def envoy(given: Callable[[World], object], seconds: float = 120) -> Callable[[]
         return after(world, seconds)
 
     return done
-
-
-def cut_off() -> World:
-    """Routers are let in by no pod of the first revision."""
-    world = empty()
-    world.create(traffic=ENVOY)
-    world.routers.start()
-    world.until(lambda: bool(world.pods()))
-    world.routers.cut_off.add(world.revision("1"))
-    return after(world, 120)
 
 
 def older_routers() -> World:
