@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -189,3 +190,27 @@ def test_failures_have_the_moments_they_came_in() -> None:
     assert counts.failed_for == pytest.approx(1.6)
     assert counts.since(Counts(failing={41: 3})).failed_for == 0
     assert Counts().failed_for == 0
+
+
+def test_a_failure_is_told_with_how_long_the_client_itself_was_held_up() -> None:
+    counts = Counts(failures={"late": 1}, examples=["4.0 s, a new connection: late"], stalled=1.5)
+
+    assert "1 failed (late: 1); the client itself was held up for 1.50 s at most\n" in str(counts)
+
+
+def test_a_client_that_is_stopped_for_a_while_notices() -> None:
+    async def answers(_: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply(7))
+
+    with serving(answers) as url, Load(url, [Question("{}", RIGHT)], pick=("digit",)) as load:
+        load.await_answers(40, seconds=10)
+        process = load._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(TimeoutError):
+                load.await_answers(10**6, seconds=1)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        load.await_answers(40, seconds=10)
+        assert load.close().stalled > 0.5
