@@ -17,7 +17,8 @@ from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, Resource
-from podium.metrics.prometheus import Access, Prometheus
+from podium.metrics.access import Access
+from podium.metrics.prometheus import Prometheus
 from podium.metrics.queried import Level, Look
 from podium.metrics.rounds import Sample
 from podium.metrics.scraper import Ask, Round

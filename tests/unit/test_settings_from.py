@@ -6,7 +6,7 @@ import pytest
 
 from podium.__main__ import settings_from
 from podium.app import access
-from podium.metrics.prometheus import Access
+from podium.metrics.access import Access
 from podium.settings import Settings
 
 

@@ -16,10 +16,11 @@ from typing import Final, Protocol
 
 from podium.keys import Key
 from podium.metrics import course as courses
+from podium.metrics.access import Access
 from podium.metrics.course import Course
 from podium.metrics.place import View
 from podium.metrics.places import place
-from podium.metrics.prometheus import Access, Prometheus
+from podium.metrics.prometheus import Prometheus
 from podium.metrics.queried import Look
 from podium.metrics.scraper import Scraper
 from podium.rollout.measuring import Findings, Snapshot, Task

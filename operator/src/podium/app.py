@@ -19,7 +19,8 @@ from podium.kube.events import Recorder
 from podium.kube.lease import Lease, boottime
 from podium.kube.resources import MODEL_DEPLOYMENTS, MODEL_RUNTIMES, ROUTERS
 from podium.kube.transport import Transport
-from podium.metrics.prometheus import Access, Prometheus
+from podium.metrics.access import Access
+from podium.metrics.prometheus import Prometheus
 from podium.reconcile.builtins import BuiltIns
 from podium.reconcile.loop import Reconciler
 from podium.reconcile.router_objects import RouterObjects

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from podium.metrics.prometheus import Access
+from podium.metrics.access import Access
 from tests.cluster import binaries
 from tests.cluster.pki import Authority
 from tests.cluster.ports import reserve

@@ -14,7 +14,8 @@ from podium.analysing import Analyst
 from podium.analysis.decision import Call, Circumstances, decide
 from podium.analysis.metrics import Kind
 from podium.metrics import queried
-from podium.metrics.prometheus import Access, Prometheus
+from podium.metrics.access import Access
+from podium.metrics.prometheus import Prometheus
 from podium.metrics.queried import Level, Look, Queried
 from podium.metrics.scraper import Ask, Round
 from podium.rollout.asked import Asked

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +16,10 @@ from urllib.parse import parse_qs
 import pytest
 
 from podium.analysis.metrics import Kind
-from podium.metrics import prometheus
-from podium.metrics.prometheus import Access, Prometheus, Unanswered, count_in
+from podium.metrics import instant, prometheus
+from podium.metrics.access import Access
+from podium.metrics.answers import Unanswered, count_in
+from podium.metrics.prometheus import Prometheus
 from podium.metrics.queried import Level, Look
 from podium.rollout.wish import Wish
 
@@ -212,7 +216,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 @pytest.mark.parametrize("pause", [0.0, 0.02], ids=["silent", "byte by byte"])
 async def test_what_takes_too_long_is_no_answer(pause: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus, "QUERY_SECONDS", -0.5)  # half a second is waited
+    monkeypatch.setattr(instant, "QUERY_SECONDS", -0.5)  # half a second is waited
     with standing() as stand:
         stand.pause = pause
         if not pause:
@@ -233,9 +237,9 @@ async def test_a_look_ends_although_threads_are_few_and_all_busy(monkeypatch: py
 
 async def test_an_answer_without_end_is_none() -> None:
     with standing() as stand:
-        stand.answer = lambda query, at: (200, b" " * (prometheus.LARGEST + 1))
+        stand.answer = lambda query, at: (200, b" " * (instant.LARGEST + 1))
         found = await looked(Access(url=stand.url))
-    assert f"gives more than {prometheus.LARGEST} bytes" in str(found.champion["checkout"])
+    assert f"gives more than {instant.LARGEST} bytes" in str(found.champion["checkout"])
 
 
 async def test_nobody_there_is_an_outage_with_its_way_out() -> None:
@@ -271,3 +275,9 @@ async def test_neither_proxies_nor_credentials_of_the_environment_are_used(
     with standing() as stand:
         assert (await looked(Access(url=stand.url))).champion["checkout"] == Level(1, 1)
     assert not any("Authorization" in each for each in stand.headers)
+
+
+def test_an_operator_that_asks_no_Prometheus_does_not_load_what_asks_it() -> None:
+    code = "import sys, podium.app; sys.exit('requests' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
