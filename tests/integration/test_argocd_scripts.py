@@ -13,6 +13,8 @@ from functools import cache
 import pytest
 
 from podium.api import names
+from podium.api.reasons import Reason
+from podium.reconcile.conditions import PERSON_AWAITED
 from tests.client import Object
 from tests.integration.customizations import CONFIG_MAP, Customizations, ScriptError
 from tests.unit.planner.given import BLUE_GREEN, rolled_back, serving, switched, updating
@@ -60,6 +62,14 @@ def _no_data() -> World:
 def _inconclusive() -> World:
     world = weighed(rate=0.1, maxDuration="1m", onInconclusive="Pause")
     world.until(lambda: world.condition("Ready") == ("False", "Inconclusive"))
+    return world
+
+
+def _not_split() -> World:
+    world = weighed()
+    until_weighed(world)
+    world.measuring.alarm()
+    world.until(lambda: world.condition("Ready") == ("False", "SampleRatio"))
     return world
 
 
@@ -116,6 +126,7 @@ TABLE = {
     "waiting for a person": Row(ROWS["waiting for a person"].given, "Suspended", "abort pause promote"),
     "waiting at a step": Row(_at_a_pause, "Suspended", "abort pause promote resume"),
     "waiting, inconclusive": Row(_inconclusive, "Suspended", "abort pause promote"),
+    "waiting, requests not split": Row(_not_split, "Suspended", "abort pause promote resume"),
     "paused by command": Row(_paused_by_command, "Suspended", "abort resume"),
     "paused, something pending": Row(ROWS["paused, something pending"].given, "Suspended"),
     "paused midway": Row(ROWS["paused midway"].given, "Suspended", "abort"),
@@ -154,6 +165,12 @@ def test_the_table_has_every_row_that_the_planner_is_tested_for() -> None:
 
     assert {renamed.get(name, name) for name in ROWS} <= TABLE.keys()
     assert {"suspended", "analysing", "holding for data"} <= TABLE.keys(), "rows of api.md that it is not tested for"
+
+
+def test_the_table_has_a_row_for_each_reason_that_a_person_is_waited_for() -> None:
+    found = {(given(name).condition("Paused") or ("", ""))[1] for name in TABLE}
+
+    assert found >= PERSON_AWAITED - {Reason.PAUSED} | {Reason.SPEC_PAUSED, Reason.PAUSED_BY_COMMAND}
 
 
 @cache

@@ -29,7 +29,7 @@ local accepted = {
   abort = champion ~= nil and about.abort ~= nil,
   retry = current and rolledBack and about.retry ~= nil,
   pause = about.pause ~= nil and not held,
-  resume = pause == "PausedByCommand" or pause == "WaitingForResume",
+  resume = pause == "PausedByCommand" or pause == "WaitingForResume" or pause == "SampleRatio",
   restart = current and status.phase == "Healthy" and champion ~= nil and candidate == nil and conditions.Stalled == nil,
 }
 
