@@ -55,4 +55,4 @@ def has_row(reason: str, sentence: str) -> bool:
     foreign = reason not in set(Reason)
     rows = [row for row in ROWS.values() if row.reason == reason or (foreign and row.where == FOREIGN)]
     patterns = [row.pattern for row in rows if row.where != "Added"]
-    return any(re.fullmatch(rf"{pattern}( ({ADDED}))*", sentence) is not None for pattern in patterns)
+    return any(re.fullmatch(rf"(({ADDED}) )*{pattern}( ({ADDED}))*", sentence) is not None for pattern in patterns)

@@ -276,3 +276,78 @@ def test_a_pod_that_has_just_become_ready_is_not_available_while_a_write_of_ours
 
     assert world.replicas(one) == 1
     assert world.condition("Ready") == ("False", "Degraded")
+
+
+def _unreadable() -> World:
+    world = serving(replicas=2)
+    world.edit(rollout={"strategy": "Magic"})
+    return _seen(world)
+
+
+ABOUT_SOMETHING_ELSE: dict[str, Callable[[], World]] = {
+    "rolled back": lambda: rolled_back(replicas=2),
+    "a spec that cannot be read": _unreadable,
+    "an unknown runtime": lambda: _seen(_edited_to(runtime={"name": "triton"})),
+    "paused with a change pending": lambda: _seen(_edited_to(paused=True, model=model("2"))),
+    "a promotion awaited": _waiting,
+    "rolling": lambda: updating(replicas=2),
+}
+
+
+def _edited_to(**spec: object) -> World:
+    world = serving(replicas=2)
+    world.edit(**spec)
+    return world
+
+
+@pytest.mark.parametrize("given", ABOUT_SOMETHING_ELSE.values(), ids=ABOUT_SOMETHING_ELSE)
+def test_when_nothing_serves_any_more_that_is_told_first_whatever_Ready_is_about(given: Callable[[], World]) -> None:
+    world = given()
+    before, reason = world.condition("Ready"), "NoAvailablePod"
+    assert world.condition("Available") == ("True", "Available")
+
+    world.behave("1", ready_after=None)
+    world.advance(3)
+
+    assert world.condition("Ready") == before
+    assert world.condition("Available") == ("False", reason)
+    assert world.message().startswith("Version 1 has 0 of 2 pods available. "), world.message()
+    assert "Version 1 serves" not in world.message()
+    assert world.events(reason) == ["Version 1 has 0 of 2 pods available."]
+
+
+def test_when_the_first_pod_is_back_that_is_told_too() -> None:
+    world = rolled_back(replicas=2)
+    told = world.message()
+    world.behave("1", ready_after=None)
+    world.advance(3)
+
+    world.behave("1", ready_after=5)
+    world.rest()
+
+    assert world.condition("Available") == ("True", "Available")
+    assert world.message() == told
+    assert world.events("Available")
+
+
+def test_after_a_rollback_a_pod_that_is_lost_is_told_of_beside_what_serves() -> None:
+    world = rolled_back(replicas=2)
+
+    world.behave(world.pods(world.revision("1"))[0]["metadata"]["name"], ready_after=None)
+    world.advance(3)
+
+    assert world.condition("Available") == ("True", "Available")
+    assert world.message().startswith("Version 1 has 1 of 2 pods available. Version 2 was rolled back")
+    assert "Version 1 serves." in world.message()
+
+
+def test_scaled_to_zero_after_a_rollback_is_available_and_no_outage() -> None:
+    world = rolled_back(replicas=2)
+
+    world.edit(replicas=0)
+    world.rest()
+
+    assert world.condition("Ready") == ("False", "RolledBack")
+    assert world.condition("Available") == ("True", "ScaledToZero")
+    assert world.message().startswith("Version 1 is scaled to zero. Version 2 was rolled back")
+    assert not world.events("NoAvailablePod")

@@ -17,7 +17,7 @@ from tests.unit.planner import test_events as events
 from tests.unit.planner import test_gates as gates
 from tests.unit.planner import test_restore as restored
 from tests.unit.planner.backup import Backup
-from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, serving, updating
+from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, rolled_back, serving, updating
 from tests.unit.planner.situations import (
     Condition,
     Event,
@@ -64,10 +64,11 @@ class Passed:
 
 @dataclass(frozen=True)
 class Added:
-    """What is added to the message of Ready in the world that is given: from these words on."""
+    """What is added to the message of Ready in the world that is given: from these words on, to those that follow."""
 
     given: Callable[[], World]
     begins: str
+    follows: str = ""
     kind: str = "Added"
 
     def said(self) -> str:
@@ -76,7 +77,8 @@ class Added:
         found = [world.message()] if self.begins in world.message() else []
         world.after_pass.append(lambda: found.extend([world.message()] if self.begins in world.message() else []))
         world.until(lambda: found)
-        return found[0][found[0].index(self.begins) :]
+        added = found[0][found[0].index(self.begins) :]
+        return added.partition(f" {self.follows}")[0] if self.follows else added
 
 
 def until_ready_is(world: World, reason: str) -> World:
@@ -388,6 +390,23 @@ ROUTERS: dict[str, Callable[[], World]] = {
     "no pod reached": cut_off,
     "no ConfigMap": no_config_map,
 }
+
+
+def invalid() -> World:
+    return after(conditions.ROWS["invalid, as is"].given())
+
+
+def without_pods(world: World) -> World:
+    """All pods of version 1 are lost."""
+    world.behave("1", ready_after=None)
+    return after(world)
+
+
+def to_zero(world: World) -> World:
+    world.edit(replicas=0)
+    return after(world)
+
+
 CONDITIONS: dict[str, Condition | Passed] = {
     "Canary, promoted by evidence": Condition(promoted_by("promoted by evidence", rate=2000.0), Reason.CANARY),
     "Canary, promoted at maxDuration": Condition(
@@ -419,6 +438,8 @@ CONDITIONS: dict[str, Condition | Passed] = {
     "NoData, past the routers": Condition(past_the_routers, Reason.NO_DATA),
     "NoData, the ledger": Passed(ledger_refused, Reason.NO_DATA),
     "RolledBack, traffic goes back": Condition(conditions.ROWS["rolling back"].given, Reason.ROLLED_BACK),
+    "RolledBack, all pods of the champion lost": Condition(lambda: without_pods(rolled_back()), Reason.ROLLED_BACK),
+    "RolledBack, no pods asked for": Condition(lambda: to_zero(rolled_back()), Reason.ROLLED_BACK),
     "RolledBack, time not known": Condition(gave_way, Reason.ROLLED_BACK),
     "RolledBack, restart": Condition(lambda: _failed_restart()[0], Reason.ROLLED_BACK),
     "DeadlineExceeded, no cause": Condition(too_slow_at_first, Reason.DEADLINE_EXCEEDED),
@@ -446,6 +467,8 @@ ADDED: dict[str, Added] = {
     "pods that are refused": Added(no_pods_made, "The cluster"),
     "a scarce resource": Added(lambda: unschedulable({"strategy": "RollingUpdate"}), "Version 2 waits for"),
     "size": Added(lambda: updating(replicas=3, autoscaling=AUTOSCALING), "Its size"),
+    "pods lost": Added(lambda: without_pods(invalid()), "Version 1 has 0", "spec.runtime"),
+    "no pods asked for": Added(lambda: to_zero(invalid()), "Version 1 is", "spec.runtime"),
     "spec edited": Added(steps_edited, "spec.rollout or"),
     "analysis edited": Added(analysis_edited, "spec.rollout.analysis"),
 }

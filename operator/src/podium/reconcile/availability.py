@@ -1,6 +1,9 @@
 """Condition Available: who serves and with how many pods, whatever Ready is about. Pure."""
 
+from collections.abc import Mapping
+
 from podium.api.reasons import Reason
+from podium.kube.client import Object
 from podium.reconcile.conditions import Facts, Summary
 from podium.rollout.words import available as pods_available
 from podium.rollout.words import count, named, sentences
@@ -11,6 +14,8 @@ def availability(facts: Facts, summary: Summary) -> tuple[Reason, str]:
     if summary.available_as is not None:
         return summary.available_as
     s = facts.situation
+    if facts.at_zero and s.champion is not None and not facts.champion_available:
+        return Reason.SCALED_TO_ZERO, sentences(f"{named(s.champion, s)} is scaled to zero")
     if summary.available:
         serving = [r for r in s.revisions if r.name in facts.serving and r.reported]
         serving = serving or [r for r in (s.champion,) if r is not None]  # routers that have not been told yet
@@ -23,3 +28,21 @@ def availability(facts: Facts, summary: Summary) -> tuple[Reason, str]:
         has = pods_available(s.candidate.reported, s.size)
         return Reason.NO_AVAILABLE_POD, sentences(f"no version serves yet: {named(s.candidate, s)} has {has}")
     return Reason.NO_AVAILABLE_POD, sentences("no version serves yet: none has been rolled out")
+
+
+def as_counted(status: Object, deployments: Mapping[str, Object]) -> tuple[str, Reason, str] | None:
+    """The condition where nothing can be planned: by what the Deployments report. None: it stays as it was.
+
+    `status`: as it was. `deployments`: live ones by their names, which are those of the revisions.
+    """
+    champion, candidate = status.get("champion"), status.get("candidate") or {}
+    live = deployments.get(champion["revision"]) if champion else None
+    if champion is None or live is None or not live["spec"].get("replicas"):
+        return None
+    pods = {name: int((each.get("status") or {}).get("availableReplicas", 0)) for name, each in deployments.items()}
+    who, has = f"version {champion['version']}", pods[champion["revision"]]
+    if pods.get(candidate.get("revision", "")):
+        return None  # it may serve, too
+    if has:
+        return "True", Reason.AVAILABLE, sentences(f"{who} serves with {count(has, 'pod')}")
+    return "False", Reason.NO_AVAILABLE_POD, sentences(f"{who} has {pods_available(has, live['spec']['replicas'])}")

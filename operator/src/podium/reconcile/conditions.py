@@ -74,6 +74,17 @@ class Facts:
         return sum(r.reported for r in self.situation.revisions if r.name in self.serving)
 
     @property
+    def available(self) -> bool:
+        """Whether the model is: a pod serves, or none is asked for."""
+        return self.champion_available > 0 or self.at_zero
+
+    @property
+    def at_zero(self) -> bool:
+        """Whether no pods are asked for: nothing is rolled out, and the champion has none to have."""
+        s = self.situation
+        return s.champion is not None and s.candidate is None and not self.wanted and not s.spec.suspend
+
+    @property
     def wanted(self) -> int:
         """Pods that the champion should have."""
         champion = self.situation.champion
@@ -120,7 +131,8 @@ def unresolvable(facts: Facts) -> Summary | None:
     if hold is None or hold.reason in PENDING_REASONS:
         return None
     phase = "Healthy" if facts.situation.champion else "Failed"
-    return Summary(phase, hold.reason, sentences(hold.message), facts.champion_available > 0, False, stalled=True)
+    message = sentences(*_lost(facts), hold.message)
+    return Summary(phase, hold.reason, message, facts.available, False, stalled=True)
 
 
 def first(facts: Facts) -> Summary | None:
@@ -161,14 +173,14 @@ def waiting_for_a_person(facts: Facts) -> Summary | None:
     if not held and not (s.paused and s.candidate is not None):
         return None
     whose = f"the rollout of {named(s.candidate, s)}" if s.candidate else "the ModelDeployment"
-    parts = [facts.hold.message if facts.hold and held else f"{whose} is paused"]
+    parts = [*_lost(facts), facts.hold.message if facts.hold and held else f"{whose} is paused"]
     reason = facts.hold.reason if facts.hold and held else Reason.PAUSED
     if s.champion and s.candidate:
         if not held and s.candidate.record.steps:
             parts.append(step_told(s, facts.split, s.candidate, facts.moment))
         if _plan_pending(s, s.candidate.record):
             parts.append(PLAN_PENDING)
-    return Summary("Paused", reason, sentences(*parts), facts.champion_available > 0, False)
+    return Summary("Paused", reason, sentences(*parts), facts.available, False)
 
 
 def returning(facts: Facts) -> Summary | None:
@@ -180,7 +192,7 @@ def returning(facts: Facts) -> Summary | None:
         f"{named(champion, s)} comes back from a suspension: {pods_available(champion.reported, s.target)}",
         f"the rollout of {named(candidate, s)} goes on after that",
     )
-    available = facts.champion_available > 0
+    available = facts.available
     return Summary("Progressing", Reason.PROGRESSING, message, available, False, reconciling=True)
 
 
@@ -189,12 +201,14 @@ def rolling(facts: Facts) -> Summary | None:
     s, candidate, champion = facts.situation, facts.situation.candidate, facts.situation.champion
     if candidate is None or champion is None:
         return None
-    available, record = facts.champion_available > 0, candidate.record
+    available, record = facts.available, candidate.record
+    says_so = facts.hold is not None and facts.hold.reason == Reason.CHAMPION_UNAVAILABLE
+    lost = () if available or says_so else _lost(facts)
     phase = "Promoting" if record.promoting else "Analyzing" if record.weighed_at else "Progressing"
     needed = STRATEGIES[record.strategy].needed(s, champion, candidate)
     counts = f"{named(candidate, s)} has {pods_available(candidate.reported, needed)}"
     if facts.hold is not None:
-        message = sentences(f"{counts}; its rollout is on hold", facts.hold.message, _edited(s, candidate))
+        message = sentences(*lost, f"{counts}; its rollout is on hold", facts.hold.message, _edited(s, candidate))
         reason = facts.hold.reason
     else:
         ailing = _ailing(candidate)
@@ -206,7 +220,7 @@ def rolling(facts: Facts) -> Summary | None:
         pending = PLAN_PENDING if _plan_pending(s, record) else edited
         reason = Reason.PLAN_PENDING if pending else Reason(record.strategy)
         told = lately.message if lately else ""
-        message = sentences(*_under_way(facts, counts, champion, candidate), ailing, told, pending)
+        message = sentences(*lost, *_under_way(facts, counts, champion, candidate), ailing, told, pending)
     return Summary(phase, reason, message, available, False, reconciling=True)
 
 
@@ -259,7 +273,7 @@ def draining(facts: Facts) -> Summary | None:
     if champion is None:
         return None
     leaving = [r for r in s.losers if r.outcome is not Outcome.PROMOTED and r.name in facts.move.targets]
-    available = facts.champion_available > 0
+    available = facts.available
     if leaving:
         loser = leaving[0]
         message = sentences(
@@ -285,17 +299,18 @@ def rolled_back(facts: Facts) -> Summary | None:
     rejected, champion = s.rejected, s.champion
     if rejected is None or champion is None:
         return None
-    message, available = rollback_told(s, rejected), facts.champion_available > 0
-    return Summary("RolledBack", Reason.ROLLED_BACK, message, available, False, stalled=True)
+    lost = _lost(facts)
+    message = sentences(*lost, rollback_told(s, rejected, who_serves=not lost or champion.reported > 0))
+    return Summary("RolledBack", Reason.ROLLED_BACK, message, facts.available, False, stalled=True)
 
 
 def scaled_to_zero(facts: Facts) -> Summary | None:
     """Zero replicas are asked for."""
     champion = facts.situation.champion
-    if champion is None or facts.wanted:
+    if champion is None or not facts.at_zero:
         return None
     message = sentences(f"{named(champion, facts.situation)} is scaled to zero")
-    return Summary("Healthy", Reason.SCALED_TO_ZERO, message, True, True, available_as=(Reason.SCALED_TO_ZERO, message))
+    return Summary("Healthy", Reason.SCALED_TO_ZERO, message, True, True)
 
 
 def degraded(facts: Facts) -> Summary | None:
@@ -307,7 +322,7 @@ def degraded(facts: Facts) -> Summary | None:
     ailing = _ailing(champion)
     if champion.reported < facts.wanted:
         message = sentences(counts, ailing)
-        return Summary("Healthy", Reason.DEGRADED, message, facts.champion_available > 0, False, reconciling=True)
+        return Summary("Healthy", Reason.DEGRADED, message, facts.available, False, reconciling=True)
     if facts.situation.traffic.applied(Split.to(champion.name)) is Applied.UNKNOWN and _only(facts, champion):
         return None  # even if routers do not answer: they know of no other pods
     if not facts.situation.traffic_moved:
@@ -365,6 +380,20 @@ def overlaid(summary: Summary, refusal: Refusal) -> Summary:
         ready=False,
         reconciling=clears,
         stalled=not clears,
+    )
+
+
+def _lost(facts: Facts) -> tuple[str, ...]:
+    """That the champion has fewer pods than it should, for a row about something else: what is lost comes first."""
+    champion = facts.situation.champion
+    if champion is None:
+        return ()
+    if facts.at_zero:
+        return (f"{named(champion, facts.situation)} is scaled to zero",)
+    if champion.reported >= facts.wanted:
+        return ()
+    return f"{named(champion, facts.situation)} has {pods_available(champion.reported, facts.wanted)}", _ailing(
+        champion
     )
 
 

@@ -155,7 +155,8 @@ class Reconciler:
         planned = plan(observed, moment, self._fetcher)
         if planned is None:
             if not observed.deleting:
-                status = self._unplanned(observed.obj, observed.reason, observed.invalid, now)
+                said = (observed.reason, observed.invalid, self._settings.installation)
+                status = statuses.unplanned(observed.obj, *said, now, observed.children)
                 await self._write_status(observed.obj, status)
             return None
         # Before anything is written: while a weight changes, nothing is counted until routers confirm it.
@@ -241,10 +242,9 @@ class Reconciler:
             "Please report it with the operator's log of this pass."
         )
         with contextlib.suppress(ApiError, NotLeader):
-            await self._write_status(obj, self._unplanned(obj, Reason.INTERNAL_ERROR, message, now))
-
-    def _unplanned(self, obj: Object, reason: Reason, message: str, now: datetime) -> Object:
-        return statuses.unplanned(obj, reason, message, self._settings.installation, now)
+            installation = self._settings.installation
+            status = statuses.unplanned(obj, Reason.INTERNAL_ERROR, message, installation, now)
+            await self._write_status(obj, status)
 
     async def _write_status(
         self, obj: Object, status: Object, notes: tuple[Note, ...] = (), *, decided: bool = False

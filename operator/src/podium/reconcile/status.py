@@ -1,5 +1,6 @@
 """Composes status from the plan and what came of it. Pure: the loop writes it, once per pass."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 from podium.api import names
 from podium.api.reasons import Reason
 from podium.kube.client import Object
-from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
+from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Resource
 from podium.manifests.owner import Owner
 from podium.manifests.routing import read_routing, told_in
-from podium.reconcile.availability import availability
+from podium.reconcile.availability import as_counted, availability
 from podium.reconcile.conditions import Facts, Summary, judge
 from podium.reconcile.evidence import metrics_told
 from podium.reconcile.fetched import model_digest_of
@@ -36,17 +37,30 @@ MESSAGE_LENGTH = 4096
 """Characters of a message: an admission webhook's sentence may be of any length."""
 
 
-def unplanned(obj: Object, reason: Reason, message: str, controller: str, now: datetime) -> Object:
-    """The status as it was, saying why nothing could be planned."""
-    generation, message = int(obj["metadata"].get("generation", 0)), sentences(message)
+def unplanned(
+    obj: Object,
+    reason: Reason,
+    message: str,
+    controller: str,
+    now: datetime,
+    children: Mapping[tuple[Resource, str], Object] | None = None,
+) -> Object:
+    """The status as it was, saying why nothing could be planned, and whether what runs still serves."""
+    generation = int(obj["metadata"].get("generation", 0))
     status = dict(obj.get("status") or {})
+    before = status.get("conditions") or []
+    kept = {c["type"]: (c["status"], c["reason"], c["message"]) for c in before}
+    deployments = {name: child for (kind, name), child in (children or {}).items() if kind == DEPLOYMENTS}
+    counted = as_counted(status, deployments)
+    if counted is not None:
+        kept["Available"] = counted
+    lost = counted[2] if counted is not None and counted[0] == "False" else ""
+    message = sentences(lost, message)
+    kept |= {"Ready": ("False", reason, message), "Stalled": ("True", reason, message)}
+    kept.pop("Reconciling", None)
     status["observedGeneration"] = generation
     status["controller"] = controller
     status["message"] = message[:MESSAGE_LENGTH]
-    before = status.get("conditions") or []
-    kept = {c["type"]: (c["status"], c["reason"], c["message"]) for c in before}
-    kept |= {"Ready": ("False", reason, message), "Stalled": ("True", reason, message)}
-    kept.pop("Reconciling", None)
     status["conditions"] = _conditions(kept, before, generation, now)
     return status
 

@@ -39,6 +39,9 @@ def transitions(before: Object, after: Object, *, decided: bool) -> tuple[Note, 
     told = decided or _over(before, after, ready["reason"])
     if not told and _differ(old.get("Ready"), ready):
         notes.append(_note(ready, after, warning=_worrying(new)))
+    lost, known = new["Available"], old.get("Available")
+    if known and not decided and not _differ(old.get("Ready"), ready) and _turned(known, lost):
+        notes.append(_note(lost, after, warning=lost["status"] == "False"))
     for kind in TOLD_BESIDE_READY:
         condition = new.get(kind)
         if condition is not None and _differ(old.get(kind), condition) and _fault(condition) != _fault(ready):
@@ -72,6 +75,11 @@ def _by_type(status: Object) -> dict[str, Condition]:
 
 def _differ(old: Condition | None, new: Condition) -> bool:
     return old is None or (old["status"], _fault(old)) != (new["status"], _fault(new))
+
+
+def _turned(old: Condition, new: Condition) -> bool:
+    """Whether the last pod that serves was lost, or the first is back, while Ready is about something else."""
+    return old["status"] != new["status"] and Reason.NO_AVAILABLE_POD in (old["reason"], new["reason"])
 
 
 def _fault(condition: Condition) -> str:

@@ -32,17 +32,21 @@ _LONG = 86_400 * 30
 """Seconds beyond which nobody waits for a decision."""
 
 
-def rollback_told(situation: Situation, revision: RevisionState, *, way_out: bool = True) -> str:
+def rollback_told(
+    situation: Situation, revision: RevisionState, *, who_serves: bool = True, way_out: bool = True
+) -> str:
     """Which revision was rolled back, why, who serves and, while spec still asks for it, how to go on.
 
-    `situation`: after the decision. Status and the Event say the same, and so does whoever reads the record later.
+    `situation`: after the decision. `who_serves`: unless that is told elsewhere. Status and the Event say the same, and
+    so does whoever reads the record later.
     """
-    champion, way = situation.champion, ""
+    champion, serves, way = situation.champion, "", ""
+    if champion is not None and who_serves:
+        serves = f"{named(champion, situation)} {'serves' if champion.reported else 'has no available pod'}"
     if way_out and situation.rejected is not None and situation.rejected.name == revision.name:
         way = f"to try it again: {situation.how_to('retry', revision)}"
         if champion is None or revision.inputs != champion.inputs:
             way = f"to end this, put spec back; {way}"  # a restart that failed asks for what the champion is made of
-    serves = f"{named(champion, situation)} serves" if champion is not None else ""
     return sentences(_taken_back(situation, revision), serves, way)
 
 
