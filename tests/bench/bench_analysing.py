@@ -2,10 +2,11 @@
 
     PODIUM_BENCH_COUNT=1000 PODIUM_BENCH_FEW=20 PODIUM_BENCH_SECONDS=60 python -m tests.bench.bench_analysing
 
-API server, controllers and operator are the real ones; there is no node. Each of the 20 has a namespace with a router
-pod of its own that is played: it answers the operator over HTTP as an agent and an Envoy do, and counts 50 requests a
-second, 1 % of which fail in both arms. Rounds are every two seconds, and the canaries stand at 50 % all the time, so
-what is measured is weighing: rounds, passes, ledgers, status. Four windows of that many seconds each:
+API server, controllers and operator are the real ones; there is no node. Each of the 20 has four champion pods and a
+namespace with two router pods of its own that are played: they answer the operator over HTTP as an agent and an Envoy
+do, and count 25 requests a second each, 1 % of which fail in both arms. Rounds are every two seconds, and the canaries
+stand at 50 % all the time, so what is measured is weighing: rounds, passes, ledgers, status. Four windows of that many
+seconds each:
 
     20 at rest, 20 analysed, the same 20 analysed among 1,000 at rest, and all of them at rest.
 
@@ -34,8 +35,10 @@ from tests.integration.rollouts.world import World
 FEW = int(os.environ.get("PODIUM_BENCH_FEW", "20"))
 SECONDS = float(os.environ.get("PODIUM_BENCH_SECONDS", "60"))
 NAMESPACES: Final = [f"analysed-{number:02}" for number in range(FEW)]
-FLAGS: Final = ("--router-image=podium/router:bench", '--router-pods={"minReplicas": 1}')
+ROUTERS: Final = 2
+FLAGS: Final = ("--router-image=podium/router:bench", f'--router-pods={{"minReplicas": {ROUTERS}}}')
 RATE, FAILING = 50.0, 0.01
+"""Requests a second of each, and the share of them that fails."""
 PATIENCE: Final = 600.0
 """Seconds for what is awaited between the windows."""
 
@@ -147,8 +150,8 @@ async def play(bench: Rig) -> list[Window]:
             async with Routers(world, kubelet) as routers:
                 for namespace in NAMESPACES:
                     await api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-                    router = await routers.of(namespace)
-                    router.callers = Callers({"v1": FAILING, "v2": FAILING}, RATE)
+                    for router in await routers.several(namespace, ROUTERS):
+                        router.callers = Callers({"v1": FAILING, "v2": FAILING}, RATE / ROUTERS)
                 return await windows(Fleet(bench, api, world))
         finally:
             watching.cancel()

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -132,7 +132,7 @@ class Kubelet:
         self._idle: set[str] = set()
         self._addresses = _addresses()
         self._address: dict[str, str] = {}
-        self._fixed: dict[tuple[str, ...], str] = {}
+        self._fixed: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._busy: dict[tuple[str, str], bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._versions: dict[tuple[str, str, str], set[str]] = defaultdict(set)
@@ -157,7 +157,11 @@ class Kubelet:
 
     def place(self, namespace: str, model: str, address: str, *version: str) -> None:
         """From now on pods of this model, or of this version of it alone, are given that address."""
-        self._fixed[namespace, model, *version] = address
+        self._fixed[namespace, model, *version] = (address,)
+
+    def place_each(self, namespace: str, model: str, addresses: Sequence[str]) -> None:
+        """From now on each pod of this model is given one of these addresses that no pod has had yet."""
+        self._fixed[namespace, model] = tuple(addresses)
 
     def set_clock(self, namespace: str, ahead: timedelta) -> None:
         """From now on the nodes that run the pods of this namespace have a clock that is so far ahead."""
@@ -229,8 +233,7 @@ class Kubelet:
             wanted = self._script(group).status(pod, self._position(pod, group))
             if not isinstance(self._script(group), Unschedulable) and "nodeName" not in pod["spec"]:
                 await self._bind(namespace, name)
-            fixed = self._fixed.get(group, self._fixed.get(group[:2], ""))
-            address = self._address.setdefault(meta["uid"], fixed) or next(self._addresses)
+            address = self._address.get(meta["uid"]) or self._next_address(group)
             self._address[meta["uid"]] = address
             wanted |= {"podIP": address, "podIPs": [{"ip": address}], "hostIP": "10.0.0.1"}
             if not _says(pod.get("status") or {}, wanted):
@@ -245,6 +248,13 @@ class Kubelet:
                 return
             await asyncio.sleep(0.2)
             self._busy[namespace, name] = True
+
+    def _next_address(self, group: tuple[str, str, str]) -> str:
+        """For a pod that has none yet: where a place is kept for such pods, the first that none has had."""
+        fixed = self._fixed.get(group) or self._fixed.get(group[:2])
+        if fixed is None:
+            return next(self._addresses)
+        return next((place for place in fixed if place not in self._address.values()), fixed[0])
 
     async def _bind(self, namespace: str, name: str) -> None:
         target = {"apiVersion": "v1", "kind": "Node", "name": NODE}

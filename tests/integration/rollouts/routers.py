@@ -100,14 +100,20 @@ class Routers:
     async def of(self, namespace: str) -> Router:
         """The router of a namespace, from now on."""
         if namespace not in self._by_namespace:
-            runner = self._runner = self._runner or await self._begin()
-            address = str(next(self._addresses))
-            self._by_address[address] = self._by_namespace[namespace] = Router(self._world, namespace)
+            (self._by_namespace[namespace],) = await self.several(namespace, 1)
+        return self._by_namespace[namespace]
+
+    async def several(self, namespace: str, count: int) -> list[Router]:
+        """The routers of a namespace that has so many, from now on."""
+        runner = self._runner = self._runner or await self._begin()
+        mine = {str(next(self._addresses)): Router(self._world, namespace) for _ in range(count)}
+        self._by_address |= mine
+        for address in mine:
             # A real agent may listen there, too, at all addresses: tests/integration/router runs some.
             for port in (PORT, STATS_PORT):
                 await web.TCPSite(runner, address, port, reuse_port=True).start()
-            self._kubelet.place(namespace, names.ROUTER, address)
-        return self._by_namespace[namespace]
+        self._kubelet.place_each(namespace, names.ROUTER, list(mine))
+        return list(mine.values())
 
     async def address(self, port: int, app: web.Application) -> str:
         """An address of its own at which the application answers."""
@@ -120,7 +126,8 @@ class Routers:
         return address
 
     async def _begin(self) -> web.AppRunner:
-        run(["ip", "route", "add", "local", str(self._subnet), "dev", "lo"])
+        # Not `add`: a run that was killed leaves its route behind.
+        run(["ip", "route", "replace", "local", str(self._subnet), "dev", "lo"])
         app = web.Application()
         app.router.add_get("/applied", self._answer)
         app.router.add_get("/stats", self._count)
