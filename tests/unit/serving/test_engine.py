@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 
 from podium_serving.datatypes import BY_NAME
-from podium_serving.engine import Engine, Limits
+from podium_serving.engine import Engine
 from podium_serving.inference import InferRequest, InferResult, Misfit, Overloaded, RequestedOutput, RunError
 from podium_serving.metrics import Metrics
 from podium_serving.settings import Settings
 from podium_serving.signature import TensorSpec
+from podium_serving.waiting import Limits
 from tests.until import until
 
 OUTPUT = RequestedOutput(TensorSpec("y", BY_NAME["FP32"], (1,)))
@@ -119,6 +121,41 @@ async def test_what_is_given_up_while_it_waits_is_never_run_and_makes_room(stand
     assert stand.model.ran == [0, 2, 3]
 
 
+async def test_nothing_is_kept_of_what_is_given_up_or_refused_however_long_the_worker_is_busy() -> None:
+    stand = Stand(Gated(), queue_seconds=0.05)
+    first = await stand.occupied()
+    kept = []
+    for give_up in (True, False):
+        waiting = request(1)
+        kept.append(weakref.ref(waiting.feeds["x"]))
+        future = stand.engine.submit(waiting)
+        assert isinstance(future, asyncio.Future)
+        del waiting
+        if give_up:
+            future.cancel()
+            await asyncio.sleep(0)
+        else:
+            with pytest.raises(Overloaded):
+                await future
+        del future
+    await until(lambda: [each() for each in kept] == [None, None])
+    stand.model.gate.set()
+    await first
+
+
+async def test_what_has_waited_elsewhere_may_wait_so_much_less_and_is_refused_before_those_that_came_first(
+    stand: Stand,
+) -> None:
+    first = await stand.occupied()
+    fresh, tired = stand.waiting(1), stand.engine.submit(request(2), waited=60)
+    assert isinstance(tired, asyncio.Future)
+    with pytest.raises(Overloaded, match="waited 60 s for its turn"):
+        await tired
+    stand.model.gate.set()
+    await asyncio.gather(first, fresh)
+    assert stand.model.ran == [0, 1]
+
+
 async def test_what_is_given_up_while_it_runs_harms_nobody(stand: Stand) -> None:
     first = await stand.occupied()
     first.cancel()
@@ -143,5 +180,8 @@ async def test_the_time_in_the_queue_is_measured_for_every_run(stand: Stand) -> 
     second = stand.waiting(1)
     stand.model.gate.set()
     await asyncio.gather(first, second)
+    # Where there was nothing to wait for here, what was waited elsewhere.
+    assert isinstance(stand.engine.submit(request(2), waited=7), InferResult)
+    assert 7 <= stand.count("podium_serving_queue_duration_seconds_sum") < 27
     text = stand.metrics.exposition(["podium_serving_queue_duration_seconds"]).decode()
-    assert text.endswith('podium_serving_queue_duration_seconds_count{model="model",version="1",revision=""} 2\n')
+    assert text.endswith('podium_serving_queue_duration_seconds_count{model="model",version="1",revision=""} 3\n')
