@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator
 from typing import Any
@@ -42,12 +43,12 @@ class Gated:
 
 
 class Stand:
-    """An engine with one worker and room for two that wait."""
+    """An engine with room for two that wait."""
 
-    def __init__(self, model: Gated, queue_seconds: float) -> None:
+    def __init__(self, model: Gated, queue_seconds: float, workers: int = 1) -> None:
         self.model = model
         self.metrics = Metrics(Settings.from_environment({"PODIUM_MODEL": "model"}))
-        self.engine = Engine(model, self.metrics, Limits(1, 2, queue_seconds))
+        self.engine = Engine(model, self.metrics, Limits(workers, 2, queue_seconds))
 
     def count(self, name: str, labels: str = "") -> float:
         for line in self.metrics.exposition([name]).decode().splitlines():
@@ -85,6 +86,41 @@ async def test_once_runs_are_known_to_be_short_they_are_done_at_once(stand: Stan
     stand.model.gate.set()
     await stand.waiting(1)
     assert isinstance(stand.engine.submit(request(2)), InferResult)
+
+
+class Brief(Gated):
+    """A model whose runs take 2 ms of a core each, and then wait for the gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+
+    def run(self, feeds: "dict[str, np.ndarray[Any, Any]]", outputs: list[TensorSpec]) -> "list[np.ndarray[Any, Any]]":
+        self.begun += 1
+        end = time.thread_time() + 0.002
+        while time.thread_time() < end:
+            pass
+        return super().run(feeds, outputs)
+
+
+async def test_with_two_cores_runs_of_two_milliseconds_are_done_on_both_at_once() -> None:
+    model = Brief()
+    stand = Stand(model, queue_seconds=60, workers=2)
+    model.gate.set()
+    await stand.waiting(0)  # now it is known how long a run takes
+    model.gate.clear()
+    both = [stand.waiting(1), stand.waiting(2)]
+    await until(lambda: model.begun == 3, 20)
+    assert stand.count("podium_serving_queue_length") == 0
+    model.gate.set()
+    await asyncio.gather(*both)
+
+
+async def test_with_one_core_they_are_done_at_once_since_nobody_could_run_them_meanwhile() -> None:
+    stand = Stand(Brief(), queue_seconds=60)
+    stand.model.gate.set()
+    await stand.waiting(0)
+    assert isinstance(stand.engine.submit(request(1)), InferResult)
 
 
 async def test_more_than_may_wait_are_refused_and_counted(stand: Stand) -> None:
