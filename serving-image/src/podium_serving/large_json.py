@@ -99,9 +99,15 @@ class LargeJson:
         if waiting.overdue(entry, now):
             report = partial(waiting.expire, entry)
         else:
-            report = partial(entry.settle, _outcome(entry.work.do))
+            report = partial(self._done, entry, _outcome(entry.work.do))
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
             loop.call_soon_threadsafe(report)
+
+    def _done(self, entry: Entry[_Job, Any], outcome: Any) -> None:
+        # The process could not be had, or nothing be handed to it: the queue has no part in that.
+        if isinstance(outcome, Overloaded) and not entry.future.done():
+            self._metrics.shed("memory")
+        entry.settle(outcome)
 
 
 def _outcome(do: Callable[[], Any]) -> Any:

@@ -21,8 +21,11 @@ class Noted(JsonProcess):
     def __init__(self) -> None:
         super().__init__(Signature((), ()), "model", "1")
         self.given: list[str] = []
+        self.problem: Exception | None = None
 
     def decode(self, body: memoryview) -> InferRequest:
+        if self.problem:
+            raise self.problem
         self.given.append(bytes(body).decode())
         return InferRequest(None, {}, ())
 
@@ -32,8 +35,8 @@ class Stand:
 
     def __init__(self, queue_seconds: float) -> None:
         self.process = Noted()
-        metrics = Metrics(Settings.from_environment({"PODIUM_MODEL": "model"}))
-        self.large = LargeJson(self.process, metrics, Limits(1, 10, queue_seconds))
+        self.metrics = Metrics(Settings.from_environment({"PODIUM_MODEL": "model"}))
+        self.large = LargeJson(self.process, self.metrics, Limits(1, 10, queue_seconds))
         self.gate, self.busy = threading.Event(), threading.Event()
 
     async def occupied(self) -> "asyncio.Task[object]":
@@ -84,3 +87,12 @@ async def test_what_is_given_up_is_neither_read_nor_written() -> None:
     stand.gate.set()
     await asyncio.gather(first, kept)
     assert stand.process.given == ["body 2"]
+
+
+async def test_what_cannot_be_handed_to_the_process_is_counted_as_refused_for_want_of_memory() -> None:
+    stand = Stand(60)
+    stand.process.problem = Overloaded("large JSON cannot be handed on: Cannot allocate memory")
+    with pytest.raises(Overloaded):
+        await stand.body("body")
+    counted = stand.metrics.exposition(["podium_serving_requests_shed_total"]).decode()
+    assert 'reason="memory"} 1\n' in counted
