@@ -17,8 +17,7 @@ from onnx import TensorProto, helper
 
 from podium_serving.json_codec import LARGE
 from tests.unit.serving.harness import Answer, Server, model_bytes, serving, tensor
-from tests.unit.serving.test_json_process import children
-from tests.unit.serving.test_lifecycle import INFER, InBackground, in_flight, value, wait_until
+from tests.unit.serving.watched import INFER, InBackground, children, in_flight, value, wait_until
 
 LENGTH = "podium_serving_queue_length"
 SHED = "podium_serving_requests_shed_total"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from podium_serving.memory import SMALLEST, for_requests, limit
+from tests.unit.serving.cgroup import write
 from tests.unit.serving.harness import JSON_TYPES, identity, serving
-from tests.unit.serving.test_cpu import write
 
 MIB = 2**20
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
