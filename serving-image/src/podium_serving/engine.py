@@ -1,9 +1,7 @@
 """Between the fronts and the model: which request is run when and where, which is refused, and which is given up.
 
 A run that is expected to be short is done at once, on the event loop, since handing it to a thread and back costs
-0.1 ms. The others are queued for worker threads. The queue is bounded by number and by age: a caller that is told 503
-at once can go elsewhere, one that waits for a minute has long gone. Whoever takes an entry out of `_queued` owns it (a
-worker, the sweep or a cancellation), and a dictionary's pop is one step for all threads.
+0.1 ms. The others wait for worker threads (`waiting.py`).
 """
 
 import asyncio
@@ -11,23 +9,23 @@ import contextlib
 import queue
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from podium_serving.durations import Durations
-from podium_serving.inference import InferRequest, InferResult, Misfit, Overloaded
+from podium_serving.inference import InferRequest, InferResult, Misfit
 from podium_serving.last_words import NoWords, Words
 from podium_serving.metrics import Metrics
 from podium_serving.signature import TensorSpec
+from podium_serving.waiting import Entry, Limits, Waiting
 
 # The longest run that may keep health checks and other connections waiting; and, where there are cores that could run
 # it meanwhile, the longest for which handing it over costs more than it gains.
 INLINE_SECONDS = 0.005
 INLINE_SECONDS_BESIDE_WORKERS = 0.0003
-_SWEEP_SECONDS = 0.1
 
 
 class Runs(Protocol):
@@ -37,28 +35,12 @@ class Runs(Protocol):
         """The outputs' tensors, in that order; may be called from several threads at once. Raises RunError."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Worker threads; requests that may wait for them; seconds that one may wait."""
-
-    workers: int
-    queue_length: int
-    queue_seconds: float
-
-
 Outcome = InferResult | Exception
 
 
-class _Queued:
-    """A request that waits for a worker. Hashed by identity: a key of `_queued`."""
-
-    __slots__ = ("future", "request", "since", "size")
-
-    def __init__(self, request: InferRequest, size: int, future: "asyncio.Future[InferResult]") -> None:
-        self.request = request
-        self.size = size
-        self.future = future
-        self.since = time.monotonic()
+class _Run(NamedTuple):
+    request: InferRequest
+    size: int
 
 
 class Engine:
@@ -69,70 +51,43 @@ class Engine:
         self._words = words or NoWords()
         self._model = model
         self._metrics = metrics
-        self._limits = limits
+        self._workers = limits.workers
         self._durations = Durations()
         self._inline = INLINE_SECONDS if limits.workers == 1 else INLINE_SECONDS_BESIDE_WORKERS
-        self._inbox: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
-        self._queued: dict[_Queued, None] = {}
-        self._sweep: asyncio.TimerHandle | None = None
+        self._waiting: Waiting[_Run, InferResult] = Waiting(metrics, limits)
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._threads = 0
-        metrics.queue_length = lambda: self.waiting
+        metrics.queues.append(self._waiting)
 
     @property
     def waiting(self) -> int:
         """Requests that wait for a worker."""
-        return len(self._queued)
+        return len(self._waiting)
 
-    def submit(self, request: InferRequest) -> "InferResult | asyncio.Future[InferResult]":
+    def submit(self, request: InferRequest, waited: float = 0.0) -> "InferResult | asyncio.Future[InferResult]":
         """The result, or a future of it; cancelling the future gives the request up.
 
-        Raises Overloaded and RunError, and so does the future.
+        `waited` is how many seconds the request has waited already. Raises Overloaded and RunError; so does the future.
         """
         size = _size_of(request.feeds)
         if self._durations.expect(size) < self._inline:
             outcome, seconds = self._attempt(request)
             # The time that passed, which interruptions by others add to: asking for CPU time costs as much as it tells.
-            self._count(outcome, seconds, seconds, size, 0.0)
+            self._count(outcome, seconds, seconds, size, waited)
             if isinstance(outcome, InferResult):
                 return outcome
             raise outcome
-        if len(self._queued) >= self._limits.queue_length:
-            self._metrics.shed("queue_length")
-            raise Overloaded(
-                f"the server is overloaded: {len(self._queued)} requests wait already (PODIUM_QUEUE_LENGTH)"
-            )
-        loop = asyncio.get_running_loop()
-        entry = _Queued(request, size, loop.create_future())
-        self._queued[entry] = None
-        entry.future.add_done_callback(lambda future: self._queued.pop(entry, None) if future.cancelled() else None)
-        self._start_workers(loop)
-        self._inbox.put(entry)
-        if self._sweep is None:
-            self._sweep = loop.call_later(_SWEEP_SECONDS, self._sweep_queue)
+        entry = self._waiting.enter(_Run(request, size), waited)
+        self._start_workers()
+        self._wake.put(None)
         return entry.future
 
-    def _start_workers(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _start_workers(self) -> None:
         # Daemons: a run that nobody waits for any more must not keep the process from ending.
-        while self._threads < self._limits.workers:
+        while self._threads < self._workers:
+            loop = asyncio.get_running_loop()
             threading.Thread(target=self._work, args=(loop,), name=f"inference-{self._threads}", daemon=True).start()
             self._threads += 1
-
-    def _sweep_queue(self) -> None:
-        """Answers those that have waited too long, also while all workers are busy."""
-        now = time.monotonic()
-        for entry in list(self._queued):
-            if now - entry.since < self._limits.queue_seconds:
-                break
-            if self._take(entry):
-                self._expire(entry)
-        self._sweep = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep_queue) if self._queued else None
-
-    def _take(self, entry: _Queued) -> bool:
-        try:
-            del self._queued[entry]
-        except KeyError:
-            return False
-        return True
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
@@ -140,16 +95,18 @@ class Engine:
 
     def _work_once(self, loop: asyncio.AbstractEventLoop) -> None:
         """Waits for one request and runs it. A function, so that a worker that waits holds nothing of the last one."""
-        entry = self._inbox.get()
-        if not self._take(entry):
-            return
+        self._wake.get()
+        entry = self._waiting.take()
+        if entry is None:
+            return  # it has left
         started = time.monotonic()
-        if started - entry.since >= self._limits.queue_seconds:
-            report = partial(self._expire, entry)
+        report: Callable[[], None]
+        if self._waiting.overdue(entry, started):
+            report = partial(self._waiting.expire, entry)
         else:
             # CPU time: on a busy node every run is interrupted now and then, and would be sent here for good.
             held = time.thread_time()
-            outcome, seconds = self._attempt(entry.request)
+            outcome, seconds = self._attempt(entry.work.request)
             held = time.thread_time() - held
             report = partial(self._ran, entry, outcome, seconds, held, started - entry.since)
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
@@ -176,25 +133,11 @@ class Engine:
         elif not isinstance(outcome, Misfit):
             self._metrics.inference_failed()
 
-    def _ran(self, entry: _Queued, outcome: Outcome, seconds: float, holding: float, waited: float) -> None:
-        self._count(outcome, seconds, holding, entry.size, waited)
-        if entry.future.done():
-            return
-        if isinstance(outcome, Exception):
-            entry.future.set_exception(outcome)
-        else:
-            entry.future.set_result(outcome)
-
-    def _expire(self, entry: _Queued) -> None:
-        if entry.future.done():
-            return
-        self._metrics.shed("queue_age")
-        entry.future.set_exception(
-            Overloaded(
-                "the server is overloaded: the request waited "
-                f"{self._limits.queue_seconds:g} s for its turn (PODIUM_QUEUE_SECONDS)"
-            )
-        )
+    def _ran(
+        self, entry: Entry[_Run, InferResult], outcome: Outcome, seconds: float, holding: float, waited: float
+    ) -> None:
+        self._count(outcome, seconds, holding, entry.work.size, waited)
+        entry.settle(outcome)
 
 
 def _size_of(feeds: "dict[str, np.ndarray[Any, Any]]") -> int:

@@ -6,7 +6,7 @@ belongs to the event loop's thread.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -52,7 +52,7 @@ class Metrics:
         self._duration = duration
         self.inferred = inference.observe
         self.queued = queue.observe
-        self.queue_length: Callable[[], int] = lambda: 0
+        self.queues: list[Sized] = []
         self._warm_up_runs: dict[str, int] = {}
         self._refused_kinds = 0
         self._process = CollectorRegistry()
@@ -86,7 +86,12 @@ class Metrics:
                     "Runs that failed on inputs which passed validation.",
                     lambda: {"": self._failures},
                 ),
-                ("queue_length", "gauge", "Inference requests that wait for a worker.", lambda: {"": self._waiting()}),
+                (
+                    "queue_length",
+                    "gauge",
+                    "Inference requests that wait for a worker, or to have large JSON read.",
+                    lambda: {"": sum(map(len, self.queues))},
+                ),
                 (
                     "warm_up_runs",
                     "gauge",
@@ -146,9 +151,6 @@ class Metrics:
 
     def _by_code(self) -> dict[str, int]:
         return {f',code="{code}",code_class="{code // 100}xx"': count for code, count in self._codes.items()}
-
-    def _waiting(self) -> int:
-        return self.queue_length()
 
     def _family(self, name: str, kind: str, words: str, samples: Callable[[], dict[str, int]]) -> Callable[[], str]:
         """Writes the values that `samples` gives by further labels."""

@@ -9,19 +9,21 @@ import signal
 import socket
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 from podium_serving import cpu, last_words, memory
-from podium_serving.engine import Engine, Limits
+from podium_serving.engine import Engine
 from podium_serving.http.context import Budget, Context
 from podium_serving.http.protocol import Connection
+from podium_serving.json_process import JsonProcess
+from podium_serving.large_json import LargeJson
 from podium_serving.loading import WarmUp
 from podium_serving.logs import log
 from podium_serving.metrics import Metrics
 from podium_serving.model import Model
 from podium_serving.service import Service
 from podium_serving.settings import Settings
+from podium_serving.waiting import Limits
 
 EXIT_DRAINED = 0
 EXIT_CUT = 70
@@ -61,9 +63,10 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
     metrics.loaded({"samples": len(warm.samples), "sizes": len(warm.sizes)}, len(model.refusals))
     workers = cpu.available()
     words = last_words.opened(workers + 1)
-    engine = Engine(model, metrics, Limits(workers, settings.queue_length, settings.queue_seconds), words)
-    helper = ThreadPoolExecutor(1, "large-bodies")
-    service = Service(settings, model.signature, engine, metrics, helper)
+    limits = Limits(workers, settings.queue_length, settings.queue_seconds)
+    engine = Engine(model, metrics, limits, words)
+    large = LargeJson(JsonProcess(model.signature, settings.model, settings.version), metrics, limits)
+    service = Service(settings, model.signature, engine, metrics, large)
     context = Context(
         handler=service.handle,
         max_body=settings.max_body,
@@ -73,7 +76,7 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
         life=settings.connection_life,
         room_timeout=settings.queue_seconds,
         budget=Budget(settings.memory or memory.for_requests(memory.limit(), memory.resident())),
-        crowded=lambda: engine.waiting > 0 or service.draining,
+        crowded=lambda: engine.waiting > 0 or large.waiting > 0 or service.draining,
         no_room=lambda: metrics.shed("memory"),
         clock=time.monotonic,
         extra_headers=f"x-podium-revision: {settings.revision}\r\n".encode() if settings.revision else b"",

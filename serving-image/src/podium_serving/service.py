@@ -3,9 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import TypeVar
+from functools import partial
 from urllib.parse import parse_qsl
 
 from podium_serving import __version__
@@ -13,7 +11,7 @@ from podium_serving.engine import Engine
 from podium_serving.http.message import NOTHING, Request, Response, error, json_response
 from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded, RunError
 from podium_serving.json_codec import LARGE, JsonCodec
-from podium_serving.json_process import JsonProcess
+from podium_serving.large_json import LargeJson
 from podium_serving.logs import LOG, log
 from podium_serving.metrics import CONTENT_TYPE, Metrics
 from podium_serving.routes import Resource, Routes
@@ -21,7 +19,6 @@ from podium_serving.settings import Settings
 from podium_serving.signature import BadRequest, Signature, TooLarge
 
 Answer = Response | asyncio.Future[Response]
-Result = TypeVar("Result")
 
 _READ = ("GET", "HEAD")
 
@@ -30,16 +27,14 @@ class Service:
     """Answers requests for one model. `handle` never raises."""
 
     def __init__(
-        self, settings: Settings, signature: Signature, engine: Engine, metrics: Metrics, helper: Executor
+        self, settings: Settings, signature: Signature, engine: Engine, metrics: Metrics, large: LargeJson
     ) -> None:
-        """`helper` is a thread that waits for the process by which large bodies are read and written."""
         self._settings = settings
         self._signature = signature
         self._engine = engine
         self._metrics = metrics
-        self._helper = helper
+        self._large = large
         self._codec = JsonCodec(signature, settings.model, settings.version)
-        self.json_process = JsonProcess(signature, settings.model, settings.version)
         self.draining = False
         # Monotonic time of the latest inference request.
         self.last_request = time.monotonic()
@@ -142,9 +137,10 @@ class Service:
                 "the binary tensor extension (Inference-Header-Content-Length) is not offered by this server yet; "
                 "send the tensors as JSON",
             )
-        if request.body.nbytes > LARGE:
-            return asyncio.ensure_future(self._infer_large(request))
         try:
+            self._large.admit()
+            if request.body.nbytes > LARGE:
+                return asyncio.ensure_future(self._infer_large(request))
             call = self._codec.decode(request.body)
             result = self._engine.submit(call)
             if isinstance(result, InferResult) and result.nbytes <= LARGE:
@@ -155,9 +151,9 @@ class Service:
 
     async def _infer_large(self, request: Request) -> Response:
         try:
-            call = await self._aside(lambda: self.json_process.decode(request.body))
+            call, waited = await self._large.decode(request.body)
             request.body = NOTHING
-            result = self._engine.submit(call)
+            result = self._engine.submit(call, waited)
         except Exception as problem:
             return _failed(problem)
         return await self._finish(call, result)
@@ -168,16 +164,12 @@ class Service:
                 result = await result
             if result.nbytes <= LARGE:
                 return Response(200, self._codec.encode(call, result))
-            made = result
             # Strings would hold up this process on their way to the other as much as they do here.
-            strings = any(tensor.dtype.hasobject for tensor in made.tensors)
-            encode = self._codec.encode if strings else self.json_process.encode
-            return Response(200, await self._aside(lambda: encode(call, made)))
+            if any(tensor.dtype.hasobject for tensor in result.tensors):
+                return Response(200, await self._large.aside(partial(self._codec.encode, call, result)))
+            return Response(200, await self._large.encode(call, result))
         except Exception as problem:
             return _failed(problem)
-
-    async def _aside(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._helper, work)
 
 
 def _failed(problem: Exception) -> Response:

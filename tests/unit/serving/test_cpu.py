@@ -6,15 +6,9 @@ from pathlib import Path
 import pytest
 
 from podium_serving.cpu import available
+from tests.unit.serving.cgroup import write
 
 HOST = len(os.sched_getaffinity(0))
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text + "\n")
-    return root
 
 
 @pytest.mark.parametrize(

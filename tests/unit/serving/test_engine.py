@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+import time
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,11 +11,12 @@ import numpy as np
 import pytest
 
 from podium_serving.datatypes import BY_NAME
-from podium_serving.engine import Engine, Limits
+from podium_serving.engine import Engine
 from podium_serving.inference import InferRequest, InferResult, Misfit, Overloaded, RequestedOutput, RunError
 from podium_serving.metrics import Metrics
 from podium_serving.settings import Settings
 from podium_serving.signature import TensorSpec
+from podium_serving.waiting import Limits
 from tests.until import until
 
 OUTPUT = RequestedOutput(TensorSpec("y", BY_NAME["FP32"], (1,)))
@@ -40,12 +43,12 @@ class Gated:
 
 
 class Stand:
-    """An engine with one worker and room for two that wait."""
+    """An engine with room for two that wait."""
 
-    def __init__(self, model: Gated, queue_seconds: float) -> None:
+    def __init__(self, model: Gated, queue_seconds: float, workers: int = 1) -> None:
         self.model = model
         self.metrics = Metrics(Settings.from_environment({"PODIUM_MODEL": "model"}))
-        self.engine = Engine(model, self.metrics, Limits(1, 2, queue_seconds))
+        self.engine = Engine(model, self.metrics, Limits(workers, 2, queue_seconds))
 
     def count(self, name: str, labels: str = "") -> float:
         for line in self.metrics.exposition([name]).decode().splitlines():
@@ -85,6 +88,41 @@ async def test_once_runs_are_known_to_be_short_they_are_done_at_once(stand: Stan
     assert isinstance(stand.engine.submit(request(2)), InferResult)
 
 
+class Brief(Gated):
+    """A model whose runs take 2 ms of a core each, and then wait for the gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+
+    def run(self, feeds: "dict[str, np.ndarray[Any, Any]]", outputs: list[TensorSpec]) -> "list[np.ndarray[Any, Any]]":
+        self.begun += 1
+        end = time.thread_time() + 0.002
+        while time.thread_time() < end:
+            pass
+        return super().run(feeds, outputs)
+
+
+async def test_with_two_cores_runs_of_two_milliseconds_are_done_on_both_at_once() -> None:
+    model = Brief()
+    stand = Stand(model, queue_seconds=60, workers=2)
+    model.gate.set()
+    await stand.waiting(0)  # now it is known how long a run takes
+    model.gate.clear()
+    both = [stand.waiting(1), stand.waiting(2)]
+    await until(lambda: model.begun == 3, 20)
+    assert stand.count("podium_serving_queue_length") == 0
+    model.gate.set()
+    await asyncio.gather(*both)
+
+
+async def test_with_one_core_they_are_done_at_once_since_nobody_could_run_them_meanwhile() -> None:
+    stand = Stand(Brief(), queue_seconds=60)
+    stand.model.gate.set()
+    await stand.waiting(0)
+    assert isinstance(stand.engine.submit(request(1)), InferResult)
+
+
 async def test_more_than_may_wait_are_refused_and_counted(stand: Stand) -> None:
     first = await stand.occupied()
     others = [stand.waiting(value) for value in (1, 2)]
@@ -119,6 +157,41 @@ async def test_what_is_given_up_while_it_waits_is_never_run_and_makes_room(stand
     assert stand.model.ran == [0, 2, 3]
 
 
+async def test_nothing_is_kept_of_what_is_given_up_or_refused_however_long_the_worker_is_busy() -> None:
+    stand = Stand(Gated(), queue_seconds=0.05)
+    first = await stand.occupied()
+    kept = []
+    for give_up in (True, False):
+        waiting = request(1)
+        kept.append(weakref.ref(waiting.feeds["x"]))
+        future = stand.engine.submit(waiting)
+        assert isinstance(future, asyncio.Future)
+        del waiting
+        if give_up:
+            future.cancel()
+            await asyncio.sleep(0)
+        else:
+            with pytest.raises(Overloaded):
+                await future
+        del future
+    await until(lambda: [each() for each in kept] == [None, None])
+    stand.model.gate.set()
+    await first
+
+
+async def test_what_has_waited_elsewhere_may_wait_so_much_less_and_is_refused_before_those_that_came_first(
+    stand: Stand,
+) -> None:
+    first = await stand.occupied()
+    fresh, tired = stand.waiting(1), stand.engine.submit(request(2), waited=60)
+    assert isinstance(tired, asyncio.Future)
+    with pytest.raises(Overloaded, match="waited 60 s for its turn"):
+        await tired
+    stand.model.gate.set()
+    await asyncio.gather(first, fresh)
+    assert stand.model.ran == [0, 1]
+
+
 async def test_what_is_given_up_while_it_runs_harms_nobody(stand: Stand) -> None:
     first = await stand.occupied()
     first.cancel()
@@ -143,5 +216,8 @@ async def test_the_time_in_the_queue_is_measured_for_every_run(stand: Stand) -> 
     second = stand.waiting(1)
     stand.model.gate.set()
     await asyncio.gather(first, second)
+    # Where there was nothing to wait for here, what was waited elsewhere.
+    assert isinstance(stand.engine.submit(request(2), waited=7), InferResult)
+    assert 7 <= stand.count("podium_serving_queue_duration_seconds_sum") < 27
     text = stand.metrics.exposition(["podium_serving_queue_duration_seconds"]).decode()
-    assert text.endswith('podium_serving_queue_duration_seconds_count{model="model",version="1",revision=""} 2\n')
+    assert text.endswith('podium_serving_queue_duration_seconds_count{model="model",version="1",revision=""} 3\n')

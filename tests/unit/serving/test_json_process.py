@@ -16,7 +16,8 @@ from podium_serving.inference import InferRequest, InferResult, NoMemory, Reques
 from podium_serving.json_codec import LARGE, JsonCodec
 from podium_serving.json_process import JsonProcess
 from podium_serving.signature import BadRequest, Signature, TensorSpec, TooLarge
-from tests.unit.serving.harness import JSON_TYPES, Server, identity, serving
+from tests.unit.serving.harness import JSON_TYPES, identity, serving
+from tests.unit.serving.watched import children
 from tests.until import until
 
 SIGNATURE = Signature(tuple(TensorSpec(name, BY_NAME[name], None) for name in ("FP32", "INT64", "BYTES")), ())
@@ -120,11 +121,6 @@ async def test_nothing_of_a_large_request_stays_in_memory(folder: Path) -> None:
             assert server.infer(body).status == 200
         (reader,) = children(server)
         await until(lambda: not mapped(server.process.pid) and not mapped(reader), 10)
-
-
-def children(server: Server) -> list[int]:
-    tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 async def test_others_are_answered_for_as_long_as_large_json_is_read(folder: Path) -> None:

@@ -23,8 +23,7 @@ from tests.unit.serving.harness import (
     slow_and_never_warm,
     slow_by_rows,
 )
-
-INFER = "/v2/models/model/infer"
+from tests.unit.serving.watched import INFER, InBackground, in_flight, value, wait_until
 
 
 def work(times: int) -> bytes:
@@ -51,36 +50,6 @@ def times_for(server: Server, seconds: float) -> int:
     started = time.monotonic()
     assert server.request("POST", INFER, work(100)).status == 200
     return int(seconds * 100 / (time.monotonic() - started)) + 1
-
-
-class InBackground(threading.Thread):
-    """A request that is answered while the test goes on."""
-
-    def __init__(self, server: Server, body: bytes) -> None:
-        super().__init__()
-        self._server, self._body = server, body
-        self.answer: Answer | Exception | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.answer = self._server.request("POST", INFER, self._body)
-        except Exception as problem:
-            self.answer = problem
-
-
-def wait_until(condition: Any) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true within 20 s"
-        time.sleep(0.005)
-
-
-def in_flight(server: Server) -> float:
-    text = server.get("/metrics").body.decode()
-    return next(
-        float(line.split()[-1]) for line in text.splitlines() if line.startswith("podium_serving_requests_in_fl")
-    )
 
 
 def test_sigterm_lets_requests_finish_and_says_so_to_everyone(slow_model: Path) -> None:
@@ -217,13 +186,6 @@ def test_a_long_run_that_nothing_foretold_does_not_hold_up_health_checks(
         request.join()
         assert isinstance(request.answer, Answer)
         assert request.answer.status == 200
-
-
-def value(server: Server, name: str, labels: str = "") -> float:
-    for line in server.get(f"/metrics?name[]={name}").body.decode().splitlines():
-        if line.startswith(f"{name}{{") and labels in line:
-            return float(line.split()[-1])
-    raise AssertionError(f"{name} is not there")
 
 
 def test_more_than_the_queue_takes_are_told_to_come_again_and_counted(slow_model: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import socket
+import time
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -106,6 +108,21 @@ def test_histograms_are_cumulative_and_bounded_by_their_sum(server: Server) -> N
     assert buckets == sorted(buckets)
     assert buckets[-1] == 20
     assert 0 < found["podium_serving_inference_duration_seconds_sum", ""] < found[f"{name}_sum", ""]
+
+
+def test_latency_is_from_a_requests_last_byte_to_its_answer_however_slowly_it_came(server: Server) -> None:
+    head = f"POST /v2/models/model/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(BODY)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(head + BODY[:-1])
+        time.sleep(0.5)  # the upload: nothing but time passes in it
+        began = time.monotonic()
+        connection.sendall(BODY[-1:])
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        # The client's own measure of the same time begins before and ends after the server's.
+        passed = time.monotonic() - began
+    found = samples(server)
+    assert found["podium_serving_request_duration_seconds_count", ""] == 1
+    assert 0 < found["podium_serving_request_duration_seconds_sum", ""] < passed
 
 
 def test_the_process_itself_is_measured(server: Server) -> None:
