@@ -53,7 +53,10 @@ def times_for(server: Server, seconds: float) -> int:
 
 
 def test_sigterm_lets_requests_finish_and_says_so_to_everyone(slow_model: Path) -> None:
-    with serving(slow_model, PODIUM_DRAIN_QUIET_SECONDS=0.5) as server, server.connect() as kept:
+    with (
+        serving(slow_model, PODIUM_PROBE_SECONDS=0, PODIUM_DRAIN_QUIET_SECONDS=0.5) as server,
+        server.connect() as kept,
+    ):
         ask(kept, "GET", "/v2/health/ready")
         request = InBackground(server, work(times_for(server, 2)))
         wait_until(lambda: in_flight(server) == 1)
@@ -76,7 +79,7 @@ def test_sigterm_lets_requests_finish_and_says_so_to_everyone(slow_model: Path) 
 
 
 def test_the_deadline_cuts_off_what_does_not_finish(slow_model: Path) -> None:
-    with serving(slow_model, PODIUM_GRACE_SECONDS=0.5) as server:
+    with serving(slow_model, PODIUM_PROBE_SECONDS=0, PODIUM_GRACE_SECONDS=0.5) as server:
         request = InBackground(server, work(times_for(server, 30)))
         wait_until(lambda: in_flight(server) == 1)
         started = time.monotonic()
@@ -158,7 +161,7 @@ def test_no_request_is_lost_under_load_when_the_server_is_told_to_stop(quick_mod
 
 
 def test_a_long_run_does_not_hold_up_health_checks(slow_model: Path) -> None:
-    with serving(slow_model) as server:
+    with serving(slow_model, PODIUM_PROBE_SECONDS=0) as server:
         request = InBackground(server, work(times_for(server, 2)))
         wait_until(lambda: in_flight(server) == 1)
         assert server.get("/v2/health/live").status == 200
@@ -189,7 +192,7 @@ def test_a_long_run_that_nothing_foretold_does_not_hold_up_health_checks(
 
 
 def test_more_than_the_queue_takes_are_told_to_come_again_and_counted(slow_model: Path) -> None:
-    with serving(slow_model, PODIUM_QUEUE_LENGTH=5, PODIUM_QUEUE_SECONDS=60) as server:
+    with serving(slow_model, PODIUM_PROBE_SECONDS=0, PODIUM_QUEUE_LENGTH=5, PODIUM_QUEUE_SECONDS=60) as server:
         body = work(times_for(server, 0.2))
         requests = [InBackground(server, body) for _ in range(30)]
         for each in requests:
@@ -205,7 +208,7 @@ def test_more_than_the_queue_takes_are_told_to_come_again_and_counted(slow_model
 
 
 def test_what_waits_too_long_is_told_to_come_again(slow_model: Path) -> None:
-    with serving(slow_model, PODIUM_QUEUE_SECONDS=0.3) as server:
+    with serving(slow_model, PODIUM_PROBE_SECONDS=0, PODIUM_QUEUE_SECONDS=0.3) as server:
         body = work(times_for(server, 1))
         requests = [InBackground(server, body) for _ in range(20)]
         for each in requests:
@@ -219,7 +222,7 @@ def test_what_waits_too_long_is_told_to_come_again(slow_model: Path) -> None:
 def test_clients_that_have_gone_are_not_computed_for_and_counted_as_abandoned_alone(
     slow_model: Path, reset: bool
 ) -> None:
-    with serving(slow_model, PODIUM_QUEUE_SECONDS=60) as server:
+    with serving(slow_model, PODIUM_PROBE_SECONDS=0, PODIUM_QUEUE_SECONDS=60) as server:
         body = work(times_for(server, 0.5))
         answered = value(server, "podium_serving_request_duration_seconds_count")
         head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
@@ -242,7 +245,7 @@ def test_clients_that_have_gone_are_not_computed_for_and_counted_as_abandoned_al
 
 
 def test_a_drain_does_not_wait_for_a_run_whose_client_has_gone(slow_model: Path) -> None:
-    with serving(slow_model, PODIUM_GRACE_SECONDS=60) as server:
+    with serving(slow_model, PODIUM_PROBE_SECONDS=0, PODIUM_GRACE_SECONDS=60) as server:
         body = work(times_for(server, 120))
         head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
@@ -252,7 +255,7 @@ def test_a_drain_does_not_wait_for_a_run_whose_client_has_gone(slow_model: Path)
 
 
 def test_a_client_that_half_closes_while_the_model_runs_gets_its_answer(slow_model: Path) -> None:
-    with serving(slow_model) as server:
+    with serving(slow_model, PODIUM_PROBE_SECONDS=0) as server:
         body = work(times_for(server, 0.3))
         head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
