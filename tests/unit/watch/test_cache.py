@@ -6,6 +6,7 @@ import pytest
 
 from podium.kube.reading import UNREADABLE, unreadable
 from podium.kube.resources import (
+    CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -20,6 +21,7 @@ from podium.kube.resources import (
 from podium.packed import pack
 from podium.watch.cache import TOMBSTONE_SECONDS, Cache
 from podium.watch.kept import bare
+from podium.watch.kinds import KINDS
 
 
 class Clock:
@@ -322,18 +324,37 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("resource", [CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, HPAS, PDBS])
+MADE = [CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, CONFIG_MAPS, HPAS, PDBS]
+
+
+def test_the_kinds_that_Podium_makes_are_these() -> None:
+    assert {resource for resource, kind in KINDS.items() if kind.made} == set(MADE)
+
+
+@pytest.mark.parametrize("resource", MADE)
 @pytest.mark.parametrize("owners", FOREIGN.values(), ids=FOREIGN)
 def test_what_is_not_ours_is_not_looked_into(resource: Resource, owners: list[Any]) -> None:
     told: list[str] = []
     cache = Cache(on_unreadable=told.append)
     foreign = obj(spec={"template": {1: 2}}, data={"template": nested(300)})
     foreign["metadata"]["ownerReferences"] = owners
+    foreign["metadata"]["labels"]["podium.dev/router"] = "ledger"
 
     cache.put(resource, foreign)
 
     assert cache.owned(resource, "ns", "m") == [{"metadata": foreign["metadata"]}]
     assert told == []
+
+
+@pytest.mark.parametrize("owners", FOREIGN.values(), ids=FOREIGN)
+def test_what_tells_routers_and_is_not_ours_is_found_by_them_without_its_text(cache: Cache, owners: list[Any]) -> None:
+    foreign = obj("m-router", data={"routing.json": "{}"})
+    foreign["metadata"] |= {"ownerReferences": owners}
+    foreign["metadata"]["labels"]["podium.dev/router"] = "routing"
+
+    cache.put(CONFIG_MAPS, foreign)
+
+    assert cache.owned(CONFIG_MAPS, "ns", "podium-router") == [{"metadata": foreign["metadata"]}]
 
 
 def test_an_orphan_that_Podium_made_is_looked_into_for_it_is_taken_over(cache: Cache) -> None:
