@@ -376,6 +376,17 @@ def test_pods_and_endpoints_count_whoever_made_them(cache: Cache) -> None:
         assert cache.all(resource) == [found]
 
 
+def test_a_pod_is_a_router_by_the_label_that_their_Services_select_alone(cache: Cache) -> None:
+    router, other = obj("router", model="podium-router"), obj("other", model="podium-router")
+    router["metadata"]["labels"]["podium.dev/router"] = "podium-router"
+
+    cache.put(PODS, router)
+    cache.put(PODS, other)
+
+    assert cache.owned(PODS, "ns", "podium-router") == [router]
+    assert cache.all(PODS) == [router, other]
+
+
 def test_bare_metadata_have_the_types_that_everybody_relies_on() -> None:
     junk = {"name": "a", "labels": ["x"], "annotations": 3, "ownerReferences": {}, "generation": "7", "x": 1}
 
