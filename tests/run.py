@@ -68,7 +68,7 @@ SUITES: tuple[tuple[Step, ...], ...] = (
 LEFT = """\
 Left to `make soak`: the server for 10 minutes (here 1), 100 canaries in a row (here 10), 40 of the model that serves.
 Left to `make fuzz`: the readers for 10 minutes each (here 1).
-Left to `make test-refusals`: refusals in six other ways than 403."""
+Left to `make test-refusals`: refusals in five of six ways other than 403 (here one, by the commit's hash)."""
 """What this does not do, for want of time."""
 
 

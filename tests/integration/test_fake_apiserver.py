@@ -17,9 +17,10 @@ from podium.kube.aio import AioClient
 from podium.kube.client import Object
 from podium.kube.connect import connect
 from podium.kube.resources import (
+    BY_KIND,
+    CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
-    HPAS,
     MODEL_DEPLOYMENTS,
     PDBS,
     SERVICES,
@@ -81,6 +82,11 @@ def pdb(name: str, unavailable: int) -> Object:
 
 def record(name: str, uri: str = "s3://1", number: int = 1, **notes: str) -> Object:
     return _object("apps/v1", "ControllerRevision", name, notes, revision=number, data={"inputs": {"uri": uri}})
+
+
+def config_map(name: str, annotations: Object | None = None, **data: str) -> Object:
+    """What routers are told, or a ledger: texts by key."""
+    return _object("v1", "ConfigMap", name, annotations or {}, **({"data": data} if data else {}))
 
 
 def model(name: str, replicas: int = 1) -> Object:
@@ -261,6 +267,18 @@ async def a_budget_changes(play: Both) -> None:
     await play.merge((PDBS, "p"), {"metadata": {"annotations": {"x": "1"}}})
 
 
+async def a_ConfigMaps_keys_have_managers_of_their_own(play: Both) -> None:
+    place = (CONFIG_MAPS, "c")
+    await play.apply(owned(config_map("c", {"podium.dev/ledger": "digest"}, ledger="1"), "u-1"))
+    await play.apply(owned(config_map("c", {"podium.dev/ledger": "other"}, ledger="2"), "u-1"))
+    await play.apply(config_map("c", theirs="1"), "kubectl")
+    await play.merge(place, {"data": {"ledger": "3"}})
+    await play.apply(owned(config_map("c", ledger="4", **{"routing.json": "{}"}), "u-1"))
+    await play.apply(config_map("c"))
+    await play.merge(place, {"data": {"theirs": None}})
+    assert await play.delete(place, uid="last") == ""
+
+
 async def only_the_object_that_was_meant_is_deleted(play: Both) -> None:
     place = (SERVICES, "s")
     await play.apply(service("s", app="fraud"))
@@ -324,6 +342,7 @@ ROWS: tuple[Callable[[Both], Coroutine[Any, Any, None]], ...] = (
     an_autoscaler_of_more_than_most_is_refused,
     an_autoscaler_gets_its_defaults,
     a_budget_changes,
+    a_ConfigMaps_keys_have_managers_of_their_own,
     only_the_object_that_was_meant_is_deleted,
     an_apply_lands_on_the_object_that_was_meant_or_on_none,
     a_merge_lands_on_the_object_that_was_meant_or_on_none,
@@ -340,6 +359,7 @@ async def test_both_answer_alike(play: Both, row: Callable[[Both], Coroutine[Any
 # --- random calls
 
 
+TEXTS: tuple[dict[str, str], ...] = {}, {"ledger": "1"}, {"ledger": "2", "routing.json": ""}
 MANAGERS = ("podium", "podium-handover", "kubectl")
 
 
@@ -354,13 +374,15 @@ def some(dice: random.Random) -> tuple[Place, Object]:
             lambda: hpa("h", dice.choice([1, 2]), dice.choice([1, 2, 8])),
             lambda: pdb("p", dice.choice([1, 2])),
             lambda: record("r", dice.choice(["s3://1", "s3://2"]), **note),
+            lambda: config_map(
+                "c", dict(note), **dice.choice([{}, {"ledger": "1"}, {"ledger": "2", "routing.json": ""}])
+            ),
             lambda: model("m", dice.choice([1, 2])),
         ]
     )()
     if dice.random() < 0.3:
         obj = owned(obj, *dice.sample(["u-1", "u-2"], dice.choice([1, 1, 2])), controller=dice.random() < 0.7)
-    kinds = {one.kind: one for one in (DEPLOYMENTS, SERVICES, HPAS, PDBS, CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS)}
-    return (kinds[obj["kind"]], obj["metadata"]["name"]), obj
+    return (BY_KIND[obj["kind"]], obj["metadata"]["name"]), obj
 
 
 async def some_call(play: Both, dice: random.Random) -> None:

@@ -394,6 +394,37 @@ async def test_who_comes_back_within_ten_minutes_finds_them_and_the_time_begins_
     assert term.there("ml") == {r.kind for r in ALL}
 
 
+@pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59+00:00", "2031-01-01T00:00:00+00:00", "2029-01-01", "never"])
+async def test_a_stamp_that_nobody_of_Podium_wrote_begins_their_last_ten_minutes(term: Term, stamp: str) -> None:
+    term.untell("ml")
+    await term.settle()
+
+    def forge(obj: Object) -> None:
+        obj["metadata"]["annotations"][names.ANNOTATION_UNUSED_SINCE] = stamp
+
+    term.api.update(DEPLOYMENTS, "ml", names.ROUTER, forge, "kubectl")
+    assert (await term.settle())[0] == 600.0
+    term.now += timedelta(minutes=10)
+    term.due.append(router_key("ml"))
+    await term.settle()
+    assert term.there("ml") == set()
+
+
+@pytest.mark.parametrize("controlled", [True, False])
+async def test_what_somebody_else_calls_routers_elsewhere_keeps_no_version_from_a_namespace(
+    term: Term, controlled: bool
+) -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": True}
+    meta = {"name": names.ROUTER, "namespace": "theirs", "labels": names.router_labels()}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {}, "spec": {}}}
+    meta |= {"ownerReferences": [owner]} if controlled else {}
+    term.api.create({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}, "kubectl")
+    term.roll("ml")
+    term.start(router_image="podium/router:2")
+    await term.settle()
+    assert term.image("ml") == "podium/router:2"
+
+
 async def test_a_new_version_of_the_routers_goes_to_one_namespace_at_a_time(term: Term) -> None:
     term.tell("other")
     await term.settle()

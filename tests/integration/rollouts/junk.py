@@ -11,32 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from podium.analysis.ledger import digest
+from podium.api import names
+from podium.manifests import ledger as ledgers
+from podium.router import state as routers
 from tests.integration.rollouts.api import Api, Object, Refusal, path_of
+from tests.integration.rollouts.junk_texts import LEDGER, LONG, RAW, ROUTING, TEXTS, VALUES, spoilt
 
-TEXTS: Final = (
-    "", " ", "null", "true", "{", "[]", "{}", "-1", "9" * 400, "1e999", "NaN", "٣", "0x10", "\u0000\u0001",
-    "\u202e\ufeff", "\U0001f600" * 50, "%s {} %(x)d", "x" * 40_000, "9999-12-31T23:59:59.999999Z",
-    "0001-01-01T00:00:00Z", "2026-13-45", '{"value":7,"result":[]}', '["restart"]', "promote nobody x y z",
-    '{"strategy":"Canary","target":-1,"started":"9999-12-31T23:59:59Z","number":"x"}', "abort " + "a" * 300,
-    "Promoted", "Exploded", "rolledback",
-)  # fmt: skip
 ANNOTATIONS: Final = (
     "rollout", "outcome", "rule", "cause", "decided-at", "command", "version", "restart", "applied", "replicas",
-    "adopt", "inputs", "ledger", "from-the-future",
+    "adopt", "inputs", "ledger", "unused-since", "installation", "past-router", "builtin", "from-the-future",
 )  # fmt: skip
-VALUES: Final = (None, True, -1, 2**53, 1.5, "", "x", [], {}, [None], {"": {}}, [[[]]], {"a": [{"b": None}]})
 DATA: Final = ("hash", "inputs", "version", "runtime", "protocol", "ports", "template", "ledger")
-RAW: Final = (
-    rb'{"template":{"a":"\ud800"}}',
-    rb'{"\udfff":1}',
-    b'{"version":"\xff\xfe"}',
-    b'{"template":' + b'{"a":' * 300 + b"1" + b"}" * 301,
-    b'{"inputs":' + b"[" * 2000 + b"]" * 2000 + b"}",
-    b'{"a":1,"a":{"a":2},"a":[]}',
-    b'{"inputs":[' + b"[]," * 400_000 + b"1]}",
-    b'{"inputs":{"text":"' + b"x" * 1_300_000 + b'"}}',
-    b"{}",
-)
 NOT_YET: Final = "9999-12-31T23:59:59Z"
 
 
@@ -62,9 +48,12 @@ class Maker:
         self._victims = victims
         self._others = list(others)
         self._count = 0
+        self._named: set[str] = set()
 
     def all(self, rounds: int) -> Iterator[Junk]:
-        """So many rounds, in each some of every kind."""
+        """What says that it is the routers', first by their very name; then so many rounds, each with every kind."""
+        for make in 2 * (self._deployment, self._hpa, self._budget, self._service, self._config_map, self._pod):
+            yield make(self._routers())
         for _ in range(rounds):
             yield from (self._revision(json.dumps(self._data()).encode()) for _ in range(3))
             yield self._revision(self._pick(RAW))
@@ -73,7 +62,9 @@ class Maker:
             yield self._hpa()
             yield self._budget()
             yield self._pod()
+            yield self._pod(self._routers())
             yield self._slice()
+            yield from (self._config_map() for _ in range(4))
             yield self._model_deployment()
             yield self._runtime()
         yield from (self._revision(raw) for raw in RAW)
@@ -90,9 +81,10 @@ class Maker:
 
     def _meta(self, *, among: Sequence[str] = ()) -> Object:
         """Labels of some ModelDeployment, annotations of any content; owners of its own for a victim alone."""
-        names = list(among) or [*self._victims, *self._others, "nobody"]
-        model = self._pick(names)
+        model = self._pick(list(among) or [*self._victims, *self._others, "nobody", names.ROUTER])
         labels = {"podium.dev/model": model, "podium.dev/revision": self._pick([model, f"{model}-bcdfghjklm", "x"])}
+        if model == names.ROUTER:
+            labels |= self._pick([{}, names.router_labels()])
         owners: list[Object] = []
         choice = self._random.random()
         if model in self._victims:
@@ -115,6 +107,19 @@ class Maker:
         # Owners that are not there would be the garbage collector's reason to take the junk away at once.
         return meta | ({"ownerReferences": owners} if owners and model in self._victims else {})
 
+    def _routers(self) -> Object:
+        """Metadata of an object that says it is one of a namespace's routers."""
+        meta = self._meta(among=[names.ROUTER])
+        meta["labels"] |= names.router_labels()
+        return meta | {"name": self._once(names.ROUTER)}
+
+    def _once(self, name: str) -> str:
+        """That name the first time, and another one afterwards."""
+        if name in self._named:
+            return self._name()
+        self._named.add(name)
+        return name
+
     def _data(self) -> Object:
         data = {key: self._pick([self._pick(VALUES), self._text()]) for key in DATA if self._random.random() < 0.8}
         if self._random.random() < 0.3:
@@ -134,7 +139,7 @@ class Maker:
         text = json.dumps(obj | {"revision": self._pick([0, 1, 7, 2**63 - 1])}).encode()
         return Junk("ControllerRevision", text[:-1] + b', "data": ' + data + b"}")
 
-    def _deployment(self) -> Junk:
+    def _deployment(self, meta: Object | None = None) -> Junk:
         labels = {"app": self._name()}
         env = [{"name": "A", "value": self._text().replace("\u0000", "")}]
         pod = {"containers": [{"name": "a", "image": "\u202e", "env": env}]}
@@ -153,9 +158,9 @@ class Maker:
             "availableReplicas": self._pick([0, 2**31 - 1]),
             "conditions": [{"type": "ReplicaFailure", "status": "Perhaps", "message": self._text()}],
         }
-        return self._junk("Deployment", "apps/v1", spec=spec, status=status)
+        return self._junk("Deployment", "apps/v1", meta=meta, spec=spec, status=status)
 
-    def _service(self) -> Junk:
+    def _service(self, meta: Object | None = None) -> Junk:
         spec = self._pick(
             [
                 {"type": "ExternalName", "externalName": "example.invalid"},
@@ -163,9 +168,22 @@ class Maker:
                 {"selector": {"podium.dev/model": "nobody"}, "ports": [{"port": 65535, "targetPort": "x"}]},
             ]
         )
-        return self._junk("Service", "v1", spec=spec)
+        return self._junk("Service", "v1", meta=meta, spec=spec)
 
-    def _hpa(self) -> Junk:
+    def _config_map(self, meta: Object | None = None) -> Junk:
+        """What routers are told, or a ledger, by its label; its content may be either's, or nothing's."""
+        meta = meta or self._meta()
+        model, label = meta["labels"]["podium.dev/model"], self._pick([names.ROUTING, names.LEDGER])
+        meta["labels"][names.LABEL_ROUTER] = label
+        likely = {names.ROUTING: names.routing_name(model), names.LEDGER: names.ledger_name(f"{model}-bcdfghjklm")}
+        meta["name"] = self._once(self._pick([*likely.values(), f"{meta['name']}-router", f"{meta['name']}-ledger"]))
+        text = self._pick([spoilt(ROUTING, self._random), spoilt(LEDGER, self._random), self._pick(LONG), self._text()])
+        if self._random.random() < 0.5:
+            meta["annotations"][names.ANNOTATION_LEDGER] = digest(text)
+        data = self._pick([{routers.KEY: text}, {ledgers.KEY: text}, {routers.KEY: text, "x": ""}, {}, None])
+        return self._junk("ConfigMap", "v1", meta=meta, data=data, binaryData=self._pick([None, {"b": "AA=="}]))
+
+    def _hpa(self, meta: Object | None = None) -> Junk:
         target = {"apiVersion": "x/v9", "kind": "Thing", "name": "thing"}
         metric = {
             "type": "Resource",
@@ -176,14 +194,16 @@ class Maker:
         return self._junk(
             "HorizontalPodAutoscaler",
             "autoscaling/v2",
+            meta=meta,
             spec=spec,
             status={"desiredReplicas": 2**31 - 1, "currentReplicas": 0, "conditions": [condition]},
         )
 
-    def _budget(self) -> Junk:
-        return self._junk("PodDisruptionBudget", "policy/v1", spec={"maxUnavailable": "100%", "selector": {}})
+    def _budget(self, meta: Object | None = None) -> Junk:
+        spec = {"maxUnavailable": "100%", "selector": {}}
+        return self._junk("PodDisruptionBudget", "policy/v1", meta=meta, spec=spec)
 
-    def _pod(self) -> Junk:
+    def _pod(self, meta: Object | None = None) -> Junk:
         spec = {
             "containers": [{"name": f"c{number}", "image": "\u202e"} for number in range(self._pick([1, 100]))],
             "nodeName": "nowhere",
@@ -200,11 +220,13 @@ class Maker:
         ]
         status = {
             "phase": self._pick(["Running", "Pending", "Weird", "Failed", ""]),
+            "podIP": self._pick([None, "192.0.2.1", "2001:db8::1"]),
             "conditions": conditions,
             "containerStatuses": [container],
             "initContainerStatuses": [container],
         }
-        return self._junk("Pod", "v1", spec=spec, status=status, among=[*self._victims, "nobody"])
+        meta = meta or self._meta(among=[*self._victims, "nobody"])
+        return self._junk("Pod", "v1", meta=meta, spec=spec, status=status)
 
     def _slice(self) -> Junk:
         victim = self._pick(list(self._victims))
@@ -246,10 +268,9 @@ class Maker:
         *,
         meta: Object | None = None,
         status: Object | None = None,
-        among: Sequence[str] = (),
         **content: Any,
     ) -> Junk:
-        obj = {"apiVersion": version, "kind": kind, "metadata": meta or self._meta(among=among), **content}
+        obj = {"apiVersion": version, "kind": kind, "metadata": meta or self._meta(), **content}
         return Junk(kind, json.dumps(obj).encode(), status)
 
 
@@ -266,6 +287,9 @@ async def create(api: Api, namespace: str, junk: Junk, taken: Counter[str]) -> s
         return f"{junk.kind}: {refusal}"
     name = str(made["metadata"]["name"])
     taken[junk.kind] += 1
+    labels = made["metadata"].get("labels") or {}
+    taken[f"labelled {labels.get(names.LABEL_ROUTER)}"] += 1
+    taken[f"{junk.kind} of the routers"] += labels.get(names.LABEL_MODEL) == names.ROUTER
     if junk.status is not None:
         try:
             where = namespace if made["metadata"].get("namespace") else None

@@ -42,11 +42,23 @@ FAULTS: Final = {
 }
 """Answers by name. A run's first time-out is the operator's own: it gives up long before the answer comes."""
 
+OTHERS: Final = ("not-found", "conflict", "invalid", "too-many-requests", "webhook", "time-out")
+"""What is answered but 403."""
+
 
 def seed() -> str:
-    """What the choice depends on: PODIUM_REFUSALS_SEED, else the commit."""
-    given = os.environ.get("PODIUM_REFUSALS_SEED")
-    return given or subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, text=True).strip()
+    """What the choices depend on: PODIUM_REFUSALS_SEED, else the commit, where there is one."""
+    if given := os.environ.get("PODIUM_REFUSALS_SEED"):
+        return given
+    try:
+        return subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, text=True).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "no-commit"
+
+
+def ways(by: str, *, every: bool = False) -> tuple[str, ...]:
+    """403 and, of the other ways to refuse, every one or one that is chosen by the seed."""
+    return ("403", *(OTHERS if every else [random.Random(f"{by} way").choice(OTHERS)]))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from aiohttp import web
 from podium.api import names
 from podium.router.places import PORT, STATS_PORT
 from podium.router.said import Said
-from podium.router.state import KEY
+from podium.router.state import State
 from tests.cluster.progress import run
 from tests.integration.rollouts.callers import Callers
 from tests.integration.rollouts.kubelet import Kubelet
@@ -37,6 +37,7 @@ class Router:
     def __init__(self, world: World, namespace: str) -> None:
         self._world = world
         self._namespace = namespace
+        self._state = State()
         self.stuck = False
         self.applied: dict[str, str] = {}
         self.callers: Callers | None = None
@@ -50,9 +51,10 @@ class Router:
             labelled = (
                 one for one in told if (one["metadata"].get("labels") or {}).get(names.LABEL_ROUTER) == names.ROUTING
             )
-            self.applied = {one["metadata"]["name"]: one["data"][KEY] for one in labelled}
+            self._state.take(labelled)
+            self.applied = self._state.texts()
         reached = {share["revision"] for text in self.applied.values() for share in json.loads(text)["split"]}
-        return Said(applied=self.applied, reached=frozenset(reached))
+        return Said(applied=self.applied, refused=dict(self._state.refused), reached=frozenset(reached))
 
     def statistics(self) -> str:
         """What its Envoy counted until now. Raises HTTPNotFound where nobody calls."""

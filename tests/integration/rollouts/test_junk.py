@@ -5,19 +5,21 @@ import os
 from collections import Counter
 from typing import Final
 
+from podium.api import names
+from podium.watch.kinds import KINDS
 from tests.integration.operator import Operator
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object
 from tests.integration.rollouts.junk import Maker, create
 from tests.integration.rollouts.stage import SHORT, USER, Cluster, spec
 
 HEALTHY: Final = tuple(f"well-{number:02}" for number in range(20))
+ROUTED: Final = HEALTHY[0]
+"""Asks for routers. Pods that only say that they are some answer nobody, and its Service then goes past all of them."""
 VICTIMS: Final = ("ill-0", "ill-1", "ill-2")
 ROUNDS: Final = 12
 PATIENCE: Final = 180.0
-KINDS: Final = (
-    "ControllerRevision", "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Pod",
-    "EndpointSlice", "ModelDeployment", "ModelRuntime",
-)  # fmt: skip
+OF_ROUTERS: Final = ("Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ConfigMap", "Pod")
+"""Kinds of which the routers of a namespace have some, or are told by."""
 FAILED: Final = ("failed and goes on", "the watches have ended", "Traceback")
 
 
@@ -33,6 +35,7 @@ async def test_twenty_are_rolled_out_among_junk_of_every_kind_and_the_process_go
         **SHORT,
     )
     with operator:
+        await cluster.routers.of(namespace)
         # Given twenty that are well, and three whose own records are to be spoilt,
         await asyncio.gather(*(apply(cluster, namespace, name, "v1") for name in (*HEALTHY, *VICTIMS)))
         await until_ready(cluster, namespace, operator, (*HEALTHY, *VICTIMS), "v1")
@@ -48,7 +51,9 @@ async def test_twenty_are_rolled_out_among_junk_of_every_kind_and_the_process_go
         # then each has its new version,
         await rolling
         refused = [one for one in said if ": " in one]
-        assert all(taken[kind] >= ROUNDS / 4 for kind in KINDS), (taken, refused)
+        assert all(taken[resource.kind] >= ROUNDS / 4 for resource in KINDS), (taken, refused)
+        assert all(taken[f"{kind} of the routers"] for kind in OF_ROUTERS), (taken, refused)
+        assert all(taken[f"labelled {label}"] >= ROUNDS for label in (names.ROUTING, names.LEDGER)), (taken, refused)
         # by the process that began, no part of which has failed;
         assert (operator.alive, operator.pid) == (True, pid)
         assert await leadership(cluster, namespace) == claim, "it has led all the time"
@@ -83,7 +88,7 @@ async def roll(cluster: Cluster, namespace: str, operator: Operator, version: st
 async def apply(cluster: Cluster, namespace: str, name: str, version: str) -> None:
     """`kubectl apply`."""
     meta = {"name": name, "namespace": namespace}
-    given = spec(version, 1)
+    given = spec(version, 1, **({"traffic": {"router": "Envoy"}} if name == ROUTED else {}))
     await cluster.api.apply(
         {"apiVersion": "podium.dev/v1alpha1", "kind": MODEL_DEPLOYMENT, "metadata": meta, "spec": given}
     )
@@ -107,12 +112,12 @@ def is_ready(obj: Object, version: str) -> bool:
 
 
 async def until_ready(
-    cluster: Cluster, namespace: str, operator: Operator, names: tuple[str, ...], version: str
+    cluster: Cluster, namespace: str, operator: Operator, models: tuple[str, ...], version: str
 ) -> None:
     """Wait until all of them serve a version."""
 
     def waiting() -> list[str]:
-        return [name for name in names if not is_ready(found(cluster, namespace, name), version)]
+        return [name for name in models if not is_ready(found(cluster, namespace, name), version)]
 
     def explain() -> str:
         said = {name: found(cluster, namespace, name).get("status", {}).get("message") for name in waiting()}

@@ -1,8 +1,9 @@
 """Whatever write is refused, once or for a while: status says what was written, what serves is made again, same end.
 
-Every write of every scenario is refused with 403, and a third of them in each other way, chosen by the commit's hash or
-by PODIUM_REFUSALS_SEED, which is printed. Each run is refused every third of its writes. Passes that fall together
-after a refusal make fewer writes than the undisturbed run; the numbers that are then reached by no run are printed.
+Every write of every scenario is refused with 403, and a third of them in another way. Which way and which third follow
+from the commit's hash or from PODIUM_REFUSALS_SEED, which is printed; `make test-refusals` plays every way. A run is
+refused every third of its writes. Passes that fall together after a refusal make fewer writes than the undisturbed run;
+the numbers that are then reached by no run are printed.
 """
 
 import asyncio
@@ -24,11 +25,13 @@ from tests.integration.rollouts.played import QUIET, all_well, until_same
 from tests.integration.rollouts.refusing import (
     APART,
     FAULTS,
+    OTHERS,
     Chosen,
     Refusing,
     Shared,
     chosen,
     seed,
+    ways,
     what_serves_is_made_again,
 )
 from tests.integration.rollouts.scenarios import BY_NAME, SCENARIOS, run
@@ -39,9 +42,8 @@ AT_ONCE: Final = 32
 FEWER: Final = 0.1
 OTHERS_FEWER: Final = 0.35
 """Share of an undisturbed run's writes that no run with refusals need make; more where one third alone is played."""
-OTHERS: Final = ("not-found", "conflict", "invalid", "too-many-requests", "webhook", "time-out")
-WAYS: Final = ("403", *(OTHERS if os.environ.get("PODIUM_REFUSALS") else ()))
-"""`make test` plays 403 alone, `make test-refusals` all of them."""
+WAYS: Final = ways(seed(), every=bool(os.environ.get("PODIUM_REFUSALS")))
+"""`make test` plays 403 and one of the six others, so that all have their turn; `make test-refusals` all of them."""
 
 Ends = dict[str, tuple[int, Object]]
 """By scenario: how many writes it takes, and what it leaves behind when nothing is refused."""
@@ -66,6 +68,13 @@ async def ends(cluster: Cluster, nursery: Nursery) -> AsyncIterator[Ends]:
     async with Shared(cluster, nursery, "allowed") as shared:
         await all_well({one.name: partial(play, shared, one.name) for one in SCENARIOS}, AT_ONCE)
     yield found
+
+
+def test_all_other_ways_have_their_turn() -> None:
+    played = [ways(f"{commit:012x}") for commit in range(100)]
+    assert {first for first, _ in played} == {"403"}
+    assert {other for _, other in played} == set(OTHERS)
+    assert ways("any", every=True) == ("403", *OTHERS)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,13 +1,19 @@
 """The ledger: whatever was folded when, stored, read again: the same verdict, to the last bit."""
 
+import base64
 import json
+import struct
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.analysis.decision import Circumstances
+from podium.analysis.grids import POINTS
 from podium.analysis.intervals import Interval
 from podium.analysis.ledger import (
     MOST_BYTES,
@@ -25,7 +31,7 @@ from podium.analysis.ledger import (
 from podium.analysis.metrics import Kind
 from podium.analysis.plan import Plan, Role, defaults, metric
 from podium.analysis.restarts import starts
-from tests.unit.analysis.given import BEGAN, ERRORS, interval, plan
+from tests.unit.analysis.given import BEGAN, ERRORS, LATENCY, interval, plan
 
 ALL = plan(
     *defaults(0.1, [(20_000, 20), (20_000, 4000), (20_000, 10), (20_000, 1000)]),
@@ -162,6 +168,60 @@ def test_a_ledger_with_one_value_of_another_kind_is_said_to_be_none(path: tuple[
         inner = inner[key]
     inner[path[-1]] = value
     with pytest.raises(LedgerUnreadable):
+        read(json.dumps(data))
+
+
+WRONG = (
+    *(None, True, -1, 2**53, 10**400, 1.5, float("nan"), float("inf"), "", "x", "9" * 400),
+    *([], {}, [None], [1], [[[]]], {"": {}}, {"a": [{"b": None}]}, {"rho": 1}),
+)
+
+
+def places(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of each value within a JSON value, its own first."""
+    yield at
+    within = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in within:
+        yield from places(inner, (*at, key))
+
+
+def with_value(data: Any, path: tuple[str | int, ...], value: object) -> Any:
+    """The same JSON value with another one at that path."""
+    if not path:
+        return value
+    copied = json.loads(json.dumps(data))
+    inner = copied
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return copied
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_ledger_with_any_value_in_any_place_is_none_or_is_gone_on_from(folded: bool) -> None:
+    metrics = ERRORS, LATENCY, metric("mine", Kind.PROMETHEUS, tolerate=0.001), metric("click", Kind.REWARD)
+    ledger = Ledger.begin(plan(*metrics)).record(interval(0), {"series": {"errors": 1.0}})
+    data = json.loads((ledger.checkpointed() if folded else ledger).to_text())
+    later = interval(1e6, counted=dict.fromkeys(("started", "finished", "5xx", "above:slow"), (9, 9)))
+    read_again = 0
+    for path, value in product(places(data), WRONG):
+        try:
+            found = read(json.dumps(with_value(data, path, value)))
+        except LedgerUnreadable:
+            continue
+        if found.checkpoint.until > later.start or any(each.end > later.start for each in found.intervals):
+            continue  # it ends in the future
+        read_again += 1
+        begun = found.record(later, found.seen)
+        assert read(begun.checkpointed().to_text()), (path, value)
+        assert verdict(begun, Circumstances()), (path, value)
+    assert read_again > 0
+
+
+def test_a_grid_of_what_are_no_numbers_makes_no_ledger() -> None:
+    data = json.loads(recorded([interval(0, (150, 9))]).checkpointed().to_text())
+    data["checkpoint"]["split"] = base64.b64encode(struct.pack(f"<{POINTS}d", *[float("nan")] * POINTS)).decode()
+    with pytest.raises(LedgerUnreadable, match="not all of them are"):
         read(json.dumps(data))
 
 

@@ -228,7 +228,7 @@ def leaves(obj: Object) -> dict[Path, Any]:
     def walk(value: Any, path: Path) -> None:
         if path == OWNERS:
             found.update({(*path, reference["uid"]): reference for reference in value})
-        elif isinstance(value, dict) and value and path not in ATOMIC:
+        elif isinstance(value, dict) and value and not _is_whole(path, value):
             for key, inner in value.items():
                 walk(inner, (*path, key))
         else:
@@ -236,6 +236,12 @@ def leaves(obj: Object) -> dict[Path, Any]:
 
     walk(obj, ())
     return {path: value for path, value in found.items() if path not in UNOWNED}
+
+
+def _is_whole(path: Path, value: dict[str, Any]) -> bool:
+    """Whether a map is one field: a ConfigMap's texts are fields of their own, a ControllerRevision's data are one."""
+    texts = path == ("data",) and all(each is None or isinstance(each, str) for each in value.values())
+    return path in ATOMIC and not texts
 
 
 def lookup(obj: Object, path: Path) -> Any:

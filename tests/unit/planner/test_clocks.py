@@ -13,17 +13,30 @@ from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS
 from podium.rollout.wire import parse_time
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, serving, switched, updating
+from tests.unit.planner.test_canary import canary
+from tests.unit.planner.test_envoy import ENVOY, is_routed
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 NODES = [-300, 180, 300]
 OPERATORS = [-120, 120]
 Story = Callable[[World], None]
+STEPS = {"weight": 50, "for": "20s"}
+SPECS: dict[str, Object] = {
+    "RollingUpdate": {},
+    "BlueGreen": {"rollout": BLUE_GREEN},
+    "RollingUpdate that waits": {"rollout": {"minReadySeconds": 60, "progressDeadline": "4m"}},
+    "Canary by its steps": {"rollout": canary(STEPS)},
+}
+EVIDENCE: Object = {"rollout": {"strategy": "Canary", "steps": [STEPS]}, "traffic": ENVOY}
 
 
 def begun(kubelet_ahead: float, **spec: Any) -> World:
     """Version 1 serves, on nodes whose clocks are so far ahead; version 2 has just been asked for."""
     world = created(replicas=2, **spec)
     world.cluster.kubelet_ahead = kubelet_ahead
+    if "traffic" in spec:
+        world.routers.start()
+        world.until(lambda: is_routed(world))
     world.until(lambda: world.condition("Ready") == ("True", "Serving"))
     world.edit(model=model("2"))
     return world
@@ -82,6 +95,11 @@ def ready_but_not_for_long_enough(world: World) -> None:
         world.advance(8)
 
 
+def hurts(world: World) -> None:
+    world.measuring.callers.candidate = 1.0
+    world.advance(300)
+
+
 STORIES: list[Story] = [
     healthy,
     crashes,
@@ -92,15 +110,27 @@ STORIES: list[Story] = [
 ]
 
 
-@pytest.mark.parametrize("rollout", [{}, BLUE_GREEN, {"minReadySeconds": 60, "progressDeadline": "4m"}])
-@pytest.mark.parametrize("story", STORIES)
-@pytest.mark.parametrize("ahead", NODES)
-def test_nodes_clocks_change_nothing(story: Story, ahead: float, rollout: Object) -> None:
-    usual, skewed = begun(0, rollout=rollout), begun(ahead, rollout=rollout)
+def comes_to_the_same(story: Story, usual: World, skewed: World) -> None:
+    """Play the story in both, to its end."""
     for world in (usual, skewed):
         story(world)
         world.rest()
     assert end(skewed) == end(usual)
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("ahead", NODES)
+def test_nodes_clocks_change_nothing(story: Story, ahead: float, spec: Object) -> None:
+    comes_to_the_same(story, begun(0, **spec), begun(ahead, **spec))
+
+
+@pytest.mark.parametrize(("story", "rule"), [(healthy, "evidence"), (hurts, "harm: errors")])
+@pytest.mark.parametrize("ahead", NODES)
+def test_nodes_clocks_change_nothing_of_what_evidence_decides(story: Story, rule: str, ahead: float) -> None:
+    usual, skewed = begun(0, **EVIDENCE), begun(ahead, **EVIDENCE)
+    comes_to_the_same(story, usual, skewed)
+    assert skewed.rule(skewed.revision("2")) == rule
 
 
 def test_a_candidate_on_nodes_that_are_three_minutes_ahead_is_in_time() -> None:
@@ -109,20 +139,31 @@ def test_a_candidate_on_nodes_that_are_three_minutes_ahead_is_in_time() -> None:
     assert outcome(world, world.need(CONTROLLER_REVISIONS, world.revision("2"))) == ("Promoted", "rolling-complete")
 
 
-@pytest.mark.parametrize("rollout", [{}, BLUE_GREEN, {"minReadySeconds": 60, "progressDeadline": "4m"}])
-@pytest.mark.parametrize("seconds", [4, 12, 55])
-@pytest.mark.parametrize("story", [healthy, crashes, never_ready])
-@pytest.mark.parametrize("ahead", OPERATORS)
-def test_another_operators_clock_changes_nothing(story: Story, ahead: float, seconds: int, rollout: Object) -> None:
-    usual, skewed = begun(0, rollout=rollout), begun(0, rollout=rollout)
+def handed_over(ahead: float, seconds: int, **spec: Any) -> tuple[World, World]:
+    """The same rollout twice, each with another operator after so many seconds: by the same clock, and by another."""
+    usual, skewed = begun(0, **spec), begun(0, **spec)
     skewed.advance(seconds)
     skewed.hand_over(ahead=ahead)
     usual.advance(seconds)
     usual.restart_operator()
-    for world in (usual, skewed):
-        story(world)
-        world.rest()
-    assert end(skewed) == end(usual)
+    return usual, skewed
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+@pytest.mark.parametrize("seconds", [4, 12, 55])
+@pytest.mark.parametrize("story", [healthy, crashes, never_ready])
+@pytest.mark.parametrize("ahead", OPERATORS)
+def test_another_operators_clock_changes_nothing(story: Story, ahead: float, seconds: int, spec: Object) -> None:
+    comes_to_the_same(story, *handed_over(ahead, seconds, **spec))
+
+
+@pytest.mark.parametrize("seconds", [12, 55])
+@pytest.mark.parametrize(("story", "rule"), [(healthy, "evidence"), (hurts, "harm: errors")])
+@pytest.mark.parametrize("ahead", OPERATORS)
+def test_nor_of_what_evidence_decides(story: Story, rule: str, ahead: float, seconds: int) -> None:
+    usual, skewed = handed_over(ahead, seconds, **EVIDENCE)
+    comes_to_the_same(story, usual, skewed)
+    assert skewed.rule(skewed.revision("2")) == rule
 
 
 @pytest.mark.parametrize("nodes", [-300, 300])

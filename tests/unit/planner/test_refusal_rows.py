@@ -4,7 +4,7 @@ import pytest
 
 from podium.api import names
 from podium.kube.client import ApiError, Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, MODEL_DEPLOYMENTS, PDBS, SERVICES
 from tests.unit.planner.apiserver import Call
 from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, empty, serving, switched
 from tests.unit.planner.refusing import FAULTS, foreign, refuse
@@ -320,6 +320,28 @@ def test_the_Event_of_a_decision_is_told_though_a_later_write_of_the_pass_fails(
 
 
 # --- ControllerRevisions
+
+
+@pytest.mark.parametrize("fault", ["not found", "conflict", "too many requests", "webhook", "time-out"])
+@pytest.mark.parametrize("written", ["a new revision", "an outcome"])
+def test_what_passes_by_itself_about_our_own_record_never_stalls(written: str, fault: str) -> None:
+    world = serving(replicas=2)
+    if written == "an outcome":
+        world.edit(model=model("2"))
+        world.until(lambda: len(world.api.all(DEPLOYMENTS)) == 2)
+    told = len(world.api.streams[MODEL_DEPLOYMENTS])
+    end = refuse(world, fault, lambda call: call.resource is CONTROLLER_REVISIONS)
+    if written == "a new revision":
+        world.edit(model=model("2"))
+    world.advance(60)
+    since = [event.obj["status"]["conditions"] for event in world.api.streams[MODEL_DEPLOYMENTS][told:]]
+    assert "Stalled" not in {condition["type"] for conditions in since for condition in conditions}
+    assert (world.condition("Reconciling") or ("",))[0] == "True"
+    assert FAULTS[fault]().message in world.message("Reconciling"), "it is told what is tried again"
+    assert world.status["champion"]["version"] == "1"
+    end()
+    world.rest()
+    assert (world.status["champion"]["version"], world.phase) == ("2", "Healthy")
 
 
 @pytest.mark.parametrize("label", [names.LABEL_MODEL, names.LABEL_REVISION, names.LABEL_MANAGED_BY])

@@ -6,6 +6,7 @@ import pytest
 
 from podium.kube.reading import UNREADABLE, unreadable
 from podium.kube.resources import (
+    CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -20,6 +21,7 @@ from podium.kube.resources import (
 from podium.packed import pack
 from podium.watch.cache import TOMBSTONE_SECONDS, Cache
 from podium.watch.kept import bare
+from podium.watch.kinds import KINDS
 
 
 class Clock:
@@ -322,18 +324,37 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("resource", [CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, HPAS, PDBS])
+MADE = [CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, CONFIG_MAPS, HPAS, PDBS]
+
+
+def test_the_kinds_that_Podium_makes_are_these() -> None:
+    assert {resource for resource, kind in KINDS.items() if kind.made} == set(MADE)
+
+
+@pytest.mark.parametrize("resource", MADE)
 @pytest.mark.parametrize("owners", FOREIGN.values(), ids=FOREIGN)
 def test_what_is_not_ours_is_not_looked_into(resource: Resource, owners: list[Any]) -> None:
     told: list[str] = []
     cache = Cache(on_unreadable=told.append)
     foreign = obj(spec={"template": {1: 2}}, data={"template": nested(300)})
     foreign["metadata"]["ownerReferences"] = owners
+    foreign["metadata"]["labels"]["podium.dev/router"] = "ledger"
 
     cache.put(resource, foreign)
 
     assert cache.owned(resource, "ns", "m") == [{"metadata": foreign["metadata"]}]
     assert told == []
+
+
+@pytest.mark.parametrize("owners", FOREIGN.values(), ids=FOREIGN)
+def test_what_tells_routers_and_is_not_ours_is_found_by_them_without_its_text(cache: Cache, owners: list[Any]) -> None:
+    foreign = obj("m-router", data={"routing.json": "{}"})
+    foreign["metadata"] |= {"ownerReferences": owners}
+    foreign["metadata"]["labels"]["podium.dev/router"] = "routing"
+
+    cache.put(CONFIG_MAPS, foreign)
+
+    assert cache.owned(CONFIG_MAPS, "ns", "podium-router") == [{"metadata": foreign["metadata"]}]
 
 
 def test_an_orphan_that_Podium_made_is_looked_into_for_it_is_taken_over(cache: Cache) -> None:
@@ -353,6 +374,17 @@ def test_pods_and_endpoints_count_whoever_made_them(cache: Cache) -> None:
         cache.put(resource, found)
 
         assert cache.all(resource) == [found]
+
+
+def test_a_pod_is_a_router_by_the_label_that_their_Services_select_alone(cache: Cache) -> None:
+    router, other = obj("router", model="podium-router"), obj("other", model="podium-router")
+    router["metadata"]["labels"]["podium.dev/router"] = "podium-router"
+
+    cache.put(PODS, router)
+    cache.put(PODS, other)
+
+    assert cache.owned(PODS, "ns", "podium-router") == [router]
+    assert cache.all(PODS) == [router, other]
 
 
 def test_bare_metadata_have_the_types_that_everybody_relies_on() -> None:

@@ -9,6 +9,7 @@ What a restart missed is one coarse interval if the weight stayed, else an inter
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
@@ -20,10 +21,13 @@ from podium.analysis.decision import Circumstances, Decision, decide
 from podium.analysis.intervals import Interval
 from podium.analysis.plan import Plan
 from podium.analysis.state import State
+from podium.analysis.typed import check
 
 VERSION = 1
 MOST_BYTES = 256 * 1024
 """Of a ledger as text."""
+MOST_COUNTED = 2**63 - 1
+"""The largest whole number that can be written into status."""
 _DIGITS = 2
 MOST_ROWS = 100
 """Of its trace; beyond it every second one goes."""
@@ -117,7 +121,7 @@ def read(text: str, recorded: str | None = None, rollout: str = "") -> Ledger:
     if recorded is not None and digest(text, rollout) != recorded:
         raise LedgerChanged("it was changed, and not by Podium")
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_whole)
         version = data["version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LedgerUnreadable(f"it holds no ledger: {error}") from error
@@ -125,8 +129,22 @@ def read(text: str, recorded: str | None = None, rollout: str = "") -> Ledger:
         raise LedgerUnreadable(f"it holds a ledger of version {version!r}, and this Podium reads version {VERSION}")
     try:
         return _from_json(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise LedgerUnreadable(f"it holds no ledger of version {VERSION}: {error!r}") from error
+
+
+def _number(text: str) -> float:
+    """One that can be counted with and written again: neither NaN nor infinite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value
+
+
+def _whole(text: str) -> int:
+    if abs(_number(text)) > MOST_COUNTED:
+        raise ValueError(f"{text[:20]}… is more than is counted")
+    return int(text)
 
 
 def _row(plan: Plan, state: State) -> Row:
@@ -154,8 +172,10 @@ def _from_json(data: Mapping[str, Any]) -> Ledger:
         seen=data["seen"],
         trace=tuple(Row(at, harm, tuple(better)) for at, harm, *better in data["trace"]),
     )
-    if not isinstance(ledger.seen, dict) or not all(isinstance(each, dict) for each in ledger.seen.values()):
-        raise ValueError("the counters last seen are an object of objects")
+    check(ledger, Ledger)
+    ledger.plan.check()
     if {metric.name for metric in ledger.plan.metrics} != set(ledger.checkpoint.metrics):
         raise ValueError("the checkpoint is not of the plan's metrics")
+    if {len(found.starts) for found in ledger.checkpoint.metrics.values()} - {len(ledger.plan.starts)}:
+        raise ValueError("the checkpoint is not of the plan's starts")
     return ledger

@@ -94,6 +94,17 @@ class Plan:
         """Of the error that is allowed, what each metric gets: the same."""
         return 1 / max(len(self.weighed), 1)
 
+    def check(self) -> None:
+        """Raises ValueError for what `metric` would not have made, and evidence cannot be counted with."""
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha is {self.alpha:g}")
+        for metric in self.metrics:
+            if not 1 <= metric.harm_ratio <= metric.max_ratio or not 0 <= metric.tolerate < 1:
+                raise ValueError(
+                    f"metric {metric.name} has harmRatio {metric.harm_ratio:g}, maxRatio {metric.max_ratio:g} and "
+                    f"tolerate {metric.tolerate:g}"
+                )
+
 
 def metric(
     name: str,

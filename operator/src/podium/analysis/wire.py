@@ -6,6 +6,7 @@ what this version did not write.
 
 import base64
 import binascii
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import fields
@@ -119,6 +120,8 @@ def _mean_to_json(found: Mean) -> dict[str, Any]:
 
 
 def _mean_from_json(data: Mapping[str, Any]) -> Mean:
+    if min(data["rho"], data["sums"][2]) < 0:
+        raise ValueError(f"rho {data['rho']} and v {data['sums'][2]} must be at least 0")
     return Mean(
         sums=Sums(*data["sums"]),
         burnt=Moments(*data["burnt"]),
@@ -150,6 +153,9 @@ def _unpacked(text: str, count: int) -> Grid:
     if not text:
         return (0.0,) * count
     try:
-        return struct.unpack(f"<{count}d", base64.b64decode(text, validate=True))
+        values = struct.unpack(f"<{count}d", base64.b64decode(text, validate=True))
     except (struct.error, binascii.Error) as error:
         raise ValueError(f"no grid of {count} numbers: {error}") from error
+    if any(map(math.isnan, values)):
+        raise ValueError(f"no grid of {count} numbers: not all of them are")
+    return values

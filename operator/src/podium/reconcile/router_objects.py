@@ -32,6 +32,7 @@ from podium.reconcile.drift import Memory, differences, project, sighting
 from podium.reconcile.outcome import Outdated, PassRefused
 from podium.reconcile.router_claims import installation_of, left_to
 from podium.reconcile.router_turns import TURN, Turns
+from podium.rollout.wire import read_time
 from podium.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -286,7 +287,7 @@ class RouterObjects:
         if live is None:
             return None
         at, now = _unused_since(live), self._now()
-        if at is None:
+        if at is None or at > now:
             await self._annotate(live, names.ANNOTATION_UNUSED_SINCE, now.isoformat())
             return LINGER.total_seconds()
         left = (at + LINGER - now).total_seconds()
@@ -337,10 +338,9 @@ def _is_ours(live: Object) -> bool:
 def _unused_since(deployment: Object) -> datetime | None:
     said = (deployment["metadata"].get("annotations") or {}).get(names.ANNOTATION_UNUSED_SINCE, "")
     try:
-        at = datetime.fromisoformat(said)
+        return read_time(said)
     except ValueError:
         return None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _stamped(desired: Object, stamp: str) -> Object:

@@ -69,7 +69,12 @@ class Turns:
 
 
 def _is_complete(deployment: Object) -> bool:
-    """Whether all its pods are of its present template, and available."""
+    """Whether all its pods are of its present template, and available.
+
+    One that is known by its metadata alone, for anybody may write our labels, is waited for by nobody.
+    """
+    if "spec" not in deployment:
+        return True
     status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
     seen = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 0))
     counts = {int(status.get(name, 0)) for name in ("replicas", "updatedReplicas", "availableReplicas")}

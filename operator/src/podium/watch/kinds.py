@@ -42,6 +42,17 @@ def by_model(obj: Object) -> NamespacedName | None:
     return None if model is None else (obj["metadata"].get("namespace", ""), model)
 
 
+def by_service(obj: Object) -> NamespacedName | None:
+    """A pod is found by its ModelDeployment; as a router, only behind the routers' Services.
+
+    Else whoever labels a pod as if it were of the model `podium-router` would have everybody wait for its answers.
+    """
+    found = by_model(obj)
+    if found is None or found[1] != names.ROUTER:
+        return found
+    return found if names.router_selector().items() <= obj["metadata"]["labels"].items() else None
+
+
 def by_runtime(obj: Object) -> NamespacedName:
     """A ModelDeployment is found by its ModelRuntime."""
     return "", kept.runtime_of(obj)
@@ -172,6 +183,6 @@ KINDS: Final[Mapping[Resource, Kind]] = {
     resources.ENDPOINT_SLICES: Kind(keep=kept.endpoint_slice, made=False),
     resources.HPAS: Kind(wakes=of_routers(wake_model)),
     resources.PDBS: Kind(wakes=of_routers(wake_model)),
-    resources.PODS: Kind(keep=kept.pod, made=False, wakes=of_routers(wake_model)),
+    resources.PODS: Kind(keep=kept.pod, made=False, index=by_service, wakes=of_routers(wake_model)),
 }
 """Every kind that is listed and watched, in the order in which they are compared with the API server."""
