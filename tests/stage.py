@@ -1,6 +1,6 @@
 """What the demo and the e2e tests stand on: a cluster with Podium, models in its store, and words for using them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,13 +129,15 @@ class Stage:
         """The URL of a Service, as reached from this host."""
         return f"http://{self.client.get('Service', self.namespace, name)['spec']['clusterIP']}"
 
-    def ask(self, name: str, image: list[float], *, runtime: str = "onnxruntime") -> tuple[str, str]:
+    def ask(
+        self, name: str, image: list[float], *, runtime: str = "onnxruntime", headers: Mapping[str, str] | None = None
+    ) -> tuple[str, str]:
         """One prediction: the digit, and the revision that gave it."""
         route, body = (
             (INFER, digits.body(image)) if runtime == "onnxruntime" else (PREDICTIONS, {"image": image})
         )  # fmt: skip
         with session() as asking:
-            response = asking.post(self.address(name) + route.format(name=name), json=body, timeout=10)
+            response = asking.post(self.address(name) + route.format(name=name), json=body, headers=headers, timeout=10)
         response.raise_for_status()
         found, revision = response.json(), response.headers.get("x-podium-revision", "")
         for key in digits.PICK if runtime == "onnxruntime" else torchserve.PICK:

@@ -1,20 +1,39 @@
 """A canary whose callers speak gRPC: on a few kept connections its weight is exact, and no call is lost."""
 
+import queue
+import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
-from tests.canaries import command, drawn, kill_routers, routers, until_all_are_of, until_routed, until_weight
+import grpc
+
+from tests.canaries import (
+    command,
+    drawn,
+    kill_routers,
+    ready_routers,
+    routers,
+    until_all_are_of,
+    until_routed,
+    until_weight,
+)
 from tests.client import Object, wait
 from tests.e2e.ground import require_host
 from tests.e2e.world import World, scene
 from tests.load import Counts, Load
-from tests.models.grpc_server import grpc_model, put_grpc_server
-from tests.stage import Stage
+from tests.load_grpc import OPTIONS
+from tests.models.grpc_server import STREAM, grpc_model, put_grpc_server
+from tests.stage import GRPC_PORT, Stage
 
 NAME = "named"
 LONG = 5
 """Seconds of a call that outlasts the moment at which its pod is told to leave."""
 ENOUGH = 600
 """Calls that a share is judged by."""
+STREAMS = 16
+"""Held at once, each on a connection of its own: that a router of two has none of them happens once in 65,536 runs."""
+LEAVES = 20.0
+"""Seconds after which a router that is told to leave has gone if no caller stays: 5 at least, and 10 without a call."""
 ROUTED: Object = {
     "traffic": {"router": "Envoy"},
     "replicas": 1,
@@ -29,11 +48,48 @@ ROUTED: Object = {
 
 
 @dataclass
+class Streams:
+    """Those that were held while a router was told to leave."""
+
+    answers: set[str]
+    """Revisions that answered meanwhile."""
+    stayed: bool
+    """Whether the router was still there when nobody but them kept it."""
+    ends: list[grpc.StatusCode]
+
+
+@dataclass
 class Called:
     """Parts of the load, and the candidate's revision."""
 
     parts: dict[str, Counts] = field(default_factory=dict)
     candidate: str = ""
+    streams: Streams | None = None
+
+
+class Stream:
+    """A stream of gRPC that says something whenever it is told to."""
+
+    def __init__(self, target: str) -> None:
+        self._says: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._channel = grpc.insecure_channel(target, options=OPTIONS)
+        self._call = self._channel.stream_stream(STREAM)(iter(self._says.get, None), timeout=180)
+
+    def ask(self) -> str:
+        """The revision that answers; raises grpc.RpcError if the stream has ended."""
+        self._says.put(b"")
+        return str(next(self._call).decode())
+
+    def end(self) -> grpc.StatusCode:
+        """Says nothing more; how it ended."""
+        self._says.put(None)
+        code: grpc.StatusCode = self._call.code()
+        return code
+
+    def close(self) -> None:
+        """Its connection."""
+        self._says.put(None)
+        self._channel.close()
 
 
 def fewer_pods(stage: Stage, long: Load) -> Counts:
@@ -54,9 +110,35 @@ def fewer_pods(stage: Stage, long: Load) -> Counts:
     return long.await_answers(5)
 
 
+def hold_streams(stage: Stage) -> Streams:
+    """Streams through both routers go on while the elder one leaves, and end when they are done."""
+    wait("two routers", lambda: len(ready_routers(stage)) >= 2, 60)
+    elder = min(ready_routers(stage), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    leaving = elder["metadata"]["name"]
+    host = stage.client.get("Service", stage.namespace, NAME)["spec"]["clusterIP"]
+
+    def there() -> bool:
+        return leaving in {pod["metadata"]["name"] for pod in stage.client.list("Pod", stage.namespace)}
+
+    with ExitStack() as stack:
+        held = [stack.enter_context(closing(Stream(f"{host}:{GRPC_PORT}"))) for _ in range(STREAMS)]
+        answers = {stream.ask() for stream in held}
+        stage.client.delete("Pod", stage.namespace, leaving)
+        told = time.monotonic()
+
+        def lasted() -> bool:
+            answers.update([stream.ask() for stream in held])
+            return time.monotonic() - told > LEAVES
+
+        wait("streams beyond the router's time to leave", lasted, LEAVES + 10)
+        seen = Streams(answers, there(), [stream.end() for stream in held])
+    wait("the router gone", lambda: not there(), 90)
+    return seen
+
+
 @scene
 def canary_of_grpc(world: World) -> Called:
-    """Version 2 at 25 %, promoted; then the routers are killed."""
+    """Version 2 at 25 %, promoted; then routers leave, and are killed."""
     require_host(world.cluster)
     put_grpc_server(world.cluster, world.client)
     stage, seen = world.stage("e2e-grpc"), Called()
@@ -80,10 +162,12 @@ def canary_of_grpc(world: World) -> Called:
 
         with stage.grpc_load(NAME, rate=2, lasting=LONG) as long:
             seen.parts["long calls"] = fewer_pods(stage, long)
+        seen.streams = hold_streams(stage)
 
+        left = load.await_answers(1)
         kill_routers(stage)
-        wait("a call that failed", lambda: load.counts().failed > after.failed, 60)
-        seen.parts["routers killed"] = load.counts().since(after)
+        wait("a call that failed", lambda: load.counts().failed > left.failed, 60)
+        seen.parts["routers killed"] = load.counts().since(left)
     return seen
 
 
@@ -96,6 +180,15 @@ def test_calls_of_five_seconds_outlast_the_pods_and_the_router_that_leave(canary
 
     assert counts.answered
     assert not counts.failed, str(counts)
+
+
+def test_a_stream_keeps_the_router_that_leaves_and_lives_to_its_end(canary_of_grpc: Called) -> None:
+    streams = canary_of_grpc.streams
+
+    assert streams
+    assert streams.answers == {canary_of_grpc.candidate}
+    assert streams.stayed
+    assert set(streams.ends) == {grpc.StatusCode.OK}
 
 
 def test_calls_that_routers_took_with_them_are_counted_by_the_same_load(canary_of_grpc: Called) -> None:

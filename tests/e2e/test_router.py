@@ -13,6 +13,8 @@ NAME = "digits"
 ROUTED: Object = {"traffic": {"router": "Envoy"}, "replicas": 1}
 ENOUGH = 1_500
 """Requests that a share is judged by."""
+SPOOFED = 20
+"""Requests that all fall to a candidate at 25 % by chance once in 10**12 runs."""
 
 
 @dataclass
@@ -23,6 +25,8 @@ class Canary:
     candidates: dict[str, str] = field(default_factory=dict)
     """Revisions by version, as candidates."""
     decisions: list[Object] = field(default_factory=list)
+    spoofed: set[str] = field(default_factory=set)
+    """Revisions that answered callers who named the candidate's in the header."""
     replaced: bool = False
     """Whether no router pod is left of those that there were at the beginning."""
     mended: bool = False
@@ -51,6 +55,12 @@ def rollout(*steps: Object) -> Object:
     """A canary that goes by its steps, and a person."""
     by_steps = {"strategy": "Canary", "steps": list(steps), "analysis": {"metrics": []}}
     return {**by_steps, "minReadySeconds": 5, "scaleDownDelay": "0s"}
+
+
+def spoof(stage: s.Stage, world: World, candidate: str) -> set[str]:
+    """Callers ask for the candidate by the header that only routers may set; who answered them."""
+    headers = {"x-podium-revision": candidate}
+    return {stage.ask(NAME, world.digits.images[0], headers=headers)[1] for _ in range(SPOOFED)}
 
 
 def lose_candidate(stage: s.Stage, candidate: str) -> None:
@@ -100,6 +110,7 @@ def canary_by_routers(world: World) -> Canary:
         seen.candidates["2"] = until_weight(stage, NAME, "2", 25)
         log.part("to 25 %")
         log.part("at 25 %", ENOUGH)
+        seen.spoofed = spoof(stage, world, seen.candidates["2"])
         lose_candidate(stage, seen.candidates["2"])
         log.part("candidate's pod lost")
         seen.replaced = restart_routers(stage)
@@ -143,6 +154,13 @@ def test_each_step_has_its_weight_exactly(canary_by_routers: Canary) -> None:
         counts = canary_by_routers.parts[name]
         found = counts.revisions.get(canary_by_routers.candidates[version], 0)
         assert drawn(found, counts.answered, weight), f"{name}: {counts}"
+
+
+def test_no_caller_chooses_a_revision_by_the_routers_header(canary_by_routers: Canary) -> None:
+    both = set(canary_by_routers.parts["at 25 %"].revisions)
+
+    assert canary_by_routers.spoofed <= both
+    assert canary_by_routers.spoofed - {canary_by_routers.candidates["2"]}
 
 
 def test_a_person_promotes_the_one_and_aborts_the_other(canary_by_routers: Canary) -> None:

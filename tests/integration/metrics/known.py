@@ -168,18 +168,20 @@ async def _answer(fate: str, reader: asyncio.StreamReader, writer: asyncio.Strea
 class Asked(dict[int, str]):
     """By number of a request: the revision whose server got it.
 
-    `lost`: those that a server had when it crashed. `given_up`: those whose caller gave up, with what says that the
-    server has heard of it.
+    `times`: how often servers got each. `lost`: those that a server had when it crashed. `given_up`: those whose caller
+    gave up, with what says that the server has heard of it.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.times: Counter[int] = Counter()
         self.lost: set[int] = set()
         self.given_up: dict[int, asyncio.Event] = {}
         self._came: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
 
     def __setitem__(self, number: int, revision: str) -> None:
         super().__setitem__(number, revision)
+        self.times[number] += 1
         self._came[number].set()
 
     async def came(self, number: int) -> None:
@@ -227,6 +229,10 @@ class Callers:
         if number not in self.asked.lost and now < due + OVERDUE:
             self.asked.given_up[number] = asyncio.Event()
             limit.reschedule(now)
+
+    def repeated(self) -> Counter[str]:
+        """How many requests of each fate came to a server more than once."""
+        return Counter(self._fates[number] for number, times in self.asked.times.items() if times > 1)
 
     def saw(self, revision: str) -> Counter[str]:
         """By class, of one revision; "answered": whole answers of its servers; "slow": those that took them `SLOW`."""

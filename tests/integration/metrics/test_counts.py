@@ -123,6 +123,19 @@ async def test_each_request_is_counted_once_as_its_caller_saw_it(make_router: Ma
     assert len(callers.asked) == len(todo)
 
 
+async def test_no_request_that_a_pod_got_is_sent_again_however_it_ends(
+    make_router: MakeRouter, callers: Callers
+) -> None:
+    """One of the pods is dead: what was not delivered to it goes to another one."""
+    fates = ("200", "500", "200-reset", "200-hang", "200-half", "500-broken")
+    async with make_router() as router, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        for _ in range(4):
+            await asyncio.gather(*(callers.ask(http, f"http://{router.address}:{PORT}", fate) for fate in fates * 25))
+
+    assert callers.repeated() == {}
+    assert callers.asked.times.total() == 600
+
+
 async def test_the_weights_that_intervals_are_weighed_at_were_applied_throughout(
     make_router: MakeRouter, callers: Callers
 ) -> None:

@@ -42,6 +42,7 @@ async def test_of_20_000_requests_each_is_counted_as_its_caller_saw_it(place: Pl
         measuring = await loaded(place.router, callers, todo)
 
     assert len(crashed) >= 4, "each pod crashed"
+    assert callers.repeated() == {}, "what a pod got is never sent again"
     for at, revision in enumerate(("old", "new")):
         counted, saw = measuring.sums(at), callers.saw(revision)
         assert {name: counted[name] for name in COUNTED} == {name: saw[name] for name in COUNTED}, revision

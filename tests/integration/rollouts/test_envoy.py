@@ -64,15 +64,30 @@ async def test_a_ModelDeployment_is_led_through_routers_updated_there_and_led_aw
 
 
 async def test_no_weight_counts_before_the_router_says_so(stage: Stage, router: Router) -> None:
-    await stage.apply(spec("v1", traffic=ENVOY, rollout={"strategy": "BlueGreen"}))
+    rollout = {"strategy": "BlueGreen", "promotion": "Manual", "scaleDownDelay": "0s"}
+    await stage.apply(spec("v1", traffic=ENVOY, rollout=rollout))
     await stage.until(lambda: stage.selector == names.router_selector(), "the Service leads to the routers")
+    await stage.apply(spec("v2", traffic=ENVOY, rollout=rollout))
+    await stage.until(lambda: stage.phase == "Paused", "that it waits for a person")
     router.stuck = True
-    await stage.apply(spec("v2", traffic=ENVOY, rollout={"strategy": "BlueGreen", "scaleDownDelay": "0s"}))
+    await stage.command("promote", stage.revision("v2"), "1")
     await stage.until(lambda: stage.outcome("v2") == "Promoted", "v2 is promoted")
     await stage.until(lambda: stage.weights.get(stage.revision("v2")) == 10_000, "the routers are told so")
     await stage.stays(lambda: stage.replicas("v1") == 2 and not stage.is_ready("v2"), "v1 keeps its pods")
     router.stuck = False
     await stage.until(lambda: not stage.replicas("v1"), "v1 may go")
+    await stage.until_ready("v2")
+
+
+async def test_no_BlueGreen_promotes_itself_before_the_router_has_reached_it(stage: Stage, router: Router) -> None:
+    await stage.apply(spec("v1", traffic=ENVOY, rollout={"strategy": "BlueGreen"}))
+    await stage.until(lambda: stage.selector == names.router_selector(), "the Service leads to the routers")
+    router.stuck = True
+    await stage.apply(spec("v2", traffic=ENVOY, rollout={"strategy": "BlueGreen"}))
+    await stage.until(lambda: "waits until every router reaches it" in stage.status["message"], "v2 has all its pods")
+    await stage.stays(lambda: stage.outcome("v2") != "Promoted", "v2 is not promoted")
+    router.stuck = False
+    await stage.until(lambda: stage.outcome("v2") == "Promoted", "v2 is promoted")
     await stage.until_ready("v2")
 
 

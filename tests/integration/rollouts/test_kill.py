@@ -28,12 +28,17 @@ async def test_a_kill_after_any_write_changes_nothing(
     with capsys.disabled():
         print(f"\n  {scenario.name}: killed after each of {writes} writes", end=" ", flush=True)
     reached: list[int] = []
-    await all_well(
-        {
-            f"killed after write {number}": partial(killed, cluster, nursery, scenario, number, expected, reached)
-            for number in numbers
-        }
-    )
+    try:
+        await all_well(
+            {
+                f"killed after write {number}": partial(killed, cluster, nursery, scenario, number, expected, reached)
+                for number in numbers
+            }
+        )
+    finally:
+        with capsys.disabled():
+            missed = sorted({*numbers} - {*reached})
+            print(f"({len(reached)} reached, not {missed})" if missed else "(all reached)", end=" ", flush=True)
     # then the end is the same, and no rule was broken on the way. (Statuses that only count pods may be some fewer
     # than in the run without a kill, so that its last numbers are not reached: a scenario that took 14 writes, mostly
     # it is 12, was seen to make do with 10. All others are needed.)

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
@@ -11,7 +12,18 @@ import pytest
 from podium.router.places import READY_PORT
 from podium.router.routing import Routing, Share
 from tests.cluster.controlplane import APISERVER, ControlPlane
-from tests.integration.router.routing_rig import NEW, OLD, Pod, Router, enough, failed, load, name_of, revision_name
+from tests.integration.router.routing_rig import (
+    NEW,
+    NOBODY,
+    OLD,
+    Pod,
+    Router,
+    enough,
+    failed,
+    load,
+    name_of,
+    revision_name,
+)
 
 PORT = 20_000
 ALL_OLD = Routing("fraud", PORT, (Share(OLD, 10_000),))
@@ -162,6 +174,31 @@ async def test_a_candidate_without_a_pod_costs_its_own_share_alone(router: Route
     assert "no healthy upstream" in why
     # 200 of 400 are expected; 6 standard deviations are 60
     assert abs(seen[OLD] - seen.total() / 2) < 60 + seen.total() / 100
+
+
+async def test_no_request_of_a_candidate_whose_only_pod_is_dead_goes_to_the_champion(router: Router, old: Pod) -> None:
+    half = Routing("fraud", PORT, (Share(NEW, 5_000), Share(OLD, 5_000)))
+    router.pods(NEW, NOBODY)
+    router.ask_for(half)
+    await router.until_applied(half)
+
+    async def reached() -> bool:
+        return bool((await router.said())["reached"] == [OLD])
+
+    await router.until(reached)  # the agent asks a pod as well
+    before = old.asked
+
+    async def ask(http: aiohttp.ClientSession) -> tuple[int, str]:
+        async with http.post(router.url(PORT), data=b"{}") as answer:
+            return answer.status, answer.headers["x-podium-revision"]
+
+    async with aiohttp.ClientSession() as http:
+        seen = Counter(await asyncio.gather(*(ask(http) for _ in range(400))))
+
+    assert seen.keys() == {(200, OLD), (503, NEW)}
+    assert old.asked - before == seen[200, OLD]
+    # 200 are expected; 6 standard deviations are 60
+    assert abs(seen[503, NEW] - 200) < 60, seen
 
 
 async def test_a_pod_that_is_listed_no_more_finishes_what_it_was_asked(router: Router, old: Pod) -> None:

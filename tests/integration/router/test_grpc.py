@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import grpc
 import grpc.aio
@@ -62,6 +63,27 @@ async def test_a_stream_outlasts_the_time_out_and_stays_with_its_revision(router
         await call.done_writing()
         assert await call.code() == grpc.StatusCode.OK
         assert await channel.unary_unary(ASK)(b"x") == other.encode()
+
+
+async def test_a_stream_in_which_nothing_moves_for_idleTimeout_is_ended_and_no_other(router: Router) -> None:
+    half = Routing("fraud", PORT, (Share(NEW, 5_000), Share(OLD, 5_000)))
+    async with grpc.aio.insecure_channel(f"{router.address}:{PORT}") as channel:
+        patient = channel.stream_stream(STREAM)()
+        await patient.write(b"first")
+        await patient.read()
+        hasty = replace(half, idle_timeout=0.5)
+        router.ask_for(hasty)
+        await router.until_applied(hasty)
+
+        call = channel.stream_stream(STREAM)()
+        await call.write(b"first")
+        await call.read()
+        assert await asyncio.wait_for(call.code(), 10) == grpc.StatusCode.INTERNAL
+
+        await patient.write(b"next")
+        assert await patient.read()
+        await patient.done_writing()
+        assert await patient.code() == grpc.StatusCode.OK
 
 
 async def test_a_stream_goes_on_while_its_router_leaves_and_ends_when_it_is_done(router: Router) -> None:

@@ -9,20 +9,29 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from podium.router.bounds import HEADERS_SECONDS
 from podium.router.routing import Routing, Share
-from tests.integration.router.routing_rig import HERE, OLD, Pod, Router
+from tests.integration.router.routing_rig import HERE, OLD, Pod, Router, revision_name
 
 PORT = 20_000
+SHORT, LONG = 0.5, 8.0
+"""Seconds: an `idleTimeout`, and by when what exceeds it has been ended at the latest."""
+SILENT = "/silent"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, SETTINGS, END_STREAM, END_HEADERS, ACK = 0x0, 0x1, 0x4, 0x1, 0x4, 0x1
 
 
 @pytest.fixture
 async def heard() -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """A server that sends its second piece once the first one has arrived; its address, and that it has."""
+    """A server that sends its second piece once the first one has arrived; its address, and that it has.
+
+    At SILENT it does not even begin before that.
+    """
     arrived = asyncio.Event()
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path == SILENT:
+            await arrived.wait()
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b"one")
@@ -31,7 +40,7 @@ async def heard() -> AsyncIterator[tuple[str, asyncio.Event]]:
         return response
 
     app = web.Application()
-    app.router.add_post("/", answer)
+    app.router.add_post("/{path:.*}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, HERE, 0).start()
@@ -57,6 +66,56 @@ async def test_each_piece_of_an_answer_passes_at_once(
         assert await answer.content.readexactly(3) == b"one"
         arrived.set()
         assert await answer.content.read() == b"two"
+
+
+@pytest.fixture
+async def two(make_router: Callable[..., Router], heard: tuple[str, asyncio.Event]) -> Router:
+    """Two ModelDeployments with the same server: `idleTimeout` is short at PORT, and long at the next one."""
+    router = make_router()
+    for model, port, idle in (("fraud", PORT, SHORT), ("spam", PORT + 1, 60.0)):
+        revision = revision_name(0, model)
+        router.pods(revision, heard[0])
+        router.ask_for(Routing(model, port, (Share(revision, 10_000),), idle_timeout=idle))
+    await router.run()
+    return router
+
+
+async def test_an_answer_that_stands_still_for_idleTimeout_is_ended_and_with_a_longer_one_goes_on(
+    two: Router, heard: tuple[str, asyncio.Event]
+) -> None:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(two.url(PORT + 1)) as patient,
+        http.post(two.url(PORT)) as hasty,
+    ):
+        assert await patient.content.readexactly(3) == b"one"
+        assert await hasty.content.readexactly(3) == b"one"
+        # the patient one has stood still for at least as long when the other is ended
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await asyncio.wait_for(hasty.content.read(), LONG)
+
+        heard[1].set()
+        assert await patient.content.read() == b"two"
+
+
+async def test_a_pod_that_begins_no_answer_within_idleTimeout_costs_its_caller_a_504(
+    two: Router, heard: tuple[str, asyncio.Event]
+) -> None:
+    async with aiohttp.ClientSession() as http, asyncio.timeout(LONG), http.post(two.url(PORT) + SILENT) as answer:
+        assert answer.status == 504
+        assert (await answer.json())["error"].startswith("podium-router: ")
+    heard[1].set()
+
+
+async def test_a_request_that_stands_still_before_its_route_is_known_is_ended_as_soon(two: Router) -> None:
+    assert LONG < HEADERS_SECONDS
+    reader, writer = await asyncio.open_connection(two.address, PORT)
+    try:
+        writer.write(b"POST / HTTP/1.1\r\n")
+        said = await asyncio.wait_for(reader.read(), LONG)
+    finally:
+        writer.close()
+    assert said.startswith(b"HTTP/1.1 408 ")
 
 
 async def test_HTTP_2_without_gRPC_reaches_a_server_of_HTTP_1(make_router: Callable[..., Router]) -> None:

@@ -16,6 +16,8 @@ IMAGE = ON_DEMAND["grpc"]
 RUNTIME = "grpc-server"
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 """Any does."""
+STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
+"""Of streams: any with this word."""
 
 
 def put_grpc_server(cluster: Cluster, client: Client) -> None:

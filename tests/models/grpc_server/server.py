@@ -1,4 +1,4 @@
-"""Runs in a pod: answers every gRPC call with the name of the pod's revision.
+"""Runs in a pod: answers every gRPC call, and each message of a stream, with the name of the pod's revision.
 
     python server.py GRPC_PORT
 
@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 
 import grpc
 import grpc.aio
@@ -24,11 +25,21 @@ async def name(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]"
     return REVISION
 
 
+async def names(
+    requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
+) -> AsyncIterator[bytes]:
+    """Answers each message of a stream."""
+    async for request in requests:
+        yield await name(request, context)
+
+
 class Named(grpc.GenericRpcHandler):
-    """Has every method there may be; requests and answers are bytes."""
+    """Has every method there may be, with `Stream` in its name for streams; requests and answers are bytes."""
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         """The same for each."""
+        if "Stream" in details.method:
+            return grpc.stream_stream_rpc_method_handler(names)
         return grpc.unary_unary_rpc_method_handler(name)
 
 

@@ -24,8 +24,8 @@ class Routers:
     """Seconds from a change of a ConfigMap to its effect, by router pod; "" for all."""
     silent: set[str] = field(default_factory=set)
     """Router pods that do not answer the operator."""
-    cut_off: set[str] = field(default_factory=set)
-    """Revisions whose pods no router reaches."""
+    cut_off: set[tuple[str, str]] = field(default_factory=set)
+    """By router pod, "" for all, the revision whose pods it does not reach."""
     loaded: dict[str, dict[str, str]] = field(default_factory=dict)
     """By router pod and ConfigMap the text in force."""
     _refused: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -122,12 +122,13 @@ class Routers:
         told = [read_routing(text) for text in self.loaded[pod].values()]
         known = {share.revision for each in told if each for share in each.split}
         found = {service["metadata"]["name"] for service in self.api.all(SERVICES)}
-        reached = (known & ready & found) - self.cut_off
+        cut_off = {revision for router, revision in self.cut_off if router in ("", pod)}
+        reached = (known & ready & found) - cut_off
         return Said(
             applied=dict(self.loaded[pod]),
             refused=dict(self._refused[pod]),
             reached=frozenset(reached),
-            unreached=dict.fromkeys(known & ready & self.cut_off, "timed out"),
+            unreached=dict.fromkeys(known & ready & cut_off, "timed out"),
         )
 
 

@@ -121,7 +121,7 @@ def cut_off() -> World:
     world.create(traffic=ENVOY)
     world.routers.start()
     world.until(lambda: bool(world.pods()))
-    world.routers.cut_off.add(world.revision("1"))
+    world.routers.cut_off.add(("", world.revision("1")))
     world.advance(120)
     return world
 
@@ -131,6 +131,21 @@ def test_a_revision_that_no_router_reaches_keeps_the_Service_from_being_switched
     assert not is_routed(world)
     assert "does not reach any pod" in world.message("RouterUnreachable")
     assert "NetworkPolicies" in world.message("RouterUnreachable")
+
+
+def test_one_router_that_does_not_reach_the_champion_keeps_the_Service_from_being_switched() -> None:
+    world = empty()
+    world.create(traffic=ENVOY)
+    _, second = world.routers.start()
+    world.until(lambda: bool(world.pods()))
+    one = world.revision("1")
+    world.routers.cut_off.add((second, one))
+    world.advance(120)
+    assert not is_routed(world)
+    assert world.condition("RouterUnreachable") == ("True", "RouterUnreachable")
+    assert f"Router pod {second} does not reach any pod of revision {one}" in world.message("RouterUnreachable")
+    world.routers.cut_off.clear()
+    world.until(lambda: is_routed(world), within=5)
 
 
 def test_a_router_that_is_late_is_waited_for() -> None:
@@ -229,6 +244,25 @@ def test_a_candidate_without_a_ready_pod_gets_nothing() -> None:
     world.edit(model=model("2"))
     world.advance(60)
     assert weights(world) == {world.revision("2"): 0, world.revision("1"): 10_000}
+
+
+@pytest.mark.parametrize("strategy", ["RollingUpdate", "BlueGreen", "Canary"])
+def test_a_candidate_that_one_router_does_not_reach_gets_nothing_until_it_does(strategy: str) -> None:
+    unweighed = {"analysis": {"metrics": []}} if strategy == "Canary" else {}
+    world = routed(replicas=2, rollout={"strategy": strategy, **unweighed})
+    second = sorted(world.routers.loaded)[1]
+    world.edit(model=model("2"))
+    world.until(lambda: len(weights(world)) == 2)
+    one, two = world.revision("1"), world.revision("2")
+    world.routers.cut_off.add((second, two))
+    world.advance(120)
+    assert world.ready_pods(two)
+    assert weights(world) == {two: 0, one: 10_000}
+    assert world.condition("RouterUnreachable") == ("True", "RouterUnreachable")
+    assert f"Router pod {second} does not reach any pod of revision {two}" in world.message("RouterUnreachable")
+    world.routers.cut_off.clear()
+    world.until(lambda: world.condition("RouterUnreachable") is None, within=5)
+    world.until(lambda: weights(world).get(two) == 10_000)
 
 
 def test_BlueGreen_moves_all_at_once_and_an_abort_moves_it_back() -> None:
@@ -350,7 +384,7 @@ def test_nonsense_in_the_ConfigMap_takes_no_weight_from_whom_a_new_router_has_no
     world.advance(1)
     two = world.revision("2")
     world.until(lambda: 0 < weights(world).get(two, 0) < 10_000)
-    world.routers.cut_off.add(two)
+    world.routers.cut_off.add(("", two))
     least = weights(world)[two]
     seen = []
 

@@ -31,7 +31,7 @@ from tests.unit.planner.situations import (
 from tests.unit.planner.test_canary import at_step, canary, two
 from tests.unit.planner.test_commands import _failed_restart
 from tests.unit.planner.test_ended import end
-from tests.unit.planner.test_envoy import ENVOY, cut_off
+from tests.unit.planner.test_envoy import ENVOY, cut_off, routed, weights
 from tests.unit.planner.test_envoy_refused import Refusal
 from tests.unit.planner.test_evidence import OUTAGE, STEPS, until_weighed, weighed, with_prometheus
 from tests.unit.planner.test_recreation import _recreated
@@ -383,6 +383,15 @@ def failing_at_first(behaviour: str, seconds: float) -> Callable[[], World]:
     return given
 
 
+def candidate_cut_off() -> World:
+    """One of two routers does not reach the candidate of a BlueGreen."""
+    world = routed(replicas=2, rollout=BLUE_GREEN)
+    world.edit(model=model("2"))
+    world.until(lambda: len(weights(world)) == 2)
+    world.routers.cut_off.add((max(world.routers.loaded), world.revision("2")))
+    return after(world, 60)
+
+
 ROUTERS: dict[str, Callable[[], World]] = {
     "no answer": envoy(lambda world: world.routers.silent.add("podium-router-2")),
     "late": envoy(lambda world: world.routers.late.update({"podium-router-1": 400.0})),
@@ -413,6 +422,7 @@ CONDITIONS: dict[str, Condition | Passed] = {
         promoted_by("end of maxDuration", rate=0.1, maxDuration="10m", onInconclusive="Promote"), Reason.CANARY
     ),
     "Canary, last step over": Condition(analysed_to_its_end, Reason.CANARY),
+    "BlueGreen, not reached": Condition(candidate_cut_off, Reason.BLUE_GREEN),
     "TrafficMoving, from others": Passed(lambda: updating(replicas=2, rollout=BLUE_GREEN), Reason.TRAFFIC_MOVING),
     "Draining, pods left": Condition(spec_changed, Reason.DRAINING),
     "Draining, a pod with its labels": Condition(stray_pod, Reason.DRAINING),

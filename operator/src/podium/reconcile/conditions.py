@@ -247,7 +247,10 @@ def _under_way(facts: Facts, counts: str, champion: RevisionState, candidate: Re
     if record.steps:
         return [counts, step_told(s, facts.split, candidate, facts.moment), frozen, weighed]
     left, due = count(champion.replicas, "pod"), _clock(s.deadline or record.began_at)
-    return [f"{counts}, and has until {due}", f"{named(champion, s)} still has {left}", frozen, weighed]
+    full = candidate.reported >= STRATEGIES[record.strategy].needed(s, champion, candidate)
+    kept_out = full and s.exact and not s.traffic.prepared(candidate.name)
+    awaited_now = "waits until every router reaches it" if kept_out else f"has until {due}"
+    return [f"{counts}, and {awaited_now}", f"{named(champion, s)} still has {left}", frozen, weighed]
 
 
 def _weighed(situation: Situation) -> str:

@@ -184,7 +184,8 @@ class Observer:
         )
         situation = self._supplemented(situation, seen, key, revisions, memory, sightings)
         left = self._left_to(key, sightings) if router.exact else ""
-        doubted = traffic.doubt and sightings.first(key.name, "Doubt") + UNREACHABLE
+        doubt = traffic.doubt or traffic.kept_out
+        doubted = doubt and sightings.first(key.name, "Doubt") + UNREACHABLE
         memory.sightings = sightings
         # A ledger is parsed once, but is large: it is not kept beside what is measured.
         waiting = {"ledger"} if situation.findings and situation.findings.stored else set()
@@ -201,7 +202,7 @@ class Observer:
             port=self._port(seen, moment, listens=router.exact),
             left_to=left,
             left_out=_left_out(seen, situation.candidate),
-            unreachable=traffic.doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
+            unreachable=doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
         )
 
     def _supplemented(

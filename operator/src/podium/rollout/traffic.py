@@ -85,6 +85,11 @@ class Traffic(Protocol):
         ...
 
     @property
+    def kept_out(self) -> str:
+        """Why a revision with ready pods cannot get a weight, in a sentence; empty if each can."""
+        ...
+
+    @property
     def listed(self) -> bool:
         """Whether the stable Service lists anybody who is ready."""
         ...
@@ -125,6 +130,7 @@ class Endpoints:
     ready: Mapping[str, int] = field(default_factory=dict)
     weighted = False
     doubt = ""
+    kept_out = ""
 
     @property
     def listed(self) -> bool:
@@ -183,6 +189,7 @@ class Weighted:
     reached: frozenset[str] = frozenset()
     """Revisions that every router has reached, or that have a weight already."""
     doubt: str = ""
+    kept_out: str = ""
 
     @property
     def listed(self) -> bool:

@@ -9,6 +9,7 @@ from podium.kube.pods import is_ready
 from podium.manifests.routing import read_routing, told_in
 from podium.reconcile.routers.base import RouterPod, Seen
 from podium.rollout.traffic import Endpoints, Weighted
+from podium.router.said import Said
 
 SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
@@ -56,6 +57,7 @@ def weighted(seen: Seen, *, asked_for: bool) -> Weighted:
         capacity=_capacity(seen.pods),
         reached=_reached(seen),
         doubt=doubt(seen) if asked_for else "",
+        kept_out=kept_out(seen) if asked_for else "",
     )
 
 
@@ -67,7 +69,7 @@ def doubt(seen: Seen) -> str:
         return f"ConfigMap {place}, which is to tell the routers where requests go, does not exist"
     if told is None:
         return f"ConfigMap {place} does not tell the routers anything that they understand"
-    ready = [router for router in seen.routers if router.ready and not router.terminating]
+    ready = _ready(seen)
     if not ready:
         namespace = seen.config_map["metadata"]["namespace"]
         command = f"kubectl get pods -n {namespace} -l {names.LABEL_ROUTER}={names.ROUTER}"
@@ -87,13 +89,34 @@ def doubt(seen: Seen) -> str:
             return f"router pod {router.name} has not loaded ConfigMap {place} yet{why}"
         for revision in serving:
             if revision not in router.said.reached:
-                why = router.said.unreached.get(revision, "no pod that is ready has been tried yet")
-                return (
-                    f"router pod {router.name} does not reach any pod of revision {revision} ({why}): let pods "
-                    f"labelled {names.LABEL_ROUTER}={names.ROUTER} in by NetworkPolicies, and a mesh take plain text "
-                    "from them"
-                )
+                return _not_reached(router.name, router.said, revision)
     return ""
+
+
+def kept_out(seen: Seen) -> str:
+    """Why a revision with ready pods is to have no weight: one of the routers does not reach it. Empty for none."""
+    told, capacity = read_routing(told_in(seen.config_map)), _capacity(seen.pods)
+    waiting = (
+        [share.revision for share in told.split if not share.weight and capacity.get(share.revision)] if told else []
+    )
+    for router in _ready(seen):
+        for revision in waiting:
+            if router.said is not None and revision not in router.said.reached:
+                return _not_reached(router.name, router.said, revision)
+    return ""
+
+
+def _not_reached(router: str, said: Said, revision: str) -> str:
+    why = said.unreached.get(revision, "no pod that is ready has been tried yet")
+    return (
+        f"router pod {router} does not reach any pod of revision {revision} ({why}): let pods labelled "
+        f"{names.LABEL_ROUTER}={names.ROUTER} in by NetworkPolicies, and a mesh take plain text from them"
+    )
+
+
+def _ready(seen: Seen) -> list[RouterPod]:
+    """Routers that requests are sent to."""
+    return [router for router in seen.routers if router.ready and not router.terminating]
 
 
 def _listed(seen: Seen) -> dict[str, set[str]]:
@@ -123,8 +146,7 @@ def _weights(router: RouterPod, place: str) -> Mapping[str, int] | None:
 
 def _reached(seen: Seen) -> frozenset[str]:
     """Revisions that every router has reached, and those that have a weight already, by what is told or was loaded."""
-    place = names.routing_name(seen.name)
-    ready = [router for router in seen.routers if router.ready and not router.terminating]
+    place, ready = names.routing_name(seen.name), _ready(seen)
     said = [router.said for router in ready if router.said is not None]
     texts = [told_in(seen.config_map), *(each.applied.get(place, "") for each in said)]
     known = (told for text in texts if (told := read_routing(text)))

@@ -38,11 +38,13 @@ class BlueGreen(WithoutSteps):
     def complete(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
     ) -> Rule | Hold | None:
-        """At once, or when a person says so."""
+        """At once, or when a person says so; never by itself to pods that some router does not reach."""
         if situation.spec.rollout.promotion == "Manual":
             ready = f"{named(candidate, situation)} has all its pods available and waits for a person"
             way = f"to promote it: {situation.how_to('promote', candidate)}"
             return Hold(Reason.WAITING_FOR_PROMOTION, sentences(ready, way))
+        if situation.exact and not situation.traffic.prepared(candidate.name):
+            return None
         return Rule(Kind.BLUE_GREEN_AVAILABLE)
 
     def move(self, situation: Situation, champion: RevisionState, candidate: RevisionState, *, clear: bool) -> Move:
