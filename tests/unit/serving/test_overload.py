@@ -1,5 +1,6 @@
 """Bad requests, rude clients and too many of them: the server answers or closes, and serves the next one."""
 
+import errno
 import json
 import os
 import re
@@ -40,8 +41,10 @@ def exchange(server: Server, data: bytes) -> bytes:
             connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65536):
                 received += piece
-        except (ConnectionResetError, BrokenPipeError):
-            pass
+        except OSError as error:
+            # ENOTCONN is what `shutdown` says of a connection that was reset already.
+            if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
+                raise
     return received
 
 
