@@ -32,7 +32,7 @@ class Settings:
     prometheus_any_query: bool = False
     """Whether queries need not name {{namespace}} and {{revision}}."""
     prometheus_interval: float = 60.0
-    """From one look to the next: no less than the interval at which Prometheus scrapes what is queried."""
+    """Between two queries; not less than the interval at which Prometheus scrapes what is queried."""
     runtimes_file: str = ""
     """ModelRuntimes that the leader applies; none in namespaced mode."""
     workers: int = 16
@@ -58,9 +58,10 @@ class Settings:
     champion_down: float = 60.0
     """How long a champion may be without an available pod before a candidate that has one takes over."""
     environment_window: float = 300.0
-    """Champion pods made so shortly before and failing alike mean that the environment is at fault."""
+    """If pods of champion and candidate that were made within this time of each other fail alike, or a signal ends
+    servers of both within it, the environment is at fault."""
     refused_retry: float = 30.0
-    """When a write that only a person can mend is tried again: nothing tells us that a quota was raised."""
+    """How often a write is tried again that only a person can unblock: no watch tells that a quota was raised."""
     drift_window: float = 600.0
     drift_limit: int = 5
     """Repairs of one field within the window after which Podium stops fighting for it."""

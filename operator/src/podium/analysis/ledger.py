@@ -38,7 +38,7 @@ class LedgerUnreadable(ValueError):
 
 
 class LedgerChanged(ValueError):
-    """Its digest is another than the one that was recorded: another hand wrote it."""
+    """Its digest is another than the one that was recorded: somebody else wrote it."""
 
 
 @dataclass(frozen=True)

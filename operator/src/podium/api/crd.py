@@ -48,7 +48,7 @@ COLUMNS: Final = (
     ("Weight", "integer", ".status.candidate.weight", "Percent of the requests that the candidate gets", 0),
     ("Age", "date", ".metadata.creationTimestamp", "Time since it was created", 0),
     ("Runtime", "string", ".spec.runtime.name", "ModelRuntime that runs the model", 1),
-    ("Replicas", "integer", ".status.replicas", "Pods of all revisions", 1),
+    ("Replicas", "integer", ".status.replicas", "Pods behind the stable Service", 1),
     ("Message", "string", ".status.message", "What it is doing or waiting for", 1),
 )
 RUNTIME_COLUMNS: Final = (

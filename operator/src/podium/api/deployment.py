@@ -119,8 +119,8 @@ class ModelDeploymentSpec(ApiModel):
     paused: bool = Field(
         default=False,
         description=(
-            "Pauses rollouts: none starts, goes on or is promoted. A candidate that crashes or does harm is still "
-            "rolled back. Default: false."
+            "Pauses rollouts: none starts, goes on or is promoted. A candidate that crashes, does harm or "
+            "misses its deadline is still rolled back. Default: false."
         ),
     )
     suspend: bool = Field(

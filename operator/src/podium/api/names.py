@@ -46,7 +46,7 @@ ANNOTATION_RESTART: Final = "podium.dev/restart"
 ANNOTATION_APPLIED: Final = "podium.dev/applied"
 """Digest of what Podium last applied to a child; compared before anything is sent."""
 ANNOTATION_REPLICAS: Final = "podium.dev/replicas"
-"""On a Deployment that no HPA sizes: how many pods Podium asked for last. Another hand's number is told by it."""
+"""On a Deployment that no HPA sizes: how many pods Podium asked for last. A number set by somebody else differs."""
 ANNOTATION_ADOPT: Final = "podium.dev/adopt"
 
 ANNOTATION_UNUSED_SINCE: Final = "podium.dev/unused-since"

@@ -152,8 +152,8 @@ class Rollout(ApiModel):
     progress_deadline: MinimalDuration = Field(
         default="10m",
         description=(
-            "Time within which a new revision must become available; otherwise it is rolled back. A duration such as "
-            "10m, more than minReadySeconds. Default: 10m."
+            "Time within which a new revision must become available; otherwise it is rolled back. In a Canary it "
+            "begins again at each step. A duration such as 10m, more than minReadySeconds. Default: 10m."
         ),
     )
     max_duration: MaxDuration = Field(

@@ -80,7 +80,7 @@ class CountedStatus(ApiModel):
 
 
 class EvidenceStatus(ApiModel):
-    """How strong the evidence of one metric is. 1 says nothing; a candidate no worse reaches 20 in 1 of 20 rollouts."""
+    """How strong the evidence of one metric is; 1 says nothing. By chance it reaches 20 in at most 1 of 20 rollouts."""
 
     harm: Word | None = Field(
         default=None, description="Evidence that the candidate does harm. All metrics together decide on a rollback."
@@ -90,8 +90,8 @@ class EvidenceStatus(ApiModel):
     )
     needed: Word | None = Field(
         default=None,
-        description="Evidence of noHarm needed for a promotion; without a router, of harm for a rollback, "
-        'marked "(approximate)".',
+        description="Evidence of noHarm needed for a promotion. If errors are counted at the pods: evidence of harm "
+        'needed for a rollback, marked "(approximate)".',
     )
 
 

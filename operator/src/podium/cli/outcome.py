@@ -18,7 +18,7 @@ class Outcome:
 
 
 def outcome(view: View) -> Outcome:
-    """The first that applies: gone, not seen yet, a command under way, healthy, failed; else it is under way.
+    """The first that applies: gone, not seen yet, a command under way, failed, healthy; else it is under way.
 
     A status of an older spec says nothing about this one, so nothing but the generation is read from it. Suspended
     and waiting for a person are under way: neither healthy nor failed.

@@ -10,7 +10,7 @@ KEY = "ledger"
 
 
 def ledger_map(owner: Owner, candidate: str, text: str, digest: str) -> dict[str, Any]:
-    """`text`: the ledger's, at most 256 KiB; `digest`: of that, by which another hand's change is told."""
+    """`text`: the ledger's, at most 256 KiB; `digest`: of that, by which a change by somebody else is noticed."""
     labels = names.revision_labels(owner.name, candidate) | {names.LABEL_ROUTER: names.LEDGER}
     return {
         "apiVersion": "v1",

@@ -13,8 +13,8 @@ NO_DEADLINE: Final = 2**31 - 1
 def deployment(owner: Owner, revision: Revision, *, replicas: int | None, min_ready_seconds: int) -> dict[str, Any]:
     """The revision's Deployment. `replicas` None leaves the field out: an HPA owns it.
 
-    The template stays the same for a Deployment's life; should another hand change it, and Podium change it back, pods
-    are replaced one at a time and none is taken away before its successor is available.
+    The template stays the same for a Deployment's life; should somebody else change it, and Podium change it back,
+    pods are replaced one at a time and none is taken away before its successor is available.
     """
     annotations = {names.ANNOTATION_VERSION: revision.version} if revision.version else {}
     spec: dict[str, Any] = {

@@ -5,7 +5,7 @@ look ask for one instant, a few seconds ago, so that scrapes under way then are 
 What is no single finite number is no answer, with a sentence that says why and what to do: never a 0.
 
 `requests` runs in threads, of which there are few: whoever asks waits for one, and never the event loop. It takes some
-6 MB, and is loaded with the first query: most operators are given no Prometheus.
+5 MB, and is loaded with the first query: most operators are given no Prometheus.
 """
 
 from __future__ import annotations

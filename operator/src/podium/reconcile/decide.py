@@ -32,7 +32,7 @@ CAUSE_LENGTH = 700
 """Characters of the cause of a rollback that are kept on its revision."""
 
 MAX_DECISIONS = 12
-"""Beside one for each revision; more in one pass means that two gates undo each other, which is a mistake of ours."""
+"""Beside one for each revision; more in one pass means that two gates undo each other, which is a bug in Podium."""
 
 
 @dataclass

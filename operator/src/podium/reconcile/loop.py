@@ -128,7 +128,7 @@ class Reconciler:
         """One pass. Answers in how many seconds it wants to look again though nothing happens; None: never.
 
         Raises PassRefused and ApiError for what may pass by itself (the caller tries again later), NotLeader, and
-        whatever is a mistake of ours, once status tells of it.
+        any other exception, which is a bug in Podium, once status reports it.
         """
         moment = Moment(self._clock())
         try:

@@ -220,7 +220,7 @@ def read_workload(deployment: Object, pods: Sequence[Pod], *, has_hpa: bool = Fa
 
     Its controller reports what its ReplicaSet reported some time ago, which during a scale-down, or when one pod turns
     ready as another turns unready, is too many. So no more pods count as available than are asked for, by Podium or
-    by another hand, nor than there are ones that stay and have been seen ready for minReadySeconds. And it counts by
+    by somebody else, nor than there are ones that stay and have been seen ready for minReadySeconds. And it counts by
     the kubelets' clocks, which may be ahead: what has been seen ready for longer counts without it.
     """
     spec, status = deployment["spec"], deployment.get("status") or {}

@@ -150,7 +150,7 @@ def deadline(situation: Situation, moment: Moment) -> Verdict | None:
     if not moment.reached(situation.judged_at):
         return None
     if situation.candidate_kept_out_since is not None or not moment.reached(situation.tried_at):
-        return None  # the gate before this one holds it, or will once this process has tried to make its pods
+        return None  # the gate `environment` holds it, or will once this process has tried to make its pods
     if candidate.workload is not None and not candidate.workload.settled:
         return None  # what is not counted yet is not missing; the Deployment's next report asks again
     counts = f"{available(candidate.available, needed)} by its deadline"

@@ -198,7 +198,7 @@ class RevisionState:
 
     @property
     def replicas(self) -> int:
-        """Pods asked for; another hand's number is not, and is put back."""
+        """Pods that Podium or an HPA asked for; a number that anybody else has set does not count, and is put back."""
         return self.workload.asked if self.workload else 0
 
     @property

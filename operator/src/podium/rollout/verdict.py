@@ -45,7 +45,10 @@ class Decline:
 
 @dataclass(frozen=True)
 class Hold:
-    """Decide nothing more now. `message` is one sentence for a person."""
+    """Why a gate does not act; no decision, so the gates after it are still asked, and it stands if none decides.
+
+    `message` is for a person: the cause, and the way out if there is one.
+    """
 
     reason: Reason
     message: str

@@ -59,7 +59,7 @@ class Envoy:
         return Write(Stage.TRAFFIC, SERVICES, ask.owner.name, Apply(obj), needs=needs)
 
     def _goes_past(self, ask: Ask) -> bool:
-        """Whether the stable Service is to select the champion's pods, past the routers, if one of them is ready.
+        """Whether the stable Service is to select the champion's pods, past the routers, if one of these pods is ready.
 
         It is while a rollback's ConfigMap has been refused for PATIENCE, or no router has been ready for as long.
         """
