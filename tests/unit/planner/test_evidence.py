@@ -11,7 +11,7 @@ import pytest
 
 from podium.analysis.decision import Call, Circumstances
 from podium.analysis.ledger import Ledger, digest, read, replay, verdict
-from podium.api import names
+from podium.api import names, queries
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, Resource
 from podium.manifests.fetch import Fetcher
@@ -461,7 +461,12 @@ def test_while_a_candidate_grows_no_older_ledger_is_put_back() -> None:
 
 QUERY = 'sum(failed_total{namespace="{{namespace}}",pod=~"{{revision}}-.*"})'
 CHECKOUT = {"name": "checkout", "type": "Prometheus", "events": QUERY, "total": QUERY.replace("failed", "all")}
-OUTAGE = f"metric checkout: events ({QUERY}) got no answer of Prometheus at https://p: see whether it runs"
+ASKED = queries.filled(QUERY, namespace=NAMESPACE, revision="fraud-nsbhnf6vs9")
+OUTAGE = (
+    f"metric checkout: events ({ASKED}) got no answer of Prometheus at https://p ([Errno 111] Connection refused): see "
+    "whether it runs, and whether a NetworkPolicy lets the operator there"
+)
+"""As podium.metrics says it: tests/unit/metrics/test_prometheus.py."""
 
 
 def with_prometheus(**rollout: object) -> World:
@@ -602,7 +607,10 @@ def test_a_loss_of_all_figures_in_mid_rollout_holds_and_then_the_evidence_decide
     world.until(lambda: outcome(world) == end)
 
 
-NO_URL = f"metric checkout: events ({QUERY}) cannot be asked: the operator knows no Prometheus"
+NO_URL = (
+    f"metric checkout: events ({ASKED}) cannot be asked: the operator knows no Prometheus: set prometheus-url in its "
+    "settings, or remove the metric and abort and retry"
+)
 LACKS = "metric checkout: events (sum(failed_total)) is not asked, since it lacks {{namespace}} and {{revision}}"
 
 
