@@ -212,7 +212,11 @@ def restarts(stage: Stage) -> list[str]:
     """Containers of routers, of models and of the operator that ended once."""
     pods = [pod for namespace in (stage.namespace, podium.NAMESPACE) for pod in stage.client.list("Pod", namespace)]
     states = [(pod["metadata"]["name"], one) for pod in pods for one in pod["status"].get("containerStatuses", [])]
-    return [f"{pod}: {one['name']} was restarted" for pod, one in states if one["restartCount"]]
+    return [
+        f"{pod}: {one['name']} was restarted, after {(one.get('lastState') or {}).get('terminated')}"
+        for pod, one in states
+        if one["restartCount"]
+    ]
 
 
 def control(stage: Stage, rows: list[Row]) -> list[str]:
