@@ -18,6 +18,7 @@ from podium.reconcile.conditions import PERSON_AWAITED
 from tests.client import Object
 from tests.integration.customizations import CONFIG_MAP, Customizations, ScriptError
 from tests.unit.planner.given import BLUE_GREEN, rolled_back, serving, switched, updating
+from tests.unit.planner.situations import sample_ratio
 from tests.unit.planner.test_canary import PAUSE, at_step, canary
 from tests.unit.planner.test_conditions import ROWS
 from tests.unit.planner.test_evidence import until_weighed, weighed
@@ -62,14 +63,6 @@ def _no_data() -> World:
 def _inconclusive() -> World:
     world = weighed(rate=0.1, maxDuration="1m", onInconclusive="Pause")
     world.until(lambda: world.condition("Ready") == ("False", "Inconclusive"))
-    return world
-
-
-def _not_split() -> World:
-    world = weighed()
-    until_weighed(world)
-    world.measuring.alarm()
-    world.until(lambda: world.condition("Ready") == ("False", "SampleRatio"))
     return world
 
 
@@ -126,7 +119,7 @@ TABLE = {
     "waiting for a person": Row(ROWS["waiting for a person"].given, "Suspended", "abort pause promote"),
     "waiting at a step": Row(_at_a_pause, "Suspended", "abort pause promote resume"),
     "waiting, inconclusive": Row(_inconclusive, "Suspended", "abort pause promote"),
-    "waiting, requests not split": Row(_not_split, "Suspended", "abort pause promote resume"),
+    "waiting, requests not split": Row(sample_ratio, "Suspended", "abort pause promote resume"),
     "paused by command": Row(_paused_by_command, "Suspended", "abort resume"),
     "paused, something pending": Row(ROWS["paused, something pending"].given, "Suspended"),
     "paused midway": Row(ROWS["paused midway"].given, "Suspended", "abort"),

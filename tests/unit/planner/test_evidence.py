@@ -45,6 +45,14 @@ def until_weighed(world: World) -> None:
     world.until(lambda: shares(world)[1] > 0)
 
 
+def weighing() -> World:
+    """An analysis of which something has been counted."""
+    world = weighed(rate=500.0)
+    until_weighed(world)
+    world.advance(3 * EVERY)
+    return world
+
+
 def outcome(world: World) -> tuple[str, str]:
     """Of version 2: what became of it, and by which rule."""
     decision = world.status["rollout"].get("decision", {})
@@ -354,9 +362,7 @@ def restored_of_another(ledger: Object) -> None:
 
 @pytest.mark.parametrize("change", [edited, broken, unsealed, restored_of_another])
 def test_a_new_operator_goes_on_from_no_ledger_that_another_hand_changed(change: Callable[[Object], None]) -> None:
-    world = weighed(rate=500.0)
-    until_weighed(world)
-    world.advance(3 * EVERY)
+    world = weighing()
     world.change(CONFIG_MAPS, f"{two(world)}-ledger", change)
     world.hand_over()
     begun = world.now.timestamp()

@@ -10,7 +10,7 @@ from podium.kube.client import Object
 from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS
 from tests.unit.planner.given import updating
 from tests.unit.planner.test_canary import two
-from tests.unit.planner.test_evidence import EVERY, outcome, stored, until_weighed, weighed
+from tests.unit.planner.test_evidence import outcome, stored, weighing
 from tests.unit.planner.world import World
 
 
@@ -26,14 +26,6 @@ def rewritten(world: World, change: Callable[[dict[str, Any]], None]) -> None:
         ledger["metadata"]["annotations"][names.ANNOTATION_LEDGER] = digest(text, json.loads(record)["id"])
 
     world.change(CONFIG_MAPS, f"{two(world)}-ledger", write)
-
-
-def weighing() -> World:
-    """An analysis of which something has been counted."""
-    world = weighed(rate=500.0)
-    until_weighed(world)
-    world.advance(3 * EVERY)
-    return world
 
 
 def test_evidence_of_another_format_starts_again_and_the_condition_says_so() -> None:
