@@ -1,7 +1,7 @@
-"""Passes HTTP/1 on to a server on loopback, one connection for one, so that it can be ended without a lost request.
+"""Passes HTTP/1 on to a server on loopback, one connection for one, so that it ends without a lost request.
 
-While it drains it answers with `Connection: close` until nothing comes any more. Answers say which revision gave them.
-GET /podium/ready and /podium/metrics are answered here; counted is what callers saw, without probes.
+While it drains it answers with `Connection: close` until nothing comes any more. Answers say their revision.
+GET /podium/ready and /podium/metrics are answered here; counted is what callers saw.
 """
 
 # ruff: noqa: D102 (methods without a docstring are asyncio's callbacks)
@@ -14,8 +14,8 @@ import time
 from bisect import bisect_left
 from itertools import accumulate
 
-QUIET = 1.0
-"""Seconds without a request after which a drain is over."""
+QUIET, IDLE = 1.0, 14.0
+"""Seconds without a request after which a drain is over; seconds for which it keeps idle connections."""
 LARGEST_HEAD = 65536
 
 CONNECTION = re.compile(rb"\r\nconnection:[^\r]*", re.IGNORECASE)
@@ -143,7 +143,7 @@ class Counts:
 
 
 class Side(asyncio.Protocol):
-    """One end of a passed-on connection: it makes the other wait when it cannot write fast enough."""
+    """One end of a connection: it makes the other wait when it cannot write fast enough."""
 
     def __init__(self):
         self.transport = None
@@ -221,7 +221,7 @@ class Client(Side):
             self.ahead = self.ahead[taken:]
 
     def begin(self):
-        """Read a request's head, if it is there; what of it is passed on, empty if nothing is."""
+        """Read a request's head, if it is there; what of it is passed on, if anything."""
         self.ahead = self.ahead.lstrip(b"\r\n")
         end = self.ahead.find(b"\r\n\r\n")
         if end < 0:
@@ -264,7 +264,7 @@ class Client(Side):
             self.advance()
 
     def answer(self, status, text="", kind=b"application/json", **content):
-        """An answer of this process itself, after which the connection ends."""
+        """An answer of our own; it ends the connection."""
         if self.transport.is_closing():
             return
         self.count(int(status[:3]))
@@ -288,7 +288,7 @@ class Upstream(Side):
         self.expecting = False
 
     async def connect(self):
-        """Connect, then send what has gathered."""
+        """Connect; send what has gathered."""
         try:
             await self.peer.front.loop.create_connection(lambda: self, *self.peer.front.server)
         except OSError as error:
@@ -335,7 +335,7 @@ class Upstream(Side):
             self.peer.answered()
 
     def heads(self):
-        """Pass the answer's head on once it is there, interim ones (100) too; the bytes behind it, or None."""
+        """Pass the answer's head on once it is there, interim ones too; the bytes behind it, or None."""
         while (end := self.head.find(b"\r\n\r\n")) >= 0:
             head, rest = self.head[: end + 2], self.head[end + 4 :]
             status = head[9:12]
@@ -377,8 +377,8 @@ class Upstream(Side):
 class Front:
     """What is in flight. `server` is (host, port); `state` says why the server is not ready, or an empty text.
 
-    `labels` are those of the counts, as Prometheus writes them. After `life` seconds, give or take a fifth, a
-    connection ends with its next answer: who keeps one never meets the pods that came since. 0: it never does.
+    `labels` are those of the counts, as Prometheus writes them. After `life` seconds (0: never), give or take a fifth,
+    a connection ends with its next answer: who keeps one never meets newer pods.
     """
 
     def __init__(self, server, revision, state, labels="", life=10.0):
@@ -411,12 +411,12 @@ class Front:
         client.answer(b"503 Service Unavailable" if reason else b"200 OK", ready=not reason, reason=reason)
 
     async def drain(self, within):
-        """Wait until nobody asks any more, for at most `within` seconds, and end idle connections."""
+        """Wait until nobody asks any more, at most `within` seconds; ending an idle connection may cut a request."""
         self.draining = True
-        self.latest = time.monotonic()
-        deadline = self.latest + within
-        while (now := time.monotonic()) < deadline:
-            if not self.in_flight and now - self.latest >= QUIET:
+        start = self.latest = time.monotonic()
+        while (now := time.monotonic()) < start + within:
+            left = not self.clients or now - start >= IDLE
+            if left and not self.in_flight and now - self.latest >= QUIET:
                 break
             await asyncio.sleep(0.05)
         for client in self.clients:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from podium_serving import json_pieces
 from podium_serving.datatypes import BY_NAME, DATATYPES
+from podium_serving.http.head import MaxBody
 from podium_serving.http.message import Request
 from podium_serving.http.reader import Reader
 from podium_serving.json_codec import JsonCodec
@@ -120,7 +121,7 @@ def json_reader(body: bytes, datatype: TensorSpec, large: int) -> None:
 def http_reader(data: bytes, cuts: list[int]) -> None:
     """Bytes in any packets become requests or refusals, and nothing is read behind a refusal."""
     requests: list[Request] = []
-    reader = Reader(1000, time.monotonic, requests.append, lambda: None)
+    reader = Reader(MaxBody(1000), time.monotonic, requests.append, lambda: None)
     started = time.thread_time()
     for cut in (*cuts, len(data)):
         piece, data = data[:cut], data[cut:]

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from podium_serving.metrics import EDGES
+from podium_serving.settings import Settings
 from tests.until import until
 
 SOURCE = Path("charts/runtimes/front.py")
@@ -409,14 +410,45 @@ async def test_no_request_is_lost_while_clients_that_obey_the_header_go_on_throu
         assert answers[1] >= 8  # each connection was told to close, by an answer
 
 
-async def test_a_drain_ends_with_the_connections_that_idle() -> None:
-    """Their callers would else ask a server that is told to stop, or be reset."""
+async def idling(stand: Stand) -> Streams:
+    """A connection that has had an answer, and may be asked again."""
+    reader, writer = await stand.connect()
+    writer.write(post(b"x"))
+    assert (await answer_of(reader))[1]["connection"] == "keep-alive"
+    return reader, writer
+
+
+async def test_a_drain_keeps_an_idle_connection_until_its_next_request_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever closes it may meet the request that its caller sends just then."""
+    monkeypatch.setattr(front_module, "QUIET", 0.05)
     async with standing(echo) as stand:
-        reader, writer = await stand.connect()
-        writer.write(post(b"x"))
-        assert (await answer_of(reader))[1]["connection"] == "keep-alive"
-        await asyncio.wait_for(stand.front.drain(20), 25)
+        # given a connection that idles for longer than a drain needs to be quiet
+        reader, writer = await idling(stand)
+        drain = asyncio.ensure_future(stand.front.drain(20))
+        await asyncio.wait([drain], timeout=0.5)
+        assert not drain.done()
+
+        # when its caller asks again, then it is answered, told to go, and nothing is left to wait for
+        writer.write(post(b"late"))
+        _, headers, body = await answer_of(reader)
+        assert (headers["connection"], body) == ("close", b"late")
+        assert await reader.read() == b""
+        await asyncio.wait_for(drain, 5)
+
+
+async def test_a_drain_ends_connections_that_idle_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front_module, "QUIET", 0.05)
+    monkeypatch.setattr(front_module, "IDLE", 0.3)
+    async with standing(echo) as stand:
+        reader, _ = await idling(stand)
+        await asyncio.wait_for(stand.front.drain(20), 5)
         assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+def test_a_drain_keeps_idle_connections_as_long_as_podiums_own_server() -> None:
+    assert Settings.from_environment({"PODIUM_MODEL": "x"}).drain_idle == front_module.IDLE
 
 
 async def test_a_drain_does_not_outlast_its_time() -> None:

@@ -1,5 +1,6 @@
 """What passes between a codec and the engine, the same for every wire format, and why a request gets no result."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +24,11 @@ class InferRequest(NamedTuple):
     feeds: "dict[str, np.ndarray[Any, Any]]"
     outputs: tuple[RequestedOutput, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors, as of a result."""
+        return _nbytes(self.feeds.values())
+
 
 @dataclass(frozen=True, slots=True)
 class InferResult:
@@ -33,10 +39,14 @@ class InferResult:
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors; of strings 64 each, for counting them would cost more than the answer."""
-        size = 0
-        for each in self.tensors:
-            size += each.size * 64 if each.dtype.hasobject else each.nbytes
-        return size
+        return _nbytes(self.tensors)
+
+
+def _nbytes(tensors: "Iterable[np.ndarray[Any, Any]]") -> int:
+    size = 0
+    for each in tensors:
+        size += each.size * 64 if each.dtype.hasobject else each.nbytes
+    return size
 
 
 class RunError(Exception):
@@ -45,6 +55,10 @@ class RunError(Exception):
 
 class NoMemory(RunError):
     """The run wanted more memory than there is."""
+
+
+class TooSlow(Exception):
+    """Large JSON was not read or written within the time that its size allows. The message has both."""
 
 
 class Misfit(RunError):

@@ -8,6 +8,7 @@ JSON knows no NaN and no infinity. In floating-point outputs they are written as
 count them ("non_finite"); in floating-point inputs null is read as NaN.
 """
 
+import contextlib
 import math
 import struct
 from functools import lru_cache
@@ -227,12 +228,12 @@ def _layout(count: int, packing: str) -> struct.Struct:
 def _pack(spec: TensorSpec, flat: list[Any], first: int = 0) -> bytes:
     # Not struct.pack: behind a first argument Python copies the list twice.
     layout = _layout(len(flat), spec.datatype.packing)
-    try:
+    with contextlib.suppress(struct.error, OverflowError):
         return layout.pack(*flat)
-    except (struct.error, OverflowError):
-        pass
     if spec.datatype.is_float and None in flat:
         flat = [math.nan if each is None else each for each in flat]
+        with contextlib.suppress(struct.error, OverflowError):
+            return layout.pack(*flat)
     for index, each in enumerate(flat):
         try:
             struct.pack(f"<{spec.datatype.packing}", each)

@@ -2,7 +2,8 @@
 
 JSON's parser holds the interpreter's lock; in a thread it lets others in for a moment only, and not at all while the
 system has put that thread aside. The process is started when it is first needed (0.2 s, some 30 MB), does one thing
-after the other, ends itself when it was idle for IDLE_SECONDS, and is started anew at the next need.
+after the other, ends itself when it was idle for IDLE_SECONDS, and is started anew at the next need. Over what takes it
+too long it is ended, since everybody else's large JSON waits behind that.
 
     python -m podium_serving.json_process FD
 
@@ -14,23 +15,42 @@ import socket
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from podium_serving.inference import InferRequest, InferResult, NoMemory, Overloaded
+from podium_serving.inference import InferRequest, InferResult, NoMemory, Overloaded, TooSlow
 from podium_serving.json_codec import JsonCodec
 from podium_serving.memory_files import BODY, OBJECT, Buffer, receive, send_body, send_object
 from podium_serving.signature import BadRequest, Signature
 
 IDLE_SECONDS = 60.0
+_MIB = 2**20
+_DONE = {BODY: "read", OBJECT: "written"}
 _FIRST_TO_END = "1000"  # of a container without memory the system ends this process before the server
+
+
+def longest(size: int) -> float:
+    """Seconds that reading or writing so many bytes may take.
+
+    Nulls, which are the slowest to read, take half of them on a tenth of a core.
+    """
+    return 20 + 2 * size / _MIB
 
 
 class JsonProcess:
     """The process, seen from the server. Its methods block: they are for one thread beside the event loop's."""
 
-    def __init__(self, signature: Signature, model: str, version: str, idle: float = IDLE_SECONDS) -> None:
-        """Starts nothing yet."""
+    def __init__(
+        self,
+        signature: Signature,
+        model: str,
+        version: str,
+        idle: float = IDLE_SECONDS,
+        longest: Callable[[int], float] = longest,
+    ) -> None:
+        """Starts nothing yet. `longest` is how many seconds it may take over so many bytes."""
+        self._longest = longest
         self._begin = (signature, model, version, idle)
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
@@ -41,14 +61,17 @@ class JsonProcess:
         return self._process.pid if self._process else None
 
     def decode(self, body: memoryview) -> InferRequest:
-        """As JsonCodec.decode. Raises NoMemory if the process was ended over it, Overloaded if it cannot be had."""
-        value = self._ask(BODY, body)
+        """As JsonCodec.decode.
+
+        Raises NoMemory if the process was ended over it, TooSlow if it took too long, Overloaded if it cannot be had.
+        """
+        value = self._ask(BODY, body, body.nbytes)
         assert isinstance(value, InferRequest)
         return value
 
     def encode(self, request: InferRequest, result: InferResult) -> bytearray:
         """As JsonCodec.encode. Raises as decode does."""
-        value = self._ask(OBJECT, (InferRequest(request.id, {}, request.outputs), result))
+        value = self._ask(OBJECT, (InferRequest(request.id, {}, request.outputs), result), result.nbytes)
         assert isinstance(value, bytearray)
         return value
 
@@ -60,13 +83,17 @@ class JsonProcess:
         if process is not None:
             process.wait()
 
-    def _ask(self, kind: bytes, value: Any) -> Any:
+    def _ask(self, kind: bytes, value: Any, size: int) -> Any:
+        seconds = self._longest(size)
         try:
-            answer = self._exchange(kind, value)
+            answer = self._exchange(kind, value, seconds)
             if answer is None and self._ended() == 0:  # of idleness, at the same moment
-                answer = self._exchange(kind, value)
+                answer = self._exchange(kind, value, seconds)
+        except TimeoutError:
+            self._kill()
+            raise TooSlow(f"{size} bytes were not {_DONE[kind]} within {seconds:g} s") from None
         except OSError as problem:
-            self._ended()
+            self._kill()
             raise Overloaded(f"large JSON cannot be handed on: {problem.strerror or problem}") from None
         if answer is None:
             self._ended()
@@ -76,9 +103,10 @@ class JsonProcess:
             raise found
         return found
 
-    def _exchange(self, kind: bytes, value: Any) -> tuple[bytes, Any] | None:
-        """The process's answer; None if it has ended."""
+    def _exchange(self, kind: bytes, value: Any, seconds: float) -> tuple[bytes, Any] | None:
+        """The process's answer; None if it has ended. Raises TimeoutError if there is none after so many seconds."""
         connection = self._started()
+        connection.settimeout(seconds)
         try:
             (send_body if kind == BODY else send_object)(connection, value)
         except (BrokenPipeError, ConnectionResetError):
@@ -100,6 +128,12 @@ class JsonProcess:
                 )
             send_object(ours, self._begin)
         return self._connection
+
+    def _kill(self) -> None:
+        """Ends the process, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+        self.close()
 
     def _ended(self) -> int | None:
         """Forgets the process, and says how it ended."""

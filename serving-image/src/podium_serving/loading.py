@@ -54,7 +54,7 @@ def load(settings: Settings) -> tuple[Model, WarmUp]:
 
 def _warm_up(model: Model, probed: Probed) -> WarmUp:
     """All of the user's samples; without one that ran, the first sizes that fit the graph."""
-    own, problems = samples(model.file, model.signature)
+    own, problems = samples(model.file, model.top, model.signature)
     ran, failures = [], list(problems)
     for attempt in own:
         try:

@@ -31,6 +31,8 @@ class Model:
     def __init__(self, path: Path, threads: int = 0) -> None:
         """Loads the file, or the only .onnx file of the folder; threads 0: as many as suit it. Raises ModelError."""
         self.file = find(path)
+        # The folder that a user means by "the model's folder".
+        self.top = path if path.is_dir() else path.parent
         self.threads = threads or (1 if model_file.size(self.file) < TINY_BYTES else cpu.available())
         self._session = _session(self.file, self.threads)
         self.left_out = tuple(f"{each.name} ({each.type})" for each in self._session.get_outputs() if not _served(each))

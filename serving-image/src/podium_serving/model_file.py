@@ -5,6 +5,7 @@ from pathlib import Path
 
 from podium_serving import folders, kinds, onnx_file
 
+SAMPLES = "warmup.json"  # may lie beside a model: warm_up.py
 _SHOWN = 5
 
 
@@ -19,23 +20,28 @@ class ModelError(Exception):
 def find(path: Path) -> Path:
     """The model file that `path` is, or the only one in the folder. Raises ModelError, naming what is there.
 
-    That is the only .onnx file, or the only file whatever its name: what a URI names is the model.
+    That is the only .onnx file, or the only file whatever its name, be it hidden: what a URI names is the model.
     """
     try:
         path.stat()
         if not path.is_dir():
             return path
         files = list(folders.files(path))
+        others = [each for each in files if each.name != SAMPLES]
+        hidden = [] if others else [each for each in folders.files(path, leftovers=True) if each.name != SAMPLES]
     except (FileNotFoundError, NotADirectoryError):
         raise ModelError(
             "ModelNotFound", f"{path} does not exist: set PODIUM_MODEL_PATH to an .onnx file or its folder"
         ) from None
     except OSError as problem:
         raise unreadable(problem, path) from None
-    found = [each for each in files if each.suffix == ".onnx"] or (files if len(files) == 1 else [])
+    others = others or hidden
+    found = [each for each in files if each.suffix == ".onnx"] or (others if len(others) == 1 else [])
     if len(found) == 1:
         return found[0]
-    names = ", ".join(str(each.relative_to(path)) for each in (found or files)[:_SHOWN]) or "nothing"
+    names = ", ".join(str(each.relative_to(path)) for each in (found or others or files)[:_SHOWN]) or "nothing"
+    if hidden:
+        names = f"only hidden files and what tools have left ({names})"
     if found:
         raise ModelError("ModelInvalid", f"{path} holds {len(found)} .onnx files ({names}); expected exactly one")
     raise ModelError("ModelInvalid", f"{path} holds no .onnx file, but {names}; expected exactly one")

@@ -4,7 +4,6 @@ The child is forked before the server loads the model, so that the two are never
 before it is run; the last one told is what has ended it. Then another child goes on with the rest.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -29,6 +28,7 @@ from podium_serving.warm_up import Attempt, samples, sized
 
 _SHARE = 3
 _MOST_DEATHS = 8
+_MOST_PAIRS = 8
 _LONG_TEXT = 65_536
 # What onnxruntime prints when the memory that the probe may use is what was wanting.
 _NO_MEMORY = b"bad_alloc"
@@ -71,17 +71,22 @@ def _one_child(found: Probed, deadline: float, work: Callable[[int], None]) -> b
     """Forks, reads what the child tells, and judges its end; returns whether another one has to go on."""
     read, write = os.pipe()
     errors = os.memfd_create("probe")
+    # Or else its handler may end this function just when there is a child, before its number is known.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     child = os.fork()
     if child == 0:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             os.dup2(errors, 2)
             work(write)
         finally:
             os._exit(0)
-    os.close(write)
     running: Case | None = None
+    over = False
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.close(write)
         for line in _lines(read, deadline):
             event = json.loads(line)
             running = None
@@ -95,9 +100,11 @@ def _one_child(found: Probed, deadline: float, work: Callable[[int], None]) -> b
             found.survived.update(event.get("survived", {}))
         if time.monotonic() >= deadline:
             found.incomplete = found.incomplete or "it took longer than PODIUM_PROBE_SECONDS"
+        over = time.monotonic() < deadline
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL if time.monotonic() >= deadline else 0)
+        # Unless it has said all that it has to say it may never end: at the deadline, and when SIGTERM ends the wait.
+        if not over:
+            os.kill(child, signal.SIGKILL)
         os.close(read)
         _, status = os.waitpid(child, 0)
     said = os.pread(errors, 65_536, 0)
@@ -168,14 +175,19 @@ def _probe(found: Probed, write: int, path: Path, threads: int, limit: int) -> N
         return
     tell(base=base.name)
     for case, feeds, key in _cases(base, model.signature, found.survived):
-        if case.name in found.finished:
-            continue
-        if any(each.case.dtype == case.dtype != "" and _direction(each.case) == key for each in found.refusals):
+        if case.name in found.finished or _is_refused(found, case, feeds, key):
             continue
         survives(case, feeds)
         if key and (value := _value(case, feeds)) is not None:
             found.survived[key] = value
             tell(survived={key: value})
+
+
+def _is_refused(found: Probed, case: Case, feeds: "dict[str, np.ndarray[Any, Any]]", key: str) -> bool:
+    """Whether that direction has ended a process already: then no request comes as far."""
+    if case.least_in:
+        key = f"{feeds[case.least_in].dtype.name} down"
+    return any(each.case.dtype and _direction(each.case) == key for each in found.refusals)
 
 
 def _base(found: Probed, model: Model, survives: Callable[..., bool]) -> Attempt | None:
@@ -193,7 +205,7 @@ def _base(found: Probed, model: Model, survives: Callable[..., bool]) -> Attempt
 
 def attempts(model: Model) -> Iterator[Attempt]:
     """What a model is run on first, the likeliest to succeed before the others."""
-    yield from samples(model.file, model.signature)[0]
+    yield from samples(model.file, model.top, model.signature)[0]
     yield from sized(model.signature)
 
 
@@ -220,6 +232,18 @@ def _cases(
                 start = 0 if downwards or dtype == "bool" else 1
                 case = Case(case.name, (), dtype, survived.get(key, start), downwards)
             yield case, feeds, key
+        yield from ((case, feeds, "") for case, feeds in _pairs(base, dtype))
+
+
+def _pairs(base: Attempt, dtype: str) -> "Iterator[tuple[Case, dict[str, np.ndarray[Any, Any]]]]":
+    """The least value in one input and -1 in those beside it: the quotient that no integer can hold."""
+    alike = [name for name, tensor in base.feeds.items() if tensor.dtype.name == dtype]
+    if not dtype.startswith("int") or len(alike) < 2:
+        return
+    least = int(np.iinfo(dtype).min)
+    for name in alike[:_MOST_PAIRS]:
+        changed = {each: np.full_like(base.feeds[each], least if each == name else -1) for each in alike}
+        yield Case(f"{least} in {name} and -1 in the other inputs of {dtype}", least_in=name), base.feeds | changed
 
 
 def _emptied(signature: Signature, name: str, tensor: "np.ndarray[Any, Any]", axis: int) -> "np.ndarray[Any, Any]":

@@ -66,7 +66,8 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
     limits = Limits(workers, settings.queue_length, settings.queue_seconds)
     engine = Engine(model, metrics, limits, words)
     large = LargeJson(JsonProcess(model.signature, settings.model, settings.version), metrics, limits)
-    service = Service(settings, model.signature, engine, metrics, large)
+    budget = Budget(settings.memory or memory.for_requests(memory.limit(), memory.resident()))
+    service = Service(settings, model.signature, engine, metrics, large, budget)
     context = Context(
         handler=service.handle,
         max_body=settings.max_body,
@@ -75,7 +76,7 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
         body_timeout=settings.body_timeout,
         life=settings.connection_life,
         room_timeout=settings.queue_seconds,
-        budget=Budget(settings.memory or memory.for_requests(memory.limit(), memory.resident())),
+        budget=budget,
         crowded=lambda: engine.waiting > 0 or large.waiting > 0 or service.draining,
         no_room=lambda: metrics.shed("memory"),
         clock=time.monotonic,

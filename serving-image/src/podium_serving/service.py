@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qsl
 
 from podium_serving import __version__
 from podium_serving.engine import Engine
+from podium_serving.http.context import NO_ROOM, Budget, Holding
 from podium_serving.http.message import NOTHING, Request, Response, error, json_response
-from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded, RunError
+from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded, RunError, TooSlow
 from podium_serving.json_codec import LARGE, JsonCodec
 from podium_serving.large_json import LargeJson
 from podium_serving.logs import LOG, log
@@ -27,8 +30,16 @@ class Service:
     """Answers requests for one model. `handle` never raises."""
 
     def __init__(
-        self, settings: Settings, signature: Signature, engine: Engine, metrics: Metrics, large: LargeJson
+        self,
+        settings: Settings,
+        signature: Signature,
+        engine: Engine,
+        metrics: Metrics,
+        large: LargeJson,
+        budget: Budget,
     ) -> None:
+        """Of the budget, which is that of all connections, tensors are held for as long as they are there."""
+        self._budget = budget
         self._settings = settings
         self._signature = signature
         self._engine = engine
@@ -137,31 +148,51 @@ class Service:
                 "the binary tensor extension (Inference-Header-Content-Length) is not offered by this server yet; "
                 "send the tensors as JSON",
             )
+        holding = Holding(self._budget)
         try:
-            self._large.admit()
+            self._admit(request)
             if request.body.nbytes > LARGE:
-                return asyncio.ensure_future(self._infer_large(request))
+                return _until_done(self._infer_large(request, holding), holding)
             call = self._codec.decode(request.body)
             result = self._engine.submit(call)
             if isinstance(result, InferResult) and result.nbytes <= LARGE:
                 return Response(200, self._codec.encode(call, result))
         except Exception as problem:
             return _failed(problem)
-        return asyncio.ensure_future(self._finish(call, result))
+        # Now, not when the task begins: by then as many others are here as there are connections.
+        holding.add(call.nbytes + (result.nbytes if isinstance(result, InferResult) else 0))
+        return _until_done(self._finish(call, result, holding), holding)
 
-    async def _infer_large(self, request: Request) -> Response:
+    def _admit(self, request: Request) -> None:
+        """Raises Overloaded while answers, or anything else, are more than what there is room for.
+
+        How much an answer will need is not known before it is computed.
+        """
+        if self._budget.used_up(request.body.nbytes):
+            self._metrics.shed("memory")
+            raise Overloaded(NO_ROOM)
+        self._large.admit()
+
+    async def _infer_large(self, request: Request, holding: Holding) -> Response:
         try:
             call, waited = await self._large.decode(request.body)
             request.body = NOTHING
+            holding.add(call.nbytes)
             result = self._engine.submit(call, waited)
+            if isinstance(result, InferResult):
+                holding.add(result.nbytes)
         except Exception as problem:
             return _failed(problem)
-        return await self._finish(call, result)
+        return await self._finish(call, result, holding)
 
-    async def _finish(self, call: InferRequest, result: "InferResult | asyncio.Future[InferResult]") -> Response:
+    async def _finish(
+        self, call: InferRequest, result: "InferResult | asyncio.Future[InferResult]", holding: Holding
+    ) -> Response:
+        """`holding` has what is there: the request's tensors, and the result's unless it is still to come."""
         try:
             if not isinstance(result, InferResult):
                 result = await result
+                holding.add(result.nbytes)
             if result.nbytes <= LARGE:
                 return Response(200, self._codec.encode(call, result))
             # Strings would hold up this process on their way to the other as much as they do here.
@@ -170,6 +201,13 @@ class Service:
             return Response(200, await self._large.encode(call, result))
         except Exception as problem:
             return _failed(problem)
+
+
+def _until_done(answer: Coroutine[Any, Any, Response], holding: Holding) -> asyncio.Future[Response]:
+    """The answer's task, also one that is cancelled, at whose end nothing is held any more."""
+    task = asyncio.ensure_future(answer)
+    task.add_done_callback(lambda _: holding.release())
+    return task
 
 
 def _failed(problem: Exception) -> Response:
@@ -186,6 +224,8 @@ def _failed(problem: Exception) -> Response:
         what = (
             "the memory does not suffice for this run; send fewer rows at once, or raise the container's memory limit"
         )
+    elif isinstance(problem, TooSlow):
+        what = "large JSON took too long and was given up; send fewer rows at once, or raise the container's CPU limit"
     elif isinstance(problem, RunError):
         what = "the model failed on this input"
     else:

@@ -1,6 +1,7 @@
 """What a model is run on before anybody asks it: the user's own samples, or tensors of a size that fits its graph."""
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ import numpy as np
 import orjson
 
 from podium_serving.json_codec import JsonCodec
+from podium_serving.model_file import SAMPLES
 from podium_serving.signature import BadRequest, Signature, TensorSpec
 
-SAMPLES = "warmup.json"
 # What graphs of any size in fact expect: rows, sequence lengths, and the sides of images.
 _SIZES = (1, 8, 32, 224, 512, 2, 16, 64, 128, 256, 384, 640)
 _COLOURS = 3
@@ -29,16 +30,18 @@ class Attempt:
     feeds: "dict[str, np.ndarray[Any, Any]]"
 
 
-def samples(file: Path, signature: Signature) -> tuple[list[Attempt], list[str]]:
-    """The requests of a warmup.json beside the model file, and what is wrong with those that cannot be used.
+def samples(file: Path, top: Path, signature: Signature) -> tuple[list[Attempt], list[str]]:
+    """The requests of the model's warmup.json, and what is wrong with those that cannot be used.
 
-    The file holds one request as a client would send it, or a list of them.
+    That is the nearest one from the model file's folder up to `top`, the folder that was searched for the model. It
+    holds one request as a client would send it, or a list of them.
     """
-    path = file.with_name(SAMPLES)
+    folders = (each for each in file.parents if each.is_relative_to(top))
+    path = next((each / SAMPLES for each in folders if os.path.lexists(each / SAMPLES)), None)
+    if path is None:
+        return [], []
     try:
         content = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        return [], []
     except (OSError, orjson.JSONDecodeError) as problem:
         return [], [f"{path}: {problem}"]
     codec = JsonCodec(signature, "", "")

@@ -268,6 +268,60 @@ def test_what_may_not_be_read_is_named(claim: Path, closed: str, uri: str) -> No
     assert "Permission denied; it must be readable for the pod's user" in result.message["message"]
 
 
+def leave(claim: Path, kind: str) -> Path:
+    """Puts beside the models of folder 7 what some tool leaves that nobody could read; its name begins with a dot."""
+    folder = claim / "pvc" / "7"
+    if kind == "dangling link":  # Emacs' lock
+        path = folder / ".#model.onnx"
+        path.symlink_to("somebody@host.4711:1700000000")
+    elif kind == "link out of the claim":
+        path = folder / ".venv" / "python"
+        path.parent.mkdir()
+        path.symlink_to("/etc/hostname")
+    elif kind == "link to a folder":
+        path = folder / ".cache"
+        path.symlink_to("data")
+    elif kind == "pipe":
+        path = folder / ".pipe"
+        os.mkfifo(path)
+    else:
+        path = folder / ".Trash-0" / "a"
+        path.parent.mkdir()
+        path.write_text("gone")
+        closed = path.parent if "folder" in kind else path
+        os.chown(closed, 1, 1)
+        closed.chmod(0o600 if "list" in kind else 0)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["dangling link", "link out of the claim", "link to a folder", "pipe", "closed folder", "list of a closed folder",
+     "closed file"],
+)  # fmt: skip
+def test_what_tools_have_left_is_passed_over_where_it_cannot_be_read(claim: Path, kind: str) -> None:
+    leave(claim, kind)
+    result = fetch(claim, "pvc://claim/7", prefix=UNPRIVILEGED)
+    assert result.code == 0, result.output
+    assert files(claim / "models") == {"model/model.onnx": "two", "model/data/a b": "three", "model/data-1": "four"}
+
+
+def test_what_tools_have_left_belongs_to_the_folder_where_it_can_be_read(claim: Path) -> None:
+    (claim / "pvc" / "7" / ".artifact").write_text("five")
+    assert fetch(claim, "pvc://claim/7", prefix=UNPRIVILEGED).message["files"] == 4
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("dangling link", "UnsafePath"), ("closed folder", "Forbidden")])
+def test_a_folder_of_nothing_but_what_cannot_be_read_says_so(claim: Path, kind: str, reason: str) -> None:
+    # A model may have a hidden name: then that it cannot be read is more than that there is none.
+    name = leave(claim, kind).relative_to(claim / "pvc" / "7").parts[0]
+    (claim / "pvc" / "8").mkdir()
+    (claim / "pvc" / "7" / name).rename(claim / "pvc" / "8" / name)
+    result = fetch(claim, "pvc://claim/8", prefix=UNPRIVILEGED)
+    assert (result.code, result.message["reason"]) == (65, reason)
+    assert name in result.message["message"]
+
+
 def test_layout_file_counts_nothing_that_tools_have_left(claim: Path) -> None:
     for name in (
         "fraud.mar",
@@ -292,6 +346,10 @@ PAGE = "\n<!DOCTYPE html>\n<html><head><title>Sign in</title>"
         (LFS, "it is a Git LFS pointer, not the file that it stands for; run `git lfs pull`"),
         (PAGE, "it is a web page, perhaps one to sign in; use a link that downloads the file without signing in"),
         ("<html lang=en>", "it is a web page"),
+        ("\n<script>location.href = '/login'</script>", "it is a web page"),
+        ("<Error><Code>NoSuchKey</Code></Error>", "it is an error message of a store or a web server, saved in the"),
+        ('{"error": "Repository not found"}', "it is an error message of a store or a web server"),
+        ("404 page not found\n", "it is an error message of a store or a web server"),
         ("", "it is empty (0 bytes); upload the model again"),
     ],
 )

@@ -36,6 +36,7 @@ class Store:
     ranges: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     ignores_ranges: bool = False
+    content_range: str = "bytes {first}-{last}/{size}"
     on_answer: Callable[[], object] = lambda: None
 
     def __call__(self, handler: http.server.BaseHTTPRequestHandler) -> None:
@@ -53,8 +54,10 @@ class Store:
             reply(416, Content_Range=f"bytes */{len(self.body)}")(handler)
             return
         handler.send_response(206 if match else 200)
-        if match:
-            handler.send_header("Content-Range", f"bytes {first}-{len(self.body) - 1}/{len(self.body)}")
+        if match and self.content_range:
+            size = len(self.body)
+            told = self.content_range.format(first=first, last=size - 1, size=size)
+            handler.send_header("Content-Range", told)
         handler.send_header("Content-Length", str(len(self.body) - first))
         handler.send_header("Last-Modified", DATE)
         for name, value in (({"ETag": self.etag} if self.etag else {}) | self.headers).items():
@@ -214,6 +217,48 @@ def test_a_server_that_knows_no_ranges_is_asked_from_the_beginning(tmp_path: Pat
 
     with web(mend) as server:
         result = fetch(tmp_path, f"{server.url}/model.onnx", **ALLOWED)
+    assert result.code == 0, result.output
+    assert placed(tmp_path) == body
+
+
+@pytest.mark.parametrize(
+    ("ignores_ranges", "content_range"),
+    [(True, ""), (False, ""), (False, "bytes 0-1/{size}"), (False, "bytes")],
+    ids=["200", "206 without a range", "another range", "no range"],
+)
+def test_a_store_that_knows_no_ranges_is_asked_from_the_beginning(
+    tmp_path: Path, ignores_ranges: bool, content_range: str
+) -> None:
+    body = os.urandom(3 * MIB)
+    store = Store(body, cut=2 * MIB, ignores_ranges=ignores_ranges, content_range=content_range)
+
+    def mend(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if store.ranges:
+            store.cut = 0
+        store(handler)
+
+    with web(mend) as server:
+        result = fetch_s3(tmp_path, "s3://models/model.onnx", server.url, PODIUM_FETCH_ATTEMPTS=2)
+    assert result.code == 0, result.output
+    assert placed(tmp_path) == body
+    # When it breaks off, the rest is asked for once, and then the whole, within the same attempt.
+    assert [bool(each) for each in store.ranges] == [False, True, False]
+    assert result.message["attempts"] == 2
+
+
+def test_a_store_that_refuses_a_range_is_asked_from_the_beginning(tmp_path: Path) -> None:
+    body = os.urandom(3 * MIB)
+    store = Store(body, cut=2 * MIB)
+
+    def refusing(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if handler.headers.get("Range"):
+            store.cut = 0
+            reply(416)(handler)
+        else:
+            store(handler)
+
+    with web(refusing) as server:
+        result = fetch_s3(tmp_path, "s3://models/model.onnx", server.url, PODIUM_FETCH_ATTEMPTS=2)
     assert result.code == 0, result.output
     assert placed(tmp_path) == body
 

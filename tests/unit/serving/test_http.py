@@ -12,6 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from podium_serving.http.head import MaxBody
+from podium_serving.http.message import Request
+from podium_serving.http.reader import Reader
+from tests.unit.serving.bad_requests import corpus
+from tests.unit.serving.clock import Clock
 from tests.unit.serving.harness import JSON_TYPES, Answer, Server, ask, identity, serving
 
 INFER = "/v2/models/model/infer"
@@ -279,6 +284,45 @@ def test_an_offer_to_upgrade_changes_neither_limits_nor_the_connections_end(smal
             received = stream.read()
         assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
         assert b"\r\nconnection: close\r\n" in received
+
+
+def offering(request: bytes) -> bytes:
+    """The same request with an offer to upgrade behind its first line."""
+    first, line, rest = request.partition(b"\n")
+    return first + line + OFFER.encode() + rest
+
+
+def test_what_is_refused_is_refused_as_well_if_it_comes_with_an_offer_to_upgrade() -> None:
+    def status(request: bytes) -> int | None:
+        found: list[Request] = []
+        Reader(MaxBody(10**6), Clock(), found.append, lambda: None).feed(request)
+        return found[0].refusal.status if found and found[0].refusal else None
+
+    wrong = {name: request for name, request in corpus().items() if status(request) and b"HTTP/1.1\r\n" in request}
+    assert len(wrong) > 100
+    taken = {name: status(request) for name, request in wrong.items() if status(offering(request)) is None}
+    assert taken == {}
+
+
+def test_two_hosts_are_refused_with_an_offer_to_upgrade_as_well(echo: Server) -> None:
+    with dial(echo) as connection:
+        connection.sendall(raw(INFER, body(1, 2), headers="host: y\r\n" + OFFER))
+        (answer,) = answers(connection, 1)
+        assert answer.status == 400
+        assert answer.json["error"] == "the request must have one Host header (RFC 9112, 3.2), given 2"
+        assert is_closed(connection)
+
+
+@pytest.mark.parametrize("headers", ["", OFFER], ids=["plain", "with an offer to upgrade"])
+def test_a_client_of_http_1_0_that_expects_to_be_told_to_go_on_is_not(echo: Server, headers: str) -> None:
+    data = body(1, 2)
+    head = f"POST {INFER} HTTP/1.0\r\nexpect: 100-continue\r\n{headers}content-length: {len(data)}\r\n\r\n"
+    with dial(echo) as connection:
+        connection.sendall(head.encode())
+        # What is asked elsewhere is answered after the head was read.
+        assert echo.get("/v2").status == 200
+        connection.sendall(data)
+        assert answers(connection, 1)[0].status == 200
 
 
 def test_what_follows_a_connect_is_not_taken_for_http(echo: Server) -> None:

@@ -10,12 +10,15 @@ from typing import Any, NoReturn
 
 from podium_serving import logs
 from podium_serving.engine import Engine
+from podium_serving.http.context import Budget
+from podium_serving.http.head import MaxBody
 from podium_serving.http.message import Request, Response
 from podium_serving.http.reader import Reader
+from podium_serving.inference import TooSlow
 from podium_serving.json_process import JsonProcess
 from podium_serving.large_json import LargeJson
 from podium_serving.metrics import Metrics
-from podium_serving.service import Service
+from podium_serving.service import Service, _failed
 from podium_serving.settings import Settings
 from podium_serving.signature import Signature
 from podium_serving.waiting import Limits
@@ -55,7 +58,7 @@ async def test_a_fault_of_the_server_is_a_500_without_details_and_a_traceback_in
     request.method, request.target, request.body = b"POST", b"/v2/models/m/infer", memoryview(b'{"inputs":[]}')
 
     with logged() as lines:
-        answer = Service(settings, signature, engine, metrics, large).handle(request)
+        answer = Service(settings, signature, engine, metrics, large, Budget(2**20)).handle(request)
         response = answer if isinstance(answer, Response) else await answer
 
     assert response.status == 500
@@ -67,6 +70,15 @@ async def test_a_fault_of_the_server_is_a_500_without_details_and_a_traceback_in
     assert line["exception"].endswith("ZeroDivisionError: a fault of ours")
 
 
+def test_large_json_that_took_too_long_is_a_500_that_says_so_and_tells_the_way_out() -> None:
+    answer = _failed(TooSlow("9 bytes were not read within 20 s"))
+    assert answer.status == 500
+    assert json.loads(answer.body)["error"] == (
+        "large JSON took too long and was given up; send fewer rows at once, or raise the container's CPU limit: "
+        "9 bytes were not read within 20 s"
+    )
+
+
 def test_a_fault_while_a_request_is_read_is_logged_likewise() -> None:
     delivered: list[Request] = []
 
@@ -76,7 +88,7 @@ def test_a_fault_while_a_request_is_read_is_logged_likewise() -> None:
             raise ZeroDivisionError("a fault of ours")
 
     with logged() as lines:
-        Reader(1000, Clock(), deliver, lambda: None).feed(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        Reader(MaxBody(1000), Clock(), deliver, lambda: None).feed(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
 
     refusal = delivered[-1].refusal
     assert refusal is not None

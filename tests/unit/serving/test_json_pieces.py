@@ -1,6 +1,8 @@
 """Large JSON bodies: read and written in pieces they mean what they mean as a whole."""
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ X = TensorSpec("x", BY_NAME["FP32"], None)
 N = TensorSpec("n", BY_NAME["INT64"], None)
 B = TensorSpec("b", BY_NAME["BOOL"], None)
 SIGNATURE = Signature((X,), (X,))
+CUT = json_pieces.cut
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +177,71 @@ def test_what_is_left_beside_the_numbers_is_bounded_and_the_error_tells_the_way_
     body = request([1], '["' + "a" * json_pieces.REST + '"]')
     with pytest.raises(TooLarge, match=r"bytes of JSON beside its numbers.*send fewer rows at once"):
         json_pieces.cut(body)
+
+
+class Counted(bytes):
+    """Counts how often something is looked for in it."""
+
+    searches = 0
+
+    def find(self, *given: Any) -> int:
+        self.searches += 1
+        return super().find(*given)
+
+
+def test_what_is_too_large_beside_its_numbers_is_not_looked_through_to_its_end() -> None:
+    short, long = (Counted(b'"data":[' * count) for count in (1_000, 10_000))
+    for body in (short, long):
+        with pytest.raises(TooLarge):
+            CUT(body, rest=4000)
+    assert short.searches == long.searches
+
+
+def numbers(count: int, data: bytes, shape: bytes = b"%d") -> bytes:
+    return b'{"inputs":[{"name":"x","datatype":"FP32","shape":[%b],"data":[%b]}]}' % (shape % count, data)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(lambda size: b'"data":[' * (size // 8), id="arrays without an end"),
+        pytest.param(lambda size: b"}" + b'"data":[' * (size // 8 - 1), id="arrays behind the only brace"),
+        pytest.param(lambda size: b'"data"' * (size // 6), id="names alone"),
+        pytest.param(lambda size: b'"data"' + b" " * size, id="white space behind a name"),
+        pytest.param(lambda size: b'"data":' + b" " * size, id="white space before an array"),
+        pytest.param(lambda size: b'"dat' * (size // 4), id="nearly names"),
+        pytest.param(lambda size: numbers(size, b"," * size), id="commas"),
+        pytest.param(lambda size: numbers(size // 5, b"null," * (size // 5 - 1) + b"null"), id="nulls"),
+        pytest.param(lambda size: numbers(size // 5, b"true," * (size // 5 - 1) + b"true"), id="booleans"),
+        pytest.param(lambda size: numbers(1, b"1" * size), id="one endless number"),
+        pytest.param(lambda size: numbers(1, b"0." + b"1" * size), id="one endless fraction"),
+        pytest.param(lambda size: numbers(size // 2, b"[" * size), id="brackets"),
+        pytest.param(lambda size: numbers(size // 4, b"[1],[1" * (size // 6)), id="rows"),
+        pytest.param(
+            lambda size: numbers(size // 2, b"[" * 63 + b"1," * (size // 2 - 1) + b"1" + b"]" * 63, b"1," * 63 + b"%d"),
+            id="many dimensions",
+        ),
+        pytest.param(lambda size: b'{"inputs":[%b{}]}' % (b'{"name":"x"},' * (size // 13)), id="inputs of one name"),
+        pytest.param(lambda size: b'"' + rb"\"" * (size // 2), id="escapes"),
+    ],
+)
+def test_no_body_takes_more_than_in_proportion_to_its_size(
+    body: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    size = 2**19
+
+    def seconds(given: bytes) -> float:
+        """Of CPU, the least of three: whatever else the machine does."""
+        taken = []
+        for _ in range(3):
+            began = time.process_time()
+            decoded(given, 0)
+            taken.append(time.process_time() - began)
+        return min(taken)
+
+    # In proportion it is 4 times, by the square 16 times; what takes less than a millisecond says nothing.
+    assert seconds(body(4 * size - 200)) < 9 * max(seconds(body(size)), 0.001)
 
 
 def encoded(tensor: "np.ndarray[Any, Any]", large: int) -> Any:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from podium_serving.datatypes import BY_NAME
-from podium_serving.inference import InferRequest, InferResult, NoMemory, RequestedOutput
+from podium_serving.inference import InferRequest, InferResult, NoMemory, RequestedOutput, TooSlow
 from podium_serving.json_codec import LARGE, JsonCodec
-from podium_serving.json_process import JsonProcess
+from podium_serving.json_process import JsonProcess, longest
 from podium_serving.signature import BadRequest, Signature, TensorSpec, TooLarge
 from tests.unit.serving.harness import JSON_TYPES, identity, serving
 from tests.unit.serving.watched import children
@@ -83,6 +83,39 @@ def test_a_process_that_is_ended_from_outside_fails_its_request_and_the_next_one
         process.decode(request())
     assert process.decode(request()).id == "the id"
     assert process.pid != pid
+
+
+def test_a_process_that_takes_too_long_over_a_body_is_ended_and_the_next_one_has_another() -> None:
+    asked: list[int] = []
+
+    def longest(size: int) -> float:
+        asked.append(size)
+        return 0.2 if len(asked) == 2 else 30
+
+    process = JsonProcess(SIGNATURE, "model", "1", longest=longest)
+    try:
+        process.decode(request())
+        pid = process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(TooSlow, match=rf"^{request().nbytes} bytes were not read within 0.2 s$"):
+            process.decode(request())
+        assert has_ended(pid)
+        assert process.decode(request()).id == "the id"
+        assert asked == [request().nbytes] * 3
+    finally:
+        process.close()
+
+
+def test_the_time_that_a_body_may_take_grows_with_its_size() -> None:
+    assert (longest(0), longest(64 * 2**20)) == (20, 148)
+
+
+def test_an_answer_that_is_not_written_in_time_is_told_so_as_well() -> None:
+    process = JsonProcess(SIGNATURE, "model", "1", longest=lambda size: 0.001)
+    call = InferRequest(None, {}, (RequestedOutput(SIGNATURE.inputs[0]),))
+    with pytest.raises(TooSlow, match=r"^4000 bytes were not written within 0.001 s$"):
+        process.encode(call, InferResult([np.zeros(1000, np.float32)]))
 
 
 async def test_a_process_that_has_ended_for_want_of_work_is_started_again() -> None:

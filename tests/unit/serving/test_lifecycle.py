@@ -284,13 +284,18 @@ def test_a_missing_model_is_told_in_the_termination_message(tmp_path: Path) -> N
     [
         ({"a.onnx": b"", "b/c.onnx": b""}, "holds 2 .onnx files (a.onnx, b/c.onnx); expected exactly one"),
         ({"model.pkl": b"", "b": b""}, "holds no .onnx file, but b, model.pkl; expected exactly one"),
-        ({".DS_Store": b"", "lost+found/a.onnx": b""}, "holds no .onnx file, but nothing; expected exactly one"),
+        (
+            {".DS_Store": b"", "lost+found/a.onnx": b""},
+            "only hidden files and what tools have left (.DS_Store, lost+found/a.onnx); expected exactly one",
+        ),
+        ({}, "holds no .onnx file, but nothing; expected exactly one"),
         ({"a.onnx": b"garbage" * 10}, "a.onnx cannot be loaded"),
     ],
 )
 def test_a_folder_that_is_no_model_is_told_in_the_termination_message(
     tmp_path: Path, files: dict[str, bytes], sentence: str
 ) -> None:
+    (tmp_path / "model").mkdir()
     for name, content in files.items():
         (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "model" / name).write_bytes(content)

@@ -44,9 +44,10 @@ def put(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_what_a_uri_names_is_the_model_whatever_its_name(tmp_path: Path) -> None:
-    put(tmp_path / "pvc", "artifact")
-    assert fetch(tmp_path, "pvc://claim/artifact").code == 0
+@pytest.mark.parametrize("name", ["artifact", ".artifact", "model~"])
+def test_what_a_uri_names_is_the_model_whatever_its_name(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "pvc", name)
+    assert fetch(tmp_path, f"pvc://claim/{name}").code == 0
     with serving(tmp_path / "models" / "model") as server:
         assert server.infer(ASKED).status == 200
 
@@ -60,6 +61,11 @@ def test_what_a_uri_names_is_the_model_whatever_its_name(tmp_path: Path) -> None
 )  # fmt: skip
 def test_what_tools_leave_behind_is_no_model(tmp_path: Path, leftover: str) -> None:
     assert model_file.find(put(tmp_path, "sub/model.onnx", leftover)) == tmp_path / "sub" / "model.onnx"
+
+
+@pytest.mark.parametrize("name", ["artifact", ".artifact", "1/artifact"])
+def test_samples_of_requests_beside_it_are_not_taken_for_the_model(tmp_path: Path, name: str) -> None:
+    assert model_file.find(put(tmp_path, name, "warmup.json")) == tmp_path / name
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "sub/model.onnx"])
@@ -162,8 +168,8 @@ def zipped(folder: Path) -> bytes:
         (b"\x89HDF\r\n\x1a\n", "is an HDF5 file, as Keras writes"),
         (b"\x1c\x00\x00\x00TFL3", "is a TensorFlow Lite model"),
         (b"\x40\x00\x00\x00\x00\x00\x00\x00{\"a\": 1}", "is a safetensors file: weights without a graph"),
-        (b'{"error": "no such model"}', "is a JSON document"),
-        (b"<?xml version='1.0'?><Error/>", "is an XML document"),
+        (b'{"learner": {}}', "is a JSON document"),
+        (b"<?xml version='1.0'?><PMML/>", "is an XML document"),
         (b"", "is empty (0 bytes)"),
     ],
     ids=lambda value: value[:12] if isinstance(value, str) else "",
@@ -184,6 +190,57 @@ def test_weights_that_are_a_git_lfs_pointer_are_told(tmp_path: Path) -> None:
     assert server.wait() == 65
     assert "weights.bin is a Git LFS pointer" in json.loads(server.termination.read_text())["message"]
     server.close()
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\r\n\t ", "utf-16"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!DOCTYPE html PUBLIC '-//W3C//DTD XHTML 1.0'>", b"<HTML>", b"<Head><title>", b"<script>location='/login'",
+        b"<title>Sign in</title>", b"<META charset=utf-8>", b"<body onload='go()'>", b"<!--x", b"<!--[if IE]>",
+        b"<h1>403", b"<!-- saved from url -->\n<html>", b"<?xml version='1.0'?>\n<!DOCTYPE html><html>",
+        b"<p>You need to log in</p>",
+    ],
+)  # fmt: skip
+def test_a_web_page_is_told_however_it_begins(mark: bytes | str, content: bytes) -> None:
+    coded = content.decode().encode(mark) if isinstance(mark, str) else mark + content
+    assert kinds.of(coded[: kinds.HEAD_BYTES]) is kinds.WEB_PAGE
+    assert kinds.of((coded + content * 1000)[: kinds.HEAD_BYTES]) is kinds.WEB_PAGE
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<?xml version='1.0'?>\n<Error><Code>NoSuchKey</Code></Error>", b"<Error><Code>AccessDenied</Code></Error>",
+        b"\xef\xbb\xbf<?xml version='1.0'?><Error><Code>AuthenticationFailed</Code>",
+        b"<?xml version='1.0'?><ListBucketResult xmlns='http://s3.amazonaws.com/doc/2006-03-01/'>",
+        b"<?xml version='1.0'?><soap:Envelope>", b'{"error":"Repository not found"}',
+        b'{\n  "errors" : [ {"status": 404',
+        b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run 7 not found"}', b'{"detail":"Not Found"}',
+        b'{"message":"Not Found","documentation_url":"https://docs"}', b'{"status": 404, "title": "Not Found"}',
+        b'{"timestamp": "2026", "status": 404, "error": "Not Found", "path": "/model"}', b"Not Found",
+        b"404 page not found\n",
+        b"Access denied", b"Entry not found", b"default backend - 404", b"no healthy upstream", b"error code: 1020",
+        b"Invalid username or password.", b'"Not Found"', b"<Error>" + b"x" * 2000, b'{"error": "' + b"x" * 2000,
+    ],
+)  # fmt: skip
+def test_what_stores_answer_instead_of_a_model_is_told(content: bytes) -> None:
+    assert kinds.of(content[: kinds.HEAD_BYTES]) is kinds.ERROR_MESSAGE
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<?xml version='1.0'?><net name='fraud' version='11'>", b"<PMML version='4.4'>",
+        b"<!-- 7 --><PMML version='4'>",
+        b'{"learner": {"error": 1}, "version": [2, 0, 0]}' + b" " * 2000, b'{"name": "m", "message": "hello"}',
+        b"tree\nversion=v4\nnum_class=1\n", b"\n<\n\x05input\x12\x0bPlaceholder", b"\n\x07Not Found\x12", b"7",
+        b"\x08\x0a:\x09<html>", b"expired\0", b"access denied " * 100, b"<", b"{", b"", b"\xff\xfe", b"\xff\xfe<",
+    ],
+)  # fmt: skip
+def test_what_some_runtime_may_serve_is_never_told_to_be_no_model(content: bytes) -> None:
+    kind = kinds.of(content[: kinds.HEAD_BYTES])
+    assert kind is None or not kind.never_a_model or not content
 
 
 def test_no_onnx_model_is_taken_for_something_else(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A legal request must not kill the server; and what a model is run on before it is asked."""
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -19,7 +20,7 @@ from podium_serving.last_words import LastWords
 from podium_serving.model import Model
 from podium_serving.model_file import ModelError
 from podium_serving.refusals import Case, Refusal
-from tests.unit.serving.harness import Server, identity, model_bytes, serving, tensor
+from tests.unit.serving.harness import JSON_TYPES, Answer, Server, identity, model_bytes, serving, tensor
 
 
 def families(server: Server) -> dict[str, Any]:
@@ -162,6 +163,28 @@ def test_every_kind_that_ends_the_probe_is_found(tmp_path: Path, monkeypatch: py
     assert not refused(found, -1e9, np.float32)
 
 
+@pytest.mark.parametrize("datatype", ["INT32", "INT64"])
+def test_the_quotient_of_the_least_integer_and_minus_one_is_refused(tmp_path: Path, datatype: str) -> None:
+    """SIGFPE: there is no such integer. The same value in every input does not show it, since 1 is the quotient."""
+    path = tmp_path / "model.onnx"
+    onnx_type = JSON_TYPES[datatype]
+    inputs = [tensor(name, onnx_type, ["n"]) for name in ("a", "b")]
+    path.write_bytes(model_bytes([helper.make_node("Div", ["a", "b"], ["y"])], inputs, [tensor("y", onnx_type, ["n"])]))
+    least = -(2 ** (int(datatype[3:]) - 1))
+
+    def divided(server: Server, a: list[int], b: list[int]) -> Answer:
+        sent = [{"name": name, "shape": [3], "datatype": datatype, "data": data} for name, data in (("a", a), ("b", b))]
+        return server.infer({"inputs": sent})
+
+    with serving(path) as server:
+        refused = divided(server, [6, least, 6], [3, -1, 3])
+        assert (refused.status, server.process.poll()) == (400, None)
+        name = f"{least} in a and -1 in the other inputs of {datatype.lower()}, SIGFPE ended the process"
+        assert f"was probed with {name}" in refused.json["error"]
+        assert divided(server, [6, least, 6], [3, 2, 3]).status == 200
+        assert divided(server, [6, 6, -1], [-1, 4, least]).status == 200
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_long_texts_that_end_the_probe_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = probed(
@@ -204,6 +227,26 @@ def test_a_probe_that_hangs_is_ended_in_time_and_said_to_be_incomplete(
     assert found.refusals == []
 
 
+def test_a_pod_that_is_told_to_stop_does_not_wait_for_its_probe(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(counting())
+    server = Server(path, PODIUM_PROBE_SECONDS=600)
+    child: list[str] = []
+    try:
+        # given a probe that would go round 2**31 times and more
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        while not (child := children.read_text().split()):
+            assert server.process.poll() is None
+        server.process.terminate()
+        assert server.wait() == 0
+        assert not Path("/proc", child[0]).exists()
+    finally:
+        for each in child:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(each), signal.SIGKILL)  # else it would count on, and hold the server's output open
+        server.close()
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_probe_takes_a_third_of_the_memory_at_most(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
@@ -227,9 +270,8 @@ def test_a_refusal_by_shape_covers_that_shape_alone() -> None:
 # Death by signal
 
 
-def test_a_death_by_signal_names_the_request_that_was_running(tmp_path: Path) -> None:
-    """A run that takes long enough to be killed in."""
-    path = tmp_path / "model.onnx"
+def counting() -> bytes:
+    """Goes round as often as the largest element of `n` says: a run that takes as long as the client asks for."""
     trip, cond = tensor("n", TensorProto.INT64, ["k"]), numpy_helper.from_array(np.array(True), "go")
     body = helper.make_graph(
         [helper.make_node("Identity", ["c"], ["c2"]), helper.make_node("Identity", ["v"], ["v2"])],
@@ -241,7 +283,12 @@ def test_a_death_by_signal_names_the_request_that_was_running(tmp_path: Path) ->
         helper.make_node("ReduceMax", ["n"], ["m"], keepdims=0),
         helper.make_node("Loop", ["m", "go", "n"], ["y"], body=body),
     ]
-    path.write_bytes(model_bytes(nodes, [trip], [tensor("y", TensorProto.INT64, ["k"])], (cond,)))
+    return model_bytes(nodes, [trip], [tensor("y", TensorProto.INT64, ["k"])], (cond,))
+
+
+def test_a_death_by_signal_names_the_request_that_was_running(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(counting())
     with serving(path, PODIUM_PROBE_SECONDS=0) as server:
         assert server.infer(asked([2], "n", "INT64", 3)).status == 200
         idle = json.loads(server.termination.read_text())
@@ -330,6 +377,22 @@ def test_the_users_own_samples_go_first(tmp_path: Path) -> None:
     assert "request 2 of warmup.json: " in line["warm_up_error"]
     assert f"{tmp_path / 'warmup.json'}: request 3: input 'x': expected shape" in line["warm_up_error"]
     assert {each.labels["source"]: each.value for each in metric.samples} == {"samples": 2, "sizes": 0}
+
+
+@pytest.mark.parametrize("folders", [["", "1"], ["1", "1/a"], ["1/a"], [""], [".."]])
+def test_samples_lie_in_the_models_folder_or_above_it_and_the_nearest_are_taken(
+    tmp_path: Path, folders: list[str]
+) -> None:
+    top = tmp_path / "top"
+    (top / "1" / "a").mkdir(parents=True)
+    (top / "1" / "a" / "model.onnx").write_bytes(identity({"x": 1}, ["n"]))
+    for size, folder in enumerate(folders, 1):
+        (top / folder / "warmup.json").write_text(json.dumps(asked([size])))
+    model = Model(top)
+    found, problems = warm_up.samples(model.file, model.top, model.signature)
+    expected = [] if folders == [".."] else [(len(folders),)]
+    assert [attempt.feeds["x"].shape for attempt in found] == expected
+    assert problems == []
 
 
 @pytest.mark.parametrize("content", ["{", '{"inputs": []}', "7", "[]"])

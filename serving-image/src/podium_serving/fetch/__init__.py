@@ -30,7 +30,8 @@ Digest
     by path as bytes, as printed by
         find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum
     It is of what the URI names, whatever the layout. Of a claim, `lost+found` at its root and names that begin with two
-    dots (kubelet's own, in ConfigMaps and projected volumes) do not belong to it.
+    dots (kubelet's own, in ConfigMaps and projected volumes) do not belong to it; nor does what tools leave behind
+    (folders.py) where it cannot be read or is no file, such as `.#model.onnx` and another user's `.Trash-0`.
 
 Breaks
     What has arrived is kept beside the path and continued (Range with If-Match or If-Range), also by the container's

@@ -8,6 +8,7 @@ from pathlib import Path
 from podium_serving.fetch.config import Config, Location
 from podium_serving.fetch.errors import FetchError, Reason
 from podium_serving.fetch.source import Entry, Listing, Stream, changed, check_path
+from podium_serving.folders import is_leftover
 
 _CHUNK = 8 * 2**20
 # mkfs makes it in every ext file system, readable for root alone.
@@ -34,15 +35,39 @@ def listing(config: Config, location: Location) -> Listing:
 
 
 def _folder(config: Config, location: Location, path: Path) -> Listing:
-    files = list(_walk(config, path))
-    if not files:
-        raise _nothing(config, f"{location.path or '/'} of the claim {location.host} holds no file")
-    entries = (_entry(config, file, check_path(str(file.relative_to(path)), config.shown_uri)) for file in files)
+    entries: list[Entry] = []
+    passed_over: list[Exception] = []
+    for file in _walk(config, path, path, passed_over):
+        leftover = _leftover(path, file)
+        try:
+            entry = _entry(config, file, check_path(str(file.relative_to(path)), config.shown_uri))
+            if leftover:
+                file.open("rb").close()
+            entries.append(entry)
+        except (OSError, FetchError) as problem:
+            if not leftover:
+                raise
+            passed_over.append(problem)
+    if not entries:
+        # The model itself may have such a name.
+        raise next(iter(passed_over), None) or _nothing(
+            config, f"{location.path or '/'} of the claim {location.host} holds no file"
+        )
     return Listing(True, tuple(entries), lambda: listing(config, location))
 
 
-def _walk(config: Config, top: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(top, onerror=_raise):
+def _leftover(top: Path, path: Path) -> bool:
+    """Whether the path below `top` is, or lies in, what tools leave: then it may be a dangling link, or unreadable."""
+    return any(map(is_leftover, path.relative_to(top).parts))
+
+
+def _walk(config: Config, top: Path, start: Path, passed_over: list[Exception]) -> Iterator[Path]:
+    def unreadable(problem: OSError) -> None:
+        if not _leftover(top, Path(os.fsdecode(problem.filename))):
+            raise problem
+        passed_over.append(problem)
+
+    for folder, folders, names in os.walk(start, onerror=unreadable):
         # Kubernetes' own layout of ConfigMaps and projected volumes: the files link into it.
         folders[:] = [name for name in folders if not name.startswith("..")]
         if Path(folder) == config.pvc_path and _LOST_AND_FOUND in folders:
@@ -50,8 +75,8 @@ def _walk(config: Config, top: Path) -> Iterator[Path]:
         for name in folders:
             path = os.path.join(folder, name)
             if os.path.islink(path) and os.readlink(path).startswith("..data/"):
-                yield from _walk(config, Path(path))
-            elif os.path.islink(path):
+                yield from _walk(config, top, Path(path), passed_over)
+            elif os.path.islink(path) and not _leftover(top, Path(path)):
                 raise FetchError(
                     Reason.UnsafePath,
                     f"{config.shown_uri}: {name!r} is a link to a folder, which is not followed; "
@@ -106,7 +131,3 @@ def _unreadable(config: Config, problem: OSError) -> FetchError:
             f"{said}; it must be readable for the pod's user (podTemplate.securityContext.fsGroup)",
         )
     return FetchError(Reason.Unexpected, said)
-
-
-def _raise(problem: OSError) -> None:
-    raise problem

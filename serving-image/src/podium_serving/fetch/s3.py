@@ -106,7 +106,14 @@ def _entry(config: Config, location: Location, store: S3Store, relative: str, me
             options["if_match"] = meta["e_tag"]
         if offset and tag:
             options["range"] = {"offset": offset}
-        result = _call(config, location, lambda: obstore.get(store, meta["path"], options=options))
+        try:
+            result = _call(config, location, lambda: obstore.get(store, meta["path"], options=options))
+        except FetchError as problem:
+            # A store that does not know ranges answers with the whole object or with another part of it, which the
+            # client takes for no answer at all, or refuses the request. What else it may be shows without a range too.
+            if "range" in options and problem.reason in (Reason.Unexpected, Reason.Rejected):
+                return open_(0, "")
+            raise
         # Not every store knows If-Match.
         if _tag(result.meta) != _tag(meta):
             raise changed(config.shown_uri, repr(relative))

@@ -34,8 +34,11 @@ class Client(Protocol):
         """The memory that it waits for is its own now."""
 
 
+NO_ROOM = "the memory for requests is used up (PODIUM_MEMORY_BYTES): the server is overloaded"
+
+
 class Budget:
-    """Bytes that all connections together may hold of requests and answers.
+    """Bytes that all connections together may hold of requests, of what is made of them, and of answers.
 
     Only what a request announces is asked for beforehand, and waits in turn while it does not fit; what is there
     already counts as well, whether it fits or not.
@@ -62,10 +65,33 @@ class Budget:
             self.used += size
             client.room_given()
 
+    def used_up(self, own: int) -> bool:
+        """Whether nothing is left, apart from the bytes that the asking one holds itself."""
+        return self.used - own >= self.size
+
     def withdraw(self, client: Client) -> None:
         """The client waits no longer."""
         self._waiting = deque(each for each in self._waiting if each[0] is not client)
         self.change(0)
+
+
+class Holding:
+    """Bytes of the budget that are held for one request beside its body, until they are released together."""
+
+    def __init__(self, budget: Budget) -> None:
+        """Nothing yet."""
+        self._budget = budget
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        """So many bytes more, which are there already."""
+        self._size += size
+        self._budget.change(size)
+
+    def release(self) -> None:
+        """All of them."""
+        size, self._size = self._size, 0
+        self._budget.change(-size)
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """What a request's head may not say: the answers that refuse it before its body is read."""
 
+from dataclasses import dataclass
+
 from podium_serving.http.message import Request, Response, error
 
 MAX_HEAD = 64 * 1024
@@ -8,9 +10,33 @@ SEPARATORS = 4
 """Bytes of a header line that belong neither to its name nor to its value."""
 
 
-def refusal(request: Request, version: str, hosts: int, max_body: int) -> Response | None:
+@dataclass(frozen=True)
+class MaxBody:
+    """Bytes that a body may have, and whether it is the memory for all requests that sets this bound."""
+
+    size: int
+    by_memory: bool = False
+
+    @classmethod
+    def of(cls, setting: int, memory: int) -> "MaxBody":
+        """The smaller of the setting and the memory for all requests."""
+        return cls(min(setting, memory), memory < setting)
+
+    def refusal(self) -> Response:
+        """The answer to a larger body."""
+        if not self.by_memory:
+            return error(413, f"the request's body exceeds {self.size} bytes (PODIUM_MAX_BODY_BYTES)")
+        return error(
+            413,
+            f"the request's body exceeds {self.size} bytes, the memory for all requests (PODIUM_MEMORY_BYTES, or a "
+            "quarter of what the model leaves of the container's limit): send fewer rows at once, or raise "
+            "spec.runtime.resources.limits.memory",
+        )
+
+
+def refusal(request: Request, hosts: int, max_body: MaxBody) -> Response | None:
     """Why the request cannot be taken as its head stands, if so; `hosts` is the number of its Host headers."""
-    headers = request.headers
+    headers, version = request.headers, request.version
     if version not in ("1.0", "1.1"):
         return error(505, f"HTTP/{version} is not spoken here, but HTTP/1.1")
     if hosts > 1 or (hosts == 0 and version == "1.1"):
@@ -21,8 +47,8 @@ def refusal(request: Request, version: str, hosts: int, max_body: int) -> Respon
     coding = headers.get(b"transfer-encoding")
     if coding is not None and coding.lower() != b"chunked":
         return error(501, f"transfer-encoding {coding.decode('latin-1')!r} is not supported: send the body as it is")
-    if announced(request) > max_body:
-        return too_large(max_body)
+    if announced(request) > max_body.size:
+        return max_body.refusal()
     return None
 
 
@@ -31,9 +57,12 @@ def announced(request: Request) -> int:
     return int(request.headers.get(b"content-length", b"0"))
 
 
-def too_large(max_body: int) -> Response:
-    """The answer to a body beyond the limit."""
-    return error(413, f"the request's body exceeds {max_body} bytes (PODIUM_MAX_BODY_BYTES)")
+def endless_line() -> Response:
+    """The answer to a line of more than MAX_HEAD bytes that has not ended yet."""
+    return error(
+        431,
+        f"a line of the request (a header, a trailer or the size of a chunk) exceeds {MAX_HEAD} bytes: send it shorter",
+    )
 
 
 def too_many_headers(size: int) -> Response:

@@ -33,7 +33,7 @@ class Response:
 
 
 class Request:
-    """One request; header names are in lower case.
+    """One request; header names are in lower case. `version` is that of HTTP; `head_size`: bytes of target and headers.
 
     `started` and `received` are monotonic times of its first and last byte. `body` is a view, so that parts of it can
     be handed on without a copy.
@@ -42,6 +42,7 @@ class Request:
     __slots__ = (
         "announce_keep_alive",
         "body",
+        "head_size",
         "headers",
         "keep_alive",
         "method",
@@ -49,12 +50,15 @@ class Request:
         "refusal",
         "started",
         "target",
+        "version",
     )
 
     def __init__(self, started: float) -> None:
         self.started = self.received = started
         self.method = b""
         self.target = b""
+        self.version = "1.1"
+        self.head_size = 0
         self.headers: dict[bytes, bytes] = {}
         self.body = NOTHING
         self.keep_alive = False
@@ -62,11 +66,14 @@ class Request:
         # Set where the request cannot be taken as it is; then this is its answer, and the connection ends.
         self.refusal: Response | None = None
 
-    def head_without_offer(self, version: str) -> bytes:
-        """The head as of a client that does not offer to upgrade; `version` is the request's, such as 1.1."""
+    def head_without_offer(self) -> bytes:
+        """The head as of a client that does not offer to upgrade.
+
+        Headers of one name are one now: what must not be there twice is to be found out before.
+        """
         kept = [b"%b: %b" % each for each in self.headers.items() if each[0] not in (b"upgrade", b"connection")]
         connection = b"connection: keep-alive" if self.keep_alive else b"connection: close"
-        first = b"%b %b HTTP/%b" % (self.method, self.target, version.encode())
+        first = b"%b %b HTTP/%b" % (self.method, self.target, self.version.encode())
         return b"\r\n".join([first, *kept, connection, b"\r\n"])
 
 

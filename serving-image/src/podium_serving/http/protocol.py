@@ -11,7 +11,8 @@ import socket
 from collections import deque
 from typing import cast
 
-from podium_serving.http.context import Context
+from podium_serving.http.context import NO_ROOM, Context
+from podium_serving.http.head import MaxBody
 from podium_serving.http.message import REASONS, Request, Response, error
 from podium_serving.http.reader import Reader
 
@@ -23,6 +24,8 @@ _LINGER_SECONDS = 2.0
 _LARGEST_COPY = 64 * 1024
 # Bytes of one body that are read before others have their turn: the loop alone would take 8 MiB from a fast client.
 _MOST_AT_ONCE = 2**20
+# Bytes that Python needs for a request beside what has come of it.
+_BESIDE = 1024
 _PROBE_SECONDS = 0.1
 _TCP_CLOSE = 7
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -33,12 +36,13 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        limit = min(context.max_body, context.budget.size)
+        limit = MaxBody.of(context.max_body, context.budget.size)
         self._reader = Reader(limit, context.clock, self._received, self._expected)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._queue: deque[Request] = deque()
+        self._queued = 0  # bytes of the requests in it
         self._pending: asyncio.Future[Response] | None = None  # the answer that the handler owes
-        self._in_work = 0  # bytes of the body that the handler has
+        self._running: Request | None = None  # whose answer that is
         self._eof = False
         self._write_paused = False
         self._read_paused = False
@@ -61,7 +65,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: what waited for an answer is dropped, and what is being computed is given up."""
         self._context.connections.discard(self)
-        self._queue.clear()
+        self._clear()
         self._reader.drop()
         if self._pending is not None:
             self._pending.cancel()
@@ -156,8 +160,7 @@ class Connection(asyncio.Protocol):
         if self._wanted:
             if now - self._starving_since > context.room_timeout:
                 context.no_room()
-                sentence = "the memory for requests is used up (PODIUM_MEMORY_BYTES): the server is overloaded"
-                reader.refuse(error(503, sentence, b"retry-after: 1\r\n"))
+                reader.refuse(error(503, NO_ROOM, b"retry-after: 1\r\n"))
         elif now - progress > context.read_timeout:
             limit = context.read_timeout
             reader.refuse(error(408, f"the request was not complete after {limit:g} s without progress"))
@@ -174,6 +177,7 @@ class Connection(asyncio.Protocol):
     def _received(self, request: Request) -> None:
         """The reader has a request."""
         self._queue.append(request)
+        self._queued += _size(request)
         if self._promised or self._wanted:
             # First the account of what is there: others that wait must not get the same room.
             self._account()
@@ -184,23 +188,21 @@ class Connection(asyncio.Protocol):
         """Handles waiting requests until the handler needs time, the peer must read first, or none is left."""
         while self._queue and self._pending is None and not self._write_paused:
             request = self._queue.popleft()
-            size = request.body.nbytes
+            self._queued -= _size(request)
             result = self._context.handler(request)
             if isinstance(result, Response):
                 self._send(request, result)
             else:
-                self._in_work = size
-                self._pending = result
+                self._pending, self._running = result, request
                 result.add_done_callback(lambda done, request=request: self._finished(request, done))  # type: ignore[misc]
         if self._reader.expects_continue:
             self._go_on()
-        if self._queue or self._held or self._in_work:
+        if self._queue or self._held or self._running is not None:
             self._account()
         self._throttle()
 
     def _finished(self, request: Request, done: "asyncio.Future[Response]") -> None:
-        self._pending = None
-        self._in_work = 0
+        self._pending = self._running = None
         if done.cancelled() or self._transport.is_closing():
             return
         self._send(request, done.result())
@@ -264,8 +266,13 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + body)
         self._last_activity = now
         if last:
-            self._queue.clear()
+            self._clear()
             self._end(linger=request.refusal is not None or request.keep_alive)
+
+    def _clear(self) -> None:
+        """Drops the requests that wait."""
+        self._queue.clear()
+        self._queued = 0
 
     def _end(self, linger: bool) -> None:
         """Ends the connection; `linger` where the peer may be sending still."""
@@ -279,7 +286,7 @@ class Connection(asyncio.Protocol):
     # memory
 
     def _ask_for_room(self) -> None:
-        """Asks for the memory that the rest of the body will need; reading stops until it is there."""
+        """Asks for the memory that the rest of the request will need; reading stops until it is there."""
         more = self._reader.memory_needed - self._promised
         if more <= 0 or self._wanted:
             return
@@ -301,9 +308,9 @@ class Connection(asyncio.Protocol):
 
     def _account(self) -> None:
         """Keeps the budget's account of what is there."""
-        held = self._in_work + self._transport.get_write_buffer_size()
-        for request in self._queue:
-            held += request.body.nbytes
+        held = self._queued + self._transport.get_write_buffer_size()
+        if self._running is not None:
+            held += _size(self._running)
         difference, self._held = held - self._held, held
         if difference:
             self._context.budget.change(difference)
@@ -316,9 +323,10 @@ class Connection(asyncio.Protocol):
         A socket that was closed answers whatever reaches it with a reset; one that is only done with sending takes an
         interim answer for what it is (RFC 9110, 15.2). Where nobody waits, nothing is gained by knowing.
         """
-        if self._pending is None or self._transport.is_closing() or not self._context.crowded():
+        if self._running is None or self._transport.is_closing() or not self._context.crowded():
             return
-        if not self._write_paused:
+        # Who speaks HTTP/1.0 knows no interim answers.
+        if not self._write_paused and self._running.version != "1.0":
             self._transport.write(_CONTINUE)
         asyncio.get_running_loop().call_later(_PROBE_SECONDS, self._look_for_peer)
 
@@ -329,6 +337,11 @@ class Connection(asyncio.Protocol):
         with contextlib.suppress(OSError):
             if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
                 self.abort()
+
+
+def _size(request: Request) -> int:
+    """Bytes that a request takes while it waits or runs; its body may have been let go of."""
+    return request.body.nbytes + request.head_size + _BESIDE
 
 
 def _connection_header(request: Request, last: bool) -> bytes:

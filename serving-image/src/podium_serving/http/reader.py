@@ -4,12 +4,23 @@ from collections.abc import Callable
 
 import httptools
 
-from podium_serving.http.head import MAX_HEAD, MAX_HEADERS, SEPARATORS, announced, refusal, too_large, too_many_headers
+from podium_serving.http.head import (
+    MAX_HEAD,
+    MAX_HEADERS,
+    SEPARATORS,
+    MaxBody,
+    announced,
+    endless_line,
+    refusal,
+    too_many_headers,
+)
 from podium_serving.http.message import Request, Response, error
 from podium_serving.logs import LOG
 
 # Memory for a body that comes in chunks is asked for in steps of this many bytes.
 _STEP = 2**20
+# Heads that have not come to their end are not asked memory for below this: so small are those of health checks.
+_SMALL_HEAD = 8 * 1024
 
 
 class Reader:
@@ -21,7 +32,7 @@ class Reader:
 
     def __init__(
         self,
-        max_body: int,
+        max_body: MaxBody,
         clock: Callable[[], float],
         deliver: Callable[[Request], None],
         expected: Callable[[], None],
@@ -39,17 +50,22 @@ class Reader:
         self._head_size = 0
         self._header_count = 0
         self._hosts = 0
+        self._line = 0  # bytes of a line that has not come to its end
         self._body: bytes | bytearray = b""
 
     @property
     def memory_needed(self) -> int:
-        """Bytes that the body which is being received will take, as far as that is known."""
-        if self.request is None or not self.head_complete:
+        """Bytes that the request which is being received will take, as far as that is known."""
+        if self.request is None:
             return 0
-        return announced(self.request) or (len(self._body) // _STEP + 1) * _STEP
+        if not self.head_complete:
+            size = self._head_size + self._line
+            return size if size > _SMALL_HEAD else 0
+        return announced(self.request) or min((len(self._body) // _STEP + 1) * _STEP, self._max_body.size)
 
     def feed(self, data: bytes) -> None:
         """Bytes of the client."""
+        before, head, body = self.request, self._head_size, len(self._body)
         try:
             self._parse(data)
         except httptools.HttpParserCallbackError as problem:
@@ -58,6 +74,9 @@ class Reader:
         except httptools.HttpParserError as problem:
             if not self.deaf:
                 self.refuse(error(400, f"the request is not valid HTTP/1.1: {problem}"))
+        if self.request is not None:
+            fresh = self.request is not before
+            self._check_line(data, fresh, 0 if fresh else head, 0 if fresh else body)
 
     def refuse(self, response: Response) -> None:
         """Delivers the request, or what there is of it, with `response` as its answer."""
@@ -80,7 +99,7 @@ class Reader:
         if self.deaf:
             return
         self.request = Request(self._clock())
-        self._head_size = self._header_count = self._hosts = 0
+        self._line = self._head_size = self._header_count = self._hosts = 0
         self.head_complete = False
 
     def on_url(self, url: bytes) -> None:
@@ -114,18 +133,20 @@ class Reader:
         self.head_complete = True
         request.method = self._parser.get_method()
         request.keep_alive = self._parser.should_keep_alive()
+        request.version = self._parser.get_http_version()
+        refused = refusal(request, self._hosts, self._max_body)
+        if refused is not None:
+            self.refuse(refused)
+            return
         if self._parser.should_upgrade():
             if request.method != b"CONNECT":
                 self._offered, self.request = request, None
                 return
             # What follows is of another protocol, whatever the answer.
             request.keep_alive = False
-        version = self._parser.get_http_version()
-        request.announce_keep_alive = request.keep_alive and version == "1.0"
-        refused = refusal(request, version, self._hosts, self._max_body)
-        if refused is not None:
-            self.refuse(refused)
-        elif request.headers.get(b"expect", b"").lower() == b"100-continue":
+        request.announce_keep_alive = request.keep_alive and request.version == "1.0"
+        # A client of HTTP/1.0 does not know what it would be told (RFC 9110, 10.1.1).
+        if request.version != "1.0" and request.headers.get(b"expect", b"").lower() == b"100-continue":
             self.expects_continue = True
             self._expected()
 
@@ -134,8 +155,8 @@ class Reader:
         if self.request is None:
             return
         self.expects_continue = False
-        if len(self._body) + len(body) > self._max_body:
-            self.refuse(too_large(self._max_body))
+        if len(self._body) + len(body) > self._max_body.size:
+            self.refuse(self._max_body.refusal())
         elif not self._body:
             self._body = body
         else:
@@ -150,8 +171,23 @@ class Reader:
 
     # our own
 
+    def _check_line(self, data: bytes, fresh: bool, head: int, body: int) -> None:
+        """Refuses a line that does not come to its end: the parser tells of one when it is complete, and keeps it.
+
+        `data` came last. `fresh`: its request began in it; `head` and `body` are what there was of that request before.
+        """
+        if len(self._body) != body or (fresh and not self._header_count):
+            self._line = 0  # what belongs to this request's lines in `data` is not known
+        elif self._head_size != head:
+            self._line = len(data) - 1 - data.rfind(b"\n")
+        else:
+            self._line += len(data)
+        if self._line > MAX_HEAD:
+            self.refuse(endless_line())
+
     def _complete(self, request: Request, body: bytes | bytearray) -> None:
         request.body = memoryview(body)
+        request.head_size = self._head_size
         request.received = self._clock()
         self.request = None
         self.expects_continue = False
@@ -175,8 +211,7 @@ class Reader:
                 if offered is None:
                     return
                 rest = memoryview(rest)[stop.args[0] :]
-                head = offered.head_without_offer(self._parser.get_http_version())
                 self._parser = httptools.HttpRequestParser(self)
-                self._parser.feed_data(head)
+                self._parser.feed_data(offered.head_without_offer())
                 if self.request is not None:
                     self.request.started = offered.started
