@@ -27,6 +27,7 @@ import uvloop
 from podium.router.agent import CONFIG_MAPS, SLICES
 from podium.router.routing import Routing, Share
 from podium.router.watching import Server, Watching
+from podium.router.xds import POLL_DELAY
 from tests.bench.bench_serving import Case, cases, cpu_seconds, load
 from tests.bench.table import Row, percentile, show
 from tests.client import Client
@@ -156,7 +157,10 @@ def costs(ways: list[Way], body: bytes) -> Iterator[Row]:
 
 
 def flips(router: Router, api: Client, body: bytes) -> Row:
-    """From the API server's answer to the operator's write to the first request that goes the new way."""
+    """From the API server's answer to the operator's write to the first request that goes the new way.
+
+    Each change comes after Envoy has asked for news of the last one, as weights that are seconds apart do.
+    """
 
     async def watch(found: list[float]) -> None:
         reader, writer = await asyncio.open_connection(router.address, PORT)
@@ -165,6 +169,7 @@ def flips(router: Router, api: Client, body: bytes) -> Row:
             wanted = (NEW, OLD)[number % 2]
             weights = {NEW: 10_000, OLD: 0} if wanted == NEW else {NEW: 0, OLD: 10_000}
             routing = Routing("fraud", PORT, tuple(Share(*each) for each in weights.items()))
+            await asyncio.sleep(2 * POLL_DELAY)
             await asyncio.to_thread(api.patch, "ConfigMap", NAMESPACE, "fraud-router",
                                     {"data": {"routing.json": routing.to_json()}})  # fmt: skip
             written = time.perf_counter()

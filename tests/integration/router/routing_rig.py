@@ -50,7 +50,7 @@ NOBODY = f"{HERE}:1"
 
 def revision_name(number: int, model: str = "fraud") -> str:
     """As the operator names revisions: a router takes no others."""
-    return f"{model}-{number:010d}".translate(str.maketrans("0123456789", "bcdfghjklm"))
+    return f"{model}-" + f"{number:010d}".translate(str.maketrans("0123456789", "bcdfghjklm"))
 
 
 OLD, NEW = revision_name(0), revision_name(1)

@@ -66,6 +66,7 @@ async def test_a_new_pod_does_not_start_without_the_API_server_and_one_that_is_s
         bare.kill("envoy")
         bare.prepare()
         bare.start("envoy")
+        bare.start("agent")
         await bare.until(bare.ready)
         async with load(bare, PORT) as seen:
             await enough(seen)

@@ -70,7 +70,7 @@ async def until_the_operator_is_sure(router: Router, obj: dict[str, Any]) -> Non
     """Until today's operator, that wrote this ConfigMap, takes what the router says for a confirmation."""
 
     async def sure() -> bool:
-        said = Said.read(json.dumps(await router.said()))
+        said = Said.read(await router.said())
         pod = RouterPod("podium-router-1", ready=True, terminating=False, said=said)
         return doubt(Seen(MODEL, slices=[], pods=[], config_map=obj, routers=[pod])) == ""
 

@@ -4,14 +4,18 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from podium.api import names
 from podium.router.bounds import CONNECTIONS, overload_manager
 from podium.router.routing import Routing, Share
 from tests.cluster.controlplane import APISERVER, ControlPlane
@@ -148,14 +152,85 @@ async def test_ModelDeployments_come_and_go_beside_one_another(router: Router) -
         async with load(router, PORT + 1) as others:
             await enough(others)
         await asyncio.to_thread(router.delete_config_map, "spam-router")
-
-        async def closed() -> bool:
-            return not await router.listens(PORT + 1)
-
-        await router.until(closed)
+        # Its port is another's once one is told to listen there.
+        last = split((OLD, 10_000), model="fraud", port=PORT)
+        heir = split((revision_name(0, "heir"), 10_000), model="heir", port=PORT + 1)
+        await asyncio.to_thread(router.ask_for, heir)
+        await router.until_applied(heir)
+        assert (await router.said())["applied"] == {"fraud-router": last.to_json(), "heir-router": heir.to_json()}
         await enough(seen)
     assert failed(seen) == {}
     assert failed(others) == {}
+
+
+async def test_who_takes_a_ConfigMap_away_while_no_operator_runs_takes_nothing_from_its_callers(router: Router) -> None:
+    routing, at = split((OLD, 10_000)), f"--namespace={router.namespace}"
+    new_connections = aiohttp.TCPConnector(force_close=True)
+    async with load(router, PORT) as seen, aiohttp.ClientSession(connector=new_connections) as http:
+        for words in (["label", "configmap", "fraud-router", f"{names.LABEL_ROUTER}-"],
+                      ["delete", "configmap", "fraud-router"]):  # fmt: skip
+            await asyncio.to_thread(router.ask_for, routing)
+            await asyncio.to_thread(router.plane.kubectl, *words, at)
+            # What comes after it in the same watch is known: so is that.
+            await asyncio.to_thread(router.config_map, "mark-router", " ".join(words))
+            await router.until(partial(told_of, router, "mark-router"))
+            await asyncio.to_thread(router.delete_config_map, "mark-router")
+            async with http.post(router.url(PORT), data=b"{}") as answer:
+                assert answer.headers["x-podium-revision"] == OLD
+            await enough(seen)
+    assert failed(seen) == {}
+
+
+async def test_a_ModelDeployment_that_is_made_anew_meanwhile_listens_at_its_new_port(router: Router) -> None:
+    anew = split((NEW, 10_000), port=PORT + 1)
+    await asyncio.to_thread(router.delete_config_map, "fraud-router")
+    await asyncio.to_thread(router.ask_for, anew)
+    await router.until_applied(anew)
+    async with load(router, PORT + 1) as seen:
+        await enough(seen)
+    assert seen == {NEW: seen.total()}
+    assert not await router.listens(PORT)
+
+
+async def told_of(router: Router, name: str) -> bool:
+    """Whether the router says that it refuses this ConfigMap's text."""
+    return name in (await router.said())["refused"]
+
+
+@pytest.mark.parametrize("model", ["ready", "figures"])
+async def test_a_ModelDeployment_may_have_any_name(bare: Router, model: str) -> None:
+    revision = revision_name(0, model)
+    routing = split((revision, 10_000), model=model)
+    async with Pod(revision) as pod:
+        bare.pods(revision, pod.address)
+        bare.ask_for(routing)
+        await bare.run()
+        await bare.until_applied(routing)
+        assert await bare.ready()
+        assert await bare.lives()
+        async with load(bare, PORT) as seen:
+            await enough(seen)
+    assert seen == {revision: seen.total()}
+
+
+async def test_envoy_takes_no_more_inotify_instances_however_many_revisions_there_are(router: Router) -> None:
+    """A node has 128 for all containers of a user; Envoy ends when it gets none (docs/decisions)."""
+
+    def instances() -> int:
+        links = [os.readlink(file) for file in Path(f"/proc/{router.process('envoy')}/fd").iterdir()]
+        return links.count("anon_inode:inotify")
+
+    few = instances()
+    assert few in range(1, 4)
+    for number in range(8):
+        model = f"model-{number}"
+        old, new = (revision_name(each, model) for each in range(2))
+        for revision in (old, new):
+            await asyncio.to_thread(router.pods, revision, NOBODY)
+        routing = split((new, 500), (old, 9_500), model=model, port=PORT + 1 + number)
+        await asyncio.to_thread(router.ask_for, routing)
+    await router.until_applied(routing)
+    assert instances() == few
 
 
 async def test_headers_that_are_ours_come_from_nobody_else_and_the_rest_passes(router: Router) -> None:

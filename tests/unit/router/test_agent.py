@@ -77,3 +77,14 @@ def test_no_more_than_so_many_are_answered_at_a_time(begin: Begin) -> None:
         time.sleep(0.2)
         assert callers() == MOST
     assert ask(port) == SAID.to_json()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "routing", "first"), [(None, None, None), (7.0, None, 7.0), (None, 0.0, 0.0), (7.0, 3.0, 3.0)]
+)
+def test_it_looks_again_when_the_first_of_what_lingers_may_go(
+    cluster: float | None, routing: float | None, first: float | None
+) -> None:
+    parts = {"_files": cluster, "_state": routing}
+    agent = SimpleNamespace(**{name: SimpleNamespace(next_look=lambda at=at: at) for name, at in parts.items()})
+    assert Agent.next_look(cast(Agent, agent)) == first

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from podium.router import files as files_module
 from podium.router.endpoints import Endpoint
 from podium.router.files import Files, NotLoaded
+from podium.router.places import READY
 from podium.router.routing import Routing, Share
 from podium.router.xds import CLUSTERS, LISTENERS, Config, render
 
@@ -48,7 +49,7 @@ class Envoy:
     def check(self) -> None:
         """What a request could meet now."""
         clusters = self.names(CLUSTERS)
-        for model in self.names(LISTENERS) - {"ready"}:
+        for model in self.names(LISTENERS) - {READY}:
             if (table := self.files.get(f"routes.{model}.json")) is None:
                 continue  # it opens when its routes have come
             named = json.loads(json.dumps(table))["resources"][0]["virtual_hosts"][0]["routes"][-1]["route"]
@@ -70,9 +71,9 @@ def configs() -> st.SearchStrategy[list[list[Routing]]]:
     return st.lists(one.map(lambda each: [routing(*pair) for pair in sorted(each.items())]), min_size=1, max_size=4)
 
 
-def config(wanted: list[Routing], folder: Path) -> Config:
+def config(wanted: list[Routing]) -> Config:
     pods = {(share.revision, "http"): (Endpoint("10.0.0.1", 80),) for each in wanted for share in each.split}
-    return render(wanted, pods, folder=folder, address="0.0.0.0", ready=True)
+    return render(wanted, pods, address="0.0.0.0", ready=True)
 
 
 @pytest.fixture(autouse=True)
@@ -88,14 +89,14 @@ def test_whatever_is_wanted_next_no_route_names_what_is_not_there(data: st.DataO
         envoy = Envoy(folder, data)
         files = Files(folder, envoy.loaded, linger=LINGER, clock=lambda: envoy.now)
         for wanted in data.draw(configs()):
-            files.put(config(wanted, folder))
-            assert envoy.names(LISTENERS) == {"ready", *(each.model for each in wanted)}
+            files.put(config(wanted))
+            assert envoy.names(LISTENERS) == {READY, *(each.model for each in wanted)}
 
 
 def test_a_cluster_goes_when_nothing_can_be_on_its_way_through_it(tmp_path: Path) -> None:
     envoy = Envoy(tmp_path, None)
     files = Files(tmp_path, envoy.loaded, linger=LINGER, clock=lambda: envoy.now)
-    old, new = (config([Routing("m", 20_000, (Share(name, 10_000),))], tmp_path) for name in ("old", "new"))
+    old, new = (config([Routing("m", 20_000, (Share(name, 10_000),))]) for name in ("old", "new"))
     files.put(old)
     files.put(new)
     assert envoy.names(CLUSTERS) == {"old.http", "new.http"}
@@ -112,4 +113,20 @@ def test_what_envoy_does_not_load_is_named(tmp_path: Path) -> None:
     now = iter(range(1_000))
     files = Files(tmp_path, dict, linger=LINGER, clock=lambda: float(next(now)))
     with pytest.raises(NotLoaded, match="Envoy has not loaded clusters within 5 s"):
-        files.put(config([Routing("m", 20_000, (Share("a", 10_000),))], tmp_path))
+        files.put(config([Routing("m", 20_000, (Share("a", 10_000),))]))
+
+
+def test_other_weights_are_put_down_before_envoy_is_asked_anything(tmp_path: Path) -> None:
+    envoy = Envoy(tmp_path, None)
+    there: list[str] = []
+
+    def loaded() -> Mapping[str, str]:
+        there.append((tmp_path / "routes.m.json").read_text() if (tmp_path / "routes.m.json").exists() else "")
+        return envoy.loaded()
+
+    files = Files(tmp_path, loaded, linger=LINGER, clock=lambda: envoy.now)
+    for weights in ((10_000, 0), (5_000, 5_000), (10_000, 0)):
+        split = tuple(Share(name, weight) for name, weight in zip(("one", "two"), weights, strict=True))
+        there.clear()
+        files.put(config([Routing("m", 20_000, split)]))
+    assert all(text == there[-1] for text in there), "a rollback waits for no answer of Envoy's"

@@ -1,5 +1,6 @@
 """What a router takes from ConfigMaps and EndpointSlices."""
 
+import time
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from podium.api import names
 from podium.manifests.owner import Owner, owner_reference
 from podium.router.endpoints import GRPC, HTTP, Endpoint, endpoints_of
 from podium.router.routing import Routing, Share
-from podium.router.state import KEY, SUFFIX, State, pods_of
+from podium.router.state import KEY, LINGER_SECONDS, SUFFIX, State, pods_of
 
 
 def routing(model: str, port: int, **weights: int) -> Routing:
@@ -39,7 +40,7 @@ def a_pod(address: str, **conditions: bool) -> dict[str, Any]:
 
 def test_a_config_map_that_cannot_be_used_leaves_what_was_good() -> None:
     good = routing("fraud", 20_000, b=10_000)
-    state = State()
+    state = State(time.monotonic)
     state.take(
         [
             config_map("fraud-router", good.to_json()),
@@ -55,16 +56,66 @@ def test_a_config_map_that_cannot_be_used_leaves_what_was_good() -> None:
     assert state.refused["fraud-router"].startswith("ConfigMap fraud-router, routing.json: routing lacks the field")
 
 
-def test_a_config_map_that_is_gone_takes_its_listener_with_it_and_frees_its_port() -> None:
-    state = State()
+class Clock:
+    """Seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_routing_of_a_config_map_that_is_gone_stays_for_a_while() -> None:
+    clock, fraud = Clock(), routing("fraud", 20_000, b=10_000)
+    state = State(clock)
+    state.take([config_map("fraud-router", fraud.to_json())])
+    assert state.next_look() is None
+
+    for clock.now in (100.0, 99.0 + LINGER_SECONDS):
+        state.take([])
+        assert state.wanted() == [fraud]
+        assert state.texts() == {"fraud-router": fraud.to_json()}
+    assert state.next_look() == 1.0
+    assert (state.refused, state.missing()) == ({}, [])
+
+    clock.now += 1.0
+    state.take([])
+    assert state.wanted() == []
+    assert state.next_look() is None
+
+
+def test_a_config_map_that_comes_back_counts_from_anew() -> None:
+    clock, fraud = Clock(), routing("fraud", 20_000, b=10_000)
+    state = State(clock)
+    for taken in ([config_map("fraud-router", fraud.to_json())], [], [config_map("fraud-router", fraud.to_json())], []):
+        state.take(taken)
+        clock.now += LINGER_SECONDS - 1
+    state.take([])
+    assert state.wanted() == [fraud]
+
+
+def test_a_successor_of_the_agent_keeps_what_lingers() -> None:
+    fraud = routing("fraud", 20_000, b=10_000)
+    state = State(time.monotonic)
+    state.take([config_map("fraud-router", fraud.to_json())])
+    state.take([])
+    successor = State.remembered(state.texts(), time.monotonic)
+    successor.take([])
+    assert successor.wanted() == [fraud]
+
+
+def test_a_config_map_that_is_gone_frees_its_port_for_whoever_is_told_to_listen_there() -> None:
+    state = State(time.monotonic)
     state.take([config_map("fraud-router", routing("fraud", 20_000, b=10_000).to_json())])
     state.take([config_map("spam-router", routing("spam", 20_000, c=10_000).to_json())])
     assert [each.model for each in state.wanted()] == ["spam"]
     assert state.refused == {}
+    assert state.next_look() is None
 
 
 def test_a_port_that_another_has_is_refused() -> None:
-    state = State()
+    state = State(time.monotonic)
     first = config_map("fraud-router", routing("fraud", 20_000, b=10_000).to_json())
     state.take([first, config_map("spam-router", routing("spam", 20_000, c=10_000).to_json())])
     assert state.refused == {
@@ -74,7 +125,7 @@ def test_a_port_that_another_has_is_refused() -> None:
 
 def test_a_copy_under_another_name_moves_nothing_wherever_it_stands() -> None:
     first = routing("fraud", 20_000, b=10_000)
-    state = State()
+    state = State(time.monotonic)
     state.take([config_map("fraud-router", first.to_json()),
                 config_map("before", routing("fraud", 20_000, c=10_000).to_json())])  # fmt: skip
 
@@ -85,7 +136,7 @@ def test_a_copy_under_another_name_moves_nothing_wherever_it_stands() -> None:
 
 
 def test_what_speaks_of_another_model_than_its_name_does_is_refused() -> None:
-    state = State()
+    state = State(time.monotonic)
     state.take([config_map("spam-router", routing("fraud", 20_000, b=10_000).to_json())])
     assert state.wanted() == []
     assert state.refused == {
@@ -106,7 +157,7 @@ def test_what_speaks_of_another_model_than_its_name_does_is_refused() -> None:
 @pytest.mark.parametrize("text", ["{", routing("fraud", 20_000, b=10_000).to_json()])
 def test_what_no_model_deployment_of_its_name_controls_counts_as_not_there(changed: dict[str, Any], text: str) -> None:
     spam = routing("spam", 20_000, b=10_000)
-    state = State()
+    state = State(time.monotonic)
     state.take([config_map("fraud-router", text, **changed), config_map("spam-router", spam.to_json())])
 
     assert state.wanted() == [spam]
@@ -115,7 +166,7 @@ def test_what_no_model_deployment_of_its_name_controls_counts_as_not_there(chang
 
 def test_what_is_taken_from_its_owner_serves_on_as_it_was() -> None:
     first, next_one = routing("fraud", 20_000, b=10_000), routing("fraud", 20_000, c=10_000)
-    state = State()
+    state = State(time.monotonic)
     state.take([config_map("fraud-router", first.to_json())])
     orphan = config_map("fraud-router", next_one.to_json())
     del orphan["metadata"]["ownerReferences"]
@@ -131,7 +182,7 @@ def test_what_is_taken_from_its_owner_serves_on_as_it_was() -> None:
 
 def test_a_router_misses_what_it_never_understood_and_not_what_it_once_did() -> None:
     broken = config_map("fraud-router", "{")
-    fresh, running = State(), State()
+    fresh, running = State(time.monotonic), State(time.monotonic)
     running.take([config_map("fraud-router", routing("fraud", 20_000, b=10_000).to_json())])
     for state in (fresh, running):
         state.take([broken])
@@ -139,7 +190,7 @@ def test_a_router_misses_what_it_never_understood_and_not_what_it_once_did() -> 
     assert fresh.missing() == list(fresh.refused.values())
     assert running.missing() == []
     # an agent that is started anew is told by what its predecessor kept
-    successor = State.remembered(running.texts())
+    successor = State.remembered(running.texts(), time.monotonic)
     successor.take([broken])
     assert successor.wanted() == [routing("fraud", 20_000, b=10_000)]
     assert successor.missing() == []

@@ -11,23 +11,24 @@ from podium.router.bootstrap import bootstrap
 from podium.router.bounds import CONNECTIONS, EXEMPT
 from podium.router.documents import Pods
 from podium.router.endpoints import GRPC, HTTP, Endpoint
+from podium.router.places import FIGURES, READY, READY_PORT
 from podium.router.routing import Mirror, Routing, Share, Sticky
 from podium.router.xds import Config, render
 from tests.unit.metrics.given import cluster, reading
 
 OLD, NEW = "fraud-b57wq4c9d2", "fraud-6f9c4d2b7k"
 MIB = 2**20
-FOLDER = PurePath("/etc/podium-router/xds")
+FOLDER = PurePath("/etc/podium-router")
 PODS: Pods = {(revision, port): (Endpoint("10.0.0.1", 80),) for revision in (OLD, NEW) for port in (HTTP, GRPC)}
 ROUTING = Routing("fraud", 20_000, (Share(NEW, 500), Share(OLD, 9_500)))
 
 
 def rendered(routing: Routing = ROUTING, pods: Pods = PODS) -> Config:
-    return render([routing], pods, folder=FOLDER, address="::", ready=True)
+    return render([routing], pods, address="::", ready=True)
 
 
 def started(**bounds: int) -> dict[str, Any]:
-    return bootstrap(FOLDER, PurePath("/admin.sock"), address="::", node="router", **bounds)
+    return bootstrap(FOLDER, address="::", node="router", **bounds)
 
 
 def manager(listener: dict[str, Any]) -> dict[str, Any]:
@@ -37,13 +38,34 @@ def manager(listener: dict[str, Any]) -> dict[str, Any]:
     return dict(found["typed_config"])
 
 
+def port_of(listener: dict[str, Any]) -> int:
+    return int(listener["address"]["socket_address"]["port_value"])
+
+
 def test_listeners_of_model_deployments_count_how_requests_end_and_no_others() -> None:
     listeners = rendered().listeners
     (figures,) = started()["static_resources"]["listeners"]
 
     assert [each["name"] for each in manager(listeners["fraud"])["access_log"]] == ["envoy.access_loggers.stats"]
-    assert "access_log" not in manager(listeners["ready"])
+    assert "access_log" not in manager(listeners[READY])
     assert "access_log" not in manager(figures)
+
+
+@pytest.mark.parametrize("model", ["ready", "figures", "admin", "agent", "podium"])
+def test_no_name_of_a_model_deployment_is_one_of_the_routers_own(model: str) -> None:
+    revision = f"{model}-b57wq4c9d2"
+    routing = Routing(model, 20_000, (Share(revision, 10_000),))
+    config = rendered(routing, {(revision, port): PODS[OLD, port] for port in (HTTP, GRPC)})
+    own = started()["static_resources"]
+    (ready,) = (name for name, each in config.listeners.items() if port_of(each) == READY_PORT)
+
+    assert port_of(config.listeners[model]) == routing.port
+    assert len({model, ready, *(each["name"] for each in own["listeners"])}) == 3
+    assert not config.clusters.keys() & {each["name"] for each in own["clusters"]}
+    for each in (config.listeners[ready], *own["listeners"]):
+        said = manager(each)
+        assert said["stat_prefix"] not in (f"to.{model}", model)
+        assert "rds" not in said  # nothing that is asked for by a name that a model may have
 
 
 def test_what_is_counted_is_shown_under_a_name_that_the_operator_reads() -> None:
@@ -105,7 +127,7 @@ def test_every_listener_bounds_the_time_for_a_head_and_those_of_its_own_answer_w
     for each in (figures, *listeners.values()):
         assert manager(each)["request_headers_timeout"] == "10.000s"
     exempt = [each["name"] for each in (figures, *listeners.values()) if EXEMPT.items() <= each.items()]
-    assert exempt == ["figures", "ready"]
+    assert exempt == [FIGURES, READY]
     assert not EXEMPT.keys() & listeners["fraud"].keys()
 
 

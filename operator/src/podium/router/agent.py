@@ -23,11 +23,12 @@ from typing import Any, Final
 
 from podium.router.admin import Admin, Unreachable
 from podium.router.bootstrap import bootstrap
+from podium.router.discovery import Discovery
 from podium.router.files import Files, NotLoaded
-from podium.router.places import BOOTSTRAP, FOLDER, KNOWN, MEMORY, MOUNT, PORT, SOCKET, XDS
+from podium.router.places import BOOTSTRAP, FOLDER, KNOWN, MEMORY, MOUNT, POLLED, PORT, READY, SOCKET, XDS
 from podium.router.reach import Reach
 from podium.router.said import Said
-from podium.router.state import State, pods_of
+from podium.router.state import LINGER_SECONDS, State, pods_of
 from podium.router.watching import Refused, Server, Watching
 from podium.router.xds import render
 
@@ -35,7 +36,6 @@ log = logging.getLogger(__name__)
 
 CONFIG_MAPS: Final = "podium.dev/router=routing"
 SLICES: Final = "app.kubernetes.io/managed-by=podium"
-LINGER_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 1.0
 MOST_CALLERS: Final = 32
 CALLER_SECONDS: Final = 5.0
@@ -56,14 +56,14 @@ class Agent:
         base, discovery = f"/api/v1/namespaces/{namespace}", f"/apis/discovery.k8s.io/v1/namespaces/{namespace}"
         self.config_maps = Watching(server, f"{base}/configmaps", CONFIG_MAPS, self._news.set)
         self.slices = Watching(server, f"{discovery}/endpointslices", SLICES, self._news.set)
-        self._state = State.remembered(_read(folder.parent / KNOWN))
+        self._state = State.remembered(_read(folder.parent / KNOWN), time.monotonic)
         self._files = files
         self._folder = folder
         self._address = address
         self._applied: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._problem = "nothing is loaded yet"
-        self._ready = lives and files.listens("ready")
+        self._ready = lives and files.listens(READY)
         self._reach = Reach()
 
     def once(self) -> None:
@@ -85,15 +85,21 @@ class Agent:
         wanted = self._state.wanted()
         pods = pods_of(wanted, self.slices.objects())
         self._reach.want((share.revision for each in wanted for share in each.split), pods)
-        self._files.put(render(wanted, pods, folder=self._folder, address=self._address, ready=self._ready))
+        self._files.put(render(wanted, pods, address=self._address, ready=self._ready))
         self._applied = self._state.texts()
         _write(self._folder.parent / KNOWN, self._applied)
         if self._lives and not self._ready:
             if missing := self._state.missing():
                 raise NotLoaded(f"not ready: {missing[0]}")
-            self._files.put(render(wanted, pods, folder=self._folder, address=self._address, ready=True))
+            self._files.put(render(wanted, pods, address=self._address, ready=True))
             self._ready = True
         self._problem = ""
+
+    def next_look(self) -> float | None:
+        """In how many seconds something goes that is no longer wanted; None: there is nothing."""
+        return min(
+            (each for each in (self._files.next_look(), self._state.next_look()) if each is not None), default=None
+        )
 
     def run(self) -> None:
         """Until the process ends: after each change, and while something is not loaded every second."""
@@ -108,7 +114,7 @@ class Agent:
             self._news.clear()
             try:
                 self.put()
-                wait = self._files.next_look()
+                wait = self.next_look()
             except (NotLoaded, OSError) as error:
                 if str(error) != self._problem:
                     log.warning("%s; trying again", error)
@@ -209,18 +215,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     asked = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    folder, pipe = asked.folder / XDS, asked.folder / SOCKET
-    admin = Admin(pipe)
+    folder = asked.folder / XDS
+    discovery = Discovery(folder)
+    admin = Admin(asked.folder / SOCKET)
     if asked.leave is not None:
         leave(admin, most=asked.leave)
         return 0
     folder.mkdir(parents=True, exist_ok=True)
-    files = Files(folder, None if asked.once else admin.loaded, linger=LINGER_SECONDS)
+    files = Files(folder, None if asked.once else admin.loaded, linger=LINGER_SECONDS, discovery=discovery)
     agent = Agent(Server.in_pod(asked.mount), asked.namespace, files, folder, asked.address, lives=not asked.once)
     if asked.once:
-        start = bootstrap(folder, pipe, address=asked.address, node=node(), memory=asked.memory)
+        start = bootstrap(asked.folder, address=asked.address, node=node(), memory=asked.memory)
         return prepare(agent, asked.folder / BOOTSTRAP, start)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=outlast, args=(admin,), daemon=True).start())
+    discovery.serve(asked.folder / POLLED)
     serve(agent, asked.address, PORT)
     agent.run()
     return 0

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from podium.router.bounds import CONNECTIONS, EXEMPT, HEADERS_SECONDS, overload_manager
 from podium.router.documents import TYPE, seconds
-from podium.router.places import STATS_PORT
+from podium.router.places import FIGURES, POLLED, SOCKET, STATS_PORT, XDS
 from podium.router.routing import LONGEST_SECONDS
-from podium.router.xds import CLUSTERS, ENDED, LISTENERS, watched
+from podium.router.xds import AGENT, CLUSTERS, CONNECT_SECONDS, ENDED, LISTENERS, unbounded, watched
 
 SHOWN: Final = ("/stats", "/ready")
 EDGES_PER_DECADE: Final = 12
@@ -23,20 +23,22 @@ def grid() -> list[float]:
 
 
 def bootstrap(
-    folder: PurePath, admin: PurePath, *, address: str, node: str, memory: int = 0, connections: int = CONNECTIONS
+    folder: PurePath, *, address: str, node: str, memory: int = 0, connections: int = CONNECTIONS
 ) -> dict[str, Any]:
-    """The file that Envoy is started with; `folder` holds the files of xds, `admin` is the path of its Unix socket.
+    """The file that Envoy is started with; `folder` is what it shares with the agent.
 
     `memory`: the limit of Envoy's container in bytes, 0 for none; `connections`: of callers at a time.
     """
+    files, admin = folder / XDS, folder / SOCKET
+    clusters = [_at("admin", admin), _at(AGENT, folder / POLLED) | {"circuit_breakers": unbounded()}]
     return {
         "node": {"id": node, "cluster": "podium-router"},
         "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
         "dynamic_resources": {
-            "lds_config": watched(folder, LISTENERS),
-            "cds_config": watched(folder, CLUSTERS),
+            "lds_config": watched(files, LISTENERS),
+            "cds_config": watched(files, CLUSTERS),
         },
-        "static_resources": {"clusters": [_itself(admin)], "listeners": [_figures(address)]},
+        "static_resources": {"clusters": clusters, "listeners": [_figures(address)]},
         "overload_manager": overload_manager(memory, connections),
         "stats_flush_interval": "1s",
         "stats_config": {
@@ -58,12 +60,13 @@ def bootstrap(
     }
 
 
-def _itself(admin: PurePath) -> dict[str, Any]:
-    endpoint = {"endpoint": {"address": {"pipe": {"path": str(admin)}}}}
+def _at(name: str, pipe: PurePath) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(pipe)}}}}
     return {
-        "name": "admin",
+        "name": name,
         "type": "STATIC",
-        "load_assignment": {"cluster_name": "admin", "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "connect_timeout": seconds(CONNECT_SECONDS),
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
 
 
@@ -75,8 +78,8 @@ def _figures(address: str) -> dict[str, Any]:
     ]  # fmt: skip
     manager = {
         "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "figures",
-        "route_config": {"virtual_hosts": [{"name": "figures", "domains": ["*"], "routes": routes}]},
+        "stat_prefix": FIGURES,
+        "route_config": {"virtual_hosts": [{"name": FIGURES, "domains": ["*"], "routes": routes}]},
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",
@@ -90,7 +93,7 @@ def _figures(address: str) -> dict[str, Any]:
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
     }
     return {
-        "name": "figures",
+        "name": FIGURES,
         "address": {"socket_address": {"address": address, "port_value": STATS_PORT, "ipv4_compat": address == "::"}},
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
         **EXEMPT,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from podium.router.admin import Unreachable
+from podium.router.discovery import Discovery
 from podium.router.documents import Document
 from podium.router.xds import CLUSTERS, LISTENERS, Config, discovery, endpoints_file, routes_file
 
@@ -33,7 +34,7 @@ class NotLoaded(Exception):
 
 
 class Files:
-    """The configuration's folder, which Envoy watches."""
+    """The configuration's folder, which Envoy watches or polls."""
 
     def __init__(
         self,
@@ -41,32 +42,44 @@ class Files:
         loaded: Callable[[], Mapping[str, str]] | None,
         *,
         linger: float,
+        discovery: Discovery | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`loaded` asks Envoy; None while there is none yet. `linger`: seconds that an unused cluster stays."""
+        """`loaded` asks Envoy; None while there is none yet. `linger`: seconds that an unused cluster stays.
+
+        `discovery`: whom Envoy polls for files that it does not watch.
+        """
         self._folder = folder
         self._loaded = loaded
+        self._discovery = discovery
         self._linger = linger
         self._clock = clock
         self._written: dict[str, str] = {}
+        self._has: Versions = {}
+        """What Envoy had when it was asked last."""
         self._unused: dict[str, tuple[float, Document]] = {}
         self._clusters: dict[str, Document] = {}
 
     def put(self, config: Config) -> None:
-        """Make Envoy have this configuration. NotLoaded, OSError: some of it is not there; the same call goes on."""
+        """Make Envoy have this configuration. NotLoaded, OSError: some of it is not there; the same call goes on.
+
+        Before its last step Envoy is asked only about what it was not yet seen to have: a change of weights, which may
+        be a rollback, is put down at once.
+        """
         clusters = self._with_lingering(config.clusters)
-        self._step({endpoints_file(name): (f"endpoints.{name}", ENDPOINT, [each]) for name, each in
-                    config.endpoints.items()}, confirm=False)  # fmt: skip
-        self._step({CLUSTERS: ("clusters", CLUSTER, list(clusters.values()))})
-        self._confirm({f"endpoints.{name}": self._version(endpoints_file(name)) for name in config.endpoints})
-        listening = self._names(LISTENERS)
-        self._step({routes_file(name): (f"routes.{name}", ROUTE, [each]) for name, each in config.routes.items()},
-                   confirm=False)  # fmt: skip
-        self._confirm(
-            {f"routes.{name}": self._version(routes_file(name)) for name in config.routes if name in listening}
-        )
-        self._step({LISTENERS: ("listeners", LISTENER, list(config.listeners.values()))})
-        self._confirm({f"routes.{name}": self._version(routes_file(name)) for name in config.routes})
+        endpoints = {
+            endpoints_file(name): (f"endpoints.{name}", ENDPOINT, [each]) for name, each in config.endpoints.items()
+        }
+        routes = {routes_file(name): (f"routes.{name}", ROUTE, [each]) for name, each in config.routes.items()}
+        has_endpoints = self._put_down(endpoints)
+        has_clusters = self._put_down({CLUSTERS: ("clusters", CLUSTER, list(clusters.values()))})
+        self._confirm(has_clusters)
+        self._confirm(has_endpoints)
+        listening = {f"routes.{name}" for name in self._names(LISTENERS)}
+        has_routes = self._put_down(routes)
+        self._confirm({name: version for name, version in has_routes.items() if name in listening})
+        has_listeners = self._put_down({LISTENERS: ("listeners", LISTENER, list(config.listeners.values()))})
+        self._confirm(has_endpoints | has_clusters | has_routes | has_listeners, anew=True)
         self._clear({*map(endpoints_file, clusters), *map(routes_file, config.routes), CLUSTERS, LISTENERS})
 
     def _with_lingering(self, wanted: Mapping[str, Document]) -> dict[str, Document]:
@@ -96,14 +109,14 @@ class Files:
         now = self._clock()
         return min((max(0.0, since + self._linger - now) for since, _ in self._unused.values()), default=None)
 
-    def _step(self, files: Mapping[str, tuple[str, str, list[Document]]], *, confirm: bool = True) -> None:
+    def _put_down(self, files: Mapping[str, tuple[str, str, list[Document]]]) -> Versions:
+        """Write what has changed; what Envoy has once it has read it."""
         expected: Versions = {}
         for file, (name, kind, resources) in files.items():
             document = discovery(kind, resources)
             self._write(file, json.dumps(document, sort_keys=True, indent=1))
             expected[name] = document["version_info"]
-        if confirm:
-            self._confirm(expected)
+        return expected
 
     def _write(self, file: str, text: str) -> None:
         """Atomically: Envoy reads the whole of the old one or the whole of the new one."""
@@ -113,23 +126,23 @@ class Files:
         draft.write_text(text)
         os.replace(draft, self._folder / file)
         self._written[file] = text
-
-    def _version(self, file: str) -> str:
-        return str(json.loads(self._written[file])["version_info"])
+        if self._discovery is not None:
+            self._discovery.changed(file)
 
     def _names(self, file: str) -> set[str]:
         return {each["name"] for each in json.loads(self._written.get(file, '{"resources": []}'))["resources"]}
 
-    def _confirm(self, expected: Versions) -> None:
-        if self._loaded is None or not expected:
+    def _confirm(self, expected: Versions, *, anew: bool = False) -> None:
+        """Wait until Envoy has these. It is asked in any case if `anew`: it may have been started again."""
+        if self._loaded is None or (not anew and expected.items() <= self._has.items()):
             return
         deadline = self._clock() + CONFIRM_SECONDS
         while True:
             try:
-                loaded: Mapping[str, str] = self._loaded()
+                self._has = dict(self._loaded())
             except Unreachable:
-                loaded = {}
-            missing = sorted(name for name, version in expected.items() if loaded.get(name) != version)
+                self._has = {}
+            missing = sorted(name for name, version in expected.items() if self._has.get(name) != version)
             if not missing:
                 return
             if self._clock() > deadline:

@@ -3,8 +3,8 @@
 from typing import Final
 
 FOLDER: Final = "/etc/podium-router"
-"""Shared by Envoy and the agent, and by nobody else: Envoy's files, and its admin socket."""
-BOOTSTRAP, XDS, SOCKET = "bootstrap.json", "xds", "admin.sock"
+"""Shared by Envoy and the agent, and by nobody else: Envoy's files, its admin socket, and the agent's."""
+BOOTSTRAP, XDS, SOCKET, POLLED = "bootstrap.json", "xds", "admin.sock", "agent.sock"
 """Within FOLDER."""
 KNOWN: Final = "known.json"
 """Within FOLDER: by ConfigMap the text that was understood last, for an agent that is started anew."""
@@ -18,3 +18,6 @@ STATS_PORT: Final = 9902
 """Shows /stats/prometheus, /stats and /ready, and nothing else of Envoy's admin interface."""
 READY_PORT: Final = 15021
 """Listens once everything that was wanted at the start is loaded: a router without configuration is never Ready."""
+READY, FIGURES = "podium.ready", "podium.figures"
+"""The listeners of READY_PORT and STATS_PORT: to Envoy they are beside those of ModelDeployments, whose names have no
+dot. Two of one name are one listener."""

@@ -1,6 +1,5 @@
 """What a router says of itself at /applied: the agent writes it, the operator reads it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
@@ -26,9 +25,8 @@ class Said:
         return asdict(self) | {"reached": sorted(self.reached)}
 
     @classmethod
-    def read(cls, text: bytes | str) -> Self:
-        """ValueError for what no agent says; fields that are not known are a later agent's."""
-        found = json.loads(text)
+    def read(cls, found: object) -> Self:
+        """The JSON of an answer. ValueError for what no agent says; fields that are not known are a later agent's."""
         if not isinstance(found, dict):
             raise ValueError("it is no object")
         return cls(

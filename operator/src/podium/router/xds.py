@@ -1,8 +1,9 @@
-"""Envoy's configuration for the routings of a namespace, as file-based xDS. Pure.
+"""Envoy's configuration for the routings of a namespace, as xDS. Pure.
 
-https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#filesystem-subscriptions. Per ModelDeployment a
-listener and a route table; per revision a cluster for HTTP/1.1 and one for gRPC (HTTP/2), each with its endpoints in a
-file of its own. A change of weights is then one small file, and a change of pods another.
+https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol. Per ModelDeployment a listener and a route table; per
+revision a cluster for HTTP/1.1 and one for gRPC (HTTP/2), each with its endpoints as a resource of its own. A change of
+weights is then one small file, and a change of pods another. Envoy watches the files of listeners and of clusters;
+those of routes and endpoints, of which there are as many as ModelDeployments and revisions, it polls from the agent.
 """
 
 import hashlib
@@ -13,13 +14,18 @@ from pathlib import PurePath
 from typing import Final
 
 from podium.router.bounds import EXEMPT, HEADERS_SECONDS
+from podium.router.discovery import HOLD_SECONDS, polled_file
 from podium.router.documents import TYPE, Document, Pods, cluster_name, seconds
 from podium.router.endpoints import GRPC, HTTP, Endpoint
-from podium.router.places import READY_PORT
+from podium.router.places import READY, READY_PORT
 from podium.router.routes import route_table
 from podium.router.routing import STRIPPED, Routing
 
 LISTENERS, CLUSTERS = "listeners.json", "clusters.json"
+AGENT: Final = "agent"
+"""Envoy's cluster of its agent."""
+POLL_DELAY: Final = 0.2
+"""Seconds: a second change that follows on a first one arrives so much later, or twice as much."""
 UNBOUNDED: Final = 2**31
 """Envoy's own bounds (1,024 connections, requests, retries a cluster) would refuse what the pods could still take."""
 CONNECT_SECONDS: Final = 2.0
@@ -41,8 +47,8 @@ class Config:
     listeners: dict[str, Document]
 
 
-def render(routings: list[Routing], pods: Pods, *, folder: PurePath, address: str, ready: bool) -> Config:
-    """All resources; `folder` holds the files, listeners bind to `address`, `ready` opens READY_PORT."""
+def render(routings: list[Routing], pods: Pods, *, address: str, ready: bool) -> Config:
+    """All resources; listeners bind to `address`, `ready` opens READY_PORT."""
     config = Config({}, {}, {}, {})
     for routing in routings:
         for share in routing.split:
@@ -51,22 +57,22 @@ def render(routings: list[Routing], pods: Pods, *, folder: PurePath, address: st
                 if found is not None:
                     name = cluster_name(share.revision, port)
                     config.endpoints[name] = _endpoints(name, found)
-                    config.clusters[name] = _cluster(name, port, folder)
+                    config.clusters[name] = _cluster(name, port)
         config.routes[routing.model] = route_table(routing, pods)
-        config.listeners[routing.model] = _listener(routing, folder, address)
+        config.listeners[routing.model] = _listener(routing, address)
     if ready:
-        config.listeners["ready"] = _ready_listener(address)
+        config.listeners[READY] = _ready_listener(address)
     return config
 
 
 def routes_file(model: str) -> str:
     """The file with the route table of one ModelDeployment."""
-    return f"routes.{model}.json"
+    return polled_file("routes", model)
 
 
 def endpoints_file(cluster: str) -> str:
     """The file with the endpoints of one cluster."""
-    return f"endpoints.{cluster}.json"
+    return polled_file("endpoints", cluster)
 
 
 def discovery(kind: str, resources: Iterable[Document]) -> Document:
@@ -85,10 +91,24 @@ def watched(folder: PurePath, file: str) -> Document:
     }
 
 
-def _listener(routing: Routing, folder: PurePath, address: str) -> Document:
-    source = watched(folder, routes_file(routing.model))
+def polled() -> Document:
+    """A config source: the agent's `Discovery`. Envoy asks again from one to two delays after each answer."""
+    return {
+        "api_config_source": {
+            "api_type": "REST",
+            "transport_api_version": "V3",
+            "cluster_names": [AGENT],
+            "refresh_delay": seconds(POLL_DELAY),
+            "request_timeout": seconds(HOLD_SECONDS + 30),
+        },
+        "resource_api_version": "V3",
+        "initial_fetch_timeout": "0s",
+    }
+
+
+def _listener(routing: Routing, address: str) -> Document:
     manager = _manager(f"to.{routing.model}") | {
-        "rds": {"route_config_name": routing.model, "config_source": source},
+        "rds": {"route_config_name": routing.model, "config_source": polled()},
         "stream_idle_timeout": seconds(routing.idle_timeout),
         "access_log": [_ends()],
     }
@@ -121,9 +141,9 @@ def _ends() -> Document:
 
 def _ready_listener(address: str) -> Document:
     answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "ready\n"}}}
-    host = {"name": "ready", "domains": ["*"], "routes": [answer]}
-    manager = _manager("ready") | {"route_config": {"name": "ready", "virtual_hosts": [host]}}
-    return _bound("ready", address, READY_PORT, manager) | EXEMPT
+    host = {"name": READY, "domains": ["*"], "routes": [answer]}
+    manager = _manager(READY) | {"route_config": {"name": READY, "virtual_hosts": [host]}}
+    return _bound(READY, address, READY_PORT, manager) | EXEMPT
 
 
 def _bound(name: str, address: str, port: int, manager: Document) -> Document:
@@ -163,16 +183,21 @@ def _manager(prefix: str) -> Document:
     }
 
 
-def _cluster(name: str, port: str, folder: PurePath) -> Document:
+def unbounded() -> Document:
+    """Of a cluster: as many connections and requests as there are."""
+    bounds = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+    return {"thresholds": [dict.fromkeys(bounds, UNBOUNDED)]}
+
+
+def _cluster(name: str, port: str) -> Document:
     protocol: Document = {"http2_protocol_options": {}} if port == GRPC else {"http_protocol_options": {}}
-    bounds = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNBOUNDED)
     return {
         "name": name,
         "type": "EDS",
-        "eds_cluster_config": {"eds_config": watched(folder, endpoints_file(name))},
+        "eds_cluster_config": {"eds_config": polled()},
         "connect_timeout": seconds(CONNECT_SECONDS),
         "lb_policy": "LEAST_REQUEST",
-        "circuit_breakers": {"thresholds": [bounds]},
+        "circuit_breakers": unbounded(),
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         # Only a pod that cannot be connected to is passed over: what it answers is evidence, and stays so.
         "outlier_detection": {
