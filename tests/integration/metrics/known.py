@@ -18,10 +18,11 @@ import aiohttp
 from podium.manifests.router import ENVOY, router_objects
 from podium.router.admin import Admin, Unreachable
 from podium.router.bootstrap import bootstrap
+from podium.router.discovery import Discovery
 from podium.router.documents import Pods
 from podium.router.endpoints import Endpoint
 from podium.router.files import Files
-from podium.router.places import BOOTSTRAP, FOLDER, SOCKET, XDS
+from podium.router.places import BOOTSTRAP, FOLDER, POLLED, SOCKET, XDS
 from podium.router.routes import REVISION_HEADER
 from podium.router.routing import Routing, Share
 from podium.router.xds import render
@@ -45,6 +46,7 @@ class Router:
         self.folder = folder
         (folder / XDS).mkdir(parents=True)
         self._admin = Admin(folder / SOCKET)
+        self._discovery = Discovery(folder / XDS)
         self._files = Files(folder / XDS, None, linger=600)
 
     def weigh(self, weight: int) -> None:
@@ -53,7 +55,7 @@ class Router:
 
     def tell(self, routing: Routing) -> None:
         """What the operator would; returns when Envoy has it."""
-        config = render([routing], self.pods, folder=self.folder / XDS, address=self.address, ready=True)
+        config = render([routing], self.pods, address=self.address, ready=True)
         if not self.log:
             manager = config.listeners[routing.model]["filter_chains"][0]["filters"][0]["typed_config"]
             del manager["access_log"]
@@ -62,7 +64,7 @@ class Router:
     @contextmanager
     def running(self, **bounds: int) -> Iterator[None]:
         """From being ready until SIGKILL; `bounds`: other ones than a pod's."""
-        start = bootstrap(self.folder / XDS, self.folder / SOCKET, address=self.address, node="router", **bounds)
+        start = bootstrap(self.folder, address=self.address, node="router", **bounds)
         (self.folder / BOOTSTRAP).write_text(json.dumps(start))
         (template,) = (each["spec"]["template"] for each in router_objects("ml", POD, replicas=1)
                        if each["kind"] == "Deployment")  # fmt: skip
@@ -71,7 +73,8 @@ class Router:
         with (self.folder / "envoy.log").open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            self._files = Files(self.folder / XDS, self._admin.loaded, linger=600)
+            self._discovery.serve(self.folder / POLLED)
+            self._files = Files(self.folder / XDS, self._admin.loaded, linger=600, discovery=self._discovery)
             yield
         finally:
             process.kill()
@@ -229,6 +232,10 @@ class Callers:
         if number not in self.asked.lost and now < due + OVERDUE:
             self.asked.given_up[number] = asyncio.Event()
             limit.reschedule(now)
+
+    def unserved(self) -> Counter[str]:
+        """What callers saw of requests that came to no server, though routers try again at other pods: see `saw`."""
+        return Counter(kind for number, kind in self._saw.items() if number not in self.asked)
 
     def repeated(self) -> Counter[str]:
         """How many requests of each fate came to a server more than once."""

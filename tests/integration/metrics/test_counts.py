@@ -1,25 +1,29 @@
 """The counts are the callers': by revision and class, however a request ended, while the weights change."""
 
 import asyncio
+import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import aiohttp
+import pytest
 
 from podium.analysis.edges import next_edge
 from podium.analysis.intervals import Interval
 from podium.metrics.rounds import Rounds, Situation, take
 from podium.metrics.routers import asks
 from podium.metrics.scraper import Scraper
+from podium.router.documents import Pods
 from tests.integration.metrics.known import GIVES_UP, PORT, SECONDS, SLOW, Callers, Router
 
 MakeRouter = Callable[..., AbstractAsyncContextManager[Router]]
 EVERY, AT_ONCE = 0.5, 24
 EDGE = next_edge(SLOW - 0.1)
 WEIGHTS = (5_000, 1_500, 8_000)
+LISTED = 40
 COUNTED = ("429", "4xx", "5xx", "reset", "timeout", "abandoned")
 
 SEEN_AT_ALL = {"200": 1500, "400": 200, "429": 150, "500": 150, "200-reset": 100, "200-slow": 60}
@@ -55,9 +59,16 @@ class Measuring:
         return found
 
 
-async def loaded(router: Router, callers: Callers, todo: list[tuple[str, float]]) -> Measuring:
-    """After all requests, in rounds until nothing is under way; the weights change as they go."""
+async def loaded(
+    router: Router, callers: Callers, todo: list[tuple[str, float]], *, listings: Sequence[Pods] = ()
+) -> Measuring:
+    """After all requests, in rounds until nothing is under way; the weights change as they go.
+
+    `listings`: pods that are listed in turn meanwhile, LISTED times in all.
+    """
     measuring = Measuring(router)
+    telling = asyncio.Lock()
+    turns = itertools.cycle(listings)
     random.Random(1).shuffle(todo)
     waiting = iter(todo)
     per_weight = len(todo) // len(WEIGHTS)
@@ -70,12 +81,16 @@ async def loaded(router: Router, callers: Callers, todo: list[tuple[str, float]]
         async def caller() -> None:
             nonlocal asked
             for fate, patience in waiting:
-                if weight := changes.pop(asked, None):
-                    await asyncio.to_thread(router.weigh, weight)
-                    measuring.situation = Situation(
-                        "old", "new", weight, since=time.time(), routers=("router",), edges={"latency": EDGE}
-                    )
                 asked += 1
+                async with telling:
+                    if weight := changes.pop(asked - 1, None):
+                        await asyncio.to_thread(router.weigh, weight)
+                        measuring.situation = Situation(
+                            "old", "new", weight, since=time.time(), routers=("router",), edges={"latency": EDGE}
+                        )
+                    if listings and asked % (len(todo) // LISTED) == 0:
+                        router.pods = next(turns)
+                        await asyncio.to_thread(router.weigh, measuring.situation.weight)
                 await callers.ask(http, f"http://{router.address}:{PORT}", fate, patience)
 
         calling = asyncio.gather(*(caller() for _ in range(AT_ONCE)))
@@ -104,13 +119,18 @@ def requests(patience: float = SECONDS, **fates: int) -> list[tuple[str, float]]
     return [(fate, patience) for fate, count in fates.items() for _ in range(count)]
 
 
-async def test_each_request_is_counted_once_as_its_caller_saw_it(make_router: MakeRouter, callers: Callers) -> None:
+@pytest.mark.parametrize("pods_change", [False, True], ids=["the pods stay", "pods come and go"])
+async def test_each_request_is_counted_once_as_its_caller_saw_it(
+    make_router: MakeRouter, callers: Callers, pods_change: bool
+) -> None:
+    """A cluster whose pods change is loaded anew: its counters and what is under way go on."""
     todo = [
         *requests(**SEEN_AT_ALL), *requests(**LATE), *requests(**BROKEN), *requests(**HALF_LATE),
         *requests(GIVES_UP, **GIVEN_UP), *requests(GIVES_UP, **HALF_GIVEN_UP),
     ]  # fmt: skip
     async with make_router() as router:
-        measuring = await loaded(router, callers, todo)
+        fewer = {key: pods[:1] for key, pods in router.pods.items()}
+        measuring = await loaded(router, callers, todo, listings=[fewer, router.pods] if pods_change else [])
 
     for place, revision in enumerate(("old", "new")):
         counted, saw = measuring.sums(place), callers.saw(revision)
@@ -120,7 +140,9 @@ async def test_each_request_is_counted_once_as_its_caller_saw_it(make_router: Ma
         assert counted["finished"] == counted["started"] - saw["abandoned"]
         assert counted["answered"] == saw["answered"]
         assert saw["slow"] <= counted["above:latency"] <= callers.slower(revision, EDGE * 0.9)
-    assert len(callers.asked) == len(todo)
+    unserved = callers.unserved()  # it met nothing but the dead pod, and the router said so
+    assert unserved.keys() <= {"reset"}
+    assert unserved.total() <= len(todo) / 100
 
 
 async def test_no_request_that_a_pod_got_is_sent_again_however_it_ends(

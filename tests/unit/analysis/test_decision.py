@@ -106,6 +106,26 @@ def test_without_metrics_the_end_of_the_steps_promotes() -> None:
     assert decision(none, []).call is Call.GO_ON
 
 
+def test_metrics_of_which_none_can_be_weighed_promote_nothing() -> None:
+    of = plan(metric("slow", Kind.LATENCY))
+    assert decision(of, HEALTHY, steps_over=True).call is Call.GO_ON
+    late = decision(of, HEALTHY, steps_over=True, time_over=True)
+    assert (late.call, late.rule) == (Call.INCONCLUSIVE, "max-duration")
+    assert "slow has no threshold" in late.message
+
+
+def test_requests_that_are_given_up_long_after_they_began_are_weighed_with_those_that_are_over() -> None:
+    of = plan(metric("abandoned", Kind.ABANDONED, champion=(10_000, 0)))
+    rows = []
+    for k in range(300):  # 2 requests/s, and every 20 s one of the candidate's, of which every other is given up later
+        began, over = float(k % 10 == 0), float(k % 20 == 0)
+        left = float(k % 20 == 17)
+        counted = {"started": (4.0, began), "finished": (4.0, over), "abandoned": (0.0, left)}
+        rows.append(interval(2 * k, counted=counted))
+    found = decision(of, rows, steps_over=True)
+    assert (found.call, found.rule) == (Call.ROLL_BACK, "harm: abandoned")
+
+
 def test_without_a_router_steps_alone_promote_and_harm_needs_the_square() -> None:
     of, sure = plan(approximate=True), plan()
     assert decision(of, HEALTHY[:1], steps_over=True).rule == "steps-complete"

@@ -82,12 +82,14 @@ def test_the_odds_normalisation_is_the_sum_over_all_tables(counts: Counts) -> No
 
 
 def test_a_ratio_without_room_above_the_champions_rate_cannot_be_ruled_out() -> None:
-    with pytest.raises(odds.MaxRatioUnreachable, match=r"choose one below 1\.29"):
+    with pytest.raises(odds.MaxRatioUnreachable, match=r"below 1\.28"):  # 0.9 / 0.7, rounded down
         odds.null_odds(1.5, 0.7)
     assert odds.null_odds(1.2, 0.7) > 1.2
     assert odds.null_odds(1, 0.99) == 1
-    with pytest.raises(odds.MaxRatioUnreachable):
+    with pytest.raises(odds.MaxRatioUnreachable, match=r"^metric accuracy: .* set its maxRatio below 1\.28"):
         metric("accuracy", Kind.ACCURACY, champion=(10_000, 7000))
+    with pytest.raises(odds.MaxRatioUnreachable, match="take it out of spec"):
+        metric("accuracy", Kind.ACCURACY, champion=(10_000, 9500))
     assert metric("accuracy", Kind.ACCURACY, role=Role.GOAL, champion=(10_000, 9500)).odds
 
 

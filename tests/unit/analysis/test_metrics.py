@@ -20,7 +20,7 @@ SEEN: Counted = {
     [
         (Kind.ERROR_RATE, "errors", (490, 6), (990, 8)),
         (Kind.REJECTIONS, "rejections", (490, 60), (990, 30)),
-        (Kind.ABANDONED, "abandoned", (500, 3), (1000, 4)),
+        (Kind.ABANDONED, "abandoned", (493, 3), (994, 4)),
         (Kind.LATENCY, "slow", (480, 30), (980, 49)),
         (Kind.ACCURACY, "accuracy", (80, 8), (90, 9)),
         (Kind.PRECISION, "precision", (46, 6), (55, 5)),

@@ -137,3 +137,10 @@ def test_a_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -
 def test_a_config_map_without_a_ledger_is_said_to_have_none() -> None:
     with pytest.raises(CliError, match="configmap ml/x-ledger is no ConfigMap with a ledger"):
         text_of({"data": {}}, "configmap ml/x-ledger")
+
+
+def test_a_ledger_that_nothing_can_be_decided_from_is_said_to_be_so() -> None:
+    edited = json.loads(HARMFUL.to_text())
+    edited["plan"]["metrics"][0] |= {"odds": True, "base": 0.7}
+    with pytest.raises(CliError, match=r"x: nothing can be decided from it: 1\.5 times"):
+        replayed(json.dumps(edited), "x")

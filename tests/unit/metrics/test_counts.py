@@ -76,6 +76,11 @@ def test_without_the_log_nothing_is_said_of_how_grpc_ended() -> None:
     assert used is not None
     assert [name for name in (*KNOWN, "answered") if name in used] == []
     assert told(reading(cluster("new.grpc")), "new.grpc") == {}
+    under_way = reading(cluster("new.grpc", total=2, active=2), cluster("new.http", total=1, completed=1, c500=1))
+    first = levels(under_way, "new.grpc")
+    assert first is not None
+    found = total([first, levels(under_way, "new.http") or {}])
+    assert (found["started"], found["finished"], found["5xx"]) == (3, 1, 1)
     assert "finished" not in total([used, levels(reading(cluster()), "new.http") or {}])
 
 

@@ -365,3 +365,22 @@ def test_whoever_leads_next_counts_on_from_what_the_ledger_has_seen(asked: Rollo
     looked(after, 130, (320, 2_200), (5, 100))
     assert after.course.live is not None
     assert after.course.live.state.weighed["total:checkout"] == (100, 50)
+
+
+def test_an_interval_that_began_while_pods_were_warming_up_is_one_of_warming_up(weighed: Rollout) -> None:
+    young = replace(HALF, warm_at=BEGAN + 60)
+    for at in (50, 52, 54):  # the first two are of the change of weight
+        weighed.round(at, sample("a", at, 6_100, 1_000), sample("b", at, 6_100, 1_000), task=young)
+    weighed.round(350, sample("a", 350, 9_000, 4_000), sample("b", 350, 9_000, 4_000), task=young)
+    weighed.round(352, sample("a", 352, 9_050, 4_050), sample("b", 352, 9_050, 4_050), task=young)
+    assert weighed.course.live is not None
+    assert [each.warming for each in weighed.course.live.ledger.intervals[-2:]] == [True, False]
+
+
+def test_a_clock_that_is_put_back_goes_on_taking_what_prometheus_says(asked: Rollout) -> None:
+    looked(asked, 3_600, (310, 2_100), (0, 50))
+    asked.round(8, sample("a", 8, 6_030, 20), sample("b", 8, 6_030, 20), task=ASKED)
+    looked(asked, 70, (320, 2_200), (5, 100))
+    assert asked.course.live is not None
+    assert asked.course.live.state.counted["total:checkout"] == (100, 50)
+    assert "has not been asked" in " ".join(courses.found(asked.course, ASKED, None, BEGAN + 400).holds)

@@ -84,6 +84,7 @@ BAD = {
     "an empty object": (200, b"{}", "got no answer of Prometheus's API"),
     "half of it": (200, vector("1")[:-5], "got no answer of Prometheus's API"),
     "depths": (200, b"[" * 50_000, "got no answer of Prometheus's API"),
+    "half a surrogate pair": (500, b'{"error": "\\ud800"}', "answered with 500: see whether"),
     "no data": (200, b'{"status": "success"}', "gives a None, and no counter"),
     "data of another form": (200, success("vector", 3), "gives a vector, and no counter"),
     "samples of another form": (200, success("vector", [7]), "gives no number"),

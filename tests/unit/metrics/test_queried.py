@@ -81,6 +81,29 @@ def test_what_was_lost_is_remembered_by_the_ledger() -> None:
     assert taken_over.look((53, 5_300), (0, 140)).weighed == [(1, 0, 100, 10)]
 
 
+def test_pods_that_left_one_after_the_other_come_back_one_after_the_other() -> None:
+    found = Looks().look((0, 9_000), (0, 100)).look((0, 8_000), (0, 110)).look((0, 5_000), (0, 120))
+    found.look((0, 6_000), (0, 130)).look((0, 6_100), (0, 140)).look((0, 9_100), (0, 150))
+    assert found.weighed == [(0, 0, 100, 10)], "neither what the first brought back, nor the second"
+    assert found.look((0, 13_100), (0, 160)).weighed[1:] == [(0, 0, 4_000, 10)], "nobody is away any more"
+
+
+def test_pods_that_come_back_at_once_are_all_back() -> None:
+    found = Looks().look((0, 9_000), (0, 100)).look((0, 8_000), (0, 110)).look((0, 5_000), (0, 120))
+    found.look((0, 9_050), (0, 130)).look((0, 14_050), (0, 140))
+    assert found.weighed == [(0, 0, 5_000, 10)]
+
+
+def test_of_many_losses_the_smallest_are_remembered() -> None:
+    found = Looks().look((0, 100_000), (0, 0))
+    total = 100_000
+    for lost in range(1_000, 1_000 + 2 * queried.MOST_LOST):
+        total -= lost
+        found.look((0, total), (0, 0))
+    assert len([name for name in found.queried.seen[queried.key("a")] if name.startswith("lost")]) == queried.MOST_LOST
+    assert found.look((0, total + 1_000), (0, 10)).weighed == []
+
+
 def test_an_interval_that_a_scrape_may_have_begun_before_the_weight_is_counted_and_not_weighed() -> None:
     found = Looks(since=30.0).look((0, 900), (0, 0)).look((0, 950), (0, 5))
     found.look((0, 1_000), (0, 10)).look((0, 1_050), (0, 15))

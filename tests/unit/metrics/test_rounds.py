@@ -54,6 +54,14 @@ def spans(intervals: list[Interval]) -> list[tuple[float, float, tuple[float, fl
     ]
 
 
+def test_an_envoy_that_was_started_anew_unseen_counts_from_nothing_though_it_has_counted_more_since() -> None:
+    analysis = Analysis()
+    analysis.round(0, sample("a", 0, 100, 100, uptime=30))
+    analysis.round(2, sample("a", 2, 100, 100, uptime=32))
+    analysis.round(122, sample("a", 122, 150, 160, uptime=100))
+    assert analysis.finished() == (150, 160)
+
+
 @pytest.fixture
 def begun() -> Analysis:
     """After its first round, in which routers had counted before."""

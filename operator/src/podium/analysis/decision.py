@@ -67,6 +67,11 @@ class Decision:
     metrics: tuple[Strength, ...]
     """Of those that decide, in the plan's order."""
 
+    @property
+    def proves(self) -> bool:
+        """Whether it promotes since every metric's evidence is enough."""
+        return self.rule == "evidence"
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -129,9 +134,9 @@ def proven(asked: _Asked) -> _Finding | None:
     """The steps are over, and every metric's evidence is enough at the same moment."""
     if not asked.circumstances.steps_over:
         return None
-    if asked.plan.approximate or not asked.metrics:
+    if asked.plan.approximate or not asked.plan.metrics:
         return Call.PROMOTE, "steps-complete", "all steps are over, and no harm was found"
-    if not all(strength.promotes for strength in asked.metrics):
+    if not asked.metrics or not all(strength.promotes for strength in asked.metrics):
         return None
     weakest = min(asked.metrics, key=lambda strength: strength.better)
     needed = told(math.log(asked.plan.needed))
@@ -159,7 +164,15 @@ def _awaited(asked: _Asked) -> str:
     ]
     if missing and not asked.plan.approximate:
         return "; ".join(missing)
+    if asked.plan.metrics and not asked.metrics:
+        return not_weighed(asked.plan)
     return "the steps are not over" if not asked.circumstances.steps_over else "nothing is missing"
+
+
+def not_weighed(plan: Plan) -> str:
+    """Of a plan without a metric that can be weighed: latency alone, and without a threshold."""
+    who = ", ".join(metric.name for metric in plan.metrics)
+    return f"nothing is weighed: {who} has no threshold, for which the champion had answered too few requests"
 
 
 def told(log: float) -> str:

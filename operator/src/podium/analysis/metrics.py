@@ -62,7 +62,9 @@ TYPES: Mapping[Kind, Type] = {
     Kind.ERROR_RATE: Type(events=("5xx", "429", "reset", "timeout"), units=("finished",), tolerate=0.001),
     # 4xx: but 408, 429 and 499. A candidate that refuses what the champion takes is broken without one 5xx.
     Kind.REJECTIONS: Type(events=("4xx",), units=("finished",), tolerate=0.001),
-    Kind.ABANDONED: Type(events=("abandoned",), units=(STARTED,), tolerate=0.01),
+    # Of requests that are over: a caller leaves long after the request began, in another interval
+    # (docs/decisions/given-up-of-what-is-over.md).
+    Kind.ABANDONED: Type(events=("abandoned",), units=("finished", "abandoned"), tolerate=0.01),
     # Pods differ: who allows a model to be slower by maxRatio does not call it harm.
     Kind.LATENCY: Type(
         events=("above:{name}",), units=("answered",), tolerate=0.01, harm_ratio=None, tau_harm=0.4, tau_better=0.4,

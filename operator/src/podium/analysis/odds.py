@@ -21,16 +21,25 @@ MOST_EVENTS = 2000
 """After an interval with more events RR-e takes over: sums as long as that cost more than they give."""
 HIGHEST_RATE = 0.9
 """A null rate of the candidate from which on no ratio can be ruled out: there is no room left above it."""
+MEANINGFUL = 1.05
+"""A ratio below which nobody can wait: what it takes to rule it out grows with the square of what is above 1."""
 _NEGLIGIBLE = 1e-18
 
 
 class MaxRatioUnreachable(ValueError):
     """The champion's rate is so high that a candidate worse by that ratio would fail (nearly) always."""
 
-    def __init__(self, ratio: float, base: float) -> None:
+    def __init__(self, ratio: float, base: float, *, metric: str = "", field: str = "maxRatio") -> None:
+        """`field`: of the metric, in spec.rollout.analysis."""
+        most = math.floor(100 * HIGHEST_RATE / base) / 100
+        # Evidence against a ratio of 1 always has room, but it would take for ever to rule out no difference at all.
+        way = (
+            f"set its {field} below {most:.2f}" if most > MEANINGFUL else "take it out of spec.rollout.analysis.metrics"
+        )
         super().__init__(
-            f"{ratio:g} times the champion's rate of {base:.1%} is {ratio * base:.0%}: a ratio that leads to "
-            f"{HIGHEST_RATE:.0%} or more cannot be ruled out; choose one below {HIGHEST_RATE / base:.2f}"
+            f"{f'metric {metric}: ' if metric else ''}{ratio:g} times the champion's rate of {base:.1%} is "
+            f"{ratio * base:.0%}, and a ratio that leads to {HIGHEST_RATE:.0%} or more cannot be ruled out. "
+            f"To go on: {way}, which counts from the next rollout on (abort, then retry), or promote by hand"
         )
 
 

@@ -135,7 +135,11 @@ def metric(
     base = events / units if units >= FEWEST_UNITS else None
     form = not row.mean and base is not None and base > odds.FROM_RATE
     if form and base is not None:
-        odds.null_odds(harm if role is Role.GOAL else most, base)
+        field, ratio = ("harmRatio", harm) if role is Role.GOAL else ("maxRatio", most)
+        try:
+            odds.null_odds(ratio, base)
+        except odds.MaxRatioUnreachable:
+            raise odds.MaxRatioUnreachable(ratio, base, metric=name, field=field) from None
     weighed = kind is not Kind.LATENCY or edge is not None
     return Metric(name, kind, role, most, harm, q, base, form, edge, margin, weighed)
 

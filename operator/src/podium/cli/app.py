@@ -186,7 +186,7 @@ def analyze(
     output: Format = Output.TEXT,
 ) -> None:
     """Replay a ledger offline: evidence over time, each metric, and the verdict."""
-    if ledger == "-" or Path(ledger).exists() or "/" in ledger:
+    if ledger == "-" or Path(ledger).is_file() or "/" in ledger:
         text = replay.text_in(_content(ledger), "standard input" if ledger == "-" else ledger)
         read = Stored(text, ledger)
     else:

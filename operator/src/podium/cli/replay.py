@@ -156,6 +156,8 @@ def replayed(text: str, source: str) -> Replay:
         return Replay(ledgers.read(text))
     except LedgerUnreadable as error:
         raise CliError(f"{source}: {error}") from error
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        raise CliError(f"{source}: nothing can be decided from it: {error}") from error
 
 
 def thinned(rows: Sequence[Row]) -> list[Row]:

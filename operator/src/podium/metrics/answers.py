@@ -3,11 +3,12 @@
 The JSON is that of https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+from podium.texts import read_json
 
 _SHOWN: Final = 160
 """Characters of a query, or of an error of Prometheus, in a sentence."""
@@ -21,8 +22,8 @@ class Unanswered(Exception):
 def count_in(status: int, body: bytes, at: float) -> float:
     """The number in an answer of Prometheus, which is a count at the instant that was asked for; raises Unanswered."""
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = read_json(body)
+    except ValueError:
         answer = None
     if not isinstance(answer, dict):
         answer = {}

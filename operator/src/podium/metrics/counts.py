@@ -162,8 +162,8 @@ def _by_identity(cluster: Cluster, name: str) -> dict[str, float]:
         )
     )
     started = attempts - counters["upstream_rq_retry"]
-    if name.endswith(f".{GRPC}") and started:
-        return {}
+    if name.endswith(f".{GRPC}") and started > counters["upstream_rq_active"] + pending:
+        return {}  # how those that are over ended is in no counter: the log will tell
     completed = counters.get(COMPLETED, 0)
     found: dict[str, float] = dict.fromkeys((TOO_MANY, REJECTED, FAILED), 0)
     for code, count in cluster.codes.items():

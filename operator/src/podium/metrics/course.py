@@ -147,6 +147,7 @@ def _asked(task: Task) -> list[str]:
 
 def _by_this_clock(course: Course, now: float) -> Course:
     """The same with no time after now: the last operator's clock may have been ahead, or this one was put back."""
+    course = replace(course, queried=queried.before(course.queried, now))
     rounds, (weight, since) = course.rounds, course.weight
     if rounds.until <= now and since <= now:
         return course
@@ -173,7 +174,7 @@ def _situation(
         edges={each.name: each.edge for each in plan.metrics if each.edge is not None} if plan else {},
         rewards=[wish.name for wish in task.asked.wishes if wish.kind is Kind.REWARD],
         pods=task.pods,
-        warming=now < task.warm_at,
+        warming=min(now, course.rounds.until) < task.warm_at,  # the interval begins where the last one ended
         resumed=bool(task.resumed) and task.resumed != course.resumed,
     )
 

@@ -1,28 +1,33 @@
 """Sums of counters in Prometheus' text format. Pure.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-details: a line `name{labels} value` for each
-series, perhaps with a time behind it. Only the lines of the series that are asked for are looked into. OpenMetrics
-writes counters alike, and values as `12.0`.
+series, perhaps with a time behind it. Blanks and tabs may stand between all of them, and lines end with "\\n" alone.
+Only the lines of the series that are asked for are looked into, and one of those that cannot be read is refused: as a 0
+it would hide errors. OpenMetrics writes counters alike, and values as `12.0`.
 """
 
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+_BLANK: Final = r"[ \t]*"
+_QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
+_ONE: Final = rf"{_BLANK}(?:[a-zA-Z_]\w*|{_QUOTED}){_BLANK}={_BLANK}{_QUOTED}{_BLANK}(?:,|(?=\}}))"
 _LINE = re.compile(
-    r'(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(?P<labels>(?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?\s+(?P<value>\S+)(?:\s.*)?'
+    rf"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:{_BLANK}\{{(?P<labels>(?:{_ONE})*{_BLANK})\}}{_BLANK}|[ \t]+)"
+    r"(?P<value>[^ \t{]+)(?:[ \t].*)?"
 )
-_LABEL = re.compile(r'\s*([a-zA-Z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
+_LABEL = re.compile(r'[ \t]*([a-zA-Z_]\w*|"(?:[^"\\]|\\.)*")[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"[ \t]*(?:,|$)')
 _MATCHER = re.compile(r'([a-zA-Z_]\w*)(=~?)"([^"\\]*)"')
 _ESCAPED: Final = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 _ESCAPE = re.compile(r'\\[\\"n]')
 
 
 class NoCount(ValueError):
-    """A series that was asked for has a value that is no count."""
+    """A series that was asked for has a value that is no count, or a line that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +66,16 @@ def total(text: str, series: Iterable[str]) -> float:
     """The sum of all series that any of these selects, each once.
 
     One that is not there is 0: servers do not export what never happened. Raises NoCount for a value that is no finite
-    number from 0 up.
+    number from 0 up, and for a line of theirs that cannot be read.
     """
     selectors: dict[str, list[Selector]] = {}
     for each in series:
         selector = Selector.of(each)
         selectors.setdefault(selector.name, []).append(selector)
     found = 0.0
-    for line in text.splitlines():
-        wanted = selectors.get(_name(line))
-        match = _LINE.fullmatch(line) if wanted else None
-        if wanted and match and any(one.takes(labels) for labels in (_labels(match["labels"]),) for one in wanted):
+    for match in _lines(text, selectors):
+        labels = _labels(match["labels"])
+        if any(one.takes(labels) for one in selectors[match["name"]]):
             found += _count(match["name"], match["value"])
     return found
 
@@ -84,17 +88,32 @@ def by_label(
     Raises NoCount as `total` does; those that are `signed` may be below 0.
     """
     found: dict[tuple[str, str], float] = {}
-    for line in text.splitlines():
-        match = _LINE.fullmatch(line) if _name(line) in names else None
-        if match:
-            key = (match["name"], _labels(match["labels"]).get(label, ""))
-            least = -math.inf if match["name"] in signed else 0
-            found[key] = found.get(key, 0.0) + _count(match["name"], match["value"], least)
+    for match in _lines(text, names):
+        key = (match["name"], _labels(match["labels"]).get(label, ""))
+        least = -math.inf if match["name"] in signed else 0
+        found[key] = found.get(key, 0.0) + _count(match["name"], match["value"], least)
     return found
 
 
-def _name(line: str) -> str:
-    return line.partition("{")[0].partition(" ")[0].strip()
+def _lines(text: str, names: Collection[str]) -> Iterator[re.Match[str]]:
+    """The lines of the series of these names, taken apart. Raises NoCount for one that cannot be."""
+    if not names:
+        return
+    for found in _begins(tuple(sorted(names))).finditer(text):
+        line = found["line"].rstrip(" \t\r")
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise NoCount(
+                f"{found['name']} has a line {line[:80]!r}, not `name{{labels}} value`: correct what exports it"
+            )
+        yield match
+
+
+@lru_cache(maxsize=1024)
+def _begins(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Of a line that begins with one of the names; `^` is behind a "\\n" alone, where str.splitlines cuts labels."""
+    one = "|".join(map(re.escape, names))
+    return re.compile(rf"^[ \t]*(?P<line>(?P<name>{one})(?![a-zA-Z0-9_:])[^\n]*)", re.MULTILINE)
 
 
 def _labels(text: str | None) -> dict[str, str]:
@@ -103,7 +122,8 @@ def _labels(text: str | None) -> dict[str, str]:
 
 def _count(name: str, text: str, least: float = 0) -> float:
     try:
-        value = float(text)
+        # Python alone reads 1_0, and digits of other scripts.
+        value = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= least):

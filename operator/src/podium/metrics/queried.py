@@ -8,8 +8,8 @@ were answered in full is counted, for both arms over the same time:
     candidate   10     12     14     16     18       5: a count went down, since a pod left the sum: 4 to 5 is dropped
     counted            50,2          100,4
 
-A pod that left the sum may come back with all that it has ever counted (a scrape that failed once does that). So the
-first time that a total grows by as much as it had lost is dropped as well.
+A pod that left the sum may come back with all that it has ever counted (a scrape that failed once does that). So for
+each loss, the first time that a total grows by as much is dropped as well.
 
 Looks are as far apart as scrapes (`every`), or an interval would hold a scrape of one arm alone, which says nothing. A
 look says what had been scraped until its instant, so an interval may hold requests that are older than its beginning by
@@ -17,7 +17,7 @@ one scrape interval. One that begins sooner than that after a change of weight s
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from podium.analysis.metrics import Counted
@@ -26,6 +26,8 @@ from podium.rollout.measuring import UNASKED
 
 LATE: Final = 120.0
 """Seconds after two intervals from which on a query of Prometheus is overdue."""
+MOST_LOST: Final = 8
+"""Losses of an arm that are remembered: a ledger is bounded."""
 _AT: Final = "at"
 _ARMS: Final = ("champion", "candidate")
 _COUNTS: Final = ("events", "total")
@@ -85,6 +87,18 @@ def restored(seen: Mapping[str, Levels]) -> Queried:
     return Queried({name: levels for name, levels in seen.items() if name.startswith(key(""))})
 
 
+def before(queried: Queried, now: float) -> Queried:
+    """The same with no look after now (seconds since 1970): a clock was put back."""
+    last = queried.last
+    ahead = max(0.0, last.at - now) if last else 0.0
+    seen = {
+        name: {each: min(value, now) if each == _AT else value for each, value in levels.items()}
+        for name, levels in queried.seen.items()
+    }
+    last = replace(last, at=last.at - ahead) if last else None
+    return replace(queried, seen=seen, last=last, overdue=queried.overdue - ahead)
+
+
 def take(queried: Queried, look: Look, since: float, every: float) -> Taken:
     """One look more. `since`: from when on the present weight was in force (seconds since 1970)."""
     if queried.last is not None and look.at <= queried.last.at:
@@ -142,20 +156,35 @@ def _grown(before: Levels | None, now: Levels) -> tuple[Levels | None, Levels]:
     if before is None:
         return None, now
     new = {name: count - before.get(name, 0.0) for name, count in now.items() if name != _AT}
-    lost = {f"lost:{arm}": before.get(f"lost:{arm}", 0.0) for arm in _ARMS}
+    lost = {arm: _lost(before, arm) for arm in _ARMS}
     if any(count < 0 for count in new.values()):
-        for arm in _ARMS:
-            gone = -new[f"total:{arm}"]
-            if gone > 0:
-                lost[f"lost:{arm}"] = min(gone, lost[f"lost:{arm}"] or gone)
-        return None, {**now, **_some(lost)}
-    back = [arm for arm in _ARMS if 0 < lost[f"lost:{arm}"] <= new[f"total:{arm}"]]
-    kept = {**now, **_some(lost | {f"lost:{arm}": 0.0 for arm in back})}
-    return (None if back else new), kept
+        lost = {arm: [*lost[arm], max(0.0, -new[f"total:{arm}"])] for arm in _ARMS}
+        return None, {**now, **_remembered(lost)}
+    left = {arm: _still_away(lost[arm], new[f"total:{arm}"]) for arm in _ARMS}
+    return (new if left == lost else None), {**now, **_remembered(left)}
 
 
-def _some(lost: Levels) -> Levels:
-    return {name: count for name, count in lost.items() if count}
+def _lost(before: Levels, arm: str) -> list[float]:
+    return sorted((count for name, count in before.items() if name.startswith(f"lost:{arm}")), reverse=True)
+
+
+def _still_away(lost: list[float], grown: float) -> list[float]:
+    """Without those that may be back: the largest that fit into what is new."""
+    away = []
+    for count in lost:
+        if count <= grown:
+            grown -= count
+        else:
+            away.append(count)
+    return away
+
+
+def _remembered(lost: Mapping[str, list[float]]) -> Levels:
+    """The smallest losses: growth that brings back a larger one is dropped for their sake, too."""
+    kept = {
+        arm: sorted((count for count in counts if count), reverse=True)[-MOST_LOST:] for arm, counts in lost.items()
+    }
+    return {f"lost:{arm}:{number}": count for arm, counts in kept.items() for number, count in enumerate(counts)}
 
 
 def after(queried: Queried, seen: Mapping[str, Levels]) -> Mapping[str, Levels]:

@@ -171,10 +171,12 @@ def _grown(rounds: Rounds, situation: Situation, sample: Answer, seen: dict[str,
     known = rounds.seen.get(pod)
     if known is not None and sample.at <= known[AT]:
         return None
+    # It began after the last round, though it may have counted more by now than that saw.
+    anew = known is not None and sample.since > known[AT]
     new: dict[str, list[Levels]] = {situation.champion: [], situation.candidate: []}
     for revision, parts in new.items():
         for name, levels in sample.series(revision).items():
-            part, seen[f"{pod}/{name}"] = counts.grown(rounds.seen.get(f"{pod}/{name}"), levels)
+            part, seen[f"{pod}/{name}"] = counts.grown(None if anew else rounds.seen.get(f"{pod}/{name}"), levels)
             parts.append(part)
     seen[pod] = {AT: sample.at}
     since = known[AT] if known is not None else sample.since
