@@ -190,12 +190,18 @@ async def test_after_a_restart_what_is_watched_is_not_written_again(term: Term) 
     assert {call.resource for call in term.client.calls} <= {SERVICE_ACCOUNTS, ROLE_BINDINGS}
 
 
-async def test_the_autoscaler_keeps_the_number_that_it_gave(term: Term) -> None:
-    term.edit(DEPLOYMENTS, lambda o: o["spec"].update(replicas=5))
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("given", "kept"), [(5, 5), (2, 2), (1, 2), (0, 2)])
+async def test_the_autoscaler_keeps_the_number_that_it_gave_and_nobody_goes_below_its_least(
+    term: Term, given: int, kept: int, restarted: bool
+) -> None:
+    term.edit(DEPLOYMENTS, lambda o: o["spec"].update(replicas=given))
+    if restarted:
+        term.start()
     await term.settle()
     live = term.api.get(DEPLOYMENTS, "ml", names.ROUTER)
     assert live is not None
-    assert live["spec"]["replicas"] == 5
+    assert live["spec"]["replicas"] == kept
 
 
 @pytest.mark.parametrize("resource", [DEPLOYMENTS, PDBS, HPAS])

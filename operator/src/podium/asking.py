@@ -21,6 +21,7 @@ from podium.kube.resources import CONFIG_MAPS, MODEL_DEPLOYMENTS, PODS, Resource
 from podium.manifests.routing import read_routing, told_in
 from podium.router.places import PORT
 from podium.router.said import Said
+from podium.texts import read_json
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +189,7 @@ class Asker:
             text = await answer.content.read(LARGEST)
             while not answer.content.at_eof() and len(text) < LARGEST:
                 text += await answer.content.read(LARGEST)
-            return Said.read(text)
+            return Said.read(read_json(text))
 
     def _pause(self, pod: _Pod, now: float) -> float:
         """Until the next question."""

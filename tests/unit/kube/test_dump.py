@@ -19,3 +19,9 @@ def test_the_object_stays_the_same() -> None:
 
 def test_keys_are_in_order_as_go_writes_them() -> None:
     assert dump({"b": {"d": 1, "c": 2}, "a": []}) == b'{"a":[],"b":{"c":2,"d":1}}'
+
+
+def test_half_a_surrogate_pair_which_no_API_server_takes_is_sent_as_a_question_mark() -> None:
+    content = {"status": {"message": "file \udcff is new", "\ud800": [{"deep": "\udfff"}, 7, None]}}
+
+    assert dump(content) == b'{"status":{"?":[{"deep":"?"},7,null],"message":"file ? is new"}}'

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from podium.api.status import pending
+from podium.api.status import ModelDeploymentStatus, pending
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import (
     CONTROLLER_REVISIONS,
@@ -313,6 +313,11 @@ def _validate(resource: Resource, live: Object | None, new: Object) -> None:
     if live is not None and live["metadata"]["uid"] != new["metadata"]["uid"]:
         cause = {"reason": "FieldValueInvalid", "message": "field is immutable", "field": "metadata.uid"}
         raise ApiError(422, "Invalid", "metadata.uid: field is immutable", causes=[cause])
+    if resource is MODEL_DEPLOYMENTS:
+        try:
+            ModelDeploymentStatus.model_validate(new.get("status") or {})
+        except ValueError as error:
+            raise ApiError(422, "Invalid", f"status is none that the CRD takes: {error}") from error
     controllers = [r for r in new["metadata"].get("ownerReferences") or [] if r.get("controller")]
     if len(controllers) > 1:
         raise ApiError(422, "Invalid", "Only one reference can have Controller set to true")

@@ -144,6 +144,11 @@ class Invariants:
             more, said = [], len(world.heard.said)
         if more == [f"apply Service {NAME}"] and self.emptied():
             more = []  # routers need not reach whom this pass's own write has left no pods: they are led to now
+        weights = f"apply ConfigMap {names.routing_name(NAME)}"
+        if weights in more and set(more) <= {weights, f"status ModelDeployment {NAME}"} and self.unsettled():
+            # Weights follow the pods that count: of those that somebody had added, which this pass has taken back, the
+            # Deployment's report from before tells nothing any more.
+            more, said = [], len(world.heard.said)
         if more == [f"status ModelDeployment {NAME}"] and self.unsettled():
             # Counts that are no longer settled by our own write may change the sentence, but not what it says: unless
             # it was another minReadySeconds that was written, by which other pods are available.

@@ -10,6 +10,7 @@ from podium.kube.resources import CONFIG_MAPS, PODS, SERVICES
 from podium.manifests.routing import read_routing, told_in
 from podium.router.routing import Routing, RoutingError
 from podium.router.said import Said
+from podium.router.state import LINGER_SECONDS
 from tests.unit.planner.apiserver import ApiServer
 from tests.unit.planner.controllers import is_ready
 
@@ -28,6 +29,8 @@ class Routers:
     """By router pod, "" for all, the revision whose pods it does not reach."""
     loaded: dict[str, dict[str, str]] = field(default_factory=dict)
     """By router pod and ConfigMap the text in force."""
+    _gone: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    """By router pod and ConfigMap that is there no more: since when. What it said stays in force for a while."""
     _refused: dict[str, dict[str, str]] = field(default_factory=dict)
     _heard: dict[str, Said] = field(default_factory=dict)
     _made: int = 0
@@ -106,8 +109,11 @@ class Routers:
     def _load(self, pod: str) -> None:
         texts, refused = self.loaded.setdefault(pod, {}), self._refused.setdefault(pod, {})
         there = {each["metadata"]["name"] for each in self.api.all(CONFIG_MAPS)}
-        for name in texts.keys() - there:
-            del texts[name]
+        gone = self._gone.setdefault(pod, {})
+        self._gone[pod] = {name: gone.get(name, self.api.now()) for name in texts.keys() - there}
+        for name, since in self._gone[pod].items():
+            if self.api.now() - since >= timedelta(seconds=LINGER_SECONDS):
+                del texts[name]
         refused.clear()
         for each, at in self._due(pod):
             name, text = each["metadata"]["name"], told_in(each)

@@ -46,6 +46,7 @@ from tests.unit.planner.test_no_revisions import junk
 from tests.unit.planner.test_restore import another_cluster, promoted_by_a_person, waiting_for_a_person
 from tests.unit.planner.test_revisions import _edit_runtime
 from tests.unit.planner.test_safety import CANARY, watched
+from tests.unit.planner.test_unreadable import unreadable_deployment, unreadable_model_deployment, unreadable_runtime
 from tests.unit.planner.world import NAME, World, model
 
 
@@ -582,6 +583,7 @@ CONDITIONS: dict[str, Condition] = {
     "RecordMissing, Deployment": Condition(deployment_restored, Reason.RECORD_MISSING, "RecordMissing"),
     "InvalidSpec": Condition(invalid_spec, Reason.INVALID_SPEC),
     "InvalidRuntime": Condition(invalid_runtime, Reason.INVALID_RUNTIME),
+    "InvalidRuntime, unreadable": Condition(unreadable_runtime, Reason.INVALID_RUNTIME),
     "UnsupportedFormat": Condition(unsupported_format, Reason.UNSUPPORTED_FORMAT),
     "WeightNotPossible": Condition(weight_not_possible, Reason.WEIGHT_NOT_POSSIBLE, "WeightPossible"),
     "WeightNotPossible, one pod": Condition(no_canary_of_one_pod, Reason.WEIGHT_NOT_POSSIBLE),
@@ -593,8 +595,10 @@ CONDITIONS: dict[str, Condition] = {
     "RecordUnreadable, annotation": Condition(
         annotated(names.ANNOTATION_OUTCOME, "Lost"), Reason.RECORD_UNREADABLE, "RecordUnreadable"
     ),
+    "Unreadable": Condition(unreadable_deployment, Reason.UNREADABLE),
     "NameConflict": Condition(row("names taken, as is"), Reason.NAME_CONFLICT),
     "Forbidden": Condition(refused("a policy"), Reason.FORBIDDEN),
+    "Forbidden, rights": Condition(refused("no right"), Reason.FORBIDDEN),
     "Rejected": Condition(refused("invalid"), Reason.REJECTED),
     "InternalError": Condition(internal_error, Reason.INTERNAL_ERROR),
     # For information.
@@ -607,6 +611,7 @@ CONDITIONS: dict[str, Condition] = {
 
 
 EVENTS: dict[str, Event] = {
+    "Unreadable": Event(unreadable_model_deployment, Reason.UNREADABLE),
     "RolloutStarted": Event(lambda: updating(replicas=3), EventReason.ROLLOUT_STARTED),
     "Step": Event(stepped, EventReason.STEP),
     "Step, weighed": Event(stepped_by_evidence, EventReason.STEP),

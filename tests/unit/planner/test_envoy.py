@@ -10,10 +10,11 @@ from podium.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SERVICES
 from podium.manifests.owner import Owner
 from podium.manifests.router import RouterPods, deployment
 from podium.manifests.routing import config_map, read_routing, routing, told_in
+from podium.reconcile import ports
 from podium.reconcile.routers.base import RouterPod, Seen
 from podium.reconcile.routers.reading import weighted
 from podium.rollout.traffic import Applied, Split
-from podium.router.routing import Routing
+from podium.router.routing import LEAST_PORT, Routing
 from podium.router.said import Said
 from tests.unit.planner.apiserver import Call
 from tests.unit.planner.given import created, empty
@@ -53,6 +54,34 @@ def listed(world: World) -> set[str]:
 
     piece = world.need(ENDPOINT_SLICES, f"{NAME}-slice")
     return {e["targetRef"]["name"] for e in piece["endpoints"] if e["conditions"]["ready"]}
+
+
+# --- which port is its
+
+
+def test_without_a_port_that_is_free_a_person_is_told_the_ways_out_and_what_runs_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = created(replicas=2)
+    world.advance(60)
+    one = world.revision("1")
+    monkeypatch.setattr(ports, "LAST_PORT", LEAST_PORT - 1)
+    world.edit(traffic=ENVOY)
+    world.advance(60)
+
+    assert world.condition("Ready") == ("False", "InvalidSpec")
+    assert world.condition("Stalled") == ("True", "InvalidSpec")
+    assert world.message().startswith("spec.traffic.router: 'Envoy': the routers of namespace ml have ")
+    assert world.message().endswith(
+        "To go on: remove traffic.router: Envoy from ModelDeployments that can do without it, or use another namespace."
+    )
+    assert world.replicas(one) == 2
+    assert listed(world)
+
+    monkeypatch.undo()
+    world.edit(traffic={"router": "None"})
+    world.advance(60)
+    assert world.condition("Ready") == ("True", "Serving")
 
 
 # --- whose the routers are
@@ -176,6 +205,16 @@ def test_a_live_ModelDeployment_is_switched_to_the_routers_and_back() -> None:
     assert world.live(CONFIG_MAPS, TOLD) is None
     assert world.live(SERVICES, one) is None
     assert (world.now - at).total_seconds() > 60
+
+
+def test_an_answer_under_way_at_a_router_keeps_the_time_that_it_was_promised() -> None:
+    world = routed(replicas=2, traffic={"router": "Envoy", "timeout": "5m"})
+    world.edit(traffic={"router": "None"})
+    world.until(lambda: not is_routed(world), within=5)
+    world.advance(300)
+    assert told(world).timeout == 300, "spec says no more how long"
+    world.rest()
+    assert world.live(CONFIG_MAPS, TOLD) is None
 
 
 def test_a_rollout_while_callers_leave_the_routers_is_followed_there() -> None:
@@ -320,6 +359,40 @@ def test_a_router_that_has_gone_and_is_listed_a_moment_longer_leads_nowhere_else
     seen = Seen(NAME, [piece], [], service=service, config_map=told, routers=[router])
 
     assert weighted(seen, asked_for=True).applied(Split.to(revision)) is Applied.YES
+
+
+OTHER = f"{NAME}-cccccccccc"
+
+
+@pytest.mark.parametrize(
+    ("said", "applied"),
+    [
+        pytest.param({OTHER: 10_000}, Applied.NO, id="it keeps the old weights"),
+        pytest.param({f"{NAME}-bbbbbbbbbb": 10_000}, Applied.YES, id="it has the new ones"),
+        pytest.param({}, Applied.YES, id="it has just started"),
+        pytest.param(None, Applied.YES, id="it is dead"),
+    ],
+)
+def test_a_router_that_is_not_ready_counts_for_as_long_as_it_says_what_it_goes_on_with(
+    said: dict[str, int] | None, applied: Applied
+) -> None:
+    revision = f"{NAME}-bbbbbbbbbb"
+    told = config_map(Owner(NAME, "ml", "uid"), routing(NAME, 20_000, {revision: 10_000}, [revision], Traffic()))
+    answer = Said(applied={TOLD: told_in(told)}, reached=frozenset({revision}))
+    late = None if said is None else Said()
+    if said:
+        late = Said(applied={TOLD: routing(NAME, 20_000, said, [*said], Traffic()).to_json()})
+    routers = [RouterPod("podium-router-1", ready=True, terminating=False, said=answer),
+               RouterPod("podium-router-2", ready=False, terminating=False, said=late)]  # fmt: skip
+    ready = [{"targetRef": {"name": "podium-router-1"}, "conditions": {"ready": True}}]
+    piece = {"metadata": {"labels": {"kubernetes.io/service-name": NAME}}, "endpoints": ready}
+    service = {"metadata": {}, "spec": {"selector": names.router_selector()}}
+    seen = Seen(NAME, [piece], [], service=service, config_map=told, routers=routers)
+
+    found = weighted(seen, asked_for=True)
+    assert found.applied(Split.to(revision)) is applied
+    assert found.sends(OTHER) is (applied is Applied.NO)
+    assert ("podium-router-2 has not loaded" in found.doubt) is (applied is Applied.NO)
 
 
 def test_while_a_router_does_not_answer_nobody_gives_up_a_pod() -> None:

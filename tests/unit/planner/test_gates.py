@@ -140,6 +140,17 @@ def test_3_crash_evidence_rolls_back_long_before_the_deadline(behaviour: str, ru
     assert len(world.ready_pods(world.revision("1"))) == 2
 
 
+@pytest.mark.parametrize("words", ["tensor \\udcff is not known", "\\ud83d\\ude00 or \\ude00 is not known"])
+def test_3_last_words_with_half_a_surrogate_pair_are_told_and_rolled_back_like_others(words: str) -> None:
+    world = serving(replicas=2)
+    world.behave("2", failure="crash", said='{"message": "' + words + '"}')
+    world.edit(model=model("2"))
+    world.until(lambda: _outcome(world)[0] if len(world.api.all(CONTROLLER_REVISIONS)) > 1 else "")
+    assert _outcome(world) == ("RolledBack", "crash: CrashLoopBackOff")
+    world.rest()
+    assert "?" in world.message()
+
+
 def test_3_one_candidate_pod_is_enough() -> None:
     world = updating(replicas=3, rollout=BLUE_GREEN)
     world.behave(world.pods(world.revision("2"))[1]["metadata"]["name"], failure="crash")

@@ -74,6 +74,20 @@ def test_what_may_be_what_serves_holds_everything_until_it_is_mended(annotations
     assert world.status["champion"]["version"] == "2"
 
 
+def test_a_time_that_cannot_be_read_makes_no_old_revision_the_latest() -> None:
+    world = updating(replicas=2)
+    world.rest()
+    one, two = world.revision("1"), world.revision("2")
+    unread = {names.ANNOTATION_DECIDED_AT: "yesterday"}
+    world.change(CONTROLLER_REVISIONS, one, lambda o: o["metadata"]["annotations"].update(unread))
+    world.change(CONTROLLER_REVISIONS, two, lambda o: o.update({UNREADABLE: "of a later Podium"}))
+    world.restart_operator()
+    world.advance(120)
+    assert world.backends() == {two}
+    assert len(world.ready_pods(two)) == 2
+    assert world.condition("Ready") == ("False", "RecordUnreadable")
+
+
 @pytest.mark.parametrize("lost", [DEPLOYMENTS, SERVICES, PDBS])
 def test_what_surely_serves_is_repaired_and_scaled_though_the_champions_record_may_be_another(lost: Resource) -> None:
     world = serving(replicas=2)

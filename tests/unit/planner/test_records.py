@@ -1,6 +1,7 @@
 """The durable record of a revision: what it says, and what follows where it cannot be read."""
 
 import json
+import random
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES
 from podium.rollout.record import CommandRecord, CommandResult, Outcome, Record, RolloutRecord
 from podium.rollout.steps import Step
+from tests.integration.rollouts.junk_texts import spoilt
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, rolled_back, serving, switched, updating
 from tests.unit.planner.world import NAME, NAMESPACE, START, World, model
 
@@ -38,6 +40,9 @@ ROLLOUT = RolloutRecord(
 )
 COMMAND = CommandRecord("pause x t", START, CommandResult.DONE, "said", owed="retry x s", paused=True)
 RECORD = Record("in", ROLLOUT, COMMAND, Outcome.ROLLED_BACK, "deadline", "why", START)
+STEPS: list[Object] = [{"weight": 20, "for": "20s"}, {"weight": 50, "for": "20s"}]
+BEYOND = ("9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00")
+"""Times that nothing can be added to, or that cannot be told in another zone, or in four digits."""
 BROKEN = {
     names.ANNOTATION_ROLLOUT: [
         "{",
@@ -54,15 +59,27 @@ BROKEN = {
                 "step": [-1, 4, 1.5, "1", None],
                 "appliedAt": [7, "soon"],
                 "stood": [-1, "1"],
-                "promoting": [True, []],
+                "promoting": [True, [], "\ud800", "x" * 1025],
+                "id": ["\udcff", "x" * 254],
+                "strategy": ["x" * 65],
+                "startedAt": ["0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z"],
             }.items()
             for value in values
         ),
         json.dumps(json.loads(ROLLOUT.to_json()) | {"steps": [{"weight": 5, "holds": -1}, {"pause": True}]}),
     ],
-    names.ANNOTATION_COMMAND: ["{", "[]", '{"value": 1}', COMMAND.to_json().replace("Done", "Perhaps")],
+    names.ANNOTATION_COMMAND: [
+        "{",
+        "[]",
+        '{"value": 1}',
+        COMMAND.to_json().replace("Done", "Perhaps"),
+        COMMAND.to_json().replace("said", "\\ud800"),
+        COMMAND.to_json().replace("said", "x" * 40_000),
+        COMMAND.to_json().replace("pause x t", "pause x " + "t" * 5000),
+    ],
+    names.ANNOTATION_RULE: ["x" * 1025],
     names.ANNOTATION_OUTCOME: ["Promted", "promoted", "Analysed"],
-    names.ANNOTATION_DECIDED_AT: ["yesterday", "2030-01-01", "2030-01-01T00:00:00", "9999-12-31T23:59:59Z"],
+    names.ANNOTATION_DECIDED_AT: ["yesterday", "2030-01-01", "2030-01-01T00:00:00", *BEYOND],
 }
 EACH = [(annotation, text) for annotation, texts in BROKEN.items() for text in texts]
 
@@ -77,7 +94,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(annotation: str, text
     record, broken = Record.from_annotations(RECORD.to_annotations() | {annotation: text})
     (name,) = broken
     assert record.to_annotations() == {k: v for k, v in RECORD.to_annotations().items() if k != annotation}
-    assert getattr(record, name) is None
+    assert not getattr(record, name)
 
 
 def test_what_another_version_wrote_beside_it_stays() -> None:
@@ -209,6 +226,17 @@ def test_a_champion_that_is_down_gives_way_to_a_candidate_of_which_the_record_ca
     assert world.backends() == {two}
 
 
+@pytest.mark.parametrize("rule", ["verify: " + "x" * 60, "a-rule-of-the-future-" * 20])
+def test_a_rule_that_another_version_wrote_fits_into_status_whatever_its_length(rule: str) -> None:
+    world = rolled_back(replicas=2)
+    two = world.revision("2")
+    annotate(world, two, names.ANNOTATION_RULE, rule)
+    world.advance(5)
+    told = world.status["rollout"]["decision"]
+    assert told["rule"] == rule
+    assert told["by"] == ("verify" if rule.startswith("verify") else rule[:64])
+
+
 @pytest.mark.parametrize("text", BROKEN[names.ANNOTATION_OUTCOME])
 def test_what_was_rolled_back_is_not_rolled_out_again_though_its_outcome_cannot_be_read(text: str) -> None:
     world = rolled_back(replicas=2)
@@ -220,6 +248,34 @@ def test_what_was_rolled_back_is_not_rolled_out_again_though_its_outcome_cannot_
     world.edit(model=model("3"))
     world.rest()
     assert world.status["champion"]["version"] == "3"
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("annotation", [names.ANNOTATION_ROLLOUT, names.ANNOTATION_COMMAND])
+def test_a_record_with_one_wrong_place_ends_no_pass_and_once_put_back_all_is_well(annotation: str, seed: int) -> None:
+    chance = random.Random(seed)
+    world = updating(
+        replicas=2,
+        rollout={
+            "strategy": "Canary",
+            "steps": [{"weight": 20, "for": "20s"}, {"weight": 50, "for": "20s"}],
+            "analysis": {"metrics": []},
+        },
+    )
+    for revision in (world.revision("1"), world.revision("2")):
+        world.command("pause", revision, f"{revision}-1")
+        world.advance(3)
+        world.command("resume", revision, f"{revision}-2")
+        world.advance(3)
+    for revision in (world.revision("1"), world.revision("2")):
+        for _ in range(4):
+            text = world.annotations(revision).get(annotation)
+            if text is not None:
+                put_back = annotate(world, revision, annotation, spoilt(json.loads(text), chance))
+                world.advance(20)
+                put_back()
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
 
 
 def test_an_outcome_that_a_person_wrote_on_a_candidate_is_none() -> None:

@@ -5,6 +5,7 @@ import pytest
 from podium.api import names
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, MODEL_DEPLOYMENTS, PDBS, SERVICES
+from podium.reconcile.outcome import Fault, refusal_of
 from tests.unit.planner.apiserver import Call
 from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, empty, serving, switched
 from tests.unit.planner.refusing import FAULTS, foreign, refuse
@@ -168,6 +169,24 @@ def test_a_policy_that_says_no_to_the_candidate_is_told_and_judged_at_its_deadli
     assert (world.outcome(two), world.rule(two)) == ("RolledBack", "deadline")
     assert POLICY in world.annotations(two)[names.ANNOTATION_CAUSE]
     assert world.phase == "RolledBack"
+
+
+@pytest.mark.parametrize(
+    ("said", "whose"),
+    [
+        ('deployments.apps "x" is forbidden: User "podium" cannot patch resource "deployments"', Fault.RIGHTS),
+        ('forbidden: User "podium" cannot get path "/apis"', Fault.RIGHTS),
+        ('deployments.apps "x" is forbidden: cannot set blockOwnerDeletion if an ownerReference', Fault.RIGHTS),
+        ('pods "x" is forbidden: violates PodSecurity "restricted:latest"', Fault.PERSON),
+        ('deployments.apps "x" is forbidden: exceeded quota: team', Fault.PERSON),
+        ('admission webhook "p" denied the request: User "system:podium" cannot deploy image evil:1', Fault.PERSON),
+        ('admission webhook "p" denied the request: x is forbidden: User "podium" cannot deploy it', Fault.PERSON),
+        ("deployments.apps \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: "
+         'User "podium" cannot deploy it', Fault.PERSON),
+    ],
+)  # fmt: skip
+def test_a_403_is_a_missing_right_only_by_the_authorizers_own_sentence(said: str, whose: Fault) -> None:
+    assert refusal_of(ApiError(403, "Forbidden", said), "Podium cannot write it").fault is whose
 
 
 @pytest.mark.parametrize("fault", ["webhook", "time-out", "no right", "too many requests"])

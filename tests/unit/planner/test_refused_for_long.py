@@ -1,13 +1,17 @@
 """What refusals must not lead to when they last, come together, change their kind, or outlive a leader."""
 
+from collections.abc import Callable
+from datetime import timedelta
+
 import pytest
 
 from podium.api import names
 from podium.kube.client import Object
-from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Resource
-from tests.unit.planner.given import BLUE_GREEN, serving, switched
+from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, MODEL_DEPLOYMENTS, PDBS, SERVICES, Resource
+from tests.unit.planner.apiserver import Call
+from tests.unit.planner.given import BLUE_GREEN, created, serving, switched, updating
 from tests.unit.planner.refusing import FAULTS, foreign, refuse
-from tests.unit.planner.world import KEY, NAME, NAMESPACE, model
+from tests.unit.planner.world import KEY, NAME, NAMESPACE, World, model
 
 CANNOT_CALL = FAULTS["webhook"]().message
 POLICY = FAULTS["a policy"]().message
@@ -191,3 +195,63 @@ def test_a_policy_that_speaks_of_a_timeout_is_a_policy() -> None:
     world.edit(model=model("2"))
     world.advance(120)
     assert world.outcome(world.revision("2")) == "RolledBack"
+
+
+# --- a webhook that hangs
+
+
+HANGS = 10.0
+"""Seconds until the API server gives up on an admission webhook, by default."""
+
+
+def hang(world: World, which: Callable[[Call], bool]) -> list[Call]:
+    """Such writes are refused after HANGS; answers the list that they will be in."""
+    hung: list[Call] = []
+
+    def judge(call: Call) -> None:
+        if which(call):
+            hung.append(call)
+            world.now += timedelta(seconds=HANGS)
+            raise FAULTS["webhook"]()
+
+    world.client.before.insert(0, judge)
+    return hung
+
+
+def test_a_webhook_that_hangs_on_every_child_of_a_first_rollout_is_told_of_after_its_first_refusal() -> None:
+    world = created(replicas=2)
+    hung = hang(world, lambda call: call.resource in (SERVICES, DEPLOYMENTS, HPAS, PDBS))
+    begun = world.now
+    told: list[tuple[timedelta, int]] = []
+
+    def note(call: Call) -> None:
+        if call.resource is MODEL_DEPLOYMENTS and CANNOT_CALL in world.message():
+            told.append((world.now - begun, len(hung)))
+
+    world.client.after.append(note)
+    world.advance(120)
+    assert told[0] == (timedelta(seconds=HANGS), 1)
+    assert world.condition("Ready") == ("False", "Environment")
+    assert {call.resource for call in hung} >= {SERVICES, DEPLOYMENTS}, "each is tried all the same"
+
+
+@pytest.mark.parametrize("at_once", [CONTROLLER_REVISIONS, SERVICES, DEPLOYMENTS])
+def test_a_webhook_that_hangs_for_a_while_changes_nothing(at_once: Resource) -> None:
+    world = updating(replicas=2)
+    hung = hang(world, lambda call: call.resource is at_once and len(hung) < 3)
+    world.change(SERVICES, NAME, lambda obj: obj["spec"].update(selector={"app": "else"}))
+    world.rest()
+    assert hung
+    assert world.status["champion"]["version"] == "2"
+    assert world.condition("Ready") == ("True", "Serving")
+
+
+def test_where_a_champion_serves_the_rest_of_a_pass_is_not_put_off() -> None:
+    world = serving(replicas=2)
+    hung = hang(world, lambda call: call.resource in (SERVICES, PDBS))
+    told: list[int] = []
+    world.client.after.append(lambda call: told.append(len(hung)) if call.resource is MODEL_DEPLOYMENTS else None)
+    world.api.delete(SERVICES, NAMESPACE, NAME)
+    world.api.delete(PDBS, NAMESPACE, NAME)
+    world.advance(60)
+    assert told[0] >= 2

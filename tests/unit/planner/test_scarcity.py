@@ -45,6 +45,17 @@ def test_the_rollback_at_the_deadline_gives_it_as_the_cause() -> None:
     assert SENTENCE in world.message()
 
 
+@pytest.mark.parametrize("moved", [{"nodeSelector": {"pool": "new"}}, {"runtimeClassName": "nvidia"}])
+def test_it_is_not_said_of_pods_on_other_nodes_than_the_candidate_asks_for(moved: Object) -> None:
+    world = serving(replicas=2, runtime={"resources": {"limits": {GPU: 1}}})
+    world.behave("2", failure="unschedulable")
+    world.edit(model=model("2"), podTemplate=moved)
+    world.until(lambda: world.condition("PodFailure"), within=60)
+    world.advance(30)
+    assert f"Insufficient {GPU}" in world.message()
+    assert "which only" not in world.message()
+
+
 @pytest.mark.parametrize(
     ("rollout", "resource"),
     [

@@ -72,6 +72,7 @@ class Reason(StrEnum):
     WEIGHT_NOT_POSSIBLE = "WeightNotPossible"
     RUNTIME_NOT_FOUND = "RuntimeNotFound"
     RECORD_UNREADABLE = "RecordUnreadable"
+    UNREADABLE = "Unreadable"
     NAME_CONFLICT = "NameConflict"
     FORBIDDEN = "Forbidden"
     REJECTED = "Rejected"

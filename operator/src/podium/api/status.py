@@ -10,9 +10,11 @@ from podium.api.schema import ListKind
 PENDING_SINCE: Final = "1970-01-01T00:00:00Z"
 HISTORY_LENGTH: Final = 128
 MESSAGE_LENGTH: Final = 32768
+NAME_LENGTH: Final = 253
+WORD_LENGTH: Final = 64
 
-Word = Annotated[str, Field(max_length=64)]
-Name = Annotated[str, Field(max_length=253)]
+Word = Annotated[str, Field(max_length=WORD_LENGTH)]
+Name = Annotated[str, Field(max_length=NAME_LENGTH)]
 Text = Annotated[str, Field(max_length=MESSAGE_LENGTH)]
 Version = Annotated[str, Field(max_length=1024)]
 Count = Annotated[int, Field(ge=0)]

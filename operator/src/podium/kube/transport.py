@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -11,6 +12,7 @@ from podium.kube.client import ApiError, Object
 from podium.kube.connect import CONNECT_TIMEOUT, Connection
 from podium.kube.reading import NotJson, read_object
 from podium.packed import to_json
+from podium.texts import sendable
 
 DEFAULT_PAUSE: Final = 1.0
 """Seconds to pause after a 429 without Retry-After."""
@@ -149,10 +151,22 @@ def dump(content: Object) -> bytes:
     immutable; but a patch of the annotations makes it write the data anew, with these five characters escaped, and a
     strategic one (kubectl label, the garbage collector's when it orphans children) with all keys in order.
     """
-    text = to_json(content)
+    try:
+        text = to_json(content)
+    except TypeError:
+        text = to_json(_sendable(content))
     for character, escape in _ESCAPES:
         text = text.replace(character, escape)
     return text
+
+
+def _sendable(value: Any) -> Any:
+    """The same, whatever some library's message or a file's name has brought into it: a write is not lost for that."""
+    if isinstance(value, str):
+        return sendable(value)
+    if isinstance(value, Mapping):
+        return {sendable(key): _sendable(inner) for key, inner in value.items()}
+    return [_sendable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def error_of(status: int, retry_after: str | None, content: bytes) -> ApiError:

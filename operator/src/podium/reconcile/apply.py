@@ -1,7 +1,8 @@
 """Walks a plan: every write but status, each only if it would change something and nothing that it needs is refused."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from podium.api import names
 from podium.api.reasons import Reason
@@ -19,15 +20,18 @@ from podium.rollout.words import sentences
 from podium.settings import Settings
 
 Emit = Callable[[Note], None]
+SLOW: Final = timedelta(seconds=5)
+"""A refusal that takes longer is told of before the next write may take as long: an admission webhook that hangs."""
 
 
 class Applier:
     """Writes children; remembers per child what it applied last, and per write since when it has been refused."""
 
-    def __init__(self, client: KubeClient, cache: Store, settings: Settings) -> None:
+    def __init__(self, client: KubeClient, cache: Store, settings: Settings, clock: Callable[[], datetime]) -> None:
         self._client = client
         self._cache = cache
         self._settings = settings
+        self._clock = clock
         self._memories: dict[Key, dict[Place, Memory]] = {}
         self._refusals: dict[Key, dict[Place, Refusal]] = {}
         self._sought: dict[Key, dict[str, str]] = {}
@@ -66,7 +70,7 @@ class Applier:
         known = {names.ledger_name(revision) for revision in observed.revisions}
         owed = {place: write for place, write in self._owed.get(key, {}).items() if write.name in known}
         self._owed[key] = owed
-        walk = Walk(children, refused, sought, owed, self.untold(key), emit)
+        walk = Walk(children, refused, sought, owed, self.untold(key), emit, self._clock)
         walk.tell_of_what_stands()
         return walk
 
@@ -98,6 +102,7 @@ class Walk:
         owed: dict[Place, Write],
         untold: Untold,
         emit: Emit,
+        clock: Callable[[], datetime],
     ) -> None:
         self.children = children
         self.report = Report(children.now)
@@ -106,6 +111,7 @@ class Walk:
         self._owed = owed
         self._untold = untold
         self._emit = emit
+        self._clock = clock
 
     def tell_of_what_stands(self) -> None:
         """The Events of decisions whose records got no answer, and are there."""
@@ -138,9 +144,12 @@ class Walk:
                     return
                 await self._meanwhile(write)
                 continue
+            begun = self._clock()
             done = await self._attempt(write, lambda write=write: self._act(write))  # type: ignore[misc]
             if self._over():
                 return
+            if not done and self._nobody_is_told() and self._clock() - begun >= SLOW:
+                self.report.cut = self.report.again = True
             if not done and isinstance(write.action, Enter):
                 if write.action.entry.relied_on:
                     self._halt(todo[index:])
@@ -151,6 +160,14 @@ class Walk:
             if not done and isinstance(write.action, Remove) and write.action.instead is not None:
                 instead = write.action.instead
                 await self._attempt(write, lambda instead=instead: self.children.ensure(instead))  # type: ignore[misc]
+            if self.report.cut:
+                self._halt(todo[index + 1 :])
+                return
+
+    def _nobody_is_told(self) -> bool:
+        """Whether a first rollout has shown no refusal yet. Where there is a champion, its traffic comes first."""
+        situation = self.children.observed.situation
+        return not self._before and (situation is None or situation.champion is None)
 
     def _over(self) -> bool:
         """Whether to stop writing: the namespace is terminating, or the plan is based on objects that are gone."""
@@ -158,7 +175,7 @@ class Walk:
 
     def _halt(self, left: Iterable[Write]) -> None:
         self.report.halted = True
-        self.report.unwritten = tuple(write.action.entry for write in left if isinstance(write.action, Enter))
+        self.report.unwritten += tuple(write.action.entry for write in left if isinstance(write.action, Enter))
 
     async def _meanwhile(self, write: Write) -> None:
         if isinstance(write.action, Apply) and write.action.meanwhile is not None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from podium.manifests.layout import MODELS
+from podium.texts import sendable
 
 _MODELS = re.compile(rf"(?<![\w/:.-]){re.escape(MODELS)}/")
 """Where the fetcher puts models in a pod: people know theirs by its file. Not a folder of that name in a URI."""
@@ -59,6 +60,8 @@ def _shape(shape: object) -> str:
 def _object(text: str) -> dict[str, Any]:
     try:
         said = json.loads(text)
+        if "\\u" in text:
+            said = json.loads(sendable(json.dumps(said, ensure_ascii=False)))
     except (ValueError, TypeError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}

@@ -13,7 +13,7 @@ from typing import Protocol
 from podium.api.reasons import Reason
 from podium.keys import Key
 from podium.kube.client import ApiError, KubeClient, NotLeader, Object
-from podium.kube.reading import LEFT_OUT
+from podium.kube.reading import LEFT_OUT, unreadable
 from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, Resource
 from podium.manifests.fetch import Fetcher
 from podium.reconcile import status as statuses
@@ -102,10 +102,12 @@ class Reconciler:
         self._measures = measures or Nobody()
         self._decided = decided
         self._observer = Observer(cache, settings, fetcher, answers, measures=self._measures)
-        self._applier = Applier(client, cache, settings)
+        self._applier = Applier(client, cache, settings, clock)
         self._fetcher = fetcher
         self._ending: dict[Key, str] = {}
         """Uids of those in a terminating namespace, which never comes back: nothing is planned for them any more."""
+        self._unreadable: dict[Key, str] = {}
+        """Versions of ModelDeployments that cannot be read, of which an Event has told."""
         self._unsaid: dict[Key, set[str]] = {}
         """Revisions with a decision whose Event was emitted while status does not show it yet."""
 
@@ -147,6 +149,13 @@ class Reconciler:
             return None
         if self._ending.get(key) == observed.owner.uid:
             return None
+        if unreadable(observed.obj):  # its status, too: what is not known must not be replaced
+            version = observed.obj["metadata"]["resourceVersion"]
+            if not observed.deleting and self._unreadable.get(key) != version:
+                self._unreadable[key] = version
+                said = Note(observed.reason, observed.invalid, "Observe", warning=True, fault=observed.reason)
+                self._emit(observed.obj, said)
+            return None
         if observed.left_out:
             return await self._fill(key, observed.left_out)
         for note in self._applier.untold(key).seen((MODEL_DEPLOYMENTS, key.name), observed.status):
@@ -155,8 +164,8 @@ class Reconciler:
         planned = plan(observed, moment, self._fetcher)
         if planned is None:
             if not observed.deleting:
-                said = (observed.reason, observed.invalid, self._settings.installation)
-                status = statuses.unplanned(observed.obj, *said, now, observed.children)
+                about = (observed.reason, observed.invalid, self._settings.installation)
+                status = statuses.unplanned(observed.obj, *about, now, observed.children)
                 await self._write_status(observed.obj, status)
             return None
         # Before anything is written: while a weight changes, nothing is counted until routers confirm it.
@@ -205,7 +214,7 @@ class Reconciler:
         await walk.go(planned.writes)
         if walk.report.halted:
             planned = plan_as_recorded(observed, walk.report.entered, moment, self._fetcher)
-            if not may_be_the_champions(observed, walk.report.unsure):
+            if not walk.report.cut and not may_be_the_champions(observed, walk.report.unsure):
                 await walk.go(planned.writes)
         elif walk.report.unwritten:
             unmarked = [entry.revision for entry in walk.report.unwritten]
@@ -304,4 +313,5 @@ class Reconciler:
         self._applier.forget(key)
         self._measures.follow(key, None)
         self._ending.pop(key, None)
+        self._unreadable.pop(key, None)
         self._unsaid.pop(key, None)

@@ -12,7 +12,7 @@ from podium.api.v1alpha1 import ModelDeploymentSpec, ModelRuntimeSpec
 from podium.keys import Key
 from podium.kube.client import Object
 from podium.kube.pods import is_ready
-from podium.kube.reading import LEFT_OUT
+from podium.kube.reading import LEFT_OUT, unreadable
 from podium.kube.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -24,6 +24,7 @@ from podium.kube.resources import (
     PDBS,
     PODS,
     SERVICES,
+    Resource,
 )
 from podium.manifests.errors import MalformedRevision
 from podium.manifests.fetch import Fetcher
@@ -33,7 +34,7 @@ from podium.manifests.revision import Revision
 from podium.reconcile import readings
 from podium.reconcile.observed import PENDING, Observed
 from podium.reconcile.parsed import Memory
-from podium.reconcile.ports import Ports
+from podium.reconcile.ports import Ports, PortsTaken
 from podium.reconcile.router_claims import installation_of, left_to
 from podium.reconcile.routers import ROUTERS, RouterPod, Seen
 from podium.reconcile.setaside import set_aside
@@ -45,10 +46,13 @@ from podium.rollout.moment import Moment
 from podium.rollout.revision import RevisionState
 from podium.rollout.scarcity import awaited
 from podium.rollout.state import Proposal, Situation, Timings
+from podium.rollout.words import sentences
 from podium.settings import Settings
 
 COMMAND_LENGTH = 1024
 """Characters of the command annotation that are read: status, which repeats it, is bounded."""
+READ = frozenset({DEPLOYMENTS, SERVICES, HPAS, PDBS, CONFIG_MAPS})
+"""Children that a pass decides from, and writes: ControllerRevisions are set aside one by one (setaside.py)."""
 UNREACHABLE = timedelta(seconds=10)
 """How long routers may be late, or silent, before status tells of it."""
 
@@ -100,6 +104,8 @@ class Observer:
         if obj is None:
             self.forget(key)
             return
+        if unreadable(obj):
+            return
         memory = self._memories.setdefault(key, Memory())
         owner = Owner(key.name, key.namespace, obj["metadata"]["uid"])
         for record in self._cache.owned(CONTROLLER_REVISIONS, key.namespace, key.name):
@@ -128,6 +134,12 @@ class Observer:
         for ledger in self._cache.owned(CONFIG_MAPS, key.namespace, key.name):
             if readings.is_child(ledger, owner):
                 children[CONFIG_MAPS, ledger["metadata"]["name"]] = ledger
+        odd = {place: child for place, child in children.items() if place[0] in READ and unreadable(child)}
+        for (resource, _), one in (((MODEL_DEPLOYMENTS, key.name), obj), *odd.items()):
+            if why := unreadable(one):
+                whole = {place: child for place, child in children.items() if place not in odd}
+                said = _cannot_be_read(resource, one, why)
+                return Observed(obj, owner, whole, invalid=said, reason=Reason.UNREADABLE)
         annotations = obj["metadata"].get("annotations") or {}
         command = annotations.get(names.ANNOTATION_COMMAND, "").strip()[:COMMAND_LENGTH]
         aside = set_aside(children, memory.revision)
@@ -143,7 +155,10 @@ class Observer:
             spec = ModelDeploymentSpec.parse(obj.get("spec") or {})
         except ValueError as error:
             return unread if aside.holds else replace(seen, invalid=str(error))
-        seen = self._with_situation(key, seen, spec, memory, moment, command, missing)
+        try:
+            seen = self._with_situation(key, seen, spec, memory, moment, command, missing)
+        except PortsTaken as error:
+            return unread if aside.holds else replace(seen, invalid=str(error))
         return unread if aside.holds and not _serves_surely(seen) else seen
 
     def _with_situation(
@@ -226,7 +241,8 @@ class Observer:
         if candidate and champion and champion.has_pods:
             # the template is unpacked only while something is awaited
             held = awaited(candidate) and readings.extended_resources(revisions[champion.name])
-            situation = replace(situation, scarce=min(awaited(candidate) & held, default="")) if held else situation
+            if held and readings.same_nodes(revisions[champion.name], revisions[candidate.name]):
+                situation = replace(situation, scarce=min(awaited(candidate) & held, default=""))
         return situation
 
     def _left_to(self, key: Key, sightings: Sightings) -> str:
@@ -256,8 +272,10 @@ class Observer:
         return runtime, memory.once("proposal", version, propose), resolved
 
     def _runtime(self, obj: Object) -> ModelRuntimeSpec:
-        """A ModelRuntime's spec, which thousands of proposals read alike; InvalidSpec."""
+        """A ModelRuntime's spec, which thousands of proposals read alike; ValueError."""
         meta = obj["metadata"]
+        if why := unreadable(obj):
+            raise ValueError(f"it cannot be read: {why}; to go on: take out of it what nobody needs")
         version = (meta["uid"], meta["resourceVersion"])
         return self._runtimes.once(meta["name"], version, lambda: ModelRuntimeSpec.parse(obj["spec"]))
 
@@ -347,6 +365,15 @@ def _down(champion: RevisionState, sightings: Sightings) -> bool:
     """
     settled = champion.workload is not None and champion.workload.settled
     return champion.reported == 0 and (settled or sightings.known(champion.name, "Down"))
+
+
+def _cannot_be_read(resource: Resource, obj: Object, why: str) -> str:
+    """Of an object of which the metadata alone is known: what is not known is not taken for empty."""
+    meta = obj["metadata"]
+    where = f"{resource.kind} {meta['namespace']}/{meta['name']} cannot be read: {why}"
+    command = f"kubectl get {resource.kind.lower()} {meta['name']} -n {meta['namespace']} -o yaml"
+    way_out = f"to go on: take out of it what nobody needs ({command} shows it)"
+    return sentences(f"{where}; nothing is changed until it can be", way_out)
 
 
 def _acted_on(status: Mapping[str, Any]) -> str:

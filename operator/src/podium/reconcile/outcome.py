@@ -1,5 +1,6 @@
 """What came of a plan: what was refused, by whose fault, and what a person should hear of it. Pure."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,6 +16,12 @@ from podium.reconcile.writes import Entry, Place, Told
 
 PATIENCE = timedelta(seconds=5)
 """How long a refusal that may clear by itself lasts before status tells of it."""
+
+
+_LACKS = re.compile(r'forbidden: (?:User ".*?" cannot |cannot set blockOwnerDeletion )')
+GIVEN_BY = "the chart's roles have it; docs/security.md says what each is for"
+_JUDGED = "admission webhook "
+"""How the API server begins whatever a webhook says."""
 
 
 class Fault(Enum):
@@ -94,6 +101,8 @@ class Report:
     """Revisions of which nobody could tell whether there is a record."""
     halted: bool = False
     """Whether the record could not be written or looked for: what follows from it must not be done."""
+    cut: bool = False
+    """Whether the rest was left to the next pass, so that a first refusal which took long is told of now."""
     unwritten: tuple[Entry, ...] = ()
     """Entries that were not: they were refused, or rely on one that was."""
     decided: set[str] = field(default_factory=set)
@@ -142,7 +151,8 @@ def refusal_of(error: ApiError, what: str) -> Refused:
     """Whose fault it is that the API server refused a write; `what` could not be done, in words.
 
     403 is told apart by the sentence: the authorizer's names the user that lacks the right (kubernetes'
-    responsewriters.Forbidden), every other one is an admission plugin's about what was written.
+    responsewriters.Forbidden), every other one is an admission plugin's about what was written. A webhook's sentence is
+    its author's, and may speak of a user who cannot do something, too.
     """
     message = f"{what}: {error.message}"
     wait = error.retry_after or 0.0
@@ -155,8 +165,10 @@ def refusal_of(error: ApiError, what: str) -> Refused:
     if error.status == 0 or error.status >= 500:
         return Refused(Reason.ENVIRONMENT, message, Fault.ENVIRONMENT, retry_after=wait)
     if error.status == 403:
-        rights = 'User "' in error.message and " cannot " in error.message
-        return Refused(Reason.FORBIDDEN, message, Fault.RIGHTS if rights else Fault.PERSON)
+        rights = not error.message.startswith(_JUDGED) and _LACKS.search(error.message)
+        if rights:
+            return Refused(Reason.FORBIDDEN, f"{message}; to go on: give it that right ({GIVEN_BY})", Fault.RIGHTS)
+        return Refused(Reason.FORBIDDEN, message, Fault.PERSON)
     return Refused(Reason.REJECTED, message, Fault.PERSON)
 
 

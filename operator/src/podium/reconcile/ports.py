@@ -15,6 +15,10 @@ REST: Final = timedelta(minutes=10)
 """How long a freed port is not reused: nodes and routers may still send requests for its former owner there."""
 
 
+class PortsTaken(Exception):
+    """The routers of a namespace have no port left: the sentence says what a person can do."""
+
+
 class View(Protocol):
     """The part of the cache that is read here."""
 
@@ -40,7 +44,7 @@ class Ports:
     def of(self, namespace: str, name: str, uid: str, service: Object | None, now: datetime) -> int:
         """The port of a ModelDeployment, from now on. `service`: its stable Service as it is.
 
-        Where its ConfigMap cannot be read the Service tells. RuntimeError if all are taken.
+        Where its ConfigMap cannot be read the Service tells. Raises PortsTaken.
         """
         given = self._given.setdefault(namespace, {})
         known = given.get(name)
@@ -59,8 +63,10 @@ class Ports:
         free = (port for port in range(LEAST_PORT, LAST_PORT + 1) if port not in taken and port not in resting)
         found = next(free, None)
         if found is None:
-            raise RuntimeError(
-                f"namespace {namespace}: all {LAST_PORT - LEAST_PORT + 1} ports of its routers are taken"
+            raise PortsTaken(
+                f"spec.traffic.router: 'Envoy': the routers of namespace {namespace} have {LAST_PORT - LEAST_PORT + 1} "
+                "ports, and all are taken, or rest for ten minutes after use. To go on: remove traffic.router: Envoy "
+                "from ModelDeployments that can do without it, or use another namespace"
             )
         given[name] = (found, uid)
         return found

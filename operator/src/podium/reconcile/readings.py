@@ -34,6 +34,8 @@ REPORTED = timedelta(seconds=3)
 """Time a ReplicaSet and its Deployment get to report a pod as available: after it they go by another clock."""
 SHOWN = 100
 """Characters that are shown of an annotation that cannot be read."""
+PLACING = ("nodeSelector", "affinity", "runtimeClassName")
+"""Fields of a pod's spec that say on which nodes it may run; tolerations only allow more."""
 GRACE = 30
 """Seconds: Kubernetes' default of a pod's terminationGracePeriodSeconds."""
 
@@ -270,9 +272,18 @@ def _asked(deployment: Object) -> int:
 
 def extended_resources(revision: Revision) -> frozenset[str]:
     """What its pods ask for beside CPU, memory and storage: names with a domain, such as those of accelerators."""
-    spec = revision.template.get("spec") or {}
-    asked = [(one.get("resources") or {}).get("limits") or {} for one in spec.get("containers") or []]
+    asked = [(one.get("resources") or {}).get("limits") or {} for one in _pod_spec(revision).get("containers") or []]
     return frozenset(name for limits in asked for name in limits if "/" in name)
+
+
+def same_nodes(one: Revision, other: Revision) -> bool:
+    """Whether both ask for the same nodes, so that what pods of one give back may be had by pods of the other."""
+    return all(_pod_spec(one).get(field) == _pod_spec(other).get(field) for field in PLACING)
+
+
+def _pod_spec(revision: Revision) -> Object:
+    spec: Object = revision.template.get("spec") or {}
+    return spec
 
 
 def read_revision(

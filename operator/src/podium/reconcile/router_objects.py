@@ -151,6 +151,9 @@ class RouterObjects:
             await self._claim(live)
             if (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_UNUSED_SINCE):
                 await self._annotate(live, names.ANNOTATION_UNUSED_SINCE, None)
+            if live["spec"].get("replicas", 1) < self._pods.min_replicas:
+                # The autoscaler does nothing while there are to be 0.
+                await self._patch(live, {"spec": {"replicas": self._pods.min_replicas}})
         wait = None
         for desired in router_objects(namespace, self._pods, replicas=None):
             resource = resource_of(desired)
@@ -310,8 +313,12 @@ class RouterObjects:
         return None
 
     async def _annotate(self, live: Object, annotation: str, value: str | None) -> None:
+        await self._patch(live, {"metadata": {"annotations": {annotation: value}}})
+
+    async def _patch(self, live: Object, changes: Object) -> None:
+        """Change these fields of the Deployment. Raises Outdated."""
         namespace, uid = live["metadata"]["namespace"], live["metadata"]["uid"]
-        patch = {"metadata": {"uid": uid, "annotations": {annotation: value}}}
+        patch = {**changes, "metadata": {"uid": uid, **changes.get("metadata", {})}}
         write = self._client.merge(DEPLOYMENTS, namespace, names.ROUTER, patch)
         self._cache.put(DEPLOYMENTS, await self._on(DEPLOYMENTS, namespace, uid, write))
 

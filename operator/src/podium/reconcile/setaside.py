@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from podium.api import names
 from podium.kube.client import Object
@@ -11,6 +12,7 @@ from podium.manifests.errors import MalformedRevision
 from podium.reconcile.readings import controller_of
 from podium.reconcile.writes import Place
 from podium.rollout.record import Outcome
+from podium.rollout.wire import EARLIEST, LATEST, read_time
 from podium.rollout.words import sentences
 
 WAYS_OUT = (
@@ -66,13 +68,13 @@ def _champions(records: Collection[Object], unread: Collection[str]) -> list[str
     """Those that cannot be read and of which one may be the champion's."""
     readable = [record for record in records if record["metadata"]["name"] not in unread]
     known = [record for record in readable if _says(record, names.ANNOTATION_OUTCOME) == PROMOTED]
-    latest = max((_says(r, names.ANNOTATION_DECIDED_AT) for r in known), default="")
+    latest = max(map(_decided, known), default=EARLIEST)
     found = []
     for record in records:
         ours = controller_of(record) is not None and _says(record, names.ANNOTATION_INPUTS)
         if record["metadata"]["name"] in unread and ours:
             promoted = _says(record, names.ANNOTATION_OUTCOME) == PROMOTED
-            later = promoted and _says(record, names.ANNOTATION_DECIDED_AT) > latest
+            later = promoted and _decided(record, unknown=LATEST) > latest
             first = not known and (promoted or not _says(record, names.ANNOTATION_OUTCOME))
             if later or first:
                 found.append(record["metadata"]["name"])
@@ -80,6 +82,14 @@ def _champions(records: Collection[Object], unread: Collection[str]) -> list[str
 
 
 PROMOTED = Outcome.PROMOTED.value
+
+
+def _decided(record: Object, *, unknown: datetime = EARLIEST) -> datetime:
+    """When it was decided; `unknown` where that cannot be read: of what is known it then is not the latest."""
+    try:
+        return read_time(_says(record, names.ANNOTATION_DECIDED_AT))
+    except (ValueError, OverflowError):
+        return unknown
 
 
 def _says(record: Object, annotation: str) -> str:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from podium.api import names
+from podium.api.status import MESSAGE_LENGTH, NAME_LENGTH, WORD_LENGTH
 from podium.rollout.asked import Asked
 from podium.rollout.command import Command
 from podium.rollout.ends import Ends
@@ -137,9 +138,9 @@ class RolloutRecord:
         """Raises ValueError or KeyError when the annotation was edited into something else."""
         data = read_object(text)
         return RolloutRecord(
-            id=read_text(data.pop("id")),
+            id=read_text(data.pop("id"), NAME_LENGTH),
             started_at=read_time(data.pop("startedAt")),
-            strategy=read_text(data.pop("strategy")),
+            strategy=read_text(data.pop("strategy"), WORD_LENGTH),
             size=read_pods(data.pop("size")),
             surge=read_pods(data.pop("surge", 0)),
             unavailable=read_pods(data.pop("unavailable", 0)),
@@ -297,7 +298,7 @@ class CommandRecord:
             value=read_text(data["value"]),
             at=read_time(data["at"]),
             result=CommandResult(data["result"]),
-            message=read_text(data.get("message", "")),
+            message=read_text(data.get("message", ""), MESSAGE_LENGTH),
             owed=read_text(data.get("owed", "")),
             paused=read_flag(data.get("paused", False)),
         )
@@ -319,7 +320,7 @@ class Record:
     rollout: RolloutRecord | None = field(default=None, metadata=_ROLLOUT)
     command: CommandRecord | None = field(default=None, metadata=_COMMAND)
     outcome: Outcome | None = field(default=None, metadata=_durable(names.ANNOTATION_OUTCOME, Outcome))
-    rule: str = field(default="", metadata=_durable(names.ANNOTATION_RULE))
+    rule: str = field(default="", metadata=_durable(names.ANNOTATION_RULE, read_text))
     cause: str = field(default="", metadata=_durable(names.ANNOTATION_CAUSE))
     decided_at: datetime | None = field(
         default=None, metadata=_durable(names.ANNOTATION_DECIDED_AT, read_time, format_time)

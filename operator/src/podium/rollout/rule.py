@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from podium.api.status import WORD_LENGTH
+
 
 class Kind(StrEnum):
     """What decided it."""
@@ -72,7 +74,9 @@ class Rule:
         """What decided, in a word: status.rollout.decision.by."""
         if self.kind in (Kind.EVIDENCE, Kind.HARM):
             return "evidence"
-        return "timeout" if self.kind is Kind.MAX_DURATION else self.kind.value or self.about
+        if self.kind is Kind.UNKNOWN:
+            return self.about.partition(": ")[0][:WORD_LENGTH]
+        return "timeout" if self.kind is Kind.MAX_DURATION else self.kind.value
 
     @property
     def proven(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from podium.analysis.decision import Decision, told
+from podium.analysis.decision import Decision, not_weighed, told
 from podium.analysis.expect import Traffic
 from podium.analysis.metrics import Kind as Type
 from podium.analysis.plan import Metric
@@ -22,7 +22,7 @@ _EVENTS = {
     Type.REJECTIONS: "were rejections (4xx)",
     Type.ABANDONED: "were given up by their callers",
 }
-_STARTED = frozenset({Type.ABANDONED})
+_REQUESTS = frozenset({Type.ABANDONED})
 """What counts requests, whether or not they were answered."""
 _FEW = 10
 """Percent below which a share has digits behind the point."""
@@ -120,6 +120,8 @@ def awaited(snapshot: Snapshot) -> str:
         return f"evidence of harm {harm_told(decision)}; {figures(snapshot)}"
     missing = [each for each in decision.metrics if not each.promotes]
     needed = told(decision.needed)
+    if not decision.metrics:
+        return not_weighed(snapshot.ledger.plan)
     if not missing:
         said = f"evidence of no harm is at least {needed} for every metric"
     else:
@@ -158,7 +160,7 @@ def share(events: float, units: float) -> str:
 def _unit(metric: Metric) -> str:
     if metric.kind is Type.PROMETHEUS:
         return "total"
-    return "requests" if metric.kind in _STARTED else "answers"
+    return "requests" if metric.kind in _REQUESTS else "answers"
 
 
 def _event(metric: Metric) -> str:

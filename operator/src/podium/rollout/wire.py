@@ -3,16 +3,19 @@
 Anybody may have edited them.
 """
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-MOST_PODS = 2**31 - 1
-LAST_YEAR = 9000
-"""Times beyond it are nobody's: nothing can be added to the last of them."""
+from podium.texts import read_json
 
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+MOST_PODS = 2**31 - 1
+LONGEST, SHOWN = 1024, 40
+"""Characters of a text, and of one that is too long in a message."""
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+"""Times outside are nobody's: nothing can be added to the last of all, nor another zone's be told of the first."""
+
+EARLIEST = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
+LATEST = datetime(LAST_YEAR, 1, 1, tzinfo=UTC)
 
 
 def format_time(at: datetime) -> str:
@@ -34,19 +37,21 @@ def others_time(text: str) -> datetime:
 
 
 def read_time(value: object) -> datetime:
-    """A time with its zone, up to the year 9000."""
+    """A time with its zone, of the years 1970 to 9000."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is no time")
     at = parse_time(value)
-    if at.tzinfo is None or at.year > LAST_YEAR:
-        raise ValueError(f"{value!r} has no time zone, or is beyond the year {LAST_YEAR}")
+    if at.tzinfo is None or not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise ValueError(f"{value!r} has no time zone, or is not of the years {FIRST_YEAR} to {LAST_YEAR}")
     return at
 
 
-def read_text(value: object) -> str:
-    """A text."""
+def read_text(value: object, most: int = LONGEST) -> str:
+    """A text of at most so many characters: status, which repeats it, takes no more."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is no text")
+    if len(value) > most:
+        raise ValueError(f"{value[:SHOWN]!r} and so on has {len(value)} characters, and may have {most}")
     return value
 
 
@@ -81,7 +86,7 @@ def read_flag(value: object) -> bool:
 
 def read_object(text: str) -> dict[str, Any]:
     """A JSON object."""
-    data = json.loads(text)
+    data = read_json(text)
     if not isinstance(data, dict):
         raise ValueError("it is no JSON object")
     return data

@@ -15,7 +15,9 @@ from podium.reconcile.writes import Remove, Stage, Told, Write
 LINGER: Final = timedelta(seconds=30)
 """For nodes that are late to learn where the stable Service leads now."""
 GRACE: Final = timedelta(seconds=30)
-"""For what was under way then: a pod's usual grace."""
+"""For what was under way then: a pod's usual grace; or `traffic.timeout`, as it was, where that is longer."""
+BOUNDS: Final = ("timeout", "idle_timeout", "max_request_bytes")
+"""What callers of the routers were promised."""
 
 
 def leave(ask: Ask) -> Iterator[Write]:
@@ -24,16 +26,18 @@ def leave(ask: Ask) -> Iterator[Write]:
     if live is None:
         yield from unneeded(ask, all_of_them=True)
         return
-    since = _unused_since(ask)
-    if since is not None and ask.moment.reached(since + LINGER + GRACE):
+    since, known = _unused_since(ask), read_routing(told_in(live))
+    grace = max(GRACE, timedelta(seconds=known.timeout if known else 0))
+    if since is not None and ask.moment.reached(since + LINGER + grace):
         yield Write(Stage.REMOVE, *routing_place(ask), Remove(), Told.MESSAGE)
         return
     yield from services(ask)
-    known = read_routing(told_in(live))
     port = ask.port or (known.port if known else None)
     if port is not None:
-        stamp = since.isoformat() if since else ""
-        yield config_map_write(ask, told_for(replace(ask, port=port)), unused_since=stamp)
+        told = told_for(replace(ask, port=port))
+        if known is not None:  # spec may name none of these any more, and callers of the routers still rely on them
+            told = replace(told, **{bound: getattr(known, bound) for bound in BOUNDS})
+        yield config_map_write(ask, told, unused_since=since.isoformat() if since else "")
 
 
 def _unused_since(ask: Ask) -> datetime | None:

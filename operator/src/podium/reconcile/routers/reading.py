@@ -46,7 +46,7 @@ def weighted(seen: Seen, *, asked_for: bool) -> Weighted:
     if routed:
         direct.pop("", None)  # a Service that leads to routers lists those that have gone for a moment longer
     # The answer of a terminating router is used while there is one, but none is required.
-    counted = [router for router in seen.routers if router.ready and not router.terminating]
+    counted = [*_ready(seen), *_lingering(seen)]
     counted += [router for router in seen.routers if router.terminating and router.said is not None]
     said = tuple(_weights(router, names.routing_name(seen.name)) for router in counted) if routed or callers else ()
     return Weighted(
@@ -75,7 +75,7 @@ def doubt(seen: Seen) -> str:
         command = f"kubectl get pods -n {namespace} -l {names.LABEL_ROUTER}={names.ROUTER}"
         return f"no pod of Deployment {names.ROUTER} is Ready: {command} shows what they wait for"
     serving = [share.revision for share in told.split if share.weight and share.revision not in seen.idle]
-    for router in ready:
+    for router in [*ready, *_lingering(seen)]:
         if router.said is None:
             return (
                 f"router pod {router.name} does not answer the operator at port 9903: if it stays so, look for a "
@@ -88,7 +88,7 @@ def doubt(seen: Seen) -> str:
             why = f": {router.said.problem}" if router.said.problem else ""
             return f"router pod {router.name} has not loaded ConfigMap {place} yet{why}"
         for revision in serving:
-            if revision not in router.said.reached:
+            if router.ready and revision not in router.said.reached:
                 return _not_reached(router.name, router.said, revision)
     return ""
 
@@ -117,6 +117,16 @@ def _not_reached(router: str, said: Said, revision: str) -> str:
 def _ready(seen: Seen) -> list[RouterPod]:
     """Routers that requests are sent to."""
     return [router for router in seen.routers if router.ready and not router.terminating]
+
+
+def _lingering(seen: Seen) -> list[RouterPod]:
+    """Routers that are not Ready and go on with what they were told: connections that callers keep end only with them.
+
+    One that has just started has not been told of this ModelDeployment, and one that is dead does not answer.
+    """
+    place = names.routing_name(seen.name)
+    waiting = [router for router in seen.routers if not router.ready and not router.terminating]
+    return [router for router in waiting if router.said is not None and place in router.said.applied]
 
 
 def _listed(seen: Seen) -> dict[str, set[str]]:

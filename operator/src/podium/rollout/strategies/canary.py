@@ -134,7 +134,7 @@ class Canary:
         grows = f"it grows to {count(situation.target, 'pod')} to be promoted"
         if decision is not None and decision.call is not Call.PROMOTE:
             return None  # evidence is awaited, until maxDuration
-        rule = Rule(Kind.STEPS_COMPLETE if decision is None else Kind.EVIDENCE)
+        rule = Rule(Kind.EVIDENCE if decision is not None and decision.proves else Kind.STEPS_COMPLETE)
         why = "all steps are over" if decision is None else decision.message
         promoted = candidate.record.promoted(rule, moment.now, situation.operator)
         return Progress(promoted, step_told(f"{why}: {grows}", rule, situation))
