@@ -387,12 +387,14 @@ class Client:
         self.report()
 
     async def _reports(self, ended: asyncio.Event) -> None:
+        last = time.monotonic()
         while not ended.is_set():
             self.report()
-            slept = time.monotonic()
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), REPORT_EVERY)
-            self.stalled = max(self.stalled, time.monotonic() - slept - REPORT_EVERY)
+            # From one report to the next without a gap: who reads a report and stops this process stops it right there.
+            last, before = time.monotonic(), last
+            self.stalled = max(self.stalled, last - before - REPORT_EVERY)
 
     def report(self) -> None:
         """Prints the counts as a line of JSON."""

@@ -248,7 +248,7 @@ class Proxy:
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=60),
             read_bufsize=2**21,
         )
         self._writing = asyncio.Lock()

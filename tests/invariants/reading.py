@@ -13,7 +13,7 @@ MOST: Final = 3
 """Revisions that may have pods, terminating ones included."""
 MOST_STAYING: Final = 2
 """Revisions that may have pods that are to stay."""
-LAST_YEAR: Final = 9000
+FIRST_YEAR, LAST_YEAR = 1970, 9000
 """Podium takes no time beyond it for one."""
 
 
@@ -88,7 +88,7 @@ def decided_at(record: Object) -> datetime | None:
         found = datetime.fromisoformat(annotations(record).get(names.ANNOTATION_DECIDED_AT, ""))
     except ValueError:
         return None
-    return found if found.tzinfo is not None and found.year <= LAST_YEAR else None
+    return found if found.tzinfo is not None and FIRST_YEAR <= found.year <= LAST_YEAR else None
 
 
 def promoted(state: State) -> list[Object]:

@@ -66,6 +66,10 @@ def path_of(kind: str, namespace: str | None = None, name: str = "", subresource
     return "/" + "/".join(part for part in parts if part)
 
 
+CONNECT: Final = 60
+"""Seconds to connect, with the TLS handshake: the API server waits for its turn, too, where other suites take the cores."""
+
+
 class Api:
     """An async context manager; every method raises Refusal for an answer of 400 or more."""
 
@@ -77,7 +81,7 @@ class Api:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
             headers={"User-Agent": "podium-test"},
             read_bufsize=2**21,
         )

@@ -14,7 +14,7 @@ TEXTS: Final = (
     "\u202e\ufeff", "\U0001f600" * 50, "%s {} %(x)d", "x" * 40_000, "9999-12-31T23:59:59.999999Z",
     "0001-01-01T00:00:00Z", "2026-13-45", '{"value":7,"result":[]}', '["restart"]', "promote nobody x y z",
     '{"strategy":"Canary","target":-1,"started":"9999-12-31T23:59:59Z","number":"x"}', "abort " + "a" * 300,
-    "Promoted", "Exploded", "rolledback",
+    "Promoted", "Exploded", "rolledback", "0001-01-01T00:00:00+14:00", "\\ud800", "x" * 254,
 )  # fmt: skip
 VALUES: Final = (None, True, -1, 2**53, 1.5, "", "x", [], {}, [None], {"": {}}, [[[]]], {"a": [{"b": None}]})
 RAW: Final = (

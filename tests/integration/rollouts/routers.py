@@ -37,7 +37,7 @@ class Router:
     def __init__(self, world: World, namespace: str) -> None:
         self._world = world
         self._namespace = namespace
-        self._state = State()
+        self._state = State(time.monotonic)
         self.stuck = False
         self.applied: dict[str, str] = {}
         self.callers: Callers | None = None

@@ -225,11 +225,18 @@ async def test_tracking_by_label_takes_no_child_for_a_part_of_the_Application_of
 
 
 async def play(name: str, stage: GitStage) -> None:
-    """A scenario; while one by evidence is undecided, Argo CD has to show that."""
-    if name.endswith("by-evidence"):
-        await run_undecided(BY_NAME[name], stage, lambda: stage.until_shown("Progressing"))
-    else:
-        await run(BY_NAME[name], stage)
+    """A scenario; while one by evidence is undecided, Argo CD has to show that.
+
+    The first pods are not Ready before Argo CD has shown that they come: it looks now and then.
+    """
+    stage.kubelet.script(stage.namespace, "v1", Serves(limit=0))
+    async with asyncio.TaskGroup() as group:
+        if name.endswith("by-evidence"):
+            group.create_task(run_undecided(BY_NAME[name], stage, lambda: stage.until_shown("Progressing")))
+        else:
+            group.create_task(run(BY_NAME[name], stage))
+        await stage.until_application(lambda app: told(app)[1] == "Progressing", "Progressing")
+        stage.kubelet.script(stage.namespace, "v1", SERVES)
 
 
 async def assert_rolled_back(stage: GitStage) -> None:
