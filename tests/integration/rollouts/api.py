@@ -67,7 +67,7 @@ def path_of(kind: str, namespace: str | None = None, name: str = "", subresource
 
 
 CONNECT: Final = 60
-"""Seconds to connect, with the TLS handshake: the API server waits for its turn, too, where other suites take the cores."""
+"""Seconds to connect, with the TLS handshake: the API server, too, waits where other suites have the cores."""
 
 
 class Api:

@@ -91,6 +91,8 @@ def test_a_ratio_without_room_above_the_champions_rate_cannot_be_ruled_out() -> 
     with pytest.raises(odds.MaxRatioUnreachable, match="take it out of spec"):
         metric("accuracy", Kind.ACCURACY, champion=(10_000, 9500))
     assert metric("accuracy", Kind.ACCURACY, role=Role.GOAL, champion=(10_000, 9500)).odds
+    with pytest.raises(odds.MaxRatioUnreachable, match=r"set its harmRatio and its maxRatio below 1\.28"):
+        metric("accuracy", Kind.ACCURACY, champion=(1_000, 700), max_ratio=1.5, harm_ratio=1.4)
 
 
 @pytest.mark.parametrize("n", [1, 5, 30])

@@ -29,12 +29,17 @@ _NEGLIGIBLE = 1e-18
 class MaxRatioUnreachable(ValueError):
     """The champion's rate is so high that a candidate worse by that ratio would fail (nearly) always."""
 
-    def __init__(self, ratio: float, base: float, *, metric: str = "", field: str = "maxRatio") -> None:
-        """`field`: of the metric, in spec.rollout.analysis."""
+    def __init__(
+        self, ratio: float, base: float, *, metric: str = "", field: str = "maxRatio", least: float = 1.0
+    ) -> None:
+        """`field`: of the metric, in spec.rollout.analysis; `least`: the harmRatio that it must not go below."""
         most = math.floor(100 * HIGHEST_RATE / base) / 100
         # Evidence against a ratio of 1 always has room, but it would take for ever to rule out no difference at all.
+        fields = field if most > least else f"harmRatio and its {field}"
         way = (
-            f"set its {field} below {most:.2f}" if most > MEANINGFUL else "take it out of spec.rollout.analysis.metrics"
+            f"set its {fields} below {most:.2f}"
+            if most > MEANINGFUL
+            else "take it out of spec.rollout.analysis.metrics"
         )
         super().__init__(
             f"{f'metric {metric}: ' if metric else ''}{ratio:g} times the champion's rate of {base:.1%} is "

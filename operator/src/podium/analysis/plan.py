@@ -139,7 +139,8 @@ def metric(
         try:
             odds.null_odds(ratio, base)
         except odds.MaxRatioUnreachable:
-            raise odds.MaxRatioUnreachable(ratio, base, metric=name, field=field) from None
+            least = 1.0 if role is Role.GOAL else harm
+            raise odds.MaxRatioUnreachable(ratio, base, metric=name, field=field, least=least) from None
     weighed = kind is not Kind.LATENCY or edge is not None
     return Metric(name, kind, role, most, harm, q, base, form, edge, margin, weighed)
 

@@ -21,7 +21,10 @@ from podium.settings import Settings
 
 Emit = Callable[[Note], None]
 SLOW: Final = timedelta(seconds=5)
-"""A refusal that takes longer is told of before the next write may take as long: an admission webhook that hangs."""
+"""What a refusal may take before it is told of: the next write may take as long, as an admission webhook hangs."""
+SLOW_BESIDE_A_CHAMPION: Final = timedelta(seconds=15)
+"""The same where a champion serves, whose traffic and repair come first, for all refusals of the pass: so that status
+tells of it within half a minute there, too."""
 
 
 class Applier:
@@ -112,6 +115,7 @@ class Walk:
         self._untold = untold
         self._emit = emit
         self._clock = clock
+        self._waited = timedelta(0)
 
     def tell_of_what_stands(self) -> None:
         """The Events of decisions whose records got no answer, and are there."""
@@ -148,8 +152,10 @@ class Walk:
             done = await self._attempt(write, lambda write=write: self._act(write))  # type: ignore[misc]
             if self._over():
                 return
-            if not done and self._nobody_is_told() and self._clock() - begun >= SLOW:
-                self.report.cut = self.report.again = True
+            if not done and not self._before:
+                self._waited += self._clock() - begun
+                self.report.cut = self._waited >= (SLOW_BESIDE_A_CHAMPION if self._champion_serves() else SLOW)
+                self.report.again |= self.report.cut
             if not done and isinstance(write.action, Enter):
                 if write.action.entry.relied_on:
                     self._halt(todo[index:])
@@ -164,10 +170,9 @@ class Walk:
                 self._halt(todo[index + 1 :])
                 return
 
-    def _nobody_is_told(self) -> bool:
-        """Whether a first rollout has shown no refusal yet. Where there is a champion, its traffic comes first."""
+    def _champion_serves(self) -> bool:
         situation = self.children.observed.situation
-        return not self._before and (situation is None or situation.champion is None)
+        return situation is not None and situation.champion is not None
 
     def _over(self) -> bool:
         """Whether to stop writing: the namespace is terminating, or the plan is based on objects that are gone."""
