@@ -462,6 +462,14 @@ def too_slow() -> World:
     return world
 
 
+def lost() -> World:
+    world = updating(replicas=2, rollout={**MANUAL, "progressDeadline": "1m"})
+    world.until(lambda: world.phase == "Paused")
+    world.behave("2", ready_after=None)
+    world.until(lambda: world.phase == "RolledBack")
+    return world
+
+
 def aborted() -> World:
     world = commanded("abort", waiting, "2")()
     world.until(lambda: world.phase == "RolledBack")
@@ -560,6 +568,7 @@ CONDITIONS: dict[str, Condition] = {
     "PromotionStands": Condition(promotion_stands, Reason.PROMOTION_STANDS),
     "RolledBack, crash": Condition(invalid_model, Reason.ROLLED_BACK),
     "RolledBack, deadline": Condition(too_slow, Reason.ROLLED_BACK),
+    "RolledBack, lost": Condition(lost, Reason.ROLLED_BACK),
     "RolledBack, harm": Condition(worse, Reason.ROLLED_BACK),
     "RolledBack, person": Condition(aborted, Reason.ROLLED_BACK),
     "DeadlineExceeded": Condition(deadline_exceeded, Reason.DEADLINE_EXCEEDED),

@@ -13,6 +13,8 @@ from podium.rollout.gates import deadline
 from podium.rollout.moment import Moment
 from tests.unit.planner.controllers import DIED, INJECTED
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, rolled_back, serving, switched, updating
+from tests.unit.planner.refusing import FAULTS
+from tests.unit.planner.test_canary import canary, until_step
 from tests.unit.planner.world import KEY, NAME, NAMESPACE, World, model
 
 
@@ -622,3 +624,60 @@ def _stray(world: World, revision: str, *, failing: bool = False) -> None:
     meta = {"name": "debug", "namespace": NAMESPACE, "labels": labels}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {}, "status": {"phase": "Pending"}}
     world.api.create(pod, "kubectl")
+
+
+# --- a candidate that had its pods and lost them
+
+
+def test_a_canary_whose_pods_are_all_lost_in_a_step_is_rolled_back_after_progressDeadline() -> None:
+    world = updating(replicas=4, rollout=canary(25, 50, progressDeadline="2m"))
+    two = world.revision("2")
+    until_step(world, 1)
+    world.behave("2", ready_after=None)
+    world.until(lambda: not world.ready_pods(two))
+    lost = world.now
+    world.until(lambda: world.phase == "RollingBack" or world.outcome(two) == "RolledBack")
+    assert world.rule(two) == "deadline"
+    assert (world.now - lost).total_seconds() == pytest.approx(120, abs=3)
+    world.rest()
+    assert world.backends() == {world.revision("1")}
+
+
+def test_a_candidate_that_waits_for_a_person_and_loses_its_pods_is_rolled_back_unless_they_come_again() -> None:
+    world = updating(replicas=2, rollout={**BLUE_GREEN, "promotion": "Manual", "progressDeadline": "2m"})
+    two = world.revision("2")
+    world.until(lambda: world.phase == "Paused")
+    world.behave("2", ready_after=None)
+    world.advance(100)
+    world.behave("2", ready_after=1.0)
+    world.advance(100)
+    world.behave("2", ready_after=None)
+    world.advance(110)
+    assert world.outcome(two) == "", "they were there meanwhile"
+    world.advance(20)
+    assert (world.outcome(two), world.rule(two)) == ("RolledBack", "deadline")
+
+
+def test_a_candidate_that_a_person_promoted_is_kept_when_its_pods_are_lost() -> None:
+    world = updating(replicas=4, rollout=canary(25, 50, promotion="Manual", progressDeadline="2m"))
+    two = world.revision("2")
+    until_step(world, 2)
+    world.behave("2", ready_after=None)
+    world.until(lambda: not world.ready_pods(two))
+    world.command("promote", two)
+    world.advance(300)
+    assert world.outcome(two) == ""
+    assert world.condition("Ready") == ("False", "PromotionStands")
+
+
+def test_time_in_which_the_cluster_takes_no_pods_does_not_count_for_lost_ones_either() -> None:
+    world = updating(replicas=4, rollout=canary(25, 50, progressDeadline="2m"))
+    two = world.revision("2")
+    until_step(world, 1)
+    world.cluster.refused = FAULTS["webhook"]().message
+    for pod in world.pods(two):
+        world.api.purge((PODS, NAMESPACE, pod["metadata"]["name"]))
+    world.advance(600)
+    assert world.condition("Ready") == ("False", "Environment")
+    world.cluster.refused = ""
+    world.until(lambda: world.outcome(two) == "Promoted")

@@ -236,6 +236,8 @@ class Observer:
         candidate = situation.candidate
         if candidate and kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
+        elif candidate and situation.target and candidate.record.available_at and _down(candidate, sightings):
+            situation = replace(situation, candidate_down_since=sightings.first(candidate.name, "Down"))
         if candidate and candidate.record.asked:
             situation = replace(situation, findings=self._findings(seen, key, candidate, memory))
         if candidate and champion and champion.has_pods:
@@ -358,13 +360,13 @@ def _serves_surely(seen: Observed) -> bool:
     return champion is not None and champion.name == told
 
 
-def _down(champion: RevisionState, sightings: Sightings) -> bool:
+def _down(revision: RevisionState, sightings: Sightings) -> bool:
     """Whether no pod of it is available.
 
-    Counts that are not settled neither begin a champion's being down nor end it: a write of ours is no recovery.
+    Counts that are not settled neither begin its being down nor end it: a write of ours is no recovery.
     """
-    settled = champion.workload is not None and champion.workload.settled
-    return champion.reported == 0 and (settled or sightings.known(champion.name, "Down"))
+    settled = revision.workload is not None and revision.workload.settled
+    return revision.reported == 0 and (settled or sightings.known(revision.name, "Down"))
 
 
 def _cannot_be_read(resource: Resource, obj: Object, why: str) -> str:

@@ -15,6 +15,7 @@ from podium.rollout.judging import harm, too_late, unreachable
 from podium.rollout.kept import no_way_back, stands
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
+from podium.rollout.revision import RevisionState
 from podium.rollout.rule import Kind, Rule
 from podium.rollout.scarcity import scarcity
 from podium.rollout.starting import request_fulfilled, request_outlived, spec_left_candidate, spec_left_rejected, start
@@ -153,8 +154,24 @@ def deadline(situation: Situation, moment: Moment) -> Verdict | None:
         return None  # the gate `environment` holds it, or will once this process has tried to make its pods
     if candidate.workload is not None and not candidate.workload.settled:
         return None  # what is not counted yet is not missing; the Deployment's next report asks again
-    counts = f"{available(candidate.available, needed)} by its deadline"
-    sentence = f"{counts} (progressDeadline is {lasted(situation.progress_deadline)}){_cause(situation)}"
+    return _too_long(situation, candidate, f"{available(candidate.available, needed)} by its deadline")
+
+
+def lost(situation: Situation, moment: Moment) -> Verdict | None:
+    """A candidate that had its pods, and has had none available for progressDeadline since, is rolled back.
+
+    Nothing else would end a step or a promotion that waits for them: what nobody serves shows no evidence either.
+    """
+    candidate, since = situation.candidate, situation.candidate_down_since
+    if candidate is None or situation.champion is None or since is None or situation.returning:
+        return None
+    if not moment.reached(since + situation.progress_deadline):
+        return None
+    return _too_long(situation, candidate, f"it has had no available pod for {lasted(moment.now - since)}")
+
+
+def _too_long(situation: Situation, candidate: RevisionState, what: str) -> Verdict:
+    sentence = f"{what} (progressDeadline is {lasted(situation.progress_deadline)}){_cause(situation)}"
     if situation.champion_down_since is not None:
         return Hold(Reason.CHAMPION_UNAVAILABLE, no_way_back(situation, sentence))
     if candidate.promotion_stands:
@@ -236,6 +253,7 @@ GATES: tuple[Gate, ...] = (
     environment,
     brought_back,
     deadline,
+    lost,
     command_gate,
     spec_left_rejected,
     spec_left_candidate,

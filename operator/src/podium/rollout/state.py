@@ -54,6 +54,8 @@ class Situation:
     """The value in status.lastCommand: commands declined that no revision could record."""
     champion_down_since: datetime | None = None
     """Since when the champion has had no available pod, as far as this operator has seen."""
+    candidate_down_since: datetime | None = None
+    """The same of a candidate that had all the pods that it was to have, while the cluster takes new ones."""
     candidate_refused: str = ""
     """The API server's sentence if it refuses the candidate's Deployment."""
     candidate_kept_out_since: datetime | None = None
