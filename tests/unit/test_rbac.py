@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from podium.watch.kinds import KINDS
 from tests.unit.helm import NAMESPACE, of_kind, render
 
 Right = tuple[str, str, str]
@@ -73,6 +74,14 @@ def test_in_namespaced_mode_all_but_reading_runtimes_is_granted_in_those_namespa
         assert rights_of(roles(objects, "Role", namespace)) == rights["everywhere"]
     assert rights_of(roles(objects, "Role", NAMESPACE)) == rights["own namespace"]
     assert len(of_kind(objects, "Role")) == 5
+
+
+def test_each_watched_kind_may_be_read_one_by_one() -> None:
+    """A resync reads what a watch is late with by its name (watch/resync.py)."""
+    rights = table()
+    for resource in KINDS:
+        for verb in ("get", "list", "watch"):
+            assert (resource.group, resource.plural, verb) in rights["everywhere"] | rights["cluster"]
 
 
 @pytest.mark.parametrize("values", [(), NAMESPACES])

@@ -386,6 +386,55 @@ async def test_ten_minutes_after_the_last_one_they_are_gone_whoever_leads_then(t
     assert term.routers.keys() == []
 
 
+@pytest.mark.parametrize("resource", ALL, ids=lambda resource: resource.kind)
+async def test_whichever_deletion_is_not_answered_nothing_of_them_is_left(term: Term, resource: Resource) -> None:
+    def refuse(call: Call) -> None:
+        if call.verb == "delete" and call.resource is resource:
+            term.client.before.clear()
+            raise ApiError(503, "ServiceUnavailable", "no")
+
+    term.untell("ml")
+    await term.settle()
+    term.now += timedelta(minutes=11)
+    term.client.before.append(refuse)
+    term.due.append(router_key("ml"))
+    with pytest.raises(ApiError):
+        await term.settle()
+    term.start()
+    await term.settle()
+    assert term.there("ml") == set()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_if_a_person_deletes_their_Deployment_the_rest_goes_at_once(term: Term, restart: bool) -> None:
+    term.untell("ml")
+    await term.settle()
+    term.api.delete(DEPLOYMENTS, "ml", names.ROUTER)
+    if restart:
+        term.start()
+    await term.settle()
+    assert term.there("ml") == set()
+    assert term.routers.keys() == []
+
+
+async def test_what_was_made_of_them_before_a_quota_refused_the_rest_goes_with_the_last_that_needs_them() -> None:
+    term = Term()
+
+    def refuse(call: Call) -> None:
+        if call.verb in ("create", "apply") and call.resource is not SERVICE_ACCOUNTS:
+            raise ApiError(403, "Forbidden", "exceeded quota")
+
+    term.client.before.append(refuse)
+    term.tell("ml")
+    with pytest.raises(PassRefused):
+        await term.settle()
+    assert term.there("ml") == {"ServiceAccount"}
+    term.untell("ml")
+    term.due.append(router_key("ml"))
+    await term.settle()
+    assert term.there("ml") == set()
+
+
 async def test_who_comes_back_within_ten_minutes_finds_them_and_the_time_begins_anew(term: Term) -> None:
     term.untell("ml")
     await term.settle()

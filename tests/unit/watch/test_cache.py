@@ -278,6 +278,13 @@ def test_what_was_not_read_where_it_came_from_is_kept_with_that_reason(cache: Ca
     assert unreadable(cache.all(CONTROLLER_REVISIONS)[0]) == "it is too deep"
 
 
+def test_what_could_not_be_had_by_name_is_known_in_full_once_a_watch_tells_of_it(cache: Cache) -> None:
+    meta = {"name": "p", "namespace": "ns", "uid": "u", "resourceVersion": "7"}
+    cache.put(PODS, {"metadata": meta, UNREADABLE: "the API server does not give it out"})
+    assert cache.put(PODS, {"metadata": {**meta, "labels": {"podium.dev/model": "m"}}})
+    assert [pod["metadata"]["name"] for pod in cache.owned(PODS, "ns", "m")] == ["p"]
+
+
 def test_what_can_be_read_again_is_known_in_full_again(cache: Cache) -> None:
     cache.put(DEPLOYMENTS, obj(version=1, spec={"template": {1: 2}}))
     assert unreadable(cache.all(DEPLOYMENTS)[0])

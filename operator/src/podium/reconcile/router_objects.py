@@ -42,8 +42,9 @@ LINGER: Final = timedelta(minutes=10)
 LOOK_AGAIN: Final = 240.0
 """Seconds after which what is not watched, the ServiceAccount and its binding, is applied again: at each resync."""
 UNWATCHED: Final = (SERVICE_ACCOUNTS, ROLE_BINDINGS)
-GOING: Final = (HPAS, PDBS, DEPLOYMENTS, ROLE_BINDINGS, SERVICE_ACCOUNTS)
-"""In the order in which they are deleted."""
+WATCHED: Final = (HPAS, PDBS, DEPLOYMENTS)
+GOING: Final = (ROLE_BINDINGS, SERVICE_ACCOUNTS, *WATCHED)
+"""In the order in which they are deleted: what is watched comes last, and so tells a later pass of what is left."""
 
 
 class InvalidRouterPods(Exception):
@@ -107,7 +108,12 @@ class RouterObjects:
     def keys(self) -> list[Key]:
         """Every namespace that has routers, or needs them."""
         told = {each["metadata"]["namespace"] for each in self._cache.all(CONFIG_MAPS) if told_in(each)}
-        return [router_key(namespace) for namespace in sorted(told | set(self._deployments()))]
+        return [router_key(namespace) for namespace in sorted(told | self._left())]
+
+    def _left(self) -> set[str]:
+        """Namespaces that have routers, or what is left of them."""
+        found = (each for resource in WATCHED for each in self._cache.all(resource) if _is_ours(each))
+        return {each["metadata"]["namespace"] for each in found if each["metadata"]["name"] == names.ROUTER}
 
     def read_ahead(self, key: Key) -> None:
         """There is nothing to parse."""
@@ -287,15 +293,20 @@ class RouterObjects:
     async def _let_go(self, namespace: str) -> float | None:
         """Nothing tells routers anything here any more: they go once that has been so for LINGER."""
         live = self._live(DEPLOYMENTS, namespace)
-        if live is None:
-            return None
+        if live is None:  # a person deleted it, or it was never made
+            return await self._remove(namespace) if self._is_left(namespace) else None
         at, now = _unused_since(live), self._now()
         if at is None or at > now:
             await self._annotate(live, names.ANNOTATION_UNUSED_SINCE, now.isoformat())
             return LINGER.total_seconds()
         left = (at + LINGER - now).total_seconds()
-        if left > 0:
-            return left
+        return left if left > 0 else await self._remove(namespace)
+
+    def _is_left(self, namespace: str) -> bool:
+        """Whether anything of routers is there, or was made in this term."""
+        return any((namespace, one) in self._memories or self._live(one, namespace) is not None for one in GOING)
+
+    async def _remove(self, namespace: str) -> None:
         for resource in GOING:
             if resource is ROLE_BINDINGS and self._bound_by_chart:
                 continue
@@ -303,14 +314,12 @@ class RouterObjects:
             if resource in UNWATCHED:
                 found = await self._client.get(resource, namespace, names.ROUTER)
                 known = found if found is not None and _is_ours(found) else None
-            if known is None:
-                continue
-            await self._client.delete(resource, namespace, names.ROUTER, uid=known["metadata"]["uid"])
+            if known is not None:
+                await self._client.delete(resource, namespace, names.ROUTER, uid=known["metadata"]["uid"])
+                if resource not in UNWATCHED:
+                    self._cache.drop(resource, known)
             self._memories.pop((namespace, resource), None)
-            if resource not in UNWATCHED:
-                self._cache.drop(resource, known)
         self._claimed.discard(namespace)
-        return None
 
     async def _annotate(self, live: Object, annotation: str, value: str | None) -> None:
         await self._patch(live, {"metadata": {"annotations": {annotation: value}}})

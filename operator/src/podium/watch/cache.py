@@ -102,7 +102,8 @@ class Cache:
             return False
         name = (meta.get("namespace", ""), meta["name"])
         old = self._objects[resource].get(name)
-        if old is not None and name not in self._outdated[resource] and not _newer(old, obj):
+        known = old is not None and name not in self._outdated[resource] and not _newer(old, obj)
+        if known and not _readable_at_last(old, obj):
             return False
         new = self._kept(resource, name, old, obj)
         self._store(resource, name, old, new)
@@ -215,6 +216,11 @@ def _newer(old: Object, new: Object) -> bool:
         return after > before
     # Where one is no number, what comes later counts as newer.
     return bool(old["metadata"].get("resourceVersion") != new["metadata"].get("resourceVersion"))
+
+
+def _readable_at_last(old: Object | None, new: Object) -> bool:
+    """Whether this is what of the same version was refused before: a resync may have been told less than a watch is."""
+    return old is not None and version_of(old) == version_of(new) and bool(unreadable(old)) and not unreadable(new)
 
 
 def _uid(obj: Object) -> Any:
