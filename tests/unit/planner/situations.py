@@ -462,12 +462,22 @@ def too_slow() -> World:
     return world
 
 
-def lost() -> World:
-    world = updating(replicas=2, rollout={**MANUAL, "progressDeadline": "1m"})
-    world.until(lambda: world.phase == "Paused")
-    world.behave("2", ready_after=None)
-    world.until(lambda: world.phase == "RolledBack")
+def one_lost() -> World:
+    world = waiting()
+    world.behave(world.ready_pods(world.revision("2"))[0]["metadata"]["name"], ready_after=None)
+    world.until(lambda: world.phase != "Paused")
     return world
+
+
+def lost(several: int) -> Callable[[], World]:
+    def play() -> World:
+        world = at_step(1, canary(50, 75, progressDeadline="2m"), replicas=4)
+        for pod in world.ready_pods(world.revision("2"))[:several]:
+            world.behave(pod["metadata"]["name"], ready_after=None)
+        world.until(lambda: world.phase == "RolledBack")
+        return world
+
+    return play
 
 
 def aborted() -> World:
@@ -527,6 +537,7 @@ CONDITIONS: dict[str, Condition] = {
     "ScaledToZero": Condition(row("replicas 0"), Reason.SCALED_TO_ZERO),
     "Progressing": Condition(lambda: after(created(replicas=2), 1), Reason.PROGRESSING),
     "RollingUpdate": Condition(lambda: updating(replicas=3), Reason.ROLLING_UPDATE),
+    "BlueGreen, pods lost": Condition(one_lost, Reason.BLUE_GREEN),
     "BlueGreen": Condition(lambda: updating(replicas=2, rollout=BLUE_GREEN), Reason.BLUE_GREEN),
     "Canary": Condition(lambda: at_step(1, canary(10, 50)), Reason.CANARY),
     "Canary, weighed": Condition(analysed(), Reason.CANARY),
@@ -568,7 +579,8 @@ CONDITIONS: dict[str, Condition] = {
     "PromotionStands": Condition(promotion_stands, Reason.PROMOTION_STANDS),
     "RolledBack, crash": Condition(invalid_model, Reason.ROLLED_BACK),
     "RolledBack, deadline": Condition(too_slow, Reason.ROLLED_BACK),
-    "RolledBack, lost": Condition(lost, Reason.ROLLED_BACK),
+    "RolledBack, some pods lost": Condition(lost(1), Reason.ROLLED_BACK),
+    "RolledBack, all pods lost": Condition(lost(4), Reason.ROLLED_BACK),
     "RolledBack, harm": Condition(worse, Reason.ROLLED_BACK),
     "RolledBack, person": Condition(aborted, Reason.ROLLED_BACK),
     "DeadlineExceeded": Condition(deadline_exceeded, Reason.DEADLINE_EXCEEDED),

@@ -1,6 +1,7 @@
 """Gates: the first verdict wins."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -656,6 +657,47 @@ def test_a_candidate_that_waits_for_a_person_and_loses_its_pods_is_rolled_back_u
     assert world.outcome(two) == "", "they were there meanwhile"
     world.advance(20)
     assert (world.outcome(two), world.rule(two)) == ("RolledBack", "deadline")
+
+
+def test_a_suspension_longer_than_progressDeadline_loses_no_candidate() -> None:
+    world = updating(replicas=2, rollout={**MANUAL, "progressDeadline": "2m"})
+    world.until(lambda: world.phase == "Paused")
+    world.edit(suspend=True)
+    world.advance(600)
+    world.edit(suspend=False)
+    world.advance(600)
+    assert world.outcome(world.revision("2")) == ""
+    assert world.condition("Ready") == ("False", "WaitingForPromotion")
+
+
+@pytest.mark.parametrize("rollout", [canary(50, progressDeadline="2m"), {**BLUE_GREEN, "progressDeadline": "2m"}])
+def test_where_nobody_is_awaited_one_pod_that_stays_away_is_enough(rollout: Object) -> None:
+    world = updating(replicas=4, rollout=rollout)
+    two = world.revision("2")
+    world.edit(paused=True)
+    world.advance(40)
+    world.behave(world.ready_pods(two)[0]["metadata"]["name"], ready_after=None)
+    world.advance(600)
+    assert world.outcome(two) == "", "while it is paused a person is awaited"
+    world.edit(paused=False)
+    resumed = world.now
+    world.advance(5)
+    said = datetime.fromisoformat(world.status["rollout"]["deadline"])
+    assert (said - resumed).total_seconds() == pytest.approx(120, abs=5)
+    world.until(lambda: world.outcome(two) == "RolledBack")
+    assert world.rule(two) == "deadline"
+    assert (world.now - resumed).total_seconds() == pytest.approx(120, abs=5)
+
+
+def test_one_pod_that_is_lost_while_a_person_is_awaited_is_told_without_a_deadline() -> None:
+    world = updating(replicas=4, rollout={**MANUAL, "progressDeadline": "2m"})
+    two = world.revision("2")
+    world.until(lambda: world.phase == "Paused")
+    world.behave(world.ready_pods(two)[0]["metadata"]["name"], ready_after=None)
+    world.advance(600)
+    assert world.outcome(two) == ""
+    assert "3 of 4 pods available, and waits for the rest" in world.message()
+    assert "deadline" not in world.status["rollout"]
 
 
 def test_a_candidate_that_a_person_promoted_is_kept_when_its_pods_are_lost() -> None:

@@ -246,10 +246,14 @@ def _under_way(facts: Facts, counts: str, champion: RevisionState, candidate: Re
     weighed = _weighed(s) if weighs and not record.promoting else ""
     if record.steps:
         return [counts, step_told(s, facts.split, candidate, facts.moment), frozen, weighed]
-    left, due = count(champion.replicas, "pod"), _clock(s.deadline or record.began_at)
-    full = candidate.reported >= STRATEGIES[record.strategy].needed(s, champion, candidate)
+    left = count(champion.replicas, "pod")
+    strategy = STRATEGIES[record.strategy]
+    full = candidate.reported >= strategy.needed(s, champion, candidate)
     kept_out = full and s.exact and not s.traffic.prepared(candidate.name)
-    awaited_now = "waits until every router reaches it" if kept_out else f"has until {due}"
+    until = f"has until {_clock(s.deadline or facts.moment.now + s.progress_deadline)}"
+    if s.deadline is None and strategy.awaits_person(s, candidate):
+        until = "waits for the rest"
+    awaited_now = "waits until every router reaches it" if kept_out else until
     return [f"{counts}, and {awaited_now}", f"{named(champion, s)} still has {left}", frozen, weighed]
 
 

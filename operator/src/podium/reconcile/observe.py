@@ -41,6 +41,7 @@ from podium.reconcile.setaside import set_aside
 from podium.reconcile.sightings import Sightings
 from podium.reconcile.symptoms import kept_out
 from podium.reconcile.views import Answers, Measures, Nobody, View
+from podium.rollout.lateness import to_keep
 from podium.rollout.measuring import Findings, restored
 from podium.rollout.moment import Moment
 from podium.rollout.revision import RevisionState
@@ -231,13 +232,16 @@ class Observer:
     ) -> Situation:
         """With since when something has been so, with what is measured, and with what new pods wait for."""
         champion = situation.champion
-        if champion and champion.replicas and _down(champion, sightings):
+        if champion and champion.replicas and _fewer(champion, 1, "Down", sightings):
             situation = replace(situation, champion_down_since=sightings.first(champion.name, "Down"))
         candidate = situation.candidate
         if candidate and kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
-        elif candidate and situation.target and candidate.record.available_at and _down(candidate, sightings):
-            situation = replace(situation, candidate_down_since=sightings.first(candidate.name, "Down"))
+        elif candidate and champion and situation.target and candidate.record.available_at and not situation.returning:
+            least = to_keep(situation, champion, candidate)
+            if _fewer(candidate, least, f"Fewer than {least}", sightings):
+                since = sightings.first(candidate.name, f"Fewer than {least}")
+                situation = replace(situation, candidate_short_since=since)
         if candidate and candidate.record.asked:
             situation = replace(situation, findings=self._findings(seen, key, candidate, memory))
         if candidate and champion and champion.has_pods:
@@ -360,13 +364,13 @@ def _serves_surely(seen: Observed) -> bool:
     return champion is not None and champion.name == told
 
 
-def _down(revision: RevisionState, sightings: Sightings) -> bool:
-    """Whether no pod of it is available.
+def _fewer(revision: RevisionState, least: int, what: str, sightings: Sightings) -> bool:
+    """Whether fewer pods of it are available, which is sighted as `what`.
 
-    Counts that are not settled neither begin its being down nor end it: a write of ours is no recovery.
+    Counts that are not settled neither begin nor end that: a write of ours is no recovery.
     """
     settled = revision.workload is not None and revision.workload.settled
-    return revision.reported == 0 and (settled or sightings.known(revision.name, "Down"))
+    return revision.reported < least and (settled or sightings.known(revision.name, what))
 
 
 def _cannot_be_read(resource: Resource, obj: Object, why: str) -> str:

@@ -294,13 +294,18 @@ class RouterObjects:
         """Nothing tells routers anything here any more: they go once that has been so for LINGER."""
         live = self._live(DEPLOYMENTS, namespace)
         if live is None:  # a person deleted it, or it was never made
-            return await self._remove(namespace) if self._is_left(namespace) else None
+            if self._is_left(namespace):
+                await self._remove(namespace)
+            return None
         at, now = _unused_since(live), self._now()
         if at is None or at > now:
             await self._annotate(live, names.ANNOTATION_UNUSED_SINCE, now.isoformat())
             return LINGER.total_seconds()
         left = (at + LINGER - now).total_seconds()
-        return left if left > 0 else await self._remove(namespace)
+        if left > 0:
+            return left
+        await self._remove(namespace)
+        return None
 
     def _is_left(self, namespace: str) -> bool:
         """Whether anything of routers is there, or was made in this term."""

@@ -233,8 +233,7 @@ def _rollout(situation: Situation, split: Split) -> dict[str, Any]:
     if metrics:
         found["metrics"] = metrics
     if latest is situation.candidate and situation.deadline is not None:
-        if not (record.steps and record.available_at):
-            found["deadline"] = format_time(situation.deadline)
+        found["deadline"] = format_time(situation.deadline)
     elif latest.decided_at is not None and latest.ended is not None:
         found["decision"] = {
             "verdict": latest.ended.value,

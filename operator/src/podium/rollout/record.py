@@ -180,16 +180,15 @@ class RolloutRecord:
         """Whether it is at a pause, which a person ends."""
         return not self.promoting and self.step < len(self.steps) and self.steps[self.step].pauses
 
-    def _waited(self, now: datetime) -> timedelta:
-        """For how long it has been at a pause, if it is at one."""
-        return max(now - self.began_at, timedelta(0)) if self.waits and self.weighed_at else timedelta(0)
+    def _still(self, now: datetime) -> timedelta:
+        """For how long evidence has stood still at this step: in every pause, and at a pause step all the time."""
+        if self.waits and self.weighed_at:
+            return max(now - max(self.began_at, self.weighed_at), timedelta(0))
+        return self.stood + (max(now - self.stood_since, timedelta(0)) if self.stood_since else timedelta(0))
 
     def lasted(self, now: datetime) -> timedelta | None:
         """How much of maxDuration is over; None before evidence is counted. It stands still in every pause."""
-        if self.weighed_at is None:
-            return None
-        paused = max(now - self.stood_since, timedelta(0)) if self.stood_since else timedelta(0)
-        return now - self.weighed_at - self.idle - self.stood - paused - self._waited(now)
+        return None if self.weighed_at is None else now - self.weighed_at - self.idle - self._still(now)
 
     @property
     def holds_until(self) -> datetime | None:
@@ -226,7 +225,7 @@ class RolloutRecord:
         nothing = timedelta(0)
         return replace(
             self,
-            idle=self.idle + self.stood + self._waited(now),
+            idle=self.idle + self._still(now),
             stepped_at=now,
             started_by=operator,
             available_at=None,

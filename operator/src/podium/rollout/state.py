@@ -54,8 +54,8 @@ class Situation:
     """The value in status.lastCommand: commands declined that no revision could record."""
     champion_down_since: datetime | None = None
     """Since when the champion has had no available pod, as far as this operator has seen."""
-    candidate_down_since: datetime | None = None
-    """The same of a candidate that had all the pods that it was to have, while the cluster takes new ones."""
+    candidate_short_since: datetime | None = None
+    """Since when a candidate that had its pods has had too few (lateness.py), while the cluster takes new ones."""
     candidate_refused: str = ""
     """The API server's sentence if it refuses the candidate's Deployment."""
     candidate_kept_out_since: datetime | None = None
@@ -216,11 +216,14 @@ class Situation:
     def deadline(self) -> datetime | None:
         """When the candidate must have the pods that it is to have now, by the clock of the operator that began that.
 
-        Time in which the cluster took no pods does not count; while it takes none, this is the deadline as it was.
+        Time in which the cluster took no pods does not count; while it takes none, this is the deadline as it was. Once
+        it had them all, None, or when it must have them again.
         """
         if self.candidate is None:
             return None
         record = self.candidate.record
+        if record.available_at is not None and self.champion is not None:
+            return self.candidate_short_since and self.candidate_short_since + self.progress_deadline
         return record.began_at + self.progress_deadline + record.held
 
     @property

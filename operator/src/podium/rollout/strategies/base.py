@@ -118,6 +118,10 @@ class WithoutSteps:
         """See Strategy: all of T."""
         return situation.target
 
+    def awaits_person(self, situation: Situation, candidate: RevisionState) -> bool:
+        """See Strategy: it promotes itself."""
+        return False
+
     def advance(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
     ) -> Progress | Hold | None:
@@ -142,6 +146,10 @@ class Strategy(Facts, Protocol):
 
     def needed(self, situation: Situation, champion: RevisionState, candidate: RevisionState) -> int:
         """How many pods the candidate must have available within its deadline."""
+        ...
+
+    def awaits_person(self, situation: Situation, candidate: RevisionState) -> bool:
+        """Whether a candidate that has its pods goes on only when a person says so."""
         ...
 
     def advance(

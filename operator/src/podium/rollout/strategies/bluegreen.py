@@ -35,6 +35,10 @@ class BlueGreen(WithoutSteps):
         """The candidate gets as many pods as the champion has."""
         return Frozen(size)
 
+    def awaits_person(self, situation: Situation, candidate: RevisionState) -> bool:
+        """See Strategy: with promotion Manual."""
+        return situation.spec.rollout.promotion == "Manual"
+
     def complete(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
     ) -> Rule | Hold | None:

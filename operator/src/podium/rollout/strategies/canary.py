@@ -87,6 +87,12 @@ class Canary:
         """See Strategy: the pods of its weight and, once it is promoted, all of T."""
         return _wanted(situation, champion, candidate).candidate
 
+    def awaits_person(self, situation: Situation, candidate: RevisionState) -> bool:
+        """See Strategy: at a pause among its steps, and after them."""
+        record = candidate.record
+        over = record.step >= len(record.steps) and situation.spec.rollout.promotion == "Manual"
+        return not record.promoting and (record.waits or over)
+
     def advance(
         self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
     ) -> Progress | Hold | None:
