@@ -247,6 +247,21 @@ def test_a_resume_that_comes_while_no_router_can_be_read_is_not_lost(alarmed: Ro
     assert not alarmed.alarm
 
 
+@pytest.mark.parametrize(("later", "ends"), [(1, True), (-1, False)], ids=["after the alarm", "before it"])
+def test_a_resume_that_no_ledger_tells_of_ends_an_older_alarm_at_the_next_start(
+    alarmed: Rollout, later: int, ends: bool
+) -> None:
+    assert alarmed.course.live is not None
+    stored = read_ledger(alarmed.course.live.ledger.checkpointed().to_text())
+    since = alarmed.course.live.state.alarmed_at
+    assert since is not None
+    task = replace(HALF, resumed="resume new t1", resumed_at=since + later)
+    after = Rollout(courses.begun(task, BEGAN + 60, stored))
+    after.round(62, sample("a", 62, 6_108, 2_950), sample("b", 62, 6_108, 2_950), task=task)
+    after.round(64, sample("a", 64, 6_109, 2_951), sample("b", 64, 6_109, 2_951), task=task)
+    assert after.alarm is not ends
+
+
 def test_another_command_after_a_resume_is_no_resume(alarmed: Rollout) -> None:
     resumed = replace(HALF, resumed="resume new t1")
     alarmed.round(60, sample("a", 60, 6_060, 2_950), sample("b", 60, 6_060, 2_950), task=resumed)

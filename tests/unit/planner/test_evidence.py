@@ -176,6 +176,28 @@ def test_without_a_decision_in_time_on_inconclusive_says_what_becomes_of_it(what
     assert timedelta(minutes=10) <= world.now - begun < timedelta(minutes=10, seconds=30)
 
 
+@pytest.mark.parametrize(("what", "becomes"), [("Rollback", "RolledBack"), ("Promote", "Promoted")])
+def test_a_rollout_that_leaves_the_routers_ends_with_maxDuration(what: str, becomes: str) -> None:
+    world = weighed(steps=[{"weight": 50, "for": "20m"}], maxDuration="30m", onInconclusive=what)
+    until_weighed(world)
+    world.edit(traffic={"router": "None"})
+    world.advance(900)
+    assert outcome(world) == ("", "")
+    assert world.condition("Ready") == ("False", "NoData")
+    assert "To go on: set it back to Envoy, or give the rollout up: kubectl annotate" in world.message()
+    world.until(lambda: world.outcome(two(world)) == becomes, within=3600)
+    assert outcome(world) == (becomes, "max-duration")
+
+
+def test_a_rollout_that_comes_back_to_the_routers_goes_on_by_evidence() -> None:
+    world = weighed(steps=[{"weight": 50, "for": "1m"}])
+    until_weighed(world)
+    world.edit(traffic={"router": "None"})
+    world.advance(300)
+    world.edit(traffic={"router": "Envoy"})
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"), within=3600)
+
+
 def test_on_inconclusive_pause_waits_for_a_person() -> None:
     world = weighed(rate=0.1, maxDuration="10m", onInconclusive="Pause")
     world.until(lambda: world.phase == "Paused")

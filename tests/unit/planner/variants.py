@@ -33,7 +33,7 @@ from tests.unit.planner.test_commands import _failed_restart
 from tests.unit.planner.test_ended import end
 from tests.unit.planner.test_envoy import ENVOY, cut_off, routed, weights
 from tests.unit.planner.test_envoy_refused import Refusal
-from tests.unit.planner.test_evidence import OUTAGE, STEPS, until_weighed, weighed, with_prometheus
+from tests.unit.planner.test_evidence import OUTAGE, STEPS, until_weighed, weighed, weighing, with_prometheus
 from tests.unit.planner.test_recreation import _recreated
 from tests.unit.planner.test_safety import CANARY, WATCHED, watched
 from tests.unit.planner.test_scarcity import unschedulable
@@ -343,6 +343,13 @@ def past_the_routers() -> World:
     return after(world, 120)
 
 
+def routers_left() -> World:
+    """A rollout that routers count is led past them."""
+    world = weighing()
+    world.edit(traffic={"router": "None"})
+    return after(world, 120)
+
+
 def prometheus_is_out() -> World:
     world = with_prometheus()
     until_weighed(world)
@@ -446,6 +453,7 @@ CONDITIONS: dict[str, Condition | Passed] = {
     "NoData, a new leader, Prometheus": Condition(led_anew_with_prometheus, Reason.NO_DATA),
     "NoData, Prometheus": Condition(prometheus_is_out, Reason.NO_DATA),
     "NoData, past the routers": Condition(past_the_routers, Reason.NO_DATA),
+    "NoData, routers left": Condition(routers_left, Reason.NO_DATA),
     "NoData, the ledger": Passed(ledger_refused, Reason.NO_DATA),
     "RolledBack, traffic goes back": Condition(conditions.ROWS["rolling back"].given, Reason.ROLLED_BACK),
     "RolledBack, all pods of the champion lost": Condition(lambda: without_pods(rolled_back()), Reason.ROLLED_BACK),

@@ -42,6 +42,8 @@ class State:
     """Log evidence of another sample ratio than asked for, at each alternative."""
     alarmed: bool = False
     """Whether that was ever enough: a person ends it."""
+    alarmed_at: float | None = None
+    """When the interval ended that was enough, seconds since 1970; None without an alarm, or if not known."""
     counted: Counted = field(default_factory=dict)
     """Totals by counter: the champion's and the candidate's. What callers saw, all of it."""
     weighed: Counted = field(default_factory=dict)
@@ -73,7 +75,7 @@ def fold(plan: Plan, state: State, interval: Interval) -> State:
         intervals=state.intervals + 1,
     )
     if interval.resumed:
-        state = replace(state, split=NOTHING, alarmed=False)
+        state = replace(state, split=NOTHING, alarmed=False, alarmed_at=None)
     if interval.straddles:
         return replace(state, dropped=state.dropped + 1)
     found = {metric.name: _of_metric(plan, metric, state, interval) for metric in plan.metrics}
@@ -135,7 +137,9 @@ def _split(plan: Plan, state: State, interval: Interval) -> State:
         return state
     champion, candidate = pair
     grown = tuple(a + b for a, b in zip(state.split, split.increments(candidate, champion, share), strict=True))
-    return replace(state, split=grown, alarmed=state.alarmed or split.alarmed(grown))
+    if state.alarmed or not split.alarmed(grown):
+        return replace(state, split=grown)
+    return replace(state, split=grown, alarmed=True, alarmed_at=interval.end)
 
 
 def _total(totals: Counted, counted: Counted) -> Counted:

@@ -59,6 +59,7 @@ def state_to_json(state: State) -> dict[str, Any]:
         "until": state.until,
         "split": _packed(state.split),
         "alarmed": state.alarmed,
+        "alarmedAt": state.alarmed_at,
         "counted": _pairs(state.counted),
         "weighed": _pairs(state.weighed),
         "seconds": state.seconds,
@@ -78,6 +79,7 @@ def state_from_json(data: Mapping[str, Any]) -> State:
         until=data["until"],
         split=_unpacked(data["split"], POINTS),
         alarmed=data["alarmed"],
+        alarmed_at=data.get("alarmedAt"),  # of a ledger from before it was noted: not known
         counted={name: (champion, candidate) for name, (champion, candidate) in data["counted"].items()},
         weighed={name: (champion, candidate) for name, (champion, candidate) in data["weighed"].items()},
         seconds=data["seconds"],

@@ -69,6 +69,8 @@ def begun(task: Task, now: float, ledger: Ledger | None) -> Course:
     if ledger is None:
         return course
     state = replay(ledger)
+    if state.alarmed and state.alarmed_at is not None and task.resumed_at > state.alarmed_at:
+        course = replace(course, resumed=None)  # it was given while nobody measured, or noted by no ledger yet
     last = ledger.intervals[-1].weight if ledger.intervals else state.block.weight if state.block else 0
     since = task.applied_since if task.applied and task.weight == last and task.applied_since else now
     rounds = Rounds(began=ledger.plan.started_at, until=state.until, weight=last, seen=ledger.seen)

@@ -6,7 +6,7 @@ from podium.api.v1alpha1 import parse_duration
 from podium.reconcile.plan import Plan
 from podium.rollout.asked import Where
 from podium.rollout.measuring import Task
-from podium.rollout.record import CommandResult, RolloutRecord
+from podium.rollout.record import CommandRecord, CommandResult, RolloutRecord
 from podium.rollout.revision import RevisionState
 from podium.rollout.state import Situation
 from podium.rollout.strategies import STRATEGIES
@@ -56,7 +56,7 @@ def _at_pods(plan: Plan, champion: RevisionState, candidate: RevisionState) -> T
 def _task(situation: Situation, champion: RevisionState, candidate: RevisionState) -> Task:
     """What is the same wherever requests are counted."""
     record = candidate.record
-    found = situation.findings
+    found, resumed = situation.findings, _resumed(situation)
     return Task(
         rollout=record.id,
         champion=champion.name,
@@ -71,7 +71,8 @@ def _task(situation: Situation, champion: RevisionState, candidate: RevisionStat
         begins=True,
         pods=(champion.ready, candidate.ready),
         warm_at=_warm_at(champion, candidate),
-        resumed=_resumed(situation),
+        resumed=resumed.value if resumed else "",
+        resumed_at=resumed.at.timestamp() if resumed else 0.0,
         stored=found.stored if found else None,
         changed=found.changed if found else "",
     )
@@ -90,9 +91,8 @@ def _warm_at(*revisions: RevisionState) -> float:
     return max((at.timestamp() for at in since), default=0.0) + warm_up
 
 
-def _resumed(situation: Situation) -> str:
-    """The last `resume` of a person that was taken, whole; empty without one, or once another command came after it."""
+def _resumed(situation: Situation) -> CommandRecord | None:
+    """The last `resume` of a person that was taken; None without one, or once another command came after it."""
     commands = [revision.command for revision in situation.revisions if revision.command]
     taken = [command for command in commands if command.verb == "resume" and command.result is CommandResult.DONE]
-    resumes = [(command.at, command.value) for command in taken]
-    return max(resumes)[1] if resumes else ""
+    return max(taken, key=lambda command: (command.at, command.value), default=None)

@@ -198,12 +198,13 @@ def _seasoned(pod: Object, sightings: Sightings, min_ready: timedelta) -> Season
     name, said, moment = pod["metadata"]["name"], ready_since(pod), sightings.moment
     if said is None:
         return Seasoned.NO
-    if said + min_ready + FORGOTTEN <= moment.now:
+    long_ago = said + min_ready + FORGOTTEN
+    if long_ago <= moment.now:
         return Seasoned.BEYOND_DOUBT
     # The kubelet's time is part of what is seen: another one means that it was not ready in between.
     what = f"Ready {said.isoformat()}"
     at = sightings.first(name, what, said=said) + min_ready
-    if not min_ready or moment.reached(at + REPORTED):
+    if not min_ready or moment.reached(min(at + REPORTED, long_ago)):
         return Seasoned.BEYOND_DOUBT
     if moment.reached(at):
         return Seasoned.YES

@@ -56,7 +56,9 @@ def missing(situation: Situation, candidate: RevisionState) -> Hold | None:
     if not record.asked.awaited:
         return None
     if not situation.exact:
-        return Hold(Reason.NO_DATA, "There is no evidence: requests do not pass the routers, which alone count them.")
+        way = f"to go on: set it back to Envoy, or give the rollout up: {situation.how_to('abort', candidate)}"
+        left = situation.spec.traffic.router == "None"
+        return Hold(Reason.NO_DATA, sentences(f"there is no evidence: {_passed_by(situation)}", way if left else ""))
     if found is None or found.live is None:
         holds = found.holds if found is not None and found.holds else unread(record.asked)
         why = "; ".join(by_version(each, situation) for each in holds)
@@ -144,10 +146,14 @@ def too_late(situation: Situation, moment: Moment) -> Verdict | None:
     if not record.asked.awaited or not _over(situation, candidate, moment):
         return None
     decision = judged(situation, candidate, moment)
-    if decision is None or decision.call is not Call.INCONCLUSIVE:
+    if decision is not None and decision.call is Call.INCONCLUSIVE:
+        why = decision.message.removeprefix("maxDuration is over: ")
+    elif situation.exact:
         return None  # figures that are missing, after a restart or an outage, may say something else once they come
+    else:
+        why = _passed_by(situation)
     limit = situation.spec.rollout.max_duration
-    sentence = f"no decision within maxDuration {limit}: {decision.message.removeprefix('maxDuration is over: ')}"
+    sentence = f"no decision within maxDuration {limit}: {why}"
     match situation.spec.rollout.on_inconclusive:
         case "Promote":
             waits = ended_lately(situation, candidate, moment)
@@ -162,6 +168,13 @@ def too_late(situation: Situation, moment: Moment) -> Verdict | None:
             ways = [f"to {verb} it: {situation.how_to(verb, candidate)}" for verb in ("promote", "abort")]
             return Hold(Reason.INCONCLUSIVE, sentences(told_so, " or ".join(ways)))
     return Mark(candidate.name, sentence, Outcome.ROLLED_BACK, Rule(Kind.MAX_DURATION))
+
+
+def _passed_by(situation: Situation) -> str:
+    """Why nothing is counted where requests do not pass the routers."""
+    if situation.spec.traffic.router == "None":
+        return "spec.traffic.router is None now, and routers alone count the requests of this rollout"
+    return "requests do not pass the routers, which alone count them"
 
 
 def _over(situation: Situation, candidate: RevisionState, moment: Moment) -> bool:

@@ -55,6 +55,8 @@ class Task:
     """When the youngest of them has been ready for warmUp, seconds since 1970."""
     resumed: str = ""
     """A person's last `resume`: another one ends an alarm on the sample ratio."""
+    resumed_at: float = 0.0
+    """When it was taken, seconds since 1970: where measuring goes on from a ledger, it ends an alarm that is older."""
     stored: Ledger | None = None
     """What stands in the cluster and is to be gone on from, where nobody has measured yet and it can be trusted."""
     changed: str = ""
