@@ -25,7 +25,7 @@ from podium.kube.resources import (
 )
 from tests.unit.planner.backup import KINDS, Backup
 from tests.unit.planner.given import AUTOSCALING, MANUAL, serving, switched
-from tests.unit.planner.world import NAME, World, model
+from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 
 def two_promoted() -> World:
@@ -237,6 +237,22 @@ def test_a_rolled_back_record_holds_the_promotion_until_its_champions_record_com
     world.advance(120)
     assert world.status["champion"]["revision"] == before.status["champion"]["revision"]
     assert world.condition("Ready") == ("False", "RolledBack")
+
+
+def test_where_its_champions_record_is_lost_for_good_the_command_in_the_message_tries_the_version_anew() -> None:
+    before = rolled_back()
+    backup, loser = Backup.of(before), before.revision("3")
+    world = with_another_runtime(before)
+    world.behave("3")
+    for kind, name in ((MODEL_DEPLOYMENTS, NAME), (CONTROLLER_REVISIONS, loser)):
+        found = [obj for obj in backup.objects if obj["kind"] == kind.kind and obj["metadata"]["name"] == name]
+        Backup(tuple(found)).restore(world, KINDS, pause=5)
+    world.advance(1200)
+    assert world.message().endswith(f"or: kubectl delete controllerrevision {loser} -n {NAMESPACE}")
+    world.api.delete(CONTROLLER_REVISIONS, NAMESPACE, loser)
+    world.rest()
+    assert world.condition("Ready") == ("True", "Serving")
+    assert world.status["champion"]["version"] == "3"
 
 
 def test_a_revision_that_gave_way_to_a_restored_champion_says_why_and_can_be_retried() -> None:

@@ -36,7 +36,7 @@ def restored(situation: Situation, moment: Moment) -> Verdict | None:
     if begun is None or champion is None:
         return None
     since = "it began before the records of this ModelDeployment were restored"
-    if situation.unaware_of_rejection:
+    if situation.unaware_of:
         return Mark(begun.name, f"{since}; what it serves had been rolled back", Outcome.SUPERSEDED, RESTORED)
     if champion.inputs == begun.inputs:
         return Mark(begun.name, f"{since}; {named(champion, situation)} is the champion", Outcome.SUPERSEDED, RESTORED)
@@ -156,13 +156,15 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
     if candidate is None:
         return None
     certain = candidate.available >= situation.target
-    if champion is None and situation.unaware_of_rejection:
+    if champion is None and situation.unaware_of:
+        lost = " ".join(revision.name for revision in situation.unaware_of)
         return Hold(
             Reason.RECORD_MISSING,
             sentences(
                 f"{named(candidate, situation)} was rolled back once, but there is no ControllerRevision of the "
                 "version that it was rolled back to: nothing is promoted until that is restored",
-                "if it is lost for good: change spec.model, or delete the ControllerRevision that was rolled back",
+                f"if it is lost for good: change spec.model, or: kubectl delete controllerrevision {lost} "
+                f"-n {situation.namespace}",
             ),
         )
     if situation.target == 0:

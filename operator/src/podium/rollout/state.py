@@ -148,13 +148,13 @@ class Situation:
         return max(promoted, key=lambda r: (r.decided_at, r.number), default=None)
 
     @cached_property
-    def unaware_of_rejection(self) -> bool:
-        """Whether a record that came later says that what the unaware revision serves was rolled back."""
+    def unaware_of(self) -> tuple[RevisionState, ...]:
+        """Those whose records came later, and say that what the unaware revision serves was rolled back."""
         begun = self.unaware
         if begun is None:
-            return False
+            return ()
         others = (r for r in self.revisions if r is not begun and r.number >= begun.number)
-        return any(r.outcome is Outcome.ROLLED_BACK and r.inputs == begun.inputs for r in others)
+        return tuple(r for r in others if r.outcome is Outcome.ROLLED_BACK and r.inputs == begun.inputs)
 
     @cached_property
     def paused_by(self) -> RevisionState | None:
