@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from podium.cli.api import Listed, Object
-from podium.cli.errors import CliError, Unreachable
+from podium.cli.errors import Missing, Unreachable
+from podium.cli.refusals import missing
 
 NOW = datetime(2026, 11, 27, 12, 4, 0, tzinfo=UTC)
 CHAMPION = {
@@ -142,7 +143,7 @@ class Played:
 
     def deployment(self, namespace: str, name: str) -> Object:
         if name not in self.objects:
-            raise CliError(f"there is no modeldeployment {name} in namespace {namespace}")
+            raise missing(namespace, name)
         return copy.deepcopy(self.objects[name])
 
     def deployments(self, namespace: str | None, name: str | None = None) -> Listed:
@@ -173,12 +174,12 @@ class Played:
 
     def config_map(self, namespace: str, name: str) -> Object:
         if name not in self.config_maps:
-            raise CliError(f"there is no configmap {name} in namespace {namespace}")
+            raise Missing(f"there is no configmap {name} in namespace {namespace}")
         return copy.deepcopy(self.config_maps[name])
 
     def controller_revision(self, namespace: str, name: str) -> Object:
         if name not in self.revisions:
-            raise CliError(f"there is no controllerrevision {name} in namespace {namespace}")
+            raise Missing(f"there is no controllerrevision {name} in namespace {namespace}")
         return copy.deepcopy(self.revisions[name])
 
 

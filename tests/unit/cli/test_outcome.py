@@ -101,6 +101,12 @@ def test_waiting_for_one_that_is_deleted_meanwhile_says_so() -> None:
         awaited(views_of(follow(api, "ml", "fraud", clock=api.clock, sleep=api.sleep), "ml", "fraud"))
 
 
+def test_waiting_for_one_that_is_not_there_asks_if_its_name_or_its_namespace_is_another() -> None:
+    api = Played()
+    with pytest.raises(CliError, match=r"get -n ml lists those that there are; is it in another namespace \(-n\)\?"):
+        awaited(views_of(follow(api, "ml", "fruad", clock=api.clock, sleep=api.sleep), "ml", "fruad"))
+
+
 def test_waiting_goes_on_over_what_the_watch_cannot_go_on_from() -> None:
     class Expired(Played):
         def watch(self, *words: Any) -> Any:

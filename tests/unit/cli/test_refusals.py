@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from podium.cli.app import run
+from podium.cli.cluster import Cluster
 from podium.cli.errors import Exit, Unreachable
 from podium.cli.refusals import Asked, refusal
 
@@ -59,7 +60,10 @@ def test_a_policys_no_is_told_in_its_own_words() -> None:
 def test_a_missing_object_and_a_missing_crd_are_told_apart() -> None:
     asked = Asked("get", "modeldeployments", "ml", "fraud")
     missing = refusal(404, status('modeldeployments "fraud" not found', "fraud"), asked).message
-    assert missing == "there is no modeldeployment fraud in namespace ml"
+    assert missing == (
+        "there is no modeldeployment fraud in namespace ml: kubectl podium get -n ml lists those that there are; is it "
+        "in another namespace (-n)?"
+    )
     assert "its CRD is missing" in refusal(404, "404 page not found\n", asked).message
     ledger = Asked("get", "configmaps", "ml", "fraud-x-ledger")
     assert refusal(404, status("x", "x"), ledger).message == "there is no configmap fraud-x-ledger in namespace ml"
@@ -127,6 +131,43 @@ def test_an_unknown_context_is_told_with_those_that_there_are(
     monkeypatch.setenv("KUBECONFIG", str(file))
     sentence = f"kubectl podium: there is no context staging in {file}: it has prod"
     assert said(["get", "--context", "staging"], capsys) == (Exit.UNREADABLE, sentence)
+
+
+@pytest.mark.parametrize("current", [None, "", "gone"])
+def test_a_context_that_is_chosen_needs_no_current_one_beside_it(
+    current: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(with_current_context(current, kubeconfig(tmp_path, "https://127.0.0.1:1"))))
+    assert Cluster.connect("prod").namespace == "ml"
+
+
+@pytest.mark.parametrize(
+    ("current", "why"),
+    [
+        (None, "it has no current context"),
+        ("", "it has no current context"),
+        ("gone", "its current context gone is not in it"),
+    ],
+)
+def test_where_no_context_is_chosen_and_none_is_current_those_that_there_are_are_told(
+    current: str | None,
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = with_current_context(current, kubeconfig(tmp_path, "https://127.0.0.1:1"))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    sentence = f"kubectl podium: the kubeconfig {file} cannot be used: {why}; choose one by --context (it has prod)"
+    assert said(["get"], capsys) == (Exit.UNREADABLE, sentence)
+
+
+def with_current_context(name: str | None, file: Path) -> Path:
+    """`file`, changed; None: it says nothing of a current one."""
+    content = json.loads(file.read_text())
+    del content["current-context"]
+    file.write_text(json.dumps(content if name is None else content | {"current-context": name}))
+    return file
 
 
 @pytest.mark.parametrize("words", COMMANDS)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from podium.cli import shape
 from podium.cli.bars import BLOCKS, LETTERS, bar, share
-from podium.cli.screen import LiveViews, Screen, drawn, plain
+from podium.cli.screen import LiveViews, Screen, drawn, nothing, plain
 from podium.cli.tree import tree
 from podium.cli.view import of
 from tests.unit.cli.given import (
@@ -218,10 +218,20 @@ def test_a_watch_without_a_terminal_prints_what_changed_and_nothing_else() -> No
     assert titles == ["ml/fraud  Healthy", "ml/fraud  deleted"]
 
 
-def test_no_deployments_are_said_to_be_none() -> None:
+@pytest.mark.parametrize(
+    ("namespace", "name", "sentence"),
+    [
+        ("empty", None, "no ModelDeployments in namespace empty; -A shows those of all namespaces"),
+        (None, None, "no ModelDeployments in any namespace"),
+        ("ml", "fruad", "no ModelDeployment fruad in namespace ml; without the name all of them are shown"),
+    ],
+)
+def test_where_there_is_nothing_it_is_said_where_was_looked_and_how_more_is_seen(
+    namespace: str | None, name: str | None, sentence: str
+) -> None:
     out = io.StringIO()
-    Screen(out).views([])
-    assert out.getvalue() == "no ModelDeployments\n"
+    Screen(out, nothing(namespace, name)).views([])
+    assert out.getvalue() == f"{sentence}\n"
 
 
 def test_json_has_every_key_whatever_the_object_has() -> None:

@@ -48,17 +48,16 @@ class Cluster:
         configuration = Configuration()
         configuration.retries = False
         try:
-            contexts, current = loader.list_kube_config_contexts(file)
-            chosen = next((one for one in contexts if one["name"] == context), None) if context else current
-            if chosen is None:
-                known = ", ".join(sorted(str(one["name"]) for one in contexts)) or "none"
-                raise CliError(f"there is no context {context} in {file}: it has {known}")
+            contexts, current = _contexts(file)
+            chosen = context or current
+            if chosen not in contexts:
+                raise CliError(_no_context(file, context, current, contexts))
             loader.load_kube_config(
-                config_file=file, context=context, client_configuration=configuration, persist_config=False
+                config_file=file, context=chosen, client_configuration=configuration, persist_config=False
             )
         except (ConfigException, YAMLError, OSError, ValueError, TypeError, KeyError) as error:
             raise CliError(f"the kubeconfig {file} cannot be used: {_line(error)}") from error
-        return Cluster(configuration, str((chosen.get("context") or {}).get("namespace") or "default"))
+        return Cluster(configuration, str(contexts[chosen].get("namespace") or "default"))
 
     def deployment(self, namespace: str, name: str) -> Object:
         """The ModelDeployment."""
@@ -149,6 +148,27 @@ class Cluster:
         except (ConfigException, OSError, ValueError) as error:
             raise CliError(f"the token of your kubeconfig cannot be refreshed: {_line(error)}") from error
         return {"Authorization": token} if token else {}
+
+
+def _contexts(file: str) -> tuple[dict[str, dict[str, Any]], str]:
+    """The contexts of a kubeconfig by name, and the current one's name, empty where it has none.
+
+    `list_kube_config_contexts` would do, if it did not insist on a current one, which --context makes needless.
+    """
+    merger: Any = kube_config.KubeConfigMerger  # which has no types
+    merged = merger(file).config.value
+    contexts = {one.value["name"]: one.value.get("context") or {} for one in merged["contexts"]}
+    return contexts, merged.get("current-context") or ""
+
+
+def _no_context(file: str, context: str | None, current: str, contexts: dict[str, dict[str, Any]]) -> str:
+    """The sentence where none is chosen that there is."""
+    known = ", ".join(sorted(contexts)) or "none"
+    if context:
+        return f"there is no context {context} in {file}: it has {known}"
+    why = f"its current context {current} is not in it" if current else "it has no current context"
+    way_out = f"choose one by --context (it has {known})" if contexts else "it has no contexts at all"
+    return f"the kubeconfig {file} cannot be used: {why}; {way_out}"
 
 
 def _path(namespace: str | None, name: str | None = None) -> str:

@@ -25,5 +25,9 @@ class CliError(Exception):
         self.code = code
 
 
+class Missing(CliError):
+    """There is no such object."""
+
+
 class Unreachable(CliError):
     """No answer, or none that counts (429, 5xx): a later try may succeed."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from podium.cli.api import Api, Object
 from podium.cli.errors import CliError, Unreachable
+from podium.cli.refusals import missing
 from podium.cli.view import View, of
 
 WATCH_SECONDS = 240
@@ -68,8 +69,9 @@ def views_of(states: Iterator[Objects], namespace: str, name: str) -> Iterator[V
     """One of them at each change. Raises CliError once it is not there."""
     for number, objects in enumerate(states):
         if (namespace, name) not in objects:
-            gone = " any more" if number else ""
-            raise CliError(f"there is no modeldeployment {name} in namespace {namespace}{gone}")
+            if number == 0:
+                raise missing(namespace, name)
+            raise CliError(f"there is no modeldeployment {name} in namespace {namespace} any more")
         yield of(objects[namespace, name])
 
 

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from podium.cli.errors import CliError, Exit, Unreachable
+from podium.cli.errors import CliError, Exit, Missing, Unreachable
 
 _ROLES = {
     ("modeldeployments", "get"): "podium-view",
@@ -49,11 +49,21 @@ def refusal(status: int, body: str, asked: Asked) -> CliError:
         return CliError(
             "this cluster has no ModelDeployments (its CRD is missing): install Podium, or choose another --context"
         )
+    if status == 404 and asked.resource == "modeldeployments" and asked.namespace and asked.name:
+        return missing(asked.namespace, asked.name)
     if status == 404:
-        return CliError(f"there is no {asked.resource.removesuffix('s')} {asked.name} {asked.place}")
+        return Missing(f"there is no {asked.resource.removesuffix('s')} {asked.name} {asked.place}")
     if status == 429 or status >= 500:
         return Unreachable(f"{asked.about}the API server fails ({status}): {said}")
     return CliError(f"{asked.about}the API server refuses to {asked.verb} it ({status}): {said}", Exit.FAILED)
+
+
+def missing(namespace: str, name: str) -> Missing:
+    """The sentence for a ModelDeployment that is not there: most likely its name or its namespace is mistyped."""
+    return Missing(
+        f"there is no modeldeployment {name} in namespace {namespace}: kubectl podium get -n {namespace} lists those "
+        "that there are; is it in another namespace (-n)?"
+    )
 
 
 def _forbidden(said: str, asked: Asked) -> str:

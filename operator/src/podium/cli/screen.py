@@ -18,14 +18,23 @@ from podium.cli.view import View
 
 PLAIN_WIDTH = 240
 """Characters of a table that is read by no terminal."""
-NONE = "no ModelDeployments"
+
+
+def nothing(namespace: str | None, name: str | None = None) -> str:
+    """What is shown in place of trees where there are none: where was looked, and where else one can."""
+    if namespace is None:
+        return "no ModelDeployments in any namespace"
+    if name:
+        return f"no ModelDeployment {name} in namespace {namespace}; without the name all of them are shown"
+    return f"no ModelDeployments in namespace {namespace}; -A shows those of all namespaces"
 
 
 class Screen:
     """Standard output."""
 
-    def __init__(self, out: TextIO | None = None) -> None:
-        self._out = out or sys.stdout
+    def __init__(self, out: TextIO | None = None, none: str = "no ModelDeployments") -> None:
+        """`none`: what is shown where there is nothing to be seen."""
+        self._out, self._none = out or sys.stdout, none
         self.console = Console(file=self._out, highlight=False, soft_wrap=False)
         self.terminal = self.console.is_terminal
 
@@ -43,7 +52,7 @@ class Screen:
         if self.terminal:
             self.console.print(self.trees(views))
         else:
-            self.line(plain(tree(view, self.glyphs, datetime.now(UTC)) for view in views) or NONE)
+            self.line(plain(tree(view, self.glyphs, datetime.now(UTC)) for view in views) or self._none)
 
     def table(self, table: Table) -> None:
         """A table: as wide as the terminal, else as it needs."""
@@ -56,7 +65,7 @@ class Screen:
     def trees(self, views: Sequence[View]) -> RenderableType:
         """The same, to be drawn."""
         now = datetime.now(UTC)
-        return Group(*(drawn(tree(view, self.glyphs, now)) for view in views)) if views else Text(NONE)
+        return Group(*(drawn(tree(view, self.glyphs, now)) for view in views)) if views else Text(self._none)
 
 
 class LiveViews:
