@@ -187,7 +187,8 @@ def test_the_ledger_of_the_candidate_is_read_and_replayed(
     write(client, deployment, analyzing())
     assert podium(plane.kubeconfig(), "analyze", "fraud", "-n", namespace)[::2] == (
         3,
-        f"kubectl podium: there is no configmap fraud-b57wq4c9d2-ledger in namespace {namespace}",
+        f"kubectl podium: {namespace}/fraud: revision fraud-b57wq4c9d2 has no ledger (ConfigMap "
+        "fraud-b57wq4c9d2-ledger): only a rollout with analysis has one; --revision names another",
     )
     ledger = Ledger.begin(plan())
     for number in range(40):
@@ -252,10 +253,14 @@ def test_a_cluster_without_podium_is_told_from_one_without_the_object(
     plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     admin = plane.kubeconfig()
-    none = f"kubectl podium: there is no modeldeployment none in namespace {namespace}"
+    none = (
+        f"kubectl podium: there is no modeldeployment none in namespace {namespace}: kubectl podium get -n {namespace} "
+        "lists those that there are; is it in another namespace (-n)?"
+    )
     assert podium(admin, "get", "none", "-n", namespace) == (3, "", none)
     assert podium(admin, "status", "none", "-n", namespace, "--wait") == (3, "", none)
-    assert podium(admin, "get", "-n", namespace) == (0, "no ModelDeployments\n", "")
+    empty = f"no ModelDeployments in namespace {namespace}; -A shows those of all namespaces\n"
+    assert podium(admin, "get", "-n", namespace) == (0, empty, "")
     with ControlPlane(tmp_path) as bare:
         for words in (["get"], ["status", "none"], ["promote", "none"]):
             code, out, err = podium(bare.kubeconfig(), *words)

@@ -11,9 +11,11 @@ import yaml
 from podium.analysis.decision import Circumstances
 from podium.analysis.ledger import Ledger, history, read, verdict
 from podium.cli.app import run
+from podium.cli.cluster import Cluster
 from podium.cli.errors import CliError
 from podium.cli.replay import MOST_ROWS, Replay, replayed, text_in, text_of, thinned
 from tests.unit.analysis.given import LATENCY, interval, plan
+from tests.unit.cli.given import Played
 
 
 def ledger(errors: int, intervals: int = 40) -> Ledger:
@@ -131,7 +133,54 @@ def test_a_table_keeps_its_last_row_and_at_most_so_many(count: int) -> None:
 
 def test_a_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["analyze", "./none"]) == 3
-    assert capsys.readouterr().err.startswith("kubectl podium: ./none cannot be read: ")
+    assert capsys.readouterr().err == "kubectl podium: ./none cannot be read: No such file or directory\n"
+
+
+def test_what_can_only_be_a_file_is_looked_for_in_no_cluster(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/none")
+    assert run(["analyze", "ledger.jsn"]) == 3
+    said = "kubectl podium: there is no file ledger.jsn, and no ModelDeployment can have that name\n"
+    assert capsys.readouterr().err == said
+
+
+def test_what_is_neither_a_file_nor_a_model_deployment_is_told_with_both(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Cluster, "connect", lambda _: Played())
+    assert run(["analyze", "fruad", "-n", "ml"]) == 3
+    assert capsys.readouterr().err == (
+        "kubectl podium: there is no file fruad, and there is no modeldeployment fruad in namespace ml: kubectl podium "
+        "get -n ml lists those that there are; is it in another namespace (-n)?\n"
+    )
+
+
+CUT_OFF = HARMFUL.to_text()[:400]
+
+
+@pytest.mark.parametrize("content", ["", "hello", "{}", "a: [", CUT_OFF, yaml.safe_dump(config_map(CUT_OFF))])
+def test_a_file_that_is_empty_cut_off_or_foreign_is_told_with_the_way_to_get_it_again(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ledger"
+    file.write_text(content)
+    assert run(["analyze", str(file)]) == 3
+    assert capsys.readouterr().err == (
+        f"kubectl podium: {file} is no ledger, or is cut off: get it again with kubectl get configmap REVISION-ledger "
+        f"-o yaml > {file}\n"
+    )
+
+
+def test_standard_input_that_is_no_ledger_is_named_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello"))
+    assert run(["analyze", "-"]) == 3
+    assert capsys.readouterr().err == (
+        "kubectl podium: standard input is no ledger, or is cut off: pipe in what kubectl get configmap "
+        "REVISION-ledger -o yaml prints\n"
+    )
 
 
 def test_a_config_map_without_a_ledger_is_said_to_have_none() -> None:

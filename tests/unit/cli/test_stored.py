@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from podium.analysis.ledger import digest
-from podium.cli.errors import CliError
+from podium.cli.errors import CliError, Missing
 from podium.cli.stored import Comparison, stored
 from tests.unit.cli.given import Played, analyzing, deployment, healthy, rolled_back
 
@@ -50,6 +50,18 @@ def test_which_ledger_is_meant(status: dict[str, Any], revision: str, asked: str
 def test_before_any_revision_there_is_no_ledger() -> None:
     with pytest.raises(CliError, match="ml/fraud has no revision yet, so there is no ledger"):
         stored(played(healthy()), "ml", "fraud")
+
+
+def test_a_revision_without_a_ledger_is_told_with_the_reason_and_with_the_way_to_another() -> None:
+    api = played()
+    api.config_maps.clear()
+    with pytest.raises(CliError) as raised:
+        stored(api, "ml", "fraud")
+    assert not isinstance(raised.value, Missing)  # the ModelDeployment is there
+    assert raised.value.message == (
+        f"ml/fraud: revision {CANDIDATE} has no ledger (ConfigMap {CANDIDATE}-ledger): only a rollout with analysis "
+        "has one; --revision names another"
+    )
 
 
 def test_one_that_is_as_the_record_says_needs_no_word() -> None:

@@ -37,6 +37,10 @@ class LedgerUnreadable(ValueError):
     """It is no ledger, or another version's."""
 
 
+class LedgerOfAnotherVersion(LedgerUnreadable):
+    """Another Podium reads it."""
+
+
 class LedgerChanged(ValueError):
     """Its digest is another than the one that was recorded: somebody else wrote it."""
 
@@ -126,7 +130,8 @@ def read(text: str, recorded: str | None = None, rollout: str = "") -> Ledger:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LedgerUnreadable(f"it holds no ledger: {error}") from error
     if version != VERSION:
-        raise LedgerUnreadable(f"it holds a ledger of version {version!r}, and this Podium reads version {VERSION}")
+        told = f"it holds a ledger of version {version!r}, and this Podium reads version {VERSION}"
+        raise LedgerOfAnotherVersion(told)
     try:
         return _from_json(data)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:

@@ -2,26 +2,30 @@
 
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from podium.api.durations import parse_duration
 from podium.cli import command, replay, shape
 from podium.cli.cluster import Cluster
-from podium.cli.errors import CliError, Exit
+from podium.cli.errors import CliError, Exit, Missing
 from podium.cli.follow import follow, views_of
 from podium.cli.outcome import awaited, outcome
-from podium.cli.screen import LiveViews, Screen
-from podium.cli.stored import Stored, stored
+from podium.cli.screen import LiveViews, Screen, nothing
+from podium.cli.stored import GET, Stored, stored
 from podium.cli.view import View, of
 
 PROGRAM = "kubectl podium"
+_NAME = re.compile(r"[a-z][-a-z0-9]*")
+"""What a ModelDeployment may be called; anything else is meant for a file, for which no cluster is needed."""
 
 
 class Output(StrEnum):
@@ -55,10 +59,29 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A ModelDeployment.", 
 OneRevision = Annotated[
     str, typer.Option("--revision", metavar="REVISION", help="Default: the one that status gives for the command.")
 ]
-
-WaitingTime = Annotated[
-    float, typer.Option(parser=_duration, metavar="DURATION", help="The longest wait with --wait.", show_default="10m")
+OneLedger = Annotated[
+    str,
+    typer.Option(
+        "--revision",
+        metavar="REVISION",
+        help="Of a ModelDeployment; default: its candidate, else what was decided on last.",
+    ),
 ]
+
+
+def _waiting(what: str, default: str) -> Any:
+    """An option; its default is told here, for typer puts one that is given as text into brackets of its own."""
+    text = f"{what} [default: {default}]"
+    return typer.Option(parser=_duration, metavar="DURATION", help=text, show_default=False)
+
+
+class Command(TyperCommand):
+    """A command whose usage line names an argument as kubectl's do: NAME where it is needed, else [NAME]."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The pieces after the command's name; typer puts braces around what is needed."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
 
 app = typer.Typer(
     name=PROGRAM,
@@ -70,10 +93,10 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Command)
 def get(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One ModelDeployment; default: all.", callback=_filled)
+        str | None, typer.Argument(metavar="NAME", help="One ModelDeployment; default: all.", callback=_filled)
     ] = None,
     namespace: Namespace = None,
     everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces.")] = False,
@@ -81,12 +104,12 @@ def get(
     context: Context = None,
     output: Format = Output.TEXT,
 ) -> None:
-    """Show champion, candidate, evidence, and what is awaited, as a tree."""
+    """Show champion, candidate, evidence, and what is awaited, as a tree. Exit code: 0, or 3 if it cannot be read."""
     cluster = Cluster.connect(context)
     if everywhere and name:
         raise typer.BadParameter("NAME is in one namespace: leave -A away")
     where = None if everywhere else namespace or cluster.namespace
-    screen = Screen()
+    screen = Screen(none=nothing(where, name))
     if watch:
         _watch(cluster, where, name, screen, output)
     elif name and where:
@@ -113,12 +136,12 @@ def _watch(cluster: Cluster, where: str | None, name: str | None, screen: Screen
             live.show(views)
 
 
-@app.command()
+@app.command(cls=Command)
 def status(
     name: Name,
     namespace: Namespace = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until it is healthy or has failed.")] = False,
-    timeout: WaitingTime = 600.0,
+    timeout: Annotated[float, _waiting("The longest wait with --wait.", "10m")] = 600.0,
     context: Context = None,
     output: Format = Output.TEXT,
 ) -> None:
@@ -134,6 +157,9 @@ def status(
     raise typer.Exit(int(found.code))
 
 
+EXIT_CODES = "Exit code: 0 done or accepted, 1 refused, 2 not acted on in time, 3 cannot be read."
+
+
 def _verb(verb: str, what: str) -> None:
     """Add the command of one verb."""
 
@@ -141,15 +167,7 @@ def _verb(verb: str, what: str) -> None:
         name: Name,
         revision: OneRevision = "",
         namespace: Namespace = None,
-        timeout: Annotated[
-            float,
-            typer.Option(
-                parser=_duration,
-                metavar="DURATION",
-                help="How long to wait until Podium acts on it.",
-                show_default="1m",
-            ),
-        ] = 60.0,
+        timeout: Annotated[float, _waiting("How long to wait until Podium acts on it.", "1m")] = 60.0,
         context: Context = None,
         output: Format = Output.TEXT,
     ) -> None:
@@ -161,7 +179,7 @@ def _verb(verb: str, what: str) -> None:
         Screen().line(text)
         raise typer.Exit(int(found.exit_code))
 
-    app.command(name=verb, help=f"{what} Exit code: 0 done, 1 refused, 2 not acted on in time.")(run_verb)
+    app.command(name=verb, cls=Command, help=f"{what} {EXIT_CODES}")(run_verb)
 
 
 _verb("promote", "Make the candidate the champion.")
@@ -172,7 +190,7 @@ _verb("resume", "End a pause.")
 _verb("restart", "Roll out the champion anew, with what its ModelRuntime says now.")
 
 
-@app.command()
+@app.command(cls=Command)
 def analyze(
     ledger: Annotated[
         str,
@@ -180,19 +198,14 @@ def analyze(
             metavar="LEDGER", help="A file with a ledger or its ConfigMap, - for standard input, or a ModelDeployment."
         ),
     ],
-    revision: OneRevision = "",
+    revision: OneLedger = "",
     namespace: Namespace = None,
     context: Context = None,
     output: Format = Output.TEXT,
 ) -> None:
-    """Replay a ledger offline: evidence over time, each metric, and the verdict."""
-    if ledger == "-" or Path(ledger).is_file() or "/" in ledger:
-        text = replay.text_in(_content(ledger), "standard input" if ledger == "-" else ledger)
-        read = Stored(text, ledger)
-    else:
-        cluster = Cluster.connect(context)
-        read = stored(cluster, namespace or cluster.namespace, ledger, revision)
-    found, compared = replay.replayed(read.text, read.source), read.comparison
+    """Replay a ledger: evidence over time, each metric, and the verdict. Exit code: 0, or 3 if it cannot be read."""
+    read = _read(ledger, revision, namespace, context)
+    found, compared = replay.replayed(read.text, read.source, read.way_out), read.comparison
     screen = Screen()
     if output is Output.JSON:
         more = {"asRecorded": compared.as_recorded, "comparison": compared.sentence}
@@ -206,11 +219,30 @@ def analyze(
         screen.line(line)
 
 
+def _read(ledger: str, revision: str, namespace: str | None, context: str | None) -> Stored:
+    """The ledger from wherever it is. Raises CliError."""
+    if ledger == "-":
+        source, way_out = "standard input", f"pipe in what {GET} prints"
+    elif Path(ledger).is_file() or "/" in ledger:
+        source, way_out = ledger, f"get it again with {GET} > {ledger}"
+    elif not _NAME.fullmatch(ledger):
+        raise CliError(f"there is no file {ledger}, and no ModelDeployment can have that name")
+    else:
+        cluster = Cluster.connect(context)
+        try:
+            return stored(cluster, namespace or cluster.namespace, ledger, revision)
+        except Missing as error:
+            raise CliError(f"there is no file {ledger}, and {error.message}") from error
+    return Stored(replay.text_in(_content(ledger), source, way_out), source, way_out=way_out)
+
+
 def _content(file: str) -> str:
     try:
         return sys.stdin.read() if file == "-" else Path(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{file} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise CliError(f"{file} is no text, so it is no ledger") from error
+    except OSError as error:
+        raise CliError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

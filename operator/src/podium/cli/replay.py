@@ -24,7 +24,7 @@ from rich.table import Table
 
 from podium.analysis import ledger as ledgers
 from podium.analysis.decision import Circumstances, Decision, told
-from podium.analysis.ledger import Ledger, LedgerUnreadable, Row
+from podium.analysis.ledger import Ledger, LedgerOfAnotherVersion, LedgerUnreadable, Row
 from podium.analysis.report import Report, reports
 from podium.cli.bars import count
 from podium.cli.errors import CliError
@@ -36,25 +36,29 @@ MOST_ROWS = 20
 """Of the table of evidence over time; -o json has all."""
 
 
-def text_in(content: str, source: str) -> str:
-    """The ledger's text in a file: the text itself, or a ConfigMap as YAML or JSON. Raises CliError."""
+def text_in(content: str, source: str, way_out: str = "") -> str:
+    """The ledger's text in a file: the text itself, or a ConfigMap as YAML or JSON.
+
+    Raises CliError, which ends with `way_out`: how to get the file again.
+    """
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):
         try:
             data = yaml.safe_load(content)
         except (yaml.YAMLError, RecursionError) as error:
-            raise CliError(f"{source} is neither a ledger nor a ConfigMap: {' '.join(str(error).split())}") from error
+            raise _none(source, way_out) from error
     if isinstance(data, dict) and "kind" in data:
-        return text_of(data, source)
+        return text_of(data, source, way_out)
     return content
 
 
-def text_of(obj: Any, source: str) -> str:
-    """The ledger's text in a ConfigMap. Raises CliError."""
+def text_of(obj: Any, source: str, way_out: str = "") -> str:
+    """The ledger's text in a ConfigMap. Raises CliError, which ends with `way_out`."""
     data = obj.get("data") if obj.get("kind", "ConfigMap") == "ConfigMap" else None
     if not isinstance(data, dict) or not isinstance(data.get(KEY), str):
-        raise CliError(f"{source} is no ConfigMap with a ledger: it has no key data.{KEY}")
+        told = f"{source} is no ConfigMap with a ledger: it has no key data.{KEY}"
+        raise CliError("; ".join(filter(None, (told, way_out))))
     return str(data[KEY])
 
 
@@ -150,14 +154,21 @@ class Replay:
         return found
 
 
-def replayed(text: str, source: str) -> Replay:
-    """Read and replay a ledger. Raises CliError for what is none, or of another version."""
+def replayed(text: str, source: str, way_out: str = "") -> Replay:
+    """Read and replay a ledger. Raises CliError for what is none, or of another version; see `text_in`."""
     try:
         return Replay(ledgers.read(text))
-    except LedgerUnreadable as error:
+    except LedgerOfAnotherVersion as error:
         raise CliError(f"{source}: {error}") from error
+    except LedgerUnreadable as error:
+        raise _none(source, way_out) from error
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         raise CliError(f"{source}: nothing can be decided from it: {error}") from error
+
+
+def _none(source: str, way_out: str) -> CliError:
+    """Without what a parser says: it names a place in a text that nobody wrote by hand."""
+    return CliError(": ".join(filter(None, (f"{source} is no ledger, or is cut off", way_out))))
 
 
 def thinned(rows: Sequence[Row]) -> list[Row]:

@@ -8,8 +8,12 @@ from podium.analysis.ledger import digest
 from podium.api import names
 from podium.cli import replay
 from podium.cli.api import Api, Object
-from podium.cli.errors import CliError
+from podium.cli.errors import CliError, Missing
 from podium.cli.view import of
+
+ANOTHER = "--revision names another"
+GET = "kubectl get configmap REVISION-ledger -o yaml"
+"""Writes a ledger as `analyze` reads it."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,15 @@ class Stored:
     text: str
     source: str
     comparison: Comparison = NOTHING
+    way_out: str = ""
+    """What to do where that text is no ledger."""
 
 
 def stored(api: Api, namespace: str, name: str, revision: str = "") -> Stored:
-    """The ledger of `revision`; by default of the candidate, else of what was decided on last. Raises CliError."""
+    """The ledger of `revision`; by default of the candidate, else of what was decided on last.
+
+    Raises Missing where there is no such ModelDeployment, and CliError.
+    """
     if not revision:
         view = of(api.deployment(namespace, name))
         revision = view.candidate.revision if view.candidate else view.latest
@@ -44,13 +53,19 @@ def stored(api: Api, namespace: str, name: str, revision: str = "") -> Stored:
         raise CliError(f"{namespace}/{name} has no revision yet, so there is no ledger")
     place = names.ledger_name(revision)
     source = f"configmap {namespace}/{place}"
-    config_map = api.config_map(namespace, place)
-    text = replay.text_of(config_map, source)
+    try:
+        config_map = api.config_map(namespace, place)
+    except Missing as error:
+        raise CliError(
+            f"{namespace}/{name}: revision {revision} has no ledger (ConfigMap {place}): only a rollout with analysis "
+            f"has one; {ANOTHER}"
+        ) from error
+    text = replay.text_of(config_map, source, ANOTHER)
     try:
         comparison = compared(text, config_map, api.controller_revision(namespace, revision))
     except CliError as error:
         comparison = Comparison(None, f"This ledger is not compared with the record of its revision: {error.message}.")
-    return Stored(text, source, comparison)
+    return Stored(text, source, comparison, ANOTHER)
 
 
 def compared(text: str, config_map: Object, revision: Object) -> Comparison:
