@@ -15,7 +15,7 @@ VALUES :=
 
 .PHONY: help
 help: ## Show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=..."; exit 1; }
@@ -28,7 +28,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 venv: $(STAMP) ## Install the pinned Python packages into .venv
 
 .PHONY: lint
-lint: venv ## ruff, mypy --strict, the import contract, generated files up to date
+lint: venv ## ruff, mypy --strict, the import contract; that generated files are up to date, make test-unit checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -59,7 +59,7 @@ test-e2e: venv ## Real pods on a real cluster
 	$(PYTEST) tests/e2e
 
 .PHONY: test-all
-test-all: test test-refusals ## That, and the ways of refusal that it leaves out
+test-all: test test-refusals ## make test, then make test-refusals
 
 .PHONY: cluster
 cluster: venv ## A local cluster with Podium installed; its kubeconfig is .cluster/kubeconfig

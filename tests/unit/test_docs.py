@@ -1,9 +1,13 @@
 """Documents that promise to be complete are."""
 
+import json
 import re
+import subprocess
 from pathlib import Path
 
 from podium.api.reasons import Reason
+from podium.rollout.rule import PROMOTES, Kind
+from podium.settings import Settings
 from tests.cluster.binaries import KUBERNETES, OTHER_APISERVERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,3 +66,35 @@ def test_the_files_that_the_page_for_developers_names_are_there() -> None:
 
     assert len(named) > 20
     assert [name for name in sorted(named) if not any((root / name).exists() for root in roots)] == []
+
+
+def test_every_rule_of_a_decision_is_explained_with_whether_it_promotes() -> None:
+    (section,) = re.findall(r"^## Rules\n(.*?)(?=^## |\Z)", (DOCS / "troubleshooting.md").read_text(), re.M | re.S)
+    outcomes = dict(re.findall(r"^\| `([a-z-]+)(?:: [A-Z]+)?` \| ([^|]+) \|", section, re.M))
+
+    assert outcomes.keys() == {kind.value for kind in Kind if kind is not Kind.UNKNOWN}
+    assert {rule for rule, outcome in outcomes.items() if "Promoted" in outcome} == {kind.value for kind in PROMOTES}
+
+
+def test_each_setting_of_the_chart_is_explained_with_its_default() -> None:
+    schema = json.loads((ROOT / "charts/podium/values.schema.json").read_text())
+    defaults = {key: getattr(Settings(identity="x"), key.replace("-", "_")) for key in _keys(schema, "settings")}
+    (section,) = re.findall(r"^## Settings\n(.*?)^## ", (DOCS / "install.md").read_text(), re.M | re.S)
+
+    assert dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", section, re.M)) == {
+        key: f"{default:g} s" if isinstance(default, float) else str(default or "none")
+        for key, default in defaults.items()
+    }
+
+
+def _keys(schema: dict[str, dict[str, dict[str, dict[str, object]]]], value: str) -> list[str]:
+    return [*schema["properties"][value]["properties"]]
+
+
+def test_make_help_shows_each_target() -> None:
+    targets = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M)
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert re.findall(r"^  make (\S+) ", shown.stdout, re.M) == targets

@@ -31,11 +31,11 @@ SOURCES = "\n".join(
 OF_OTHERS = {
     "argocd": {"--kind", "--resource-name"},
     "docker": {"--input"},
-    "helm": {"--create-namespace", "--set", "--show-only", "--values"},
+    "helm": {"--create-namespace", "--kube-version", "--set", "--show-only", "--values"},
     "kubectl": {
         "--cascade", "--docker-password", "--docker-server", "--docker-username", "--field-selector", "--filename",
-        "--for", "--force", "--from-file", "--from-literal", "--grace-period", "--overwrite", "--patch", "--previous",
-        "--replicas", "--server-side", "--show-managed-fields",
+        "--for", "--force", "--from-file", "--from-literal", "--grace-period", "--overwrite", "--patch", "--prefix",
+        "--previous", "--replicas", "--server-side", "--show-managed-fields", "--tail",
     },
     "pytest": {"--basetemp"},
     "tests.cluster, tests.soak": {"--bare", "--canaries", "--folder"},
