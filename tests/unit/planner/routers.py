@@ -8,6 +8,7 @@ from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import CONFIG_MAPS, PODS, SERVICES
 from podium.manifests.routing import read_routing, told_in
+from podium.router.agent import UNHEARD
 from podium.router.routing import Routing, RoutingError
 from podium.router.said import Said
 from podium.router.state import LINGER_SECONDS
@@ -25,6 +26,8 @@ class Routers:
     """Seconds from a change of a ConfigMap to its effect, by router pod; "" for all."""
     silent: set[str] = field(default_factory=set)
     """Router pods that do not answer the operator."""
+    anew: set[str] = field(default_factory=set)
+    """Router pods whose agent was started anew and cannot reach the API server: Envoy goes on with what it has."""
     cut_off: set[tuple[str, str]] = field(default_factory=set)
     """By router pod, "" for all, the revision whose pods it does not reach."""
     loaded: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -67,7 +70,7 @@ class Routers:
         for name in self.loaded.keys() - pods.keys():
             del self.loaded[name]
         for name, pod in pods.items():
-            if pod["status"].get("phase") == "Running":
+            if pod["status"].get("phase") == "Running" and name not in self.anew:
                 self._load(name)
         heard = {name: self._answer(name) for name in pods if name in self.loaded and name not in self.silent}
         news, self._heard = heard != self._heard, heard
@@ -124,6 +127,8 @@ class Routers:
                 texts[name] = text
 
     def _answer(self, pod: str) -> Said:
+        if pod in self.anew:
+            return Said(applied=dict(self.loaded[pod]), problem=UNHEARD)
         ready = {p["metadata"]["labels"].get(names.LABEL_REVISION, "") for p in self.api.all(PODS) if is_ready(p)}
         told = [read_routing(text) for text in self.loaded[pod].values()]
         known = {share.revision for each in told if each for share in each.split}

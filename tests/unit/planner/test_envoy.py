@@ -410,6 +410,29 @@ def test_while_a_router_does_not_answer_nobody_gives_up_a_pod() -> None:
     assert world.outcome(world.revision("2")) == "Promoted"
 
 
+def test_a_router_whose_agent_was_started_anew_keeps_the_pods_that_its_Envoy_still_sends_requests_to() -> None:
+    world = routed(replicas=4)
+    world.edit(model=model("2"))
+    world.until(lambda: "candidate" in world.status)
+    world.until(lambda: 0 < weights(world).get(world.revision("2"), 0) < 10_000)
+    two, (_, second) = world.revision("2"), sorted(world.routers.loaded)
+    world.routers.anew.add(second)
+    world.step()
+    assert world.routers.weights(NAME)[1][two] > 0
+
+    world.command("abort", two)
+    world.advance(300)
+    assert weights(world)[two] == 0
+    assert world.routers.weights(NAME)[1][two] > 0
+    assert any(world.ready_pods(two))
+    assert f"{second} has not loaded ConfigMap {TOLD} yet" in world.message("RouterUnreachable")
+
+    world.routers.anew.clear()
+    world.rest()
+    assert weights(world) == {world.revision("1"): 10_000}
+    assert not any(world.ready_pods(two))
+
+
 def test_at_rest_a_router_that_stops_answering_is_told_and_Ready_stays() -> None:
     world = routed(replicas=2)
     world.routers.silent.add(next(iter(world.routers.loaded)))

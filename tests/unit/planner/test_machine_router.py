@@ -38,6 +38,11 @@ class Routed(Operator):
         silent = self.world.routers.silent
         (silent.discard if answers else silent.add)(self._router(number))
 
+    @event(number=st.integers(0, 2), hears=st.booleans())
+    def an_agent_is_started_anew_and_hears_from_the_API_server_or_not(self, number: int, hears: bool) -> None:
+        anew = self.world.routers.anew
+        (anew.discard if hears else anew.add)(self._router(number))
+
     @event(number=st.integers(0, 2))
     def a_router_is_replaced(self, number: int) -> None:
         name = self._router(number)
@@ -71,6 +76,7 @@ class Routed(Operator):
         routers = self.world.routers
         routers.late.clear()
         routers.silent.clear()
+        routers.anew.clear()
 
     def all_requests_go_to(self, champion: str) -> None:
         world = self.world

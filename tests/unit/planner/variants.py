@@ -316,6 +316,14 @@ def older_routers() -> World:
         return after(world, 120)
 
 
+def agent_started_anew() -> World:
+    """It cannot reach the API server, and a rollout begins."""
+    world = routed(replicas=2)
+    world.routers.anew.add("podium-router-1")
+    world.edit(model=model("2"))
+    return after(world, 120)
+
+
 def no_config_map() -> World:
     """The API server refuses the ConfigMap by which routers are told."""
     world = World()
@@ -402,6 +410,7 @@ def candidate_cut_off() -> World:
 ROUTERS: dict[str, Callable[[], World]] = {
     "no answer": envoy(lambda world: world.routers.silent.add("podium-router-2")),
     "late": envoy(lambda world: world.routers.late.update({"podium-router-1": 400.0})),
+    "late for a reason": agent_started_anew,
     "refused by it": older_routers,
     "no pod reached": cut_off,
     "no ConfigMap": no_config_map,

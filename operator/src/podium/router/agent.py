@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 CONFIG_MAPS: Final = "podium.dev/router=routing"
 SLICES: Final = "app.kubernetes.io/managed-by=podium"
 RETRY_SECONDS: Final = 1.0
+UNHEARD: Final = "its agent has not heard from the API server since it started"
 MOST_CALLERS: Final = 32
 CALLER_SECONDS: Final = 5.0
 """Of /applied: each has a thread, and anybody in the cluster may connect."""
@@ -60,10 +61,11 @@ class Agent:
         self._files = files
         self._folder = folder
         self._address = address
-        self._applied: dict[str, str] = {}
-        self._refused: dict[str, str] = {}
-        self._problem = "nothing is loaded yet"
         self._ready = lives and files.listens(READY)
+        # An Envoy that is Ready goes on with what the agent before this one gave it: its requests still go there.
+        self._applied = self._state.texts() if self._ready else {}
+        self._refused: dict[str, str] = {}
+        self._problem = UNHEARD
         self._reach = Reach()
 
     def once(self) -> None:
@@ -86,8 +88,9 @@ class Agent:
         pods = pods_of(wanted, self.slices.objects())
         self._reach.want((share.revision for each in wanted for share in each.split), pods)
         self._files.put(render(wanted, pods, address=self._address, ready=self._ready))
-        self._applied = self._state.texts()
-        _write(self._folder.parent / KNOWN, self._applied)
+        texts = self._state.texts()
+        _write(self._folder.parent / KNOWN, texts)  # before it is said: an agent that is started anew says the same
+        self._applied = texts
         if self._lives and not self._ready:
             if missing := self._state.missing():
                 raise NotLoaded(f"not ready: {missing[0]}")
