@@ -8,6 +8,8 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import pytest
+from aiohttp import web
 
 from podium.metrics import counts
 from podium.metrics.reading import Reading
@@ -118,3 +120,38 @@ async def test_a_call_whose_answer_breaks_off_is_an_error(tmp_path: Path) -> Non
     found = counts.levels(reading, "new.grpc")
     assert found is not None
     assert (found["reset"], found["5xx"], found["finished"]) == (30, 20, 50)
+
+
+@pytest.mark.parametrize("answers", ["404", "200"])
+async def test_calls_to_a_revision_without_a_gRPC_port_count_against_it(tmp_path: Path, answers: str) -> None:
+    """A canary to another ModelRuntime, whose server says 404, or answers everything in its own way."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({}, status=int(answers))
+
+    async with AsyncExitStack() as stack:
+        server = grpc.aio.server(handlers=[Servicer({}, {}, "old")])
+        old = Endpoint(HERE, server.add_insecure_port(f"{HERE}:0"))
+        await server.start()
+        stack.push_async_callback(server.stop, 0)
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, HERE, 0).start()
+        new = Endpoint(HERE, runner.addresses[0][1])
+        router = Router(tmp_path / "router", f"127.0.3.{4 + (answers == '200')}",
+                        {("old", HTTP): (), ("old", GRPC): (old,), ("new", HTTP): (new,)})  # fmt: skip
+        router.weigh(5_000)
+        stack.enter_context(router.running())
+        await router.until_ready()
+        async with grpc.aio.insecure_channel(f"{router.address}:{PORT}") as channel:
+            codes = [await channel.unary_unary(ASK)(f"OK/{number}".encode()).code() for number in range(60)]
+        reading = await read_until(router, 60)
+
+    failed = sum(code is not grpc.StatusCode.OK for code in codes)
+    found = counts.levels(reading, "new.http")
+    assert found is not None
+    assert (found["started"], found["5xx"]) == (failed, failed)
+    assert 0 < failed < 60

@@ -120,6 +120,19 @@ def test_a_mirror_gets_copies_where_it_takes_such_requests() -> None:
     assert "request_mirror_policies" in http
 
 
+@pytest.mark.parametrize("without", [NEW, OLD])
+def test_gRPC_of_a_revision_that_takes_none_goes_to_its_other_port_where_failures_count_against_it(
+    without: str,
+) -> None:
+    pods = {place: found for place, found in PODS.items() if place != (without, GRPC)}
+    grpc, http = routes(ROUTING, pods)
+
+    named = [[each["name"] for each in route["route"]["weighted_clusters"]["clusters"]] for route in (grpc, http)]
+    assert named == [[f"{name}.http" if name == without else f"{name}.grpc" for name in (NEW, OLD)],
+                     [f"{NEW}.http", f"{OLD}.http"]]  # fmt: skip
+    assert {name for names in named for name in names} == rendered(pods=pods).clusters.keys()
+
+
 def test_every_listener_bounds_the_time_for_a_head_and_those_of_its_own_answer_without_memory() -> None:
     (figures,) = started()["static_resources"]["listeners"]
     listeners = rendered().listeners

@@ -95,11 +95,19 @@ def _copies(mirror: Mirror, port: str) -> Document:
     }
 
 
+def _cluster(revision: str, port: str, pods: Pods) -> str:
+    """One that Envoy knows: where a revision takes no gRPC, its pods answer that at their other port.
+
+    What failed of an unknown cluster would be in nobody's figures.
+    """
+    return cluster_name(revision, port if (revision, port) in pods else HTTP)
+
+
 def _action(routing: Routing, port: str, pods: Pods) -> Document:
     """A retry stays with the revision: the cluster is chosen once. Only what no pod can have begun is tried again."""
     clusters = [
         {
-            "name": cluster_name(share.revision, port),
+            "name": _cluster(share.revision, port, pods),
             "weight": share.weight,
             "response_headers_to_add": [
                 {
