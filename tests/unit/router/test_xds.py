@@ -133,6 +133,20 @@ def test_gRPC_of_a_revision_that_takes_none_goes_to_its_other_port_where_failure
     assert {name for names in named for name in names} == rendered(pods=pods).clusters.keys()
 
 
+def test_what_spec_traffic_says_changes_no_listener_since_that_would_cut_off_what_is_under_way() -> None:
+    other = replace(ROUTING, split=(Share(OLD, 10_000),), timeout=7.0, idle_timeout=8.0, max_request_bytes=9,
+                    sticky=Sticky("r-1", cookie="uid"))  # fmt: skip
+
+    assert rendered(other).listeners == rendered().listeners
+    assert rendered(other, {(OLD, HTTP): ()}).listeners == rendered().listeners
+
+
+def test_every_route_has_the_idle_time_out() -> None:
+    patient = replace(ROUTING, idle_timeout=8.0, sticky=Sticky("r-1", cookie="uid"))
+
+    assert [each["route"]["idle_timeout"] for each in routes(patient)] == ["8.000s"] * 4
+
+
 def test_every_listener_bounds_the_time_for_a_head_and_those_of_its_own_answer_without_memory() -> None:
     (figures,) = started()["static_resources"]["listeners"]
     listeners = rendered().listeners

@@ -31,6 +31,8 @@ UNBOUNDED: Final = 2**31
 CONNECT_SECONDS: Final = 2.0
 UPSTREAM_IDLE_SECONDS: Final = 300.0
 """Of a connection to a pod; under the servers' own 620 s, so that none is closed under a request."""
+UNROUTED_IDLE_SECONDS: Final = 300.0
+"""Of a request that no route has been found for yet, and of a refused one; Envoy's default. Routes have idleTimeout."""
 ENDED: Final = "ended"
 """Prefix of the counters of how requests ended."""
 
@@ -107,9 +109,14 @@ def polled() -> Document:
 
 
 def _listener(routing: Routing, address: str) -> Document:
+    """The same for as long as the ModelDeployment has this port.
+
+    When a listener changes, Envoy drains it, and what outlasts the drain is cut off: whatever spec.traffic says belongs
+    into routes.
+    """
     manager = _manager(f"to.{routing.model}") | {
         "rds": {"route_config_name": routing.model, "config_source": polled()},
-        "stream_idle_timeout": seconds(routing.idle_timeout),
+        "stream_idle_timeout": seconds(UNROUTED_IDLE_SECONDS),
         "access_log": [_ends()],
     }
     return _bound(routing.model, address, routing.port, manager)
