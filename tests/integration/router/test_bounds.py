@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 
 from podium.router.bounds import HEADERS_SECONDS
-from podium.router.endpoints import HTTP
+from podium.router.endpoints import HTTP, Endpoint
 from podium.router.places import READY_PORT, STATS_PORT
 from podium.router.routing import Routing, Share
 from tests.integration.metrics.known import PORT, SECONDS, Asked, Router, Server
-from tests.integration.router.routing_rig import OLD
+from tests.integration.router.routing_rig import HERE, OLD, Pod
 
 ADDRESSES = iter(range(2, 250))
 OWN = {READY_PORT: "/ready", STATS_PORT: "/stats?filter=server.uptime"}
@@ -146,6 +146,19 @@ async def test_requests_are_refused_while_others_hold_the_memory_and_answered_wh
         for each in kept:
             each.close()
         await until_answered(made, 200)
+
+
+async def test_a_body_of_1_MiB_is_sent_again_where_the_first_pod_is_dead(tmp_path: Path) -> None:
+    async with Pod(OLD) as pod:
+        pods = {(OLD, HTTP): (Endpoint(HERE, 1), Endpoint(HERE, int(pod.address.rpartition(":")[2])))}
+        made = Router(tmp_path / "router", f"127.0.5.{next(ADDRESSES)}", pods)
+        await asyncio.to_thread(made.tell, Routing("fraud", PORT, (Share(OLD, 10_000),)))
+        with made.running():
+            await made.until_ready()
+            async with aiohttp.ClientSession() as http:
+                for _ in range(20):
+                    async with http.post(f"http://{made.address}:{PORT}/", data=b"x" * 2**20) as answer:
+                        assert (answer.status, (await answer.json())["bytes"]) == (200, 2**20)
 
 
 async def until_answered(made: Router, status: int) -> None:
