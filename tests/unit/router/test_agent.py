@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import resource
 import socket
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from podium.manifests.owner import Owner, owner_reference
-from podium.router.agent import UNHEARD, Agent, serve
+from podium.router.agent import UNHEARD, Agent, main, serve
 from podium.router.files import Files
 from podium.router.places import KNOWN, XDS
 from podium.router.routing import Routing, Share
@@ -156,3 +157,22 @@ def test_what_is_said_to_be_loaded_is_remembered_first(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=KNOWN):
         agent.once()
     assert agent.said().applied == {}
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """At first this process may open 512 files; answers how many it may allow itself."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, most))
+    yield most
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+def test_it_allows_itself_as_many_open_files_as_it_may_have(
+    few_files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+    with pytest.raises(KeyError):  # it is in no pod
+        main([f"--folder={tmp_path}"])
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (few_files, few_files)

@@ -10,6 +10,7 @@ import http.client
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import socketserver
@@ -224,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.leave is not None:
         leave(admin, most=asked.leave)
         return 0
+    allow_open_files()
     folder.mkdir(parents=True, exist_ok=True)
     files = Files(folder, None if asked.once else admin.loaded, linger=LINGER_SECONDS, discovery=discovery)
     agent = Agent(Server.in_pod(asked.mount), asked.namespace, files, folder, asked.address, lives=not asked.once)
@@ -249,6 +251,15 @@ def prepare(agent: Agent, file: Path, start: Mapping[str, Any]) -> int:
         log.warning("going on with what was put down before")
     file.write_text(json.dumps(start))
     return 0
+
+
+def allow_open_files() -> None:
+    """As many as the container may have: each route table and each cluster is polled over a connection of its own.
+
+    A container's process begins with 1,024 as a rule, and without one that is free no file can be written either.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def node() -> str:
