@@ -23,7 +23,10 @@ Run = Callable[[Watching], None]
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """Makes what watches, of a server with these answers, one after the other: lists of names, or a status."""
+    """Makes what watches, of a server with these answers, one after the other: lists of names, or a status.
+
+    A watch says one change and then nothing more; with `watch` these lines, and ends.
+    """
     servers: list[ThreadingHTTPServer] = []
     authority = Authority(tmp_path / "pki")
     pair = authority.issue("server", "server", hosts=["127.0.0.1"])
@@ -32,7 +35,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
     quiet = threading.Event()
 
-    def made(*answers: list[str] | int, silent: float = 90.0) -> tuple[Watching, list[str]]:
+    def made(*answers: list[str] | int, silent: float = 90.0, watch: str | None = None) -> tuple[Watching, list[str]]:
         left, asked = list(answers), list[str]()
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,9 +55,11 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
                 self.wfile.write(body.encode())
 
             def _watched(self) -> None:
-                """One change, and then nothing more."""
                 self.send_response(200)
                 self.end_headers()
+                if watch is not None:
+                    self.wfile.write(watch.encode())
+                    return
                 event = {"type": "MODIFIED", "object": {"metadata": {"name": "one", "resourceVersion": "7"}}}
                 self.wfile.write(json.dumps(event).encode() + b"\n")
                 quiet.wait(30)
@@ -80,12 +85,19 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
 
 @pytest.fixture
-def run(make: Make, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def pauses() -> list[float]:
+    """Seconds of each that was asked for."""
+    return []
+
+
+@pytest.fixture
+def run(make: Make, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs what watches in a thread, with hardly a pause, until the test ends."""
     ended = threading.Event()
     threads: list[threading.Thread] = []
 
     def sleep(seconds: float) -> None:
+        pauses.append(seconds)
         if ended.wait(0.01):
             raise SystemExit
 
@@ -160,6 +172,40 @@ def test_junk_is_said_and_tried_again(make: Make, run: Run, caplog: pytest.LogCa
 
     until(lambda: names(watching) == ["one"])
     assert "/things cannot be watched, trying again in 0.5 s: TypeError(" in caplog.text
+
+
+def test_a_watch_that_ends_at_once_is_begun_again_after_a_pause(make: Make, run: Run, pauses: list[float]) -> None:
+    watching, asked = make(["one"], watch="")
+    run(watching)
+
+    until(lambda: len(asked) >= 6)
+    watches = len(asked) - 1
+    assert len(pauses) >= watches - 1
+    assert set(pauses) == {0.5}
+
+
+def test_a_version_that_is_too_old_is_listed_anew_after_a_pause_which_grows(
+    make: Make, run: Run, pauses: list[float]
+) -> None:
+    gone = {"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}}
+    watching, asked = make(*[["one"]] * 5, watch=f"{json.dumps(gone)}\n")
+    run(watching)
+
+    until(lambda: len(asked) >= 8)
+    lists = sum("watch=1" not in each for each in asked)
+    assert len(pauses) >= lists - 1
+    assert pauses[:3] == [0.5, 1.0, 2.0]
+
+
+def test_after_a_watch_that_said_something_the_pause_is_short_however_it_ended(
+    make: Make, run: Run, pauses: list[float]
+) -> None:
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "7"}}}
+    watching, _ = make(*[["one"]] * 5, watch=f"{json.dumps(bookmark)}\nbroken off\n")
+    run(watching)
+
+    until(lambda: len(pauses) >= 4)
+    assert pauses[:4] == [0.5] * 4
 
 
 def until(holds: Callable[[], bool]) -> None:

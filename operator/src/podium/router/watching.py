@@ -26,7 +26,7 @@ LIST_SECONDS: Final = 30.0
 SILENT_SECONDS: Final = 90.0
 """Without a line from a watch, its connection counts as broken: bookmarks come about once a minute."""
 PAUSE_SECONDS: Final = (0.5, 30.0)
-"""Between attempts while the API server cannot be had: the first pause, doubled up to the second."""
+"""Between attempts while nothing is heard: the first pause, doubled up to the second. After a watch, the first."""
 
 Object = Mapping[str, Any]
 
@@ -83,6 +83,7 @@ class Watching:
         self._changed = changed
         self._objects: dict[str, Object] = {}
         self._version = ""
+        self._pause = PAUSE_SECONDS[0]
         self._lock = threading.Lock()
         self.listed = threading.Event()
         """Set after the first list."""
@@ -107,22 +108,21 @@ class Watching:
 
     def run(self) -> None:
         """Until the process ends."""
-        pause, longest = PAUSE_SECONDS
         while True:
             try:
                 if not self._version:
                     self.list()
                 self._watch()
-                pause = PAUSE_SECONDS[0]
+                self._pause = PAUSE_SECONDS[0]
+                time.sleep(self._pause)  # it may end at once, time and again
             except Exception as error:
                 # Also for what nobody foresaw: without this thread, a router that looks well would hear of nothing.
-                if isinstance(error, Refused) and error.status == 410:
-                    self._version = ""
-                    continue
                 # What was loaded last serves on, for as long as this takes.
-                log.warning("%s cannot be watched, trying again in %.1f s: %r", self._path, pause, error)
-                time.sleep(pause)
-                pause = min(longest, pause * 2)
+                ordinary = isinstance(error, Refused) and error.status == 410
+                level = logging.INFO if ordinary else logging.WARNING
+                log.log(level, "%s cannot be watched, trying again in %.1f s: %r", self._path, self._pause, error)
+                time.sleep(self._pause)
+                self._pause = min(PAUSE_SECONDS[1], self._pause * 2)
                 self._version = ""
 
     def _listed(self) -> tuple[dict[str, Object], str]:
@@ -144,6 +144,7 @@ class Watching:
                 if kind == "ERROR":
                     raise Refused(int(obj.get("code") or 500), str(obj.get("message")))
                 self._version = obj["metadata"]["resourceVersion"]
+                self._pause = PAUSE_SECONDS[0]
                 if kind == "BOOKMARK":
                     continue
                 with self._lock:
