@@ -118,6 +118,8 @@ def _listener(routing: Routing, address: str) -> Document:
         "rds": {"route_config_name": routing.model, "config_source": polled()},
         "stream_idle_timeout": seconds(UNROUTED_IDLE_SECONDS),
         "access_log": [_ends()],
+        # As servers do. Such a request may name no host: all hosts have the same routes, and this one is the Service's.
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": routing.model},
     }
     return _bound(routing.model, address, routing.port, manager)
 
