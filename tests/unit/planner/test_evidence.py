@@ -218,6 +218,33 @@ def test_max_duration_stands_still_while_it_is_paused() -> None:
     world.until(lambda: world.phase == "RolledBack", within=200)
 
 
+@pytest.mark.parametrize("what", ["Rollback", "Promote"])
+def test_max_duration_stands_still_while_it_is_suspended_and_until_the_champion_is_back(what: str) -> None:
+    world = weighed(rate=0.1, maxDuration="10m", onInconclusive=what)
+    until_weighed(world)
+    world.advance(60)
+    world.edit(suspend=True)
+    world.advance(1800)
+    world.edit(suspend=False)
+    world.advance(400)
+    assert outcome(world) == ("", "")
+    world.until(lambda: outcome(world)[1] == "max-duration", within=300)
+
+
+def test_one_pod_that_is_lost_while_evidence_asks_a_person_rolls_nothing_back() -> None:
+    rollout = {"steps": [{"weight": 50, "for": "10s"}], "progressDeadline": "2m"}
+    undecided = weighed(rate=0.1, maxDuration="10m", onInconclusive="Pause", **rollout)
+    undecided.until(lambda: undecided.phase == "Paused")
+    alarmed = weighed(rate=0.1, maxDuration="6h", **rollout)
+    until_weighed(alarmed)
+    alarmed.measuring.alarm()
+    alarmed.until(lambda: alarmed.condition("Paused") == ("True", "SampleRatio"))
+    for world in (undecided, alarmed):
+        world.behave(world.ready_pods(two(world))[0]["metadata"]["name"], ready_after=None)
+        world.advance(300)
+        assert outcome(world) == ("", "")
+
+
 def test_a_new_operator_goes_on_from_the_ledger_and_moves_no_weight_meanwhile() -> None:
     world = weighed(rate=50.0)
     world.until(lambda: record(world).get("step") == 1)

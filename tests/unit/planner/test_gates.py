@@ -14,8 +14,9 @@ from podium.rollout.gates import deadline
 from podium.rollout.moment import Moment
 from tests.unit.planner.controllers import DIED, INJECTED
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, created, rolled_back, serving, switched, updating
-from tests.unit.planner.refusing import FAULTS
+from tests.unit.planner.refusing import FAULTS, refuse
 from tests.unit.planner.test_canary import canary, until_step
+from tests.unit.planner.test_envoy import routed
 from tests.unit.planner.world import KEY, NAME, NAMESPACE, World, model
 
 
@@ -723,3 +724,53 @@ def test_time_in_which_the_cluster_takes_no_pods_does_not_count_for_lost_ones_ei
     assert world.condition("Ready") == ("False", "Environment")
     world.cluster.refused = ""
     world.until(lambda: world.outcome(two) == "Promoted")
+
+
+@pytest.mark.parametrize("at_last", [True, False], ids=["and comes back at last", "for good"])
+def test_while_nobody_can_be_asked_to_admit_a_larger_Deployment_no_candidate_is_short(at_last: bool) -> None:
+    world = updating(replicas=4, rollout=canary(50, {"weight": 75, "for": "10m"}, progressDeadline="2m"))
+    two = world.revision("2")
+    until_step(world, 2)
+    admit = refuse(world, "webhook", lambda call: call.resource is DEPLOYMENTS and call.name == two)
+    world.edit(replicas=8)
+    world.advance(118 if at_last else 900)
+    assert world.condition("Ready") == ("False", "Environment")
+    if at_last:
+        admit()
+        world.behave("2", ready_after=20.0)
+        world.until(lambda: world.outcome(two) == "Promoted")
+    else:
+        assert world.outcome(two) == ""
+
+
+def test_a_candidate_whose_Deployment_is_deleted_and_may_not_be_made_again_is_lost() -> None:
+    world = updating(replicas=2, rollout={**MANUAL, "progressDeadline": "2m"})
+    two = world.revision("2")
+    world.until(lambda: world.phase == "Paused")
+
+    refuse(world, "a policy", lambda call: call.resource is DEPLOYMENTS and call.name == two)
+    world.api.delete(DEPLOYMENTS, NAMESPACE, two)
+    world.until(lambda: world.outcome(two) == "RolledBack", within=200)
+    assert "no available pod" in world.message()
+    assert "not that image" in world.message()
+
+
+@pytest.mark.parametrize("whose", ["1", "2"])
+def test_an_HPA_that_asks_for_more_than_there_is_room_for_costs_no_candidate(whose: str) -> None:
+    """Without routers the candidate's pods follow the champion's HPA; with them it has its own."""
+    rollout = canary({"weight": 50, "for": "1h"}, progressDeadline="2m")
+    sized: Object = {"replicas": 4, "autoscaling": {"minReplicas": 4, "maxReplicas": 20}, "rollout": rollout}
+    world = updating(**sized) if whose == "1" else routed(**sized)
+    world.edit(model=model("2"))
+    world.until(lambda: world.status.get("candidate"))
+    until_step(world, 1)
+    two = world.revision("2")
+    world.advance(30)
+    there = [pod["metadata"]["name"] for pod in world.ready_pods(two)]
+    world.behave("2", failure="unschedulable")
+    for name in there:
+        world.behave(name)
+    world.cluster.demand[world.revision(whose)] = 6
+    world.advance(900)
+    assert world.outcome(two) == ""
+    assert len(world.pods(two)) > len(there)

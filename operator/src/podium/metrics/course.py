@@ -25,6 +25,8 @@ from podium.metrics.rounds import AT, Rounds, Situation, Taken, take
 from podium.metrics.scraper import Round
 from podium.rollout.measuring import NO_TRAFFIC, UNREAD, Findings, Snapshot, Task
 
+APART = 120.0
+"""Seconds by which two operators' clocks may differ: a `resume` that may be older than an alarm does not end it."""
 EXPECTED = 10.0
 """Expected requests, by the weight, from which on their absence is reported (NoTraffic)."""
 _SHORTEST = 5.0
@@ -69,7 +71,7 @@ def begun(task: Task, now: float, ledger: Ledger | None) -> Course:
     if ledger is None:
         return course
     state = replay(ledger)
-    if state.alarmed and state.alarmed_at is not None and task.resumed_at > state.alarmed_at:
+    if state.alarmed and state.alarmed_at is not None and task.resumed_at > state.alarmed_at + APART:
         course = replace(course, resumed=None)  # it was given while nobody measured, or noted by no ledger yet
     last = ledger.intervals[-1].weight if ledger.intervals else state.block.weight if state.block else 0
     since = task.applied_since if task.applied and task.weight == last and task.applied_since else now

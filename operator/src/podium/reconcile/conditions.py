@@ -254,7 +254,8 @@ def _under_way(facts: Facts, counts: str, champion: RevisionState, candidate: Re
     if s.deadline is None and strategy.awaits_person(s, candidate):
         until = "waits for the rest"
     awaited_now = "waits until every router reaches it" if kept_out else until
-    return [f"{counts}, and {awaited_now}", f"{named(champion, s)} still has {left}", frozen, weighed]
+    way = f"to promote it all the same: {s.how_to('promote', candidate)}" if kept_out and strategy.promotable else ""
+    return [f"{counts}, and {awaited_now}", f"{named(champion, s)} still has {left}", frozen, weighed, way]
 
 
 def _weighed(situation: Situation) -> str:

@@ -237,13 +237,14 @@ class Observer:
         candidate = situation.candidate
         if candidate and kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
-        elif candidate and champion and situation.target and candidate.record.available_at and not situation.returning:
-            least = to_keep(situation, champion, candidate)
+        if candidate and candidate.record.asked:
+            situation = replace(situation, findings=self._findings(seen, key, candidate, memory))
+        had = candidate and candidate.record.available_at and not (kept_out(candidate) or situation.returning)
+        if candidate and champion and situation.target and had:
+            least = to_keep(situation, champion, candidate, sightings.moment)
             if _fewer(candidate, least, f"Fewer than {least}", sightings):
                 since = sightings.first(candidate.name, f"Fewer than {least}")
                 situation = replace(situation, candidate_short_since=since)
-        if candidate and candidate.record.asked:
-            situation = replace(situation, findings=self._findings(seen, key, candidate, memory))
         if candidate and champion and champion.has_pods:
             # the template is unpacked only while something is awaited
             held = awaited(candidate) and readings.extended_resources(revisions[champion.name])
@@ -369,7 +370,7 @@ def _fewer(revision: RevisionState, least: int, what: str, sightings: Sightings)
 
     Counts that are not settled neither begin nor end that: a write of ours is no recovery.
     """
-    settled = revision.workload is not None and revision.workload.settled
+    settled = revision.workload is None or revision.workload.settled
     return revision.reported < least and (settled or sightings.known(revision.name, what))
 
 

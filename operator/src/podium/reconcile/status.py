@@ -26,7 +26,7 @@ from podium.rollout.moment import Moment
 from podium.rollout.revision import RevisionState
 from podium.rollout.sizing import once_written
 from podium.rollout.state import Situation
-from podium.rollout.strategies import Move
+from podium.rollout.strategies import STRATEGIES, Move
 from podium.rollout.traffic import Split
 from podium.rollout.wire import format_time
 from podium.rollout.words import named, sentences
@@ -219,6 +219,15 @@ def _revision(revision: RevisionState, plan: Plan, since: datetime | None) -> di
     return found
 
 
+def _has_all(situation: Situation, candidate: RevisionState) -> bool:
+    """Whether nobody counts its deadline, since its pods are there."""
+    champion = situation.champion
+    needed = (
+        STRATEGIES[candidate.record.strategy].needed(situation, champion, candidate) if champion else situation.size
+    )
+    return candidate.reported >= needed
+
+
 def _rollout(situation: Situation, split: Split) -> dict[str, Any]:
     decided = [r for r in situation.revisions if r.decided_at and r.record.id]
     latest = situation.candidate or max(decided, key=lambda r: (r.number, r.decided_at), default=None)
@@ -232,7 +241,7 @@ def _rollout(situation: Situation, split: Split) -> dict[str, Any]:
     metrics = metrics_told(situation.findings) if latest is situation.candidate and record.asked else []
     if metrics:
         found["metrics"] = metrics
-    if latest is situation.candidate and situation.deadline is not None:
+    if latest is situation.candidate and situation.deadline is not None and not _has_all(situation, latest):
         found["deadline"] = format_time(situation.deadline)
     elif latest.decided_at is not None and latest.ended is not None:
         found["decision"] = {

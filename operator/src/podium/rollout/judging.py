@@ -183,7 +183,7 @@ def _over(situation: Situation, candidate: RevisionState, moment: Moment) -> boo
         return False
     left = timedelta(seconds=parse_duration(situation.spec.rollout.max_duration)) - lasted
     # While it is paused, or at a pause, nothing comes nearer, and nobody has to be woken for it.
-    still = situation.paused or candidate.record.waits
+    still = situation.paused or situation.returning or candidate.record.waits
     return left <= timedelta(0) if still else moment.reached(moment.now + left)
 
 

@@ -1,6 +1,8 @@
 """Gates: a candidate that does not get its pods in time, or loses them for as long, is rolled back. Pure."""
 
+from podium.analysis.decision import Call
 from podium.api.reasons import Reason
+from podium.rollout.judging import judged
 from podium.rollout.kept import no_way_back, stands
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
@@ -36,26 +38,40 @@ def lost(situation: Situation, moment: Moment) -> Verdict | None:
     Nothing else would end a step or a promotion that waits for them: what nobody serves shows no evidence either.
     """
     candidate, champion, since = situation.candidate, situation.champion, situation.candidate_short_since
-    if (
-        candidate is None
-        or champion is None
-        or since is None
-        or not moment.reached(since + situation.progress_deadline)
-    ):
+    if candidate is None or champion is None or since is None or situation.candidate_kept_out_since is not None:
+        return None
+    if not moment.reached(situation.deadline) or not moment.reached(situation.tried_at):
         return None
     for_long = f"for {lasted(moment.now - since)}"
     if candidate.reported == 0:
         return _too_long(situation, candidate, f"it has had no available pod {for_long}")
-    counts = available(candidate.reported, to_keep(situation, champion, candidate))
-    return _too_long(situation, candidate, f"{counts}, fewer than it had {for_long}")
+    counts = available(candidate.reported, to_keep(situation, champion, candidate, moment))
+    return _too_long(situation, candidate, f"{counts}, fewer than it needs {for_long}")
 
 
-def to_keep(situation: Situation, champion: RevisionState, candidate: RevisionState) -> int:
-    """How many available pods a candidate that had all of them needs to go on: one while a person is awaited."""
-    strategy = STRATEGIES[candidate.record.strategy]
-    if situation.paused or strategy.awaits_person(situation, candidate):
-        return 1
-    return strategy.needed(situation, champion, candidate)
+def to_keep(situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment) -> int:
+    """How many available pods a candidate that had all of them needs to go on.
+
+    One while a person is awaited, and where an HPA says how many it should have, which may be more than there is room
+    for.
+    """
+    strategy, record = STRATEGIES[candidate.record.strategy], candidate.record
+    needed = strategy.needed(situation, champion, candidate)
+    if candidate.reported >= needed:
+        return needed
+    grows = situation.spec.autoscaling is not None and not strategy.fixed_size(record)
+    awaited = situation.paused or strategy.awaits_person(situation, candidate) or _asks_a_person(situation, moment)
+    return min(1, needed) if grows or awaited else needed
+
+
+def _asks_a_person(situation: Situation, moment: Moment) -> bool:
+    """Whether evidence has come to where only a person goes on."""
+    candidate = situation.candidate
+    decision = judged(situation, candidate, moment) if candidate and candidate.record.asked.awaited else None
+    if decision is None:
+        return False
+    undecided = decision.call is Call.INCONCLUSIVE and situation.spec.rollout.on_inconclusive == "Pause"
+    return undecided or decision.rule == "sample-ratio"
 
 
 def _too_long(situation: Situation, candidate: RevisionState, what: str) -> Verdict:
@@ -75,6 +91,7 @@ def _cause(situation: Situation) -> str:
     if refused:
         return f": {refused}"
     if not candidate.failures:
-        return ""
+        doubt = situation.traffic.doubt or situation.traffic.kept_out
+        return f": {doubt}" if doubt else ""
     scarce = scarcity(situation)
     return f": {candidate.failures[0].message}{'; it ' + scarce if scarce else ''}"

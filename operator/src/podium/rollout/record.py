@@ -184,7 +184,8 @@ class RolloutRecord:
         """For how long evidence has stood still at this step: in every pause, and at a pause step all the time."""
         if self.waits and self.weighed_at:
             return max(now - max(self.began_at, self.weighed_at), timedelta(0))
-        return self.stood + (max(now - self.stood_since, timedelta(0)) if self.stood_since else timedelta(0))
+        since = self.stood_since or self.suspended_since  # what a suspension took is added once it is over
+        return self.stood + (max(now - since, timedelta(0)) if since else timedelta(0))
 
     def lasted(self, now: datetime) -> timedelta | None:
         """How much of maxDuration is over; None before evidence is counted. It stands still in every pause."""
