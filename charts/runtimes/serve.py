@@ -16,7 +16,8 @@ import signal
 import sys
 import tempfile
 
-from front import LENGTH, Front
+from framing import LENGTH
+from front import Front
 
 MODEL = os.environ["PODIUM_MODEL"]
 STORE = os.environ["PODIUM_MODEL_PATH"]

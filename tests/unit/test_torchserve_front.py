@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-import importlib.util
+import importlib
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,16 +18,16 @@ from podium_serving.metrics import EDGES
 from podium_serving.settings import Settings
 from tests.until import until
 
-SOURCE = Path("charts/runtimes/front.py")
+SOURCES = Path("charts/runtimes")
 
 
 def load() -> Any:
-    spec = importlib.util.spec_from_file_location("torchserve_front", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """As serve.py loads it: the folder is the first to be searched."""
+    sys.path.insert(0, str(SOURCES.resolve()))
+    try:
+        return importlib.import_module("front")
+    finally:
+        del sys.path[0]
 
 
 front_module = load()
