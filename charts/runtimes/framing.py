@@ -1,4 +1,8 @@
-"""Where an HTTP/1 message ends."""
+"""Where an HTTP/1 message ends; what two readers could read differently is refused.
+
+TorchServe's Netty ends a line at a bare LF, too. Where only one of the two sees an end of line, one of them sees a
+request that the other does not (request smuggling, RFC 9112, 11.2).
+"""
 
 import re
 
@@ -7,21 +11,25 @@ LARGEST_HEAD = 65536
 CONNECTION = re.compile(rb"\r\nconnection:[^\r]*", re.IGNORECASE)
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
 ENCODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
-SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*\r\n")
+HEAD = re.compile(rb"([!-~]+) ([!-~\x80-\xff]+) (HTTP/1\.[0-9])\r\n(?:" + FIELD.pattern + rb")*\r\n")
+SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\0\r\n]*)?\r\n")
+FORM = "not an HTTP/1 request: its lines must be METHOD TARGET HTTP/1.1, then NAME: VALUE, each ended by CR LF"
 
 
 class Body:
     """Finds the end of a message's body: `length` bytes, chunks (-1), or all until the connection ends (None)."""
 
     def __init__(self, length):
-        self.left = 0 if length == -1 else length
+        self.left = 0 if length == -1 else length  # bytes; of a chunk if chunked
         self.chunked = length == -1
-        self.line = b""
+        self.line = b""  # of one that is incomplete
+        self.behind = False  # a chunk, whose line end is to come
         self.last = False
         self.done = length == 0
 
     def take(self, data):
-        """How many of `data`'s first bytes belong to the body."""
+        """How many of `data`'s first bytes belong to the body; ValueError where that is in doubt."""
         if self.done:
             return 0
         if self.left is None:
@@ -36,32 +44,38 @@ class Body:
     def _chunks(self, data):
         at = 0
         while at < len(data) and not self.done:
-            if self.left:  # of a chunk and its line end
+            if self.left:
                 step = min(self.left, len(data) - at)
                 self.left -= step
                 at += step
                 continue
-            end = data.find(b"\n", at)
-            self.line += data[at : end + 1 if end >= 0 else len(data)]
-            at = end + 1 if end >= 0 else len(data)
-            if len(self.line) > LARGEST_HEAD:
+            end = data.find(b"\n", at) + 1
+            line = self.line + data[at : end or len(data)]
+            if len(line) > LARGEST_HEAD:
                 raise ValueError("a line between two chunks is too long")
-            if end < 0:
-                break
-            line, self.line = self.line.strip(), b""
-            if self.last:
-                self.done = not line  # trailers end with an empty line
-            else:
-                size = self._size(line.split(b";")[0].strip())
-                self.last = size == 0
-                self.left = size + 2 if size else 0
+            self.line = b"" if end else line
+            if not end:
+                return len(data)
+            self._take_line(line)
+            at = end
         return at
 
-    @staticmethod
-    def _size(text):
-        if not SIZE.fullmatch(text):
-            raise ValueError("the size of a chunk must be a hexadecimal number")
-        return int(text, 16)
+    def _take_line(self, line):
+        if self.behind:
+            if line != b"\r\n":
+                raise ValueError("a chunk must be as long as it says, and end in CR LF")
+            self.behind = False
+        elif self.last:  # trailers end with an empty line
+            self.done = line == b"\r\n"
+            if not self.done and not FIELD.fullmatch(line):
+                raise ValueError("a trailer must be NAME: VALUE and end in CR LF")
+        else:
+            size = SIZE.fullmatch(line)
+            if not size:
+                raise ValueError("the size of a chunk must be a hexadecimal number in a line that ends in CR LF")
+            self.left = int(size[1], 16)
+            self.last = self.left == 0
+            self.behind = not self.last
 
 
 def body_of(head, otherwise):
@@ -76,3 +90,25 @@ def body_of(head, otherwise):
             raise ValueError("content-length must be one number")
         return Body(int(lengths[0]))
     return Body(otherwise)
+
+
+def request_of(data):
+    """(head, method, target, version, Body) of the request that `data` begins with; None until its head is complete.
+
+    ValueError if it is none, or is in doubt.
+    """
+    end = data.find(b"\r\n\r\n") + 4
+    if (len(data) if end < 4 else end) > LARGEST_HEAD:
+        raise ValueError("the head of the request is too large")
+    if end < 4:
+        if data.count(b"\n") != data.count(b"\r\n"):
+            raise ValueError(FORM)
+        return None
+    form = HEAD.fullmatch(data, 0, end)
+    if not form:
+        raise ValueError(FORM)
+    method, target, version = form.groups()
+    body = body_of(form[0], 0)
+    if body.chunked and version == b"HTTP/1.0":
+        raise ValueError("HTTP/1.0 has no transfer-encoding")
+    return form[0], method, target, version, body

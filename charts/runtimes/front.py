@@ -13,11 +13,10 @@ import re
 import time
 
 from counts import Counts
-from framing import CONNECTION, LARGEST_HEAD, Body, body_of
+from framing import CONNECTION, LARGEST_HEAD, Body, body_of, request_of
 
 QUIET, IDLE = 1.0, 14.0
 """Seconds without a request after which a drain is over; seconds for which it keeps idle connections."""
-
 UNCOUNTED = re.compile(rb"(https?://[^/]*)?/(ping|podium/)")
 
 
@@ -101,30 +100,23 @@ class Client(Side):
 
     def begin(self):
         """Read a request's head, if it is there; what of it is passed on, if anything."""
-        self.ahead = self.ahead.lstrip(b"\r\n")
-        end = self.ahead.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self.ahead) > LARGEST_HEAD:
-                raise ValueError("the head of the request is too large")
+        self.ahead, self.method = self.ahead.lstrip(b"\r\n"), b""
+        found = request_of(self.ahead)
+        if not found:
             return b""
-        head, rest = self.ahead[: end + 4], self.ahead[end + 4 :]
-        line = head[: head.index(b"\r\n")].split(b" ")
-        if len(line) != 3 or not line[2].startswith(b"HTTP/1."):
-            raise ValueError("not an HTTP/1 request")
-        body = body_of(head, 0)
-        self.ahead, self.method, self.request, self.received = rest, line[0], body, None
+        head, self.method, target, version, self.request = found
+        self.ahead, self.received = self.ahead[len(head) :], None
+        wishes = b"".join(CONNECTION.findall(head)).lower()
+        self.last = b"close" in wishes or (version == b"HTTP/1.0" and b"keep-alive" not in wishes)
         self.front.began()
-        if line[1] == b"/podium/ready":
-            self.last = True
+        if target == b"/podium/ready":
             self.front.loop.create_task(self.front.tell_ready(self))
             return b""
-        if line[1].split(b"?")[0] == b"/podium/metrics":
+        if target.split(b"?")[0] == b"/podium/metrics":
             self.answer(b"200 OK", self.front.counts.text(), b"text/plain; version=0.0.4")
             return b""
-        self.counted = not UNCOUNTED.match(line[1])
+        self.counted = not UNCOUNTED.match(target)
         self.front.counts.started += self.counted
-        wishes = b"".join(CONNECTION.findall(head)).lower()
-        self.last = b"close" in wishes or (line[2] == b"HTTP/1.0" and b"keep-alive" not in wishes)
         if self.peer is None or self.peer.lost:
             self.peer = Upstream(self)
             self.front.loop.create_task(self.peer.connect())

@@ -110,6 +110,9 @@ def post(body: bytes, *headers: bytes) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 async def test_requests_of_one_connection_go_through_one_by_one_and_the_answers_say_the_revision() -> None:
     async with standing(echo) as stand:
         reader, writer = await stand.connect()
@@ -217,9 +220,27 @@ async def test_interim_answers_and_answers_without_a_body_go_through() -> None:
         b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n+5\r\n",
+        b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"nonsense\r\n\r\n",
         b"x" * 70_000,
+        # What ends a line for TorchServe alone, or for the front alone.
+        b"POST / HTTP/1.1\r\nX: y\nContent-Length: 3\r\n\r\nabc",
+        b"GET / HTTP/1.1\r\nX: y\n\nGET /hidden HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: x\n\n",
+        b"GET / HTTP/1.1\r\nX: y\rContent-Length: 3\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: \0\r\n\r\n",
+        # What is a header for one of two readers, and for the other none or a part of the one before.
+        b"GET / HTTP/1.1\r\nContent-Length : 3\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: y\r\n Content-Length: 3\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length\r\n\r\n",
+        CHUNKED + b"+5\r\n",
+        CHUNKED + b"5\nhello\r\n0\r\n\r\n",
+        CHUNKED + b"5;a\rb\r\nhello\r\n0\r\n\r\n",
+        CHUNKED + b"5\r\nhello\n0\r\n\r\n",
+        CHUNKED + b"5\r\nhelloXX0\r\n\r\n",
+        CHUNKED + b"0\r\n\n",
+        CHUNKED + b"0\r\n \r\n\r\n",
+        CHUNKED + b"0\r\nX: y\n\r\n",
     ],
 )
 async def test_a_request_whose_end_is_in_doubt_is_refused(request_: bytes) -> None:
@@ -231,6 +252,16 @@ async def test_a_request_whose_end_is_in_doubt_is_refused(request_: bytes) -> No
         assert status == 400
         assert json.loads(body)["error"]
         assert stand.front.in_flight == 0
+
+
+async def test_what_is_unusual_in_a_head_and_not_in_doubt_goes_through() -> None:
+    async with standing(echo) as stand:
+        reader, writer = await stand.connect()
+        writer.write(
+            b"\r\nPOST http://x/y HTTP/1.1\r\nHost:\r\nX!#$%&'*+-.^_`|~1:\t\xc3\xa9 y\t\r\ncontent-length:2\r\n\r\nok"
+        )
+
+        assert (await answer_of(reader))[::2] == (200, b"ok")
 
 
 async def test_a_server_that_hangs_up_is_a_502() -> None:
