@@ -7,6 +7,7 @@ GET /podium/ready and /podium/metrics are answered here; counted is what callers
 # ruff: noqa: D102 (methods without a docstring are asyncio's callbacks)
 
 import asyncio
+import contextlib
 import json
 import random
 import re
@@ -17,6 +18,8 @@ from framing import CONNECTION, LARGEST_HEAD, Body, body_of, request_of
 
 QUIET, IDLE = 1.0, 14.0
 """Seconds without a request after which a drain is over; seconds for which it keeps idle connections."""
+LINGER = 2.0
+"""Seconds for which a client that was told to close may go on sending."""
 UNCOUNTED = re.compile(rb"(https?://[^/]*)?/(ping|podium/)")
 
 
@@ -49,6 +52,8 @@ class Client(Side):
         self.ahead = b""
         self.request = None  # Body of the one passed on, until its answer is complete
         self.last = False  # close after the answer
+        self.leaves = False  # the client said that it sends nothing behind this request
+        self.deaf = False  # what still arrives is passed over
         self.method = b""
         self.ends = time.monotonic() + front.life * random.uniform(0.8, 1.2) if front.life else float("inf")
         self.counted = False  # its answer is to be counted
@@ -75,6 +80,8 @@ class Client(Side):
             self.peer.transport.abort()
 
     def data_received(self, data):
+        if self.deaf:
+            return
         self.ahead += data
         self.advance()
         if self.request and self.request.done and len(self.ahead) > LARGEST_HEAD:
@@ -107,7 +114,7 @@ class Client(Side):
         head, self.method, target, version, self.request = found
         self.ahead, self.received = self.ahead[len(head) :], None
         wishes = b"".join(CONNECTION.findall(head)).lower()
-        self.last = b"close" in wishes or (version == b"HTTP/1.0" and b"keep-alive" not in wishes)
+        self.last = self.leaves = b"close" in wishes or (version == b"HTTP/1.0" and b"keep-alive" not in wishes)
         self.front.began()
         if target == b"/podium/ready":
             self.front.loop.create_task(self.front.tell_ready(self))
@@ -128,7 +135,7 @@ class Client(Side):
         complete = self.request is not None and self.request.done
         self.forget()
         if self.last or self.front.draining or not complete:
-            self.transport.close()
+            self.end(complete)
             return
         self.transport.resume_reading()
         if self.ahead:
@@ -136,14 +143,34 @@ class Client(Side):
 
     def answer(self, status, text="", kind=b"application/json", **content):
         """An answer of our own; it ends the connection."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self.deaf:
             return
+        if self.peer and self.peer.expecting and self.peer.body:
+            self.transport.abort()  # the server's answer has begun: that it is cut off says that it is not whole
+            return
+        complete = self.request is not None and self.request.done
         self.count(int(status[:3]))
         self.forget()
         data = (text or json.dumps(content)).encode()
         head = b"HTTP/1.1 %b\r\ncontent-type: %b\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
         self.transport.write(head % (status, kind, len(data)) + (b"" if self.method == b"HEAD" else data))
-        self.transport.close()
+        self.end(complete)
+
+    def end(self, complete):
+        """End the connection; not at once while more may come: unread, it would make a reset, which loses the answer.
+
+        `complete`: whether all of the request has come.
+        """
+        self.deaf, self.ahead = True, b""
+        if self.peer:
+            self.peer.drop()
+        if complete and self.leaves:
+            self.transport.close()
+            return
+        with contextlib.suppress(OSError):  # the client has gone
+            self.transport.write_eof()
+        self.transport.resume_reading()
+        self.front.loop.call_later(LINGER, self.transport.close)
 
 
 class Upstream(Side):
@@ -168,8 +195,9 @@ class Upstream(Side):
 
     def connection_made(self, transport):
         super().connection_made(transport)
-        if self.peer.transport.is_closing():
+        if self.peer.transport.is_closing() or self.peer.deaf:
             transport.abort()
+            return
         for data in self.waiting:
             transport.write(data)
         self.waiting = []
@@ -184,6 +212,12 @@ class Upstream(Side):
     def expect(self):
         """An answer is to come."""
         self.head, self.body, self.expecting = b"", None, True
+
+    def drop(self):
+        """The client wants nothing more of it."""
+        self.expecting = False
+        if self.transport:
+            self.transport.abort()
 
     def data_received(self, data):
         if not self.expecting or self.peer.request is None:
