@@ -11,6 +11,7 @@ import contextlib
 import json
 import random
 import re
+import resource
 import time
 
 from counts import Counts
@@ -18,8 +19,8 @@ from framing import CONNECTION, LARGEST_HEAD, Body, body_of, request_of
 
 QUIET, IDLE = 1.0, 14.0
 """Seconds without a request after which a drain is over; seconds for which it keeps idle connections."""
-LINGER = 2.0
-"""Seconds for which a client that was told to close may go on sending."""
+STALLED, WHOLE, KEEP, LINGER = 60.0, 600.0, 620.0, 2.0
+"""Seconds, those of Podium's own server: without progress; for a request to arrive; idle; to go on sending unheard."""
 UNCOUNTED = re.compile(rb"(https?://[^/]*)?/(ping|podium/)")
 
 
@@ -55,7 +56,10 @@ class Client(Side):
         self.leaves = False  # the client said that it sends nothing behind this request
         self.deaf = False  # what still arrives is passed over
         self.method = b""
-        self.ends = time.monotonic() + front.life * random.uniform(0.8, 1.2) if front.life else float("inf")
+        # When a byte of a request came; when it began, or the wait for it; when a byte of an answer was taken.
+        self.heard = self.since = self.moved = time.monotonic()
+        self.written = self.sent = 0  # bytes of answers, and how many of them the kernel had at the last check
+        self.ends = self.since + front.life * random.uniform(0.8, 1.2) if front.life else float("inf")
         self.counted = False  # its answer is to be counted
         self.received = None  # when the request was complete
 
@@ -82,6 +86,9 @@ class Client(Side):
     def data_received(self, data):
         if self.deaf:
             return
+        self.heard = time.monotonic()
+        if self.request is None and not self.ahead:
+            self.since = self.heard
         self.ahead += data
         self.advance()
         if self.request and self.request.done and len(self.ahead) > LARGEST_HEAD:
@@ -137,6 +144,7 @@ class Client(Side):
         if self.last or self.front.draining or not complete:
             self.end(complete)
             return
+        self.heard = self.since = time.monotonic()
         self.transport.resume_reading()
         if self.ahead:
             self.advance()
@@ -153,8 +161,13 @@ class Client(Side):
         self.forget()
         data = (text or json.dumps(content)).encode()
         head = b"HTTP/1.1 %b\r\ncontent-type: %b\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-        self.transport.write(head % (status, kind, len(data)) + (b"" if self.method == b"HEAD" else data))
+        self.write(head % (status, kind, len(data)) + (b"" if self.method == b"HEAD" else data))
         self.end(complete)
+
+    def write(self, data):
+        """Send to the client."""
+        self.written += len(data)
+        self.transport.write(data)
 
     def end(self, complete):
         """End the connection; not at once while more may come: unread, it would make a reset, which loses the answer.
@@ -171,6 +184,27 @@ class Client(Side):
             self.transport.write_eof()
         self.transport.resume_reading()
         self.front.loop.call_later(LINGER, self.transport.close)
+
+    def check(self, now):
+        """End what makes no progress; how long the server takes for its answer does not matter."""
+        unsent = self.transport.get_write_buffer_size()
+        sent, self.sent = self.sent, self.written - unsent
+        if self.sent != sent or not unsent:
+            self.moved = now
+        elif now - self.moved > STALLED:
+            self.transport.abort()
+        if self.deaf or (self.request and self.request.done):
+            return
+        if self.request is None and not self.ahead:
+            if now - self.since > KEEP:
+                self.transport.close()
+            return
+        if not self.transport.is_reading():
+            self.heard = now  # it is the server that does not take the body
+        # A head must be whole by then: to one that trickles every byte would be progress.
+        if now - (self.heard if self.request else self.since) > STALLED or now - self.since > WHOLE:
+            limits = f"{STALLED:g} s without progress, or {WHOLE:g} s in all"
+            self.answer(b"408 Request Timeout", error=f"the request was not complete after {limits}")
 
 
 class Upstream(Side):
@@ -234,7 +268,7 @@ class Upstream(Side):
             self.peer.transport.abort()
             return
         if taken:
-            self.peer.transport.write(data[:taken])
+            self.peer.write(data[:taken])
         if self.body.done:
             self.expecting = False
             self.peer.answered()
@@ -245,7 +279,7 @@ class Upstream(Side):
             head, rest = self.head[: end + 2], self.head[end + 4 :]
             status = head[9:12]
             if status.startswith(b"1"):
-                self.peer.transport.write(head + b"\r\n")
+                self.peer.write(head + b"\r\n")
                 self.head = rest
                 continue
             bare = self.peer.method == b"HEAD" or status in (b"204", b"304")
@@ -262,7 +296,7 @@ class Upstream(Side):
             own = b"connection: %b\r\n" % (b"close" if closing else b"keep-alive")
             if client.front.revision and b"x-podium-revision:" not in head.lower():
                 own += b"x-podium-revision: %b\r\n" % client.front.revision
-            client.transport.write(CONNECTION.sub(b"", head) + own + b"\r\n")
+            client.write(CONNECTION.sub(b"", head) + own + b"\r\n")
             return rest
         return None
 
@@ -299,8 +333,22 @@ class Front:
         self.clients = set()
 
     async def listen(self, port):
-        """Accept connections from everywhere."""
+        """Accept connections from everywhere, as many as the system lets this process have."""
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        self.loop.call_later(1.0, self.tick)
         return await self.loop.create_server(lambda: Client(self), "0.0.0.0", port, backlog=1024)
+
+    def tick(self):
+        """Every second."""
+        self.loop.call_later(1.0, self.tick)
+        self.check(time.monotonic())
+
+    def check(self, now):
+        """End connections that make no progress."""
+        for client in list(self.clients):
+            if client.transport:
+                client.check(now)
 
     def began(self):
         self.in_flight += 1
