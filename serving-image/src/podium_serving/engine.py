@@ -69,7 +69,7 @@ class Engine:
 
         `waited` is how many seconds the request has waited already. Raises Overloaded and RunError; so does the future.
         """
-        size = _size_of(request.feeds)
+        size = _size_of(request)
         if self._durations.expect(size) < self._inline:
             outcome, seconds = self._attempt(request)
             # The time that passed, which interruptions by others add to: asking for CPU time costs as much as it tells.
@@ -140,11 +140,6 @@ class Engine:
         entry.settle(outcome)
 
 
-def _size_of(feeds: "dict[str, np.ndarray[Any, Any]]") -> int:
+def _size_of(request: InferRequest) -> int:
     """Elements of all tensors; of strings the characters as well, since models take texts as single elements."""
-    size = 0
-    for tensor in feeds.values():
-        size += tensor.size
-        if tensor.dtype.hasobject:
-            size += sum(map(len, tensor.flat))
-    return size
+    return sum(tensor.size for tensor in request.feeds.values()) + request.characters

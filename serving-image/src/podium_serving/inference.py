@@ -18,11 +18,15 @@ class RequestedOutput:
 
 
 class InferRequest(NamedTuple):
-    """A checked request: tensors by input name, and the outputs asked for, in their order."""
+    """A checked request: tensors by input name, and the outputs asked for, in their order.
+
+    `characters` are those of all its strings: whoever reads them counts them, which for 700,000 takes 14 ms.
+    """
 
     id: str | None
     feeds: "dict[str, np.ndarray[Any, Any]]"
     outputs: tuple[RequestedOutput, ...]
+    characters: int = 0
 
     @property
     def nbytes(self) -> int:

@@ -1,8 +1,8 @@
 """Inference requests and responses in JSON, the Open Inference Protocol's first form.
 
 Numbers go from Python's objects into a tensor by struct.pack: three times as fast as numpy.array for a flat list, and
-strict (no string becomes a number, no fraction is cut off, nothing overflows). Only when it refuses is the data looked
-through element by element, for an error that names the first wrong one.
+strict (no string becomes a number, no fraction is cut off, nothing overflows). When it refuses, the data is packed once
+more in slices, and only the slice that fails element by element, for an error that names the first wrong one.
 
 JSON knows no NaN and no infinity. In floating-point outputs they are written as null, and the output's parameters then
 count them ("non_finite"); in floating-point inputs null is read as NaN.
@@ -11,6 +11,7 @@ count them ("non_finite"); in floating-point inputs null is read as NaN.
 import contextlib
 import math
 import struct
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn
@@ -25,6 +26,8 @@ from podium_serving.signature import BadRequest, Signature, TensorSpec, shown
 
 LARGE = 2**18
 """Bytes of JSON, or of a result, that are read or written at once, in up to 10 ms."""
+_SLICE = 1024
+"""Elements that are checked at once in the search for a wrong one: a single one takes a third of a microsecond."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_BINARY = "the binary tensor extension, which this server does not offer yet"
 
@@ -38,6 +41,7 @@ class JsonCodec:
         self._signature = signature
         self._by_name = {spec.name: spec for spec in signature.inputs}
         self._all_outputs = tuple(RequestedOutput(spec) for spec in signature.outputs)
+        self._has_strings = any(spec.datatype.name == "BYTES" for spec in signature.inputs)
         self._all_in_json = all(spec.datatype.in_json for spec in signature.outputs)
         self._head: dict[str, object] = {"model_name": model, "model_version": version}
 
@@ -65,7 +69,8 @@ class JsonCodec:
         inputs = _objects(request, "inputs")
         self._signature.check_names([each["name"] for each in inputs])
         feeds = {each["name"]: self._tensor(each, strict, arrays) for each in inputs}
-        return InferRequest(identifier, feeds, self._outputs(request))
+        characters = _characters(feeds.values()) if self._has_strings else 0
+        return InferRequest(identifier, feeds, self._outputs(request), characters)
 
     def encode(self, request: InferRequest, result: InferResult) -> bytes | bytearray:
         """The response's body."""
@@ -191,7 +196,7 @@ def _flatten(spec: TensorSpec, data: list[Any], shape: tuple[int, ...]) -> list[
     if data and isinstance(data[0], list):
         for axis, size in enumerate(shape):
             if axis:
-                if not all(isinstance(each, list) for each in data):
+                if set(map(type, data)) - {list}:
                     raise BadRequest(
                         f"input {spec.name!r}: data is nested unevenly; expected shape {shown(list(shape))}"
                     )
@@ -234,28 +239,48 @@ def _pack(spec: TensorSpec, flat: list[Any], first: int = 0) -> bytes:
         flat = [math.nan if each is None else each for each in flat]
         with contextlib.suppress(struct.error, OverflowError):
             return layout.pack(*flat)
-    for index, each in enumerate(flat):
-        try:
-            struct.pack(f"<{spec.datatype.packing}", each)
-        except (struct.error, OverflowError):
-            raise _wrong_element(spec, first + index, each) from None
+    _check(spec, flat, first, lambda some: _packs(spec, some))
     return layout.pack(*flat)
 
 
+def _packs(spec: TensorSpec, some: list[Any]) -> bool:
+    try:
+        _layout(len(some), spec.datatype.packing).pack(*some)
+    except (struct.error, OverflowError):
+        return False
+    return True
+
+
 def _strings(spec: TensorSpec, flat: list[Any]) -> "np.ndarray[Any, Any]":
-    for index, each in enumerate(flat):
-        if not isinstance(each, str):
-            raise _wrong_element(spec, index, each)
+    _check(spec, flat, 0, lambda some: set(map(type, some)) == {str})
     tensor: np.ndarray[Any, Any] = np.empty(len(flat), dtype=object)
     tensor[:] = flat
     return tensor
 
 
+def _characters(tensors: "Iterable[np.ndarray[Any, Any]]") -> int:
+    return sum(sum(map(len, tensor.flat)) for tensor in tensors if tensor.dtype.hasobject)
+
+
 def _check_booleans(spec: TensorSpec, flat: list[Any], first: int = 0) -> None:
-    wanted = spec.datatype.name == "BOOL"
-    for index, each in enumerate(flat):
-        if isinstance(each, bool) is not wanted:
-            raise _wrong_element(spec, first + index, each)
+    if spec.datatype.name == "BOOL":
+        _check(spec, flat, first, lambda some: set(map(type, some)) == {bool})
+    else:
+        _check(spec, flat, first, lambda some: bool not in set(map(type, some)))
+
+
+def _check(spec: TensorSpec, flat: list[Any], first: int, right: Callable[[list[Any]], bool]) -> None:
+    """Raises BadRequest for the first element that is not `right`, which is asked about several or a single one.
+
+    `first` is the index of the first of them in the tensor.
+    """
+    for start in range(0, len(flat), _SLICE):
+        some = flat[start : start + _SLICE]
+        if right(some):
+            continue
+        for index, each in enumerate(some, first + start):
+            if not right([each]):
+                raise _wrong_element(spec, index, each)
 
 
 def _wrong_element(spec: TensorSpec, index: int, element: object) -> BadRequest:

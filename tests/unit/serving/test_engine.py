@@ -103,6 +103,27 @@ class Brief(Gated):
         return super().run(feeds, outputs)
 
 
+async def test_a_long_text_is_not_taken_for_as_short_a_run_as_a_short_one(stand: Stand) -> None:
+    def text(characters: int) -> InferRequest:
+        return request(0)._replace(characters=characters)
+
+    stand.model.gate.set()
+    for _ in range(2):
+        first = stand.engine.submit(text(10))
+        if isinstance(first, asyncio.Future):
+            await first
+    assert isinstance(stand.engine.submit(text(10)), InferResult)
+    assert isinstance(stand.engine.submit(text(10**9)), asyncio.Future)
+
+
+async def test_strings_are_not_looked_through_on_the_loops_thread(stand: Stand) -> None:
+    uncounted = request(0)._replace(feeds={"x": np.array([0.0]), "text": np.array([object()], dtype=object)})
+    result = stand.engine.submit(uncounted)
+    stand.model.gate.set()
+    assert isinstance(result, asyncio.Future)
+    assert (await result).tensors[0].tolist() == [0.0]
+
+
 async def test_with_two_cores_runs_of_two_milliseconds_are_done_on_both_at_once() -> None:
     model = Brief()
     stand = Stand(model, queue_seconds=60, workers=2)
