@@ -94,6 +94,9 @@ def corpus() -> dict[str, bytes]:
         (_CHUNKED, _CHUNKED, _PLAIN),
     ):
         add(f"two lengths {order!r}", _post(*order, body=b"0\r\n\r\n"))
+    for coding in (b"chunked", b"gzip"):
+        first = b"POST " + INFER + b" HTTP/1.0"
+        add(f"HTTP/1.0 and {coding!r}", _post(b"transfer-encoding: " + coding, body=b"0\r\n\r\n", first=first))
     sizes = (
         *(b"-1", b"+2", b" 2", b"0x2", b"g", b"", b"2 2", b"2\n", b"\xff", b"2;\x00", b"f" * 17, b"1" + b"0" * 16),
         *(b"2_", b"2,", b".", b"2.", b"'2'", b"\x002"),

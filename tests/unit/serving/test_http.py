@@ -222,6 +222,18 @@ def test_a_transfer_coding_other_than_chunked_is_refused_by_name_in_one_header_o
         assert is_closed(connection)
 
 
+@pytest.mark.parametrize("coding", ["chunked", "gzip, chunked"])
+def test_a_body_in_chunks_is_no_part_of_http_1_0(echo: Server, coding: str) -> None:
+    headers = f"connection: keep-alive\r\ntransfer-encoding: {coding}\r\n"
+    with dial(echo) as connection:
+        connection.sendall(f"POST {INFER} HTTP/1.0\r\n{headers}\r\n0\r\n\r\nGET /v2 HTTP/1.0\r\n\r\n".encode())
+        (answer,) = answers(connection, 1)
+        assert (answer.status, answer.headers["connection"]) == (400, "close")
+        way_out = "an HTTP/1.0 request has no Transfer-Encoding: send Content-Length, or send it in HTTP/1.1"
+        assert answer.json["error"] == way_out
+        assert is_closed(connection)
+
+
 def test_the_client_decides_when_the_connection_ends(echo: Server) -> None:
     with dial(echo) as connection:
         connection.sendall(raw("/v2", method="GET", headers="connection: close\r\n"))

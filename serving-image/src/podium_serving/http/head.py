@@ -45,6 +45,9 @@ def refusal(request: Request, hosts: int, max_body: MaxBody) -> Response | None:
     if encoding is not None and encoding.lower() != b"identity":
         return error(415, f"content-encoding {encoding.decode('latin-1')!r} is not supported: send the body as it is")
     coding = headers.get(b"transfer-encoding")
+    if coding is not None and version == "1.0":
+        # A proxy of that version knows no chunks, and takes the body to end elsewhere (RFC 9112, 6.1).
+        return error(400, "an HTTP/1.0 request has no Transfer-Encoding: send Content-Length, or send it in HTTP/1.1")
     if coding is not None and coding.lower() != b"chunked":
         return error(501, f"transfer-encoding {coding.decode('latin-1')!r} is not supported: send the body as it is")
     if announced(request) > max_body.size:
