@@ -142,7 +142,8 @@ class Connection(asyncio.Protocol):
         if self._unsent < before:
             # Who reads slowly is alive.
             self._last_activity = now
-        elif self._write_paused and now - self._last_activity > self._context.read_timeout:
+        elif before and self._unsent and now - self._last_activity > self._context.read_timeout:
+            # However little it is: closing would wait for the peer to read it. What was written just now is no sign.
             self.abort()
         if self._eof and self._pending is not None:
             self._probe()
