@@ -63,6 +63,13 @@ class Reader:
             return size if size > _SMALL_HEAD else 0
         return announced(self.request) or min((len(self._body) // _STEP + 1) * _STEP, self._max_body.size)
 
+    @property
+    def body_missing(self) -> int:
+        """Bytes of the body that are still to come; 0 also where it comes in chunks."""
+        if self.request is None or not self.head_complete:
+            return 0
+        return max(announced(self.request) - len(self._body), 0)
+
     def feed(self, data: bytes) -> None:
         """Bytes of the client."""
         before, head, body = self.request, self._head_size, len(self._body)
