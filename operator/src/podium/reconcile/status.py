@@ -221,11 +221,11 @@ def _revision(revision: RevisionState, plan: Plan, since: datetime | None) -> di
 
 def _has_all(situation: Situation, candidate: RevisionState) -> bool:
     """Whether nobody counts its deadline, since its pods are there."""
-    champion = situation.champion
-    needed = (
-        STRATEGIES[candidate.record.strategy].needed(situation, champion, candidate) if champion else situation.size
-    )
-    return candidate.reported >= needed
+    champion, strategy = situation.champion, STRATEGIES.get(candidate.record.strategy)
+    if champion is None:
+        return candidate.reported >= situation.size
+    # That of a record which cannot be read, or is another version's, is not known.
+    return strategy is not None and candidate.reported >= strategy.needed(situation, champion, candidate)
 
 
 def _rollout(situation: Situation, split: Split) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def to_keep(situation: Situation, champion: RevisionState, candidate: RevisionSt
     One while a person is awaited, and where an HPA says how many it should have, which may be more than there is room
     for.
     """
-    strategy, record = STRATEGIES[candidate.record.strategy], candidate.record
+    strategy, record = STRATEGIES.get(candidate.record.strategy), candidate.record
+    if strategy is None:
+        return 0  # of another version of Podium: nothing is decided about it
     needed = strategy.needed(situation, champion, candidate)
     if candidate.reported >= needed:
         return needed
