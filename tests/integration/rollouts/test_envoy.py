@@ -67,6 +67,7 @@ async def test_no_weight_counts_before_the_router_says_so(stage: Stage, router: 
     rollout = {"strategy": "BlueGreen", "promotion": "Manual", "scaleDownDelay": "0s"}
     await stage.apply(spec("v1", traffic=ENVOY, rollout=rollout))
     await stage.until(lambda: stage.selector == names.router_selector(), "the Service leads to the routers")
+    await stage.until_ready("v1")
     await stage.apply(spec("v2", traffic=ENVOY, rollout=rollout))
     await stage.until(lambda: stage.phase == "Paused", "that it waits for a person")
     router.stuck = True
@@ -82,6 +83,7 @@ async def test_no_weight_counts_before_the_router_says_so(stage: Stage, router: 
 async def test_no_BlueGreen_promotes_itself_before_the_router_has_reached_it(stage: Stage, router: Router) -> None:
     await stage.apply(spec("v1", traffic=ENVOY, rollout={"strategy": "BlueGreen"}))
     await stage.until(lambda: stage.selector == names.router_selector(), "the Service leads to the routers")
+    await stage.until_ready("v1")
     router.stuck = True
     await stage.apply(spec("v2", traffic=ENVOY, rollout={"strategy": "BlueGreen"}))
     await stage.until(lambda: "waits until every router reaches it" in stage.status["message"], "v2 has all its pods")

@@ -9,7 +9,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from podium.router.bounds import HEADERS_SECONDS
 from podium.router.routing import Routing, Share
 from tests.integration.router.routing_rig import HERE, OLD, Pod, Router, revision_name
 
@@ -105,17 +104,6 @@ async def test_a_pod_that_begins_no_answer_within_idleTimeout_costs_its_caller_a
         assert answer.status == 504
         assert (await answer.json())["error"].startswith("podium-router: ")
     heard[1].set()
-
-
-async def test_a_request_that_stands_still_before_its_route_is_known_is_ended_as_soon(two: Router) -> None:
-    assert LONG < HEADERS_SECONDS
-    reader, writer = await asyncio.open_connection(two.address, PORT)
-    try:
-        writer.write(b"POST / HTTP/1.1\r\n")
-        said = await asyncio.wait_for(reader.read(), LONG)
-    finally:
-        writer.close()
-    assert said.startswith(b"HTTP/1.1 408 ")
 
 
 async def test_HTTP_2_without_gRPC_reaches_a_server_of_HTTP_1(make_router: Callable[..., Router]) -> None:

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from onnx import TensorProto, helper
 
+PATIENCE = 120.0
+"""Seconds until a client gives up: 64 MB take 4 s alone, and far longer where other suites have the cores."""
 SOURCE = Path(__file__).parents[3] / "serving-image" / "src"
 JSON_TYPES = {
     "BOOL": TensorProto.BOOL,
@@ -114,7 +116,7 @@ class Server:
 
     @contextmanager
     def connect(self) -> Iterator[http.client.HTTPConnection]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             yield connection
         finally:
