@@ -218,9 +218,8 @@ def hang(world: World, which: Callable[[Call], bool]) -> list[Call]:
     return hung
 
 
-def test_a_webhook_that_hangs_on_every_child_of_a_first_rollout_is_told_of_after_its_first_refusal() -> None:
-    world = created(replicas=2)
-    hung = hang(world, lambda call: call.resource in (SERVICES, DEPLOYMENTS, HPAS, PDBS))
+def tellings(world: World, hung: list[Call]) -> list[tuple[timedelta, int]]:
+    """A list that will say how long from now, and after how many writes that hung, status tells of the webhook."""
     begun = world.now
     told: list[tuple[timedelta, int]] = []
 
@@ -229,6 +228,13 @@ def test_a_webhook_that_hangs_on_every_child_of_a_first_rollout_is_told_of_after
             told.append((world.now - begun, len(hung)))
 
     world.client.after.append(note)
+    return told
+
+
+def test_a_webhook_that_hangs_on_every_child_of_a_first_rollout_is_told_of_after_its_first_refusal() -> None:
+    world = created(replicas=2)
+    hung = hang(world, lambda call: call.resource in (SERVICES, DEPLOYMENTS, HPAS, PDBS))
+    told = tellings(world, hung)
     world.advance(120)
     assert told[0] == (timedelta(seconds=HANGS), 1)
     assert world.condition("Ready") == ("False", "Environment")
@@ -249,14 +255,7 @@ def test_a_webhook_that_hangs_for_a_while_changes_nothing(at_once: Resource) -> 
 def test_where_a_champion_serves_a_pass_goes_on_until_half_a_minute_is_near() -> None:
     world = serving(replicas=2)
     hung = hang(world, lambda call: call.resource in (SERVICES, DEPLOYMENTS, HPAS, PDBS))
-    begun = world.now
-    told: list[tuple[timedelta, int]] = []
-
-    def note(call: Call) -> None:
-        if call.resource is MODEL_DEPLOYMENTS and CANNOT_CALL in world.message():
-            told.append((world.now - begun, len(hung)))
-
-    world.client.after.append(note)
+    told = tellings(world, hung)
     for resource, name in ((SERVICES, NAME), (PDBS, NAME), (DEPLOYMENTS, world.revision("1"))):
         world.api.delete(resource, NAMESPACE, name)
     world.advance(60)
