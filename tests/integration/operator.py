@@ -15,7 +15,7 @@ from tests.client import session
 from tests.cluster.ports import reserve
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 30.0
+DEADLINE = 120.0
 
 
 class Operator:
@@ -177,7 +177,7 @@ def _text(value: Any) -> str:
 def _fetch(url: str) -> tuple[int, str]:
     try:
         with session() as asking:
-            response = asking.get(url, timeout=2)
+            response = asking.get(url, timeout=10)
     except OSError:
         return 0, ""
     return response.status_code, response.text

@@ -229,6 +229,12 @@ class Proxy:
             self._expire.update(resources)
         self.drop_watches()
 
+    @property
+    def expiring(self) -> bool:
+        """Whether some of the kinds of `expire_watches` have not been watched again yet."""
+        with self._lock:
+            return bool(self._expire)
+
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
         """Inside, the API server refuses connections, and all that were open are cut."""
@@ -241,7 +247,7 @@ class Proxy:
     # The inside; everything below runs in the proxy's own thread.
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     async def _start(self) -> None:
         self._connector = _Connector(limit=0, ssl=self._ssl)

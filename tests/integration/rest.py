@@ -77,7 +77,7 @@ class Rest:
         """One request; any answer is returned."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         answer = self._session.request(
-            method, self._url + path, params=parameters, data=data, headers={"Content-Type": content_type}, timeout=30
+            method, self._url + path, params=parameters, data=data, headers={"Content-Type": content_type}, timeout=120
         )
         # 299 - "text", several in one header: requests joins them with commas.
         raw = answer.headers.get("Warning", "")

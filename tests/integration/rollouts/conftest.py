@@ -19,7 +19,7 @@ from tests.integration.rollouts.kubelet import Kubelet
 from tests.integration.rollouts.nursery import Nursery
 from tests.integration.rollouts.routers import Routers
 from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
-from tests.integration.rollouts.world import World
+from tests.integration.rollouts.world import PATIENCE, World
 
 ROOT = Path(__file__).resolve().parents[3]
 CONTROLLERS = (
@@ -89,7 +89,7 @@ async def install(api: Api) -> None:
 
 async def _once_served(call: Callable[[], Awaitable[Any]]) -> None:
     """A CRD is served a moment after it was applied."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await call()

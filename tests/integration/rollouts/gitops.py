@@ -138,6 +138,11 @@ class GitStage(Stage):
         """The Application is Synced and of that health."""
         await self.until_application(lambda app: told(app) == ("Synced", health), f"Synced and {health}")
 
+    async def until_ready(self, version: str | None = None) -> None:
+        """As a person who looks at Argo CD: it says Healthy, too."""
+        await super().until_ready(version)
+        await self.until_health("Healthy")
+
     async def until_shown(self, health: str) -> None:
         """The web interface has this health and status's sentence; the Application is Synced and of that health."""
         argocd = self.gitops.argocd

@@ -39,7 +39,7 @@ class Nursery:
     ) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(60)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -85,7 +85,7 @@ class Nursling(Operator):
         if self._pid_file is not None:
             if self.alive:
                 signal.pidfd_send_signal(self._pid_file, signal.SIGKILL)
-                assert _ended(self._pid_file, 10), f"process {self._id} is still there 10 s after SIGKILL"
+                assert _ended(self._pid_file, 60), f"process {self._id} is still there 60 s after SIGKILL"
             self._close()
 
     def stop(self, seconds: float = 15.0) -> int:

@@ -11,11 +11,12 @@ from tests.integration.rollouts.dump import differences, dump
 from tests.integration.rollouts.nursery import Nursery, Nursling
 from tests.integration.rollouts.scenarios import Scenario, run
 from tests.integration.rollouts.stage import SHORT, USER, Cluster, Stage
+from tests.integration.rollouts.world import PATIENCE
+from tests.until import until
 
 AT_ONCE: Final = 8
 ENOUGH: Final = 3
-UNDER_WAY: Final = 0.5
-QUIET: Final = 1.0
+QUIET: Final = 2.0
 """Seconds without a write after which a run has come to its end."""
 
 
@@ -62,11 +63,12 @@ class Played:
     async def rests(self, seconds: float = 2.0) -> None:
         """AssertionError unless the operator writes nothing for so long.
 
-        The answer to its last write may still be on its way to it while the watch has told of its effect.
+        What the test has seen it may hear of later, and write once more: it is silent for a moment first.
         """
+        await until(lambda: all(one.at < time.monotonic() - QUIET for one in self.proxy.answered()), PATIENCE)
         begun = time.monotonic()
         await asyncio.sleep(seconds)  # nothing can be awaited where nothing is to happen
-        late = [one for one in self.proxy.answered() if one.at > begun + UNDER_WAY]
+        late = [one for one in self.proxy.answered() if one.at > begun]
         assert not late, f"still writes: {[(one.call.method, one.call.path, one.status) for one in late]}"
 
     async def kill_when_cut(self) -> None:

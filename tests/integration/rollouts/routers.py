@@ -5,11 +5,14 @@ pod's address, so each namespace's has one of its own, in a range that the kerne
 (RFC 2544, which nobody routes): EndpointSlices take no loopback addresses.
 """
 
+import fcntl
 import ipaddress
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -79,8 +82,7 @@ class Routers:
     def __init__(self, world: World, kubelet: Kubelet) -> None:
         self._world = world
         self._kubelet = kubelet
-        mine = list(RANGE.subnets(new_prefix=22))
-        self._subnet = mine[os.getpid() % len(mine)]
+        self._subnet, self._taken = _take_subnet()
         self._addresses: Iterator[ipaddress.IPv4Address] = iter(self._subnet.hosts())
         self._by_address: dict[str, Router] = {}
         self._by_namespace: dict[str, Router] = {}
@@ -98,6 +100,7 @@ class Routers:
         if self._runner is not None:
             await self._runner.cleanup()
             run(["ip", "route", "delete", "local", str(self._subnet), "dev", "lo"])
+        os.close(self._taken)
 
     async def of(self, namespace: str) -> Router:
         """The router of a namespace, from now on."""
@@ -147,3 +150,16 @@ class Routers:
         assert request.transport is not None
         address, *_ = request.transport.get_extra_info("sockname")
         return self._by_address[address]
+
+
+def _take_subnet() -> tuple[ipaddress.IPv4Network, int]:
+    """One that no other process on this host has, and an open file whose lock keeps it until it is closed."""
+    for number, subnet in enumerate(RANGE.subnets(new_prefix=22)):
+        held = os.open(Path(tempfile.gettempdir(), f"podium-tests-subnet-{number}"), os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(held)
+        else:
+            return subnet, held
+    raise RuntimeError(f"all of {RANGE} is taken by other tests")

@@ -444,6 +444,7 @@ async def run(scenario: Scenario, stage: Stage, ready_to_act: ReadyToAct = at_on
     """Play a scenario to its end."""
     await scenario.play(stage, ready_to_act)
     await stage.until(lambda: scenario.ended(stage) and _all_told(stage), f"the end of {scenario.name}")
+    await stage.world.caught_up(stage.namespace)
 
 
 async def run_undecided(scenario: Scenario, stage: Stage, look: Callable[[], Awaitable[None]]) -> None:
@@ -488,7 +489,12 @@ def _all_told(stage: Stage) -> bool:
     wanted = dict(one.split("=") for one in stage.status["selector"].split(","))
     revision = wanted.get(names.LABEL_REVISION)
     behind = sum(count for name, count in counts.items() if revision in (None, name))
-    return all(pods[name] == count for name, count in counts.items()) and stage.status["replicas"] == behind
+    warm = stage.status.get("previous", {}).get("revision")
+    return (
+        all(pods[name] == count for name, count in counts.items())
+        and stage.status["replicas"] == behind
+        and (warm in counts if warm else "kept warm" not in stage.status["message"])
+    )
 
 
 def _deployments(stage: Stage) -> list[Object]:

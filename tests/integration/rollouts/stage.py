@@ -1,7 +1,9 @@
 """One namespace with one operator and one ModelDeployment: where a scenario is played."""
 
+import asyncio
 import copy
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,9 @@ SHORT: Final[dict[str, Any]] = {
     **ONE_ROUTER,
 }
 """Settings of every operator: what lasts half a minute in production lasts half a second here."""
+
+RARELY: Final = {"lease_duration": 60, "lease_write_deadline": 20, "lease_renew_interval": 5}
+"""Settings by which the Lease outlasts a machine that stands still for some seconds."""
 
 MARK_OUTCOME: Final = "podium.dev/outcome"
 COMMAND: Final = "podium.dev/command"
@@ -219,6 +224,17 @@ class Stage:
         own = [one for one in found if one.get("regarding", {}).get("kind") == MODEL_DEPLOYMENT]
         return sorted(own, key=lambda one: (one.get("eventTime") or "", one["metadata"]["name"]))
 
+    async def told(self, reason: str, count: int = 1) -> list[str]:
+        """Notes of the Events with this reason, oldest first, once there are so many: they are written after status."""
+        end = time.monotonic() + self.patience
+        while True:
+            notes = [str(one["note"]) for one in await self.events() if one["reason"] == reason]
+            if len(notes) >= count:
+                return notes
+            if time.monotonic() > end:
+                raise AssertionError(f"{self.namespace}: no {count} Events {reason}: {notes}\n{self.explain()}")
+            await asyncio.sleep(0.1)
+
     # Waiting.
 
     async def until(
@@ -240,6 +256,7 @@ class Stage:
     async def until_ready(self, version: str | None = None) -> None:
         """Wait for Ready=True of the present spec."""
         await self.until(lambda: self.is_ready(version), f"Ready {version or ''}")
+        await self.world.caught_up(self.namespace)  # status may be told before what was written ahead of it
 
     def explain(self) -> str:
         """What there is, for messages of failed assertions."""

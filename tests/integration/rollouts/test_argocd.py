@@ -24,7 +24,7 @@ SIDES = pytest.mark.parametrize("options", [(), ("ServerSideApply=true",)], ids=
 PLAYED = {
     "rolling-update": ["Progressing", "Healthy"],
     "promoted-by-a-person": ["Progressing", "Healthy", "Suspended", "Healthy"],
-    "canary": ["Progressing", "Healthy", "Progressing", "Healthy"],
+    "canary": ["Progressing", "Healthy"],  # its candidate comes and goes between two looks
     "promoted-by-evidence": ["Progressing", "Healthy", "Progressing", "Healthy"],
     "rolled-back-by-evidence": ["Progressing", "Healthy", "Progressing", "Degraded"],
 }

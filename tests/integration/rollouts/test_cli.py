@@ -18,7 +18,7 @@ async def podium(stage: Stage, command: str, *flags: str) -> dict[str, Any]:
     kubeconfig = stage.cluster.plane.kubeconfig()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = await asyncio.create_subprocess_exec(
-        binaries.kubectl(), "podium", command, MODEL, "-n", stage.namespace, "-o", "json", *flags,
+        binaries.kubectl(), "podium", command, MODEL, "-n", stage.namespace, "-o", "json", "--timeout", "120s", *flags,
         env={"PATH": path, "HOME": str(kubeconfig.parent), "KUBECONFIG": str(kubeconfig)}, stdout=PIPE, stderr=PIPE,
     )  # fmt: skip
     out, err = await process.communicate()
@@ -30,7 +30,7 @@ async def podium(stage: Stage, command: str, *flags: str) -> dict[str, Any]:
 
 async def test_the_operator_acts_on_every_command_as_it_is_written(stage: Stage) -> None:
     await stage.apply(spec("v1", 2, rollout=CANARY))
-    first = await podium(stage, "status", "--wait", "--timeout", "30s")
+    first = await podium(stage, "status", "--wait")
     assert (first["result"], first["item"]["champion"]["version"]) == ("Done", "v1")
 
     await stage.apply(spec("v2", 2, rollout=CANARY))
@@ -42,11 +42,11 @@ async def test_the_operator_acts_on_every_command_as_it_is_written(stage: Stage)
     assert (await podium(stage, "resume"))["result"] == "Done"
 
     assert (await podium(stage, "promote"))["result"] == "Done"
-    promoted = await podium(stage, "status", "--wait", "--timeout", "30s")
+    promoted = await podium(stage, "status", "--wait")
     assert (promoted["result"], promoted["item"]["champion"]["version"]) == ("Done", "v2")
 
     assert (await podium(stage, "abort"))["result"] == "Done"  # its predecessor is still warm
-    undone = await podium(stage, "status", "--wait", "--timeout", "30s")
+    undone = await podium(stage, "status", "--wait")
     assert (undone["result"], undone["item"]["champion"]["version"]) == ("Failed", "v1")
     assert undone["item"]["phase"] == "RolledBack"
 
@@ -54,6 +54,6 @@ async def test_the_operator_acts_on_every_command_as_it_is_written(stage: Stage)
     await stage.until(lambda: stage.condition("Paused").get("reason") == "WaitingForResume", "the pause of its steps")
     assert (await podium(stage, "abort"))["result"] == "Done"
     await stage.apply(spec("v1", 2, rollout=CANARY))
-    assert (await podium(stage, "status", "--wait", "--timeout", "30s"))["result"] == "Done"
+    assert (await podium(stage, "status", "--wait"))["result"] == "Done"
     assert (await podium(stage, "restart"))["result"] in ("Accepted", "Done")
     await stage.until(lambda: "candidate" in stage.status, "that the champion is rolled out anew")

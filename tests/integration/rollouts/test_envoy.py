@@ -39,7 +39,7 @@ async def test_a_ModelDeployment_is_led_through_routers_updated_there_and_led_aw
     await stage.apply(spec("v2", traffic=ENVOY))
     await stage.until_ready("v2")
     await stage.until(lambda: stage.weights == {stage.revision("v2"): 10_000}, "all goes to v2")
-    assert stage.get("Service", stage.revision("v1")) is None
+    await stage.until(lambda: stage.get("Service", stage.revision("v1")) is None, "no Service of v1")
 
     blue_green = {"strategy": "BlueGreen", "scaleDownDelay": "1s"}
     await stage.apply(spec("v3", traffic=ENVOY, rollout=blue_green))

@@ -13,7 +13,9 @@ from tests.integration.rollouts.kubelet import SERVES, Serves
 from tests.integration.rollouts.nursery import Nursery
 from tests.integration.rollouts.played import Played, all_well, undisturbed
 from tests.integration.rollouts.scenarios import BY_NAME, run
-from tests.integration.rollouts.stage import Cluster, spec
+from tests.integration.rollouts.stage import RARELY, Cluster, spec
+from tests.integration.rollouts.world import PATIENCE
+from tests.until import until
 
 TERM: Final = 4.0
 AWAY: Final = 60.0
@@ -24,7 +26,6 @@ QUICK: Final = {
     "lease_renew_interval": 0.5,
     "lease_poll_interval": 0.25,
 }
-RARELY: Final = {"lease_duration": 60, "lease_write_deadline": 20, "lease_renew_interval": 5}
 
 
 def every(number: int) -> Callable[[Call], bool]:
@@ -120,4 +121,5 @@ async def _cut(played: Played) -> None:
     kinds = ("pods", "deployments", "services", "controllerrevisions", "endpointslices", "modeldeployments")
     while True:
         await asyncio.sleep(1.5)  # the rhythm of the cuts
+        await until(lambda: not played.proxy.expiring, PATIENCE)
         await asyncio.to_thread(played.proxy.expire_watches, *kinds)

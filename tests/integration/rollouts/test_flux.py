@@ -84,7 +84,7 @@ async def test_it_fails_once_the_version_is_rolled_back_each_time_again_until_gi
     assert first == ({object_: "configured"}, f"{failed}: [{object_} status: 'Failed']")
     assert again == ({object_: "unchanged"}, f"{failed}: [{object_} status: 'Failed']")
     assert reverted == ({object_: "configured"}, "")
-    assert {one["metadata"]["uid"] for one in flux.pods()} == pods
+    await flux.until(lambda: {one["metadata"]["uid"] for one in flux.pods()} == pods, "the pods that there were")
     assert outcome == "RolledBack"
 
 

@@ -11,6 +11,7 @@ from tests.integration.rollouts.kubelet import SERVES, CannotPull, Misconfigured
 from tests.integration.rollouts.nursery import Nursery
 from tests.integration.rollouts.played import Played
 from tests.integration.rollouts.stage import MODEL, Cluster, Stage, spec
+from tests.integration.rollouts.world import PATIENCE
 from tests.invariants import Version
 
 ADOPT = "podium.dev/adopt"
@@ -113,7 +114,7 @@ async def test_a_deleted_child_comes_back(stage: Stage) -> None:
 
 
 async def test_a_fight_over_a_field_is_given_up_and_told(cluster: Cluster, nursery: Nursery) -> None:
-    async with Played(cluster, nursery, "fight", drift_window=20) as played:
+    async with Played(cluster, nursery, "fight", drift_window=60) as played:
         stage = played.stage
         await stage.apply(spec("v1", 2))
         await stage.until_ready("v1")
@@ -283,7 +284,7 @@ async def mirror(stage: Stage) -> None:
             },
         },
     }
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             made = await stage.api.create(probe)
             await stage.api.delete("Deployment", stage.namespace, "probe")

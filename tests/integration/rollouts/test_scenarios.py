@@ -57,8 +57,8 @@ async def test_a_crash_is_rolled_back_with_its_reason(stage: Stage) -> None:
     assert (ready["status"], ready["reason"]) == ("False", "RolledBack")
     assert stage.condition("Available")["status"] == "True"
     assert stage.condition("Stalled")["status"] == "True"
-    [event] = [one for one in await stage.events() if one["reason"] == "RolledBack"]
-    assert "no such operator" in event["note"]
+    [note] = await stage.told("RolledBack")
+    assert "no such operator" in note
 
 
 async def test_a_late_rollback_brings_the_champion_back_in_full(stage: Stage) -> None:
@@ -94,7 +94,7 @@ async def test_a_canary_is_promoted_at_the_end_of_its_steps(stage: Stage) -> Non
     await played(stage, "canary")
 
     assert rules(stage)["v2"] == ("Promoted", "steps-complete")
-    steps = [one["note"] for one in await stage.events() if one["reason"] == "Step"]
+    steps = await stage.told("Step")
     assert steps[0] == "Version v2: step 2 of 2: 50 % (rule step-complete)."
 
 
