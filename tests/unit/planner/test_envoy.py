@@ -6,7 +6,7 @@ import pytest
 
 from podium.api import names
 from podium.api.v1alpha1 import Traffic
-from podium.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SERVICES
+from podium.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, SERVICES
 from podium.manifests.owner import Owner
 from podium.manifests.router import RouterPods, deployment
 from podium.manifests.routing import config_map, read_routing, routing, told_in
@@ -509,3 +509,14 @@ def test_after_a_restart_nothing_is_written() -> None:
     world.restart_operator()
     world.rest()
     assert [str(call) for call in world.client.calls] == []
+
+
+def test_a_champion_that_lost_its_pods_is_not_out_of_the_routers_reach() -> None:
+    """It is nobody's fault but the pods': no NetworkPolicy is to be looked for."""
+    world = routed(replicas=1)
+    world.behave("1", ready_after=None)
+    for pod in world.ready_pods(world.revision("1")):
+        world.api.purge((PODS, NAMESPACE, pod["metadata"]["name"]))
+    world.advance(120)
+    assert world.condition("Available") == ("False", "NoAvailablePod")
+    assert world.condition("RouterUnreachable") is None

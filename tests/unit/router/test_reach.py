@@ -61,6 +61,20 @@ def test_what_was_reached_is_not_asked_again(network: Network) -> None:
     assert network.asked == [A]
 
 
+def test_a_revision_that_lost_the_pod_that_answered_is_reached_anew(network: Network) -> None:
+    reach = Reach(network.ask)
+    network.up = {A}
+    reach.want(["r"], {("r", HTTP): (A,)})
+    reach.look()
+    reach.want(["r"], {})
+    assert reach.reached == set()
+    reach.want(["r"], {("r", HTTP): (B,)})
+    assert reach.reached == set()
+    network.up = {B}
+    assert reach.look()
+    assert reach.reached == {"r"}
+
+
 def test_a_revision_without_pods_is_neither_reached_nor_complained_of(network: Network) -> None:
     reach = Reach(network.ask)
     reach.want(["r"], {})

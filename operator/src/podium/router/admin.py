@@ -17,7 +17,11 @@ SECONDS: Final = 5.0
 
 
 class Unreachable(Exception):
-    """Envoy does not answer: it is starting, or gone."""
+    """Envoy does not answer: it is starting, busy, or gone."""
+
+
+class Gone(Unreachable):
+    """There is no Envoy: it has not started yet, or has ended."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Admin:
             connection.request(method, path)
             answer = connection.getresponse()
             text = answer.read().decode()
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise Gone(f"Envoy's admin socket {self._path}: {error!r}") from error
         except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
             raise Unreachable(f"Envoy's admin socket {self._path}: {error!r}") from error
         finally:

@@ -35,21 +35,32 @@ Ask = Callable[[Pod], str]
 
 
 class Reach:
-    """What was reached stays so for as long as the revision is wanted; the rest is tried time and again."""
+    """What was reached stays so for as long as the pod that answered is there; the rest is tried time and again.
+
+    A revision that lost its pods is reached anew: who gets a weight before its new pod is known here gets 503.
+    """
 
     def __init__(self, ask: Ask | None = None) -> None:
         self._ask = ask or answers
         self._wanted: dict[str, tuple[Pod, ...]] = {}
+        self._answered: dict[str, Endpoint] = {}
         self._news = threading.Event()
-        self.reached: frozenset[str] = frozenset()
         self.unreached: Mapping[str, str] = {}
+
+    @property
+    def reached(self) -> frozenset[str]:
+        """The revisions of which a pod that is there has answered."""
+        return frozenset(name for name, pods in self._wanted.items() if self._has(name, pods))
+
+    def _has(self, revision: str, pods: Iterable[Pod]) -> bool:
+        answered = self._answered.get(revision)
+        return answered is not None and any(pod.http == answered for pod in pods)
 
     def want(self, revisions: Iterable[str], pods: Mapping[tuple[str, str], tuple[Endpoint, ...]]) -> None:
         """From now on these revisions, with their pods by revision and name of the port."""
         wanted = {name: _pods_of(name, pods) for name in revisions}
         if wanted != self._wanted:
             self._wanted = wanted
-            self.reached &= wanted.keys()
             self.unreached = {name: why for name, why in self.unreached.items() if name in wanted}
             self._news.set()
 
@@ -63,20 +74,21 @@ class Reach:
 
     def look(self) -> bool:
         """Try the revisions that are not reached yet; true once all those of which a pod is known have been reached."""
-        wanted, found, failed = self._wanted, set(self.reached), {}
+        wanted, failed = self._wanted, {}
+        self._answered = {name: pod for name, pod in self._answered.items() if name in wanted}
         for name, pods in wanted.items():
-            if name in found or not pods:
+            if not pods or self._has(name, pods):
                 continue
             reasons = []
             for pod in pods[:TRIED]:
                 why = self._ask(pod)
                 if not why:
-                    found.add(name)
+                    self._answered[name] = pod.http
                     break
                 reasons.append(why)
             else:
                 failed[name] = reasons[0]
-        self.reached, self.unreached = frozenset(found & self._wanted.keys()), failed
+        self.unreached = failed
         return not failed
 
 

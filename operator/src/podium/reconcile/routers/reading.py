@@ -75,6 +75,10 @@ def doubt(seen: Seen) -> str:
         command = f"kubectl get pods -n {namespace} -l {names.LABEL_ROUTER}={names.ROUTER}"
         return f"no pod of Deployment {names.ROUTER} is Ready: {command} shows what they wait for"
     serving = [share.revision for share in told.split if share.weight and share.revision not in seen.idle]
+    if is_routed(seen.service):
+        serving = [
+            revision for revision in serving if _capacity(seen.pods).get(revision)
+        ]  # else there is nobody to reach
     for router in [*ready, *_lingering(seen)]:
         if router.said is None:
             return (

@@ -1,0 +1,82 @@
+"""A router's drain: when its callers count as gone, and that an Envoy that is busy has not ended."""
+
+from collections.abc import Callable
+
+import pytest
+
+from podium.router import agent
+from podium.router.admin import Admin, Gone, Traffic, Unreachable
+from podium.router.agent import LEAST_SECONDS, LEFT_SECONDS, LOOK_SECONDS, QUIET_SECONDS, leave
+
+MOST = 60.0
+Look = Callable[[float], Traffic]
+
+
+class Envoy(Admin):
+    """Tells at each moment what `look` says of it; one that is busy answers nothing."""
+
+    def __init__(self, look: Look) -> None:
+        self.now = 0.0
+        self.drained: list[float] = []
+        self._look = look
+
+    def drain(self) -> None:
+        self.traffic()
+        self.drained.append(self.now)
+
+    def traffic(self) -> Traffic:
+        return self._look(self.now)
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> Callable[[Look], float]:
+    """After how many seconds an Envoy may end."""
+
+    def left(look: Look) -> float:
+        envoy = Envoy(look)
+        monkeypatch.setattr(agent.time, "monotonic", lambda: envoy.now)
+
+        def sleep(seconds: float) -> None:
+            envoy.now += seconds
+
+        monkeypatch.setattr(agent.time, "sleep", sleep)
+        leave(envoy, most=MOST)
+        assert len(envoy.drained) <= 1
+        return envoy.now
+
+    return left
+
+
+def test_who_is_asked_by_nobody_waits_until_every_node_may_know(left: Callable[[Look], float]) -> None:
+    assert left(lambda now: Traffic(0, 0, 7)) == pytest.approx(LEAST_SECONDS, abs=LOOK_SECONDS)
+
+
+def test_callers_that_come_and_go_between_two_looks_have_not_left(left: Callable[[Look], float]) -> None:
+    """A node that knows late: no connection is open at any look, and requests go on for 9 s."""
+    ended = left(lambda now: Traffic(0, 0, int(10 * min(now, 9.0))))
+    assert ended == pytest.approx(9.0 + LEFT_SECONDS, abs=2 * LOOK_SECONDS)
+
+
+def test_connections_that_are_kept_and_unused_count_as_left_after_a_while(left: Callable[[Look], float]) -> None:
+    ended = left(lambda now: Traffic(3, 0, int(10 * min(now, 2.0))))
+    assert ended == pytest.approx(2.0 + QUIET_SECONDS, abs=2 * LOOK_SECONDS)
+
+
+def test_an_answer_under_way_is_waited_for_but_not_without_end(left: Callable[[Look], float]) -> None:
+    assert left(lambda now: Traffic(1, 1, 7)) == pytest.approx(MOST, abs=LOOK_SECONDS)
+
+
+def test_an_Envoy_that_does_not_answer_in_time_has_not_ended(left: Callable[[Look], float]) -> None:
+    def busy(now: float) -> Traffic:
+        if now < 8.0:
+            raise Unreachable("no answer in 5 s")
+        return Traffic(0, 0, 7)
+
+    assert left(busy) == pytest.approx(8.0 + LEFT_SECONDS, abs=3 * LOOK_SECONDS)
+
+
+def test_one_that_has_ended_needs_no_drain(left: Callable[[Look], float]) -> None:
+    def gone(now: float) -> Traffic:
+        raise Gone("no such file")
+
+    assert left(gone) == 0.0
