@@ -1,6 +1,7 @@
 """Words for canaries through routers, as tests ask for them and see them."""
 
 import math
+import time
 from dataclasses import dataclass, field
 
 from podium.api import names
@@ -54,7 +55,21 @@ def until_all_are_of(load: Load, revision: str) -> None:
         before = load.await_answers(1)
         return list(load.await_answers(30).since(before).revisions) == [revision]
 
-    wait(f"all answers are those of {revision}", alone, 15)
+    wait(f"all answers are those of {revision}", alone, 60)
+
+
+def until_none_fails(load: Load, seconds: float) -> None:
+    """Until no request has failed for so long."""
+    failed, since = load.counts().failed, time.monotonic()
+
+    def quiet() -> bool:
+        nonlocal failed, since
+        now = load.counts().failed
+        if now > failed:
+            failed, since = now, time.monotonic()
+        return time.monotonic() - since > seconds
+
+    wait(f"no request fails for {seconds:g} s", quiet, 60 + seconds)
 
 
 @dataclass

@@ -193,6 +193,10 @@ def wait(what: str, check: Callable[[], T | None], seconds: float, every: float 
             last = found
         except (AssertionError, requests.RequestException, ssl.SSLError) as error:
             last = error
+        except Refused as error:
+            if error.status != 429 and error.status < 500:
+                raise
+            last = error  # a busy API server's; the next one may be answered
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {seconds:g} s; last: {last}")
         time.sleep(every)

@@ -144,9 +144,10 @@ class Stage:
             found = found[key]
         return str(found), revision
 
-    def load(self, name: str, questions: list[Question], *, rate: float = 220) -> Load:
+    def load(self, name: str, questions: list[Question], *, rate: float = 240, timeout: float = TIMEOUT) -> Load:
         """A client that puts load on an ONNX model: over 200 requests a second, its beginning and end included."""
-        return Load(self.address(name) + INFER.format(name=name), questions, pick=digits.PICK, rate=rate)
+        url = self.address(name) + INFER.format(name=name)
+        return Load(url, questions, pick=digits.PICK, rate=rate, timeout=timeout)
 
     def grpc_load(self, name: str, *, rate: float = 100, lasting: int = 0) -> Load:
         """A client that puts load on a model of tests/models/grpc_server, a fifth of it over new connections.
@@ -159,7 +160,8 @@ class Stage:
 
     def torch_load(self, name: str, questions: list[Question], *, rate: float = 200) -> Load:
         """A client that puts load on a TorchServe model."""
-        return Load(self.address(name) + PREDICTIONS.format(name=name), questions, pick=torchserve.PICK, rate=rate)
+        url = self.address(name) + PREDICTIONS.format(name=name)
+        return Load(url, questions, pick=torchserve.PICK, rate=rate, timeout=2 * TIMEOUT)
 
 
 def current(obj: Object) -> bool:

@@ -20,9 +20,9 @@ from podium.watch.kinds import NamespacedName
 from tests.client import Client, Object, Refused, condition
 from tests.invariants import LISTED, LOST, Version, author, model_of, violations
 
-GRACE = 2.0
+GRACE = 4.0
 """Seconds by which the operator may be late to see ready endpoints, or a record that somebody else takes away."""
-SLACK = 1.5
+SLACK = 3.0
 """Seconds by which a pod may be available before it seems so here: the API server's times are whole seconds, those of
 this process begin anywhere, and of two watches one may be read later than the other."""
 WATCH = 3

@@ -101,8 +101,8 @@ class Processes:
         pid = self.pid(name)
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
-            if not await_true(lambda: not self.alive(name), 10):
-                raise ClusterError(f"{name} (process {pid}) is still there 10 s after SIGKILL")
+            if not await_true(lambda: not self.alive(name), 60):
+                raise ClusterError(f"{name} (process {pid}) is still there 60 s after SIGKILL")
         self._forget(name)
 
     def kill_marked(self) -> list[int]:
@@ -110,8 +110,8 @@ class Processes:
         found = marked(self.mark)
         for pid in found:
             _kill(pid)
-        if not await_true(lambda: not marked(self.mark), 10):
-            raise ClusterError(f"processes {marked(self.mark)} are still there 10 s after SIGKILL")
+        if not await_true(lambda: not marked(self.mark), 60):
+            raise ClusterError(f"processes {marked(self.mark)} are still there 60 s after SIGKILL")
         for name in list(self._children):
             self._children.pop(name).wait()
         return found

@@ -197,7 +197,7 @@ def remove_cgroups(slot: Slot) -> None:
     for hierarchy in hierarchies():
         for group in _groups(hierarchy / slot.name):
             # A killed process leaves its cgroup only some moments later.
-            if not await_true(partial(_removed, group), 5):
+            if not await_true(partial(_removed, group), 60):
                 raise ClusterError(f"the cgroup {group} cannot be removed; its cgroup.procs says who is in it")
 
 

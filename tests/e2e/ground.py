@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -82,7 +83,7 @@ def conditions(obj: Object) -> list[Object]:
     return [*((obj.get("status") or {}).get("conditions") or [])]
 
 
-def until_condition(stage: Stage, name: str, reason: str, *parts: str, seconds: float = 30) -> Object:
+def until_condition(stage: Stage, name: str, reason: str, *parts: str, seconds: float = 120) -> Object:
     """Waits until some condition has this reason and a message that holds all `parts`; returns the condition."""
 
     def holds() -> Object | None:
@@ -138,10 +139,16 @@ def done(event: Object) -> bool:
     return bool(event["stage"] == "ResponseComplete" and event.get("responseStatus", {}).get("code", 500) < 300)
 
 
-def kill(pod: str, number: signal.Signals, *, running: str = "") -> None:
-    """Sends a signal to a pod's processes: to all of them, or to those whose command line has this word."""
-    killed = [pid for pid in processes(pod, running=running) if _signal(pid, number)]
+def kill(pod: str, number: signal.Signals, *, running: str = "") -> float:
+    """Sends a signal to a pod's processes: to all of them, or to those whose command line has this word.
+
+    Answers when, in seconds since 1970.
+    """
+    found = processes(pod, running=running)
+    moment = time.time()
+    killed = [pid for pid in found if _signal(pid, number)]
     assert killed, f"no process {running} of {pod} was found on this host"
+    return moment
 
 
 def processes(pod: str, *, running: str = "") -> Sequence[int]:

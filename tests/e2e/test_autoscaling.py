@@ -74,7 +74,9 @@ def autoscaled(world: World, strategy: str) -> Autoscaled:
     first = stage.until_ready("digits", "1")["status"]["champion"]["revision"]
     with world.load_turn, stage.load("digits", world.digits.questions()) as load:
         load.await_answers()
-        wait("pods for the load", lambda: s.ready(stage.get("digits")) and pods(stage, first) == MOST, 180, every=1)
+        wait(
+            "pods for the load", lambda: available(stage, first) == MOST and s.ready(stage.get("digits")), 180, every=1
+        )
         before = load.counts()
         began = time.monotonic()
         with sampled(stage) as during:
@@ -91,9 +93,11 @@ def autoscaled(world: World, strategy: str) -> Autoscaled:
         return Autoscaled(first, second, MOST, during, seen, then)
 
 
-def pods(stage: s.Stage, revision: str) -> int:
-    """Pods that a revision's Deployment asks for."""
-    return int(stage.client.get("Deployment", stage.namespace, revision)["spec"]["replicas"])
+def available(stage: s.Stage, revision: str) -> int:
+    """Pods of a revision's Deployment that serve, if it asks for no other number."""
+    deployment = stage.client.get("Deployment", stage.namespace, revision)
+    found = int(deployment["status"].get("availableReplicas", 0))
+    return found if deployment["spec"]["replicas"] == found else 0
 
 
 def hpa(stage: s.Stage, revision: str) -> bool:

@@ -123,7 +123,7 @@ def restarted(world: World) -> Restarted:
         seconds[name] = time.time() - lost
     first = before.status[ROLLING]["champion"]["revision"]
     wait("the loser's Deployment is gone", lambda: stage.client.find("Deployment", NAMESPACE, first) is None, 60)
-    answers = {name: wait("an answer", lambda name=name: answered(stage, name), 30) for name in NAMES}
+    answers = {name: wait("an answer", lambda name=name: answered(stage, name), 120) for name in NAMES}
     print(f"after the loss of power: { {what: round(took) for what, took in seconds.items()} } s")
     return Restarted(before, look(stage), answers, collected(world, stage.namespace, lost), seconds)
 

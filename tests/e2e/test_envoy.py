@@ -50,8 +50,8 @@ def through_routers(world: World) -> Journey:
 
         routed = {"traffic": {"router": "Envoy"}}
         stage.apply(s.onnx(NAME, "1", rollout=QUICK, **routed))
-        wait("the Service leads to the routers", selects_routers, 120)
-        wait("two routers", routers_are_up, 60)
+        wait("the Service leads to the routers", selects_routers, s.SLOW_START)
+        wait("two routers", routers_are_up, s.SLOW_START)
         stage.until_ready(NAME, "1")
         part("to the routers")
         stage.apply(s.onnx(NAME, "2", rollout=QUICK, **routed))

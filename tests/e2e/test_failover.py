@@ -11,7 +11,7 @@ from tests.cluster import podium
 from tests.e2e import ground
 from tests.e2e.test_rollouts import QUICK, Update, both_versions_answered
 from tests.e2e.world import World, scene_alone
-from tests.load import Counts
+from tests.load import Counts, Load
 
 KILLED, STOPPED = 15, 2
 """Seconds within which another replica leads after the leader was killed, and after it was told to stop."""
@@ -41,16 +41,19 @@ class Takeover:
     new: str
 
 
-def takeover(world: World, number: signal.Signals) -> Takeover:
-    """The claim's time is the audit log's; the signal's is this machine's clock, which the API server reads too."""
+def takeover(world: World, number: signal.Signals, load: Load) -> tuple[Takeover, Counts]:
+    """And what the load had counted when the claim was seen.
+
+    The claim's time is the audit log's; the signal's is this machine's clock, which the API server reads too.
+    """
     ground.require_host(world.cluster)
     old = holder(world)
-    moment = time.time()
-    ground.kill(pod_of(old), number)
+    moment = ground.kill(pod_of(old), number)
     if number == signal.SIGKILL:
         # Without its pod its container would be started again, and could be the next to lead.
         world.client.delete("Pod", podium.NAMESPACE, pod_of(old), grace=0)
     new = wait("another leader", lambda: holder(world) not in ("", old) and holder(world), 60)
+    counts = load.counts()
     assert isinstance(new, str)
 
     def claim(event: Object) -> bool:
@@ -63,7 +66,7 @@ def takeover(world: World, number: signal.Signals) -> Takeover:
         )
 
     (first, *_) = ground.audited(world.cluster, claim)
-    return Takeover(ground.answered(first) - moment, old, new)
+    return Takeover(ground.answered(first) - moment, old, new), counts
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def leader_killed(world: World) -> Led:
         stage.apply(s.onnx("digits", "2", **routed))
         candidate = until_weight(stage, "digits", "2", 25)
         at_25 = load.await_answers(1)
-        seen = takeover(world, signal.SIGKILL)
-        meanwhile = load.counts().since(at_25)
+        seen, counts = takeover(world, signal.SIGKILL, load)
+        meanwhile = counts.since(at_25)
         after = stage.until_ready("digits", "2")
         until_all_are_of(load, candidate)
         return Led(seen, Update(load.close(), time.monotonic() - began, after), meanwhile, candidate)
@@ -121,8 +124,8 @@ def leader_stopped(world: World) -> Led:
         began = time.monotonic()
         stage.apply(s.onnx("digits", "2", rollout=QUICK))
         found = stage.until("digits", "a candidate", lambda o: bool(o["status"].get("candidate")))
-        seen = takeover(world, signal.SIGTERM)
-        meanwhile = load.counts().since(before)
+        seen, counts = takeover(world, signal.SIGTERM, load)
+        meanwhile = counts.since(before)
         after = stage.until_ready("digits", "2")
         load.await_answers()
         update = Update(load.close(), time.monotonic() - began, after)

@@ -23,7 +23,7 @@ from tests.e2e.world import World, scene
 from tests.load import Counts, Load
 from tests.load_grpc import OPTIONS
 from tests.models.grpc_server import STREAM, grpc_model, put_grpc_server
-from tests.stage import GRPC_PORT, Stage
+from tests.stage import GRPC_PORT, SLOW_START, Stage
 
 NAME = "named"
 LONG = 5
@@ -112,7 +112,7 @@ def fewer_pods(stage: Stage, long: Load) -> Counts:
 
 def hold_streams(stage: Stage) -> Streams:
     """Streams through both routers go on while the elder one leaves, and end when they are done."""
-    wait("two routers", lambda: len(ready_routers(stage)) >= 2, 60)
+    wait("two routers", lambda: len(ready_routers(stage)) >= 2, SLOW_START)
     elder = min(ready_routers(stage), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
     leaving = elder["metadata"]["name"]
     host = stage.client.get("Service", stage.namespace, NAME)["spec"]["clusterIP"]

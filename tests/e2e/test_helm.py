@@ -88,7 +88,7 @@ def test_an_upgrade_renews_the_operator_and_the_built_in_runtimes_but_no_model_a
 
     counts = under_load(world, stage, "--set", "runtimes.torchserve.tag=upgraded,serving.repository=podium/other")
 
-    wait("the built-in runtime is renewed", lambda: image(world, "torchserve").endswith(":upgraded"), 30)
+    wait("the built-in runtime is renewed", lambda: image(world, "torchserve").endswith(":upgraded"), 120)
     assert image(world, "onnxruntime") == taken_over
     assert not before & operators(stage)
     assert ground.pods_of(stage, "digits") == pods

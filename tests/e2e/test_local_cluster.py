@@ -118,13 +118,13 @@ def test_a_cluster_serves_pods_names_logs_commands_metrics_and_models_and_leaves
     cluster.up()
     address = serve(cluster)
 
-    assert await_true(lambda: answers(address), 30, every=0.2), "a ClusterIP answers the host"
+    assert await_true(lambda: answers(address), 60, every=0.2), "a ClusterIP answers the host"
     ask = "import socket, urllib.request as u; print(socket.gethostbyname('web.default.svc.cluster.local'),"
     ask += " u.urlopen('http://web/', timeout=5).status, u.urlopen(f'{endpoint}/health', timeout=5).status)"
     ask = ask.replace("f'{endpoint}", f"'{cluster.store.endpoint}")
     assert cluster.kubectl("exec", "deployment/web", "--", "python", "-c", ask).split() == [address, "200", "200"]
     assert "GET / HTTP" in cluster.kubectl("logs", "--selector=app=web", "--tail=-1")
-    assert await_true(lambda: measured(cluster), 60, every=1), "the metrics API knows the pods"
+    assert await_true(lambda: measured(cluster), 180, every=1), "the metrics API knows the pods"
 
     model = folder / "model.onnx"
     model.write_bytes(b"a model")
@@ -197,8 +197,8 @@ def test_two_clusters_on_one_host_do_not_meet(folder: Path) -> None:
             second.up()
             second_web = serve(second)
 
-            assert answers(first_web)
-            assert answers(second_web)
+            assert await_true(lambda: answers(first_web), 60)
+            assert await_true(lambda: answers(second_web), 60)
             assert first.slot.number != second.slot.number
             for cluster in (first, second):
                 assert len(pods(cluster)) == 2, "each kubelet kept its own pods, and only those"

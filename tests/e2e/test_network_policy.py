@@ -77,7 +77,7 @@ def denied(world: World) -> Denied:
             stage.apply(s.onnx(NAME, "1", replicas=1, rollout=QUICK, traffic={"router": "Envoy"}))
             told = until_condition(stage, NAME, "RouterUnreachable", "does not reach any pod", seconds=120)
             kept, status = selector(), stage.get(NAME)["status"]
-        wait("the Service leads to the routers", lambda: selector() == names.router_selector(), 60)
+        wait("the Service leads to the routers", lambda: selector() == names.router_selector(), s.SLOW_START)
         load.await_answers(200)
         return Denied(told, kept, status, stage.until_ready(NAME, "1"), load.close())
 
@@ -125,7 +125,7 @@ def cut_off(world: World) -> CutOff:
     stage.apply(s.onnx(NAME, "1", **routed))
     champion = stage.until_ready(NAME, "1")["status"]["champion"]["revision"]
     until_routed(stage, NAME)
-    wait("two routers", lambda: len(ready_routers(stage)) == 2, 60)
+    wait("two routers", lambda: len(ready_routers(stage)) == 2, s.SLOW_START)
     there = addresses(ready_routers(stage))
 
     with world.load_turn, stage.load(NAME, world.digits.questions()) as load:

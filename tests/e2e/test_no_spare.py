@@ -12,7 +12,7 @@ from tests.load import Counts
 
 DEVICE = "example.com/device"
 PIECES = 2
-SOON = 30
+SOON = 60
 """Seconds within which it has to be told."""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import stage as s
-from tests.client import Object
+from tests.client import Object, wait
 from tests.cluster import podium
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.progress import ClusterError
@@ -78,7 +78,8 @@ def test_a_cluster_of_somebody_is_taken_serves_a_model_of_its_own_bucket_and_sta
     stage.apply(obj)
     stage.until_ready("digits")
 
-    assert stage.ask("digits", world.digits.images[0])[0] == str(world.digits.answers["1"][0])
+    answer = wait("an answer", lambda: stage.ask("digits", world.digits.images[0])[0], 60)
+    assert answer == str(world.digits.answers["1"][0])
     world.client.delete("ModelDeployment", stage.namespace, "digits")
 
     works(folder, environment, "down")

@@ -51,7 +51,7 @@ def test_the_plain_manifest_installs_a_podium_that_works(world: World, tmp_path:
     kubectl(f"--namespace={podium.NAMESPACE}", "rollout", "status", "deployment/podium", "--timeout=120s")
 
     builtin = ("onnxruntime", "torchserve")
-    wait("the built-in runtimes", lambda: all(world.client.find("ModelRuntime", None, n) for n in builtin), 30)
+    wait("the built-in runtimes", lambda: all(world.client.find("ModelRuntime", None, n) for n in builtin), 120)
     stage = world.stage("e2e-plain-yaml")
     ground.plain_runtime(stage)
     stage.apply(ground.plain())

@@ -8,7 +8,7 @@ from tests.cluster import podium
 from tests.e2e import ground
 from tests.e2e.world import World, scene
 
-PATIENCE = 30
+PATIENCE = 120
 """Seconds within which what is missing or refused is said."""
 
 

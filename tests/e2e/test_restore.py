@@ -119,7 +119,7 @@ def lose(stage: Stage) -> None:
         client.delete("Pod", namespace, pod["metadata"]["name"], grace=0)
     wait("the namespace's end", lambda: client.find("Namespace", None, namespace) is None, 90)
     client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
-    wait("its ServiceAccount", lambda: client.find("ServiceAccount", namespace, "default"), 30)
+    wait("its ServiceAccount", lambda: client.find("ServiceAccount", namespace, "default"), 120)
 
 
 def restore(stage: Stage, saved: Sequence[Object], order: Sequence[str]) -> None:
@@ -209,8 +209,8 @@ def restored(world: World) -> dict[str, Restored]:
         since = time.time()
         restore(stage, saved, order)
         obj = stage.until_phase(NAME, "RolledBack")
-        wait("two pods are ready", lambda: obj_available(stage) == 2, 60)
-        said = wait("an answer", lambda: answer(stage), 30)
+        wait("two pods are ready", lambda: obj_available(stage) == 2, 180)
+        said = wait("an answer", lambda: answer(stage), 120)
         found[name] = Restored(
             (before, champion(stage)), (records, decided(stage)), (pods, running(stage)), said,
             str(obj["status"]["phase"]), owners(stage), collected(world, stage.namespace, since, saved),

@@ -136,7 +136,13 @@ def abrupt_runtime(name: str, pre_stop: int) -> Object:
             "formats": ["onnx"],
             "ports": {"http": 8080},
             "files": [{"path": "/etc/abrupt/serve.py", "template": ABRUPT}],
-            "probes": {"readiness": {"httpGet": {"path": "/v2/health/ready", "port": "http"}, "periodSeconds": 1}},
+            "probes": {
+                "readiness": {
+                    "httpGet": {"path": "/v2/health/ready", "port": "http"},
+                    "periodSeconds": 1,
+                    "timeoutSeconds": 5,
+                }
+            },
             "drain": {"preStopSeconds": pre_stop, "seconds": 10},
             "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
         },
@@ -161,8 +167,8 @@ def abrupt_update(world: World, pre_stop: int) -> Update:
 
 @scene
 def update_with_pre_stop(world: World) -> Update:
-    """Abrupt servers, taken out of the Service 5 s before they are told to end."""
-    return abrupt_update(world, 5)
+    """Abrupt servers, taken out of the Service 10 s before they are told to end."""
+    return abrupt_update(world, 10)
 
 
 @scene

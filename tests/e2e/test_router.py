@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from podium.api import names
 from tests import stage as s
-from tests.canaries import applied, command, drawn, kill_routers, routers, until_routed, until_weight
+from tests.canaries import applied, command, drawn, kill_routers, ready_routers, routers, until_routed, until_weight
 from tests.client import Object, condition, wait
 from tests.e2e.world import World, scene
 from tests.load import Counts, Load
@@ -79,9 +79,10 @@ def restart_routers(stage: s.Stage) -> bool:
     def all_new() -> bool:
         now = routers(stage)
         ready = [pod for pod in now if condition(pod, "Ready").get("status") == "True"]
-        return len(ready) == 2 == len(now) and not before & {pod["metadata"]["name"] for pod in now}
+        listed = stage.client.list("Pod", stage.namespace, f"{names.LABEL_ROUTER}={names.ROUTER}")
+        return len(ready) == 2 == len(now) and not before & {pod["metadata"]["name"] for pod in listed}
 
-    return wait("two new routers", all_new, 120)
+    return wait("two new routers alone", all_new, 300)
 
 
 def tear_config_map(stage: s.Stage) -> bool:
@@ -93,7 +94,7 @@ def tear_config_map(stage: s.Stage) -> bool:
     def mended() -> bool:
         return bool(stage.client.get("ConfigMap", stage.namespace, name)["data"] == before)
 
-    return wait("the ConfigMap as it was", mended, 30)
+    return wait("the ConfigMap as it was", mended, 60)
 
 
 @scene
@@ -132,7 +133,7 @@ def canary_by_routers(world: World) -> Canary:
 
         # The control: what no drain precedes is seen.
         kill_routers(stage)
-        wait("two routers again", lambda: load.counts().failed and len(routers(stage)) == 2, 60)
+        wait("two routers again", lambda: load.counts().failed and len(ready_routers(stage)) == 2, s.SLOW_START)
         log.part("routers killed")
     return seen
 

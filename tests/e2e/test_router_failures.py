@@ -13,7 +13,17 @@ import requests
 from podium.api import names
 from podium.router.places import PORT, READY_PORT
 from tests import stage as s
-from tests.canaries import Parts, applied, command, drawn, ready_routers, routers, until_routed, until_weight
+from tests.canaries import (
+    Parts,
+    applied,
+    command,
+    drawn,
+    ready_routers,
+    routers,
+    until_none_fails,
+    until_routed,
+    until_weight,
+)
 from tests.client import Object, condition, session, wait
 from tests.cluster.progress import run
 from tests.e2e.ground import kill, processes, require_host, until_condition
@@ -29,8 +39,10 @@ ROUTED: Object = {
     "replicas": 2,
     "rollout": {"strategy": "Canary", "steps": STEPS, "minReadySeconds": 1, "scaleDownDelay": "0s"},
 }
-ENOUGH = 500
-"""Requests: over the load's time-out of 2 s, so that what hung before them has been counted."""
+TIMEOUT = 4.0
+"""Seconds that a caller waits."""
+ENOUGH = 1_000
+"""Requests: over that time, so that what hung before them has been counted."""
 
 
 @dataclass
@@ -74,7 +86,7 @@ def restart(pod: Object, word: str, port: int, path: str) -> None:
     wait(
         f"another {word} in {name}",
         lambda: set(processes(name, running=word)) - set(before) and answers(pod, port, path),
-        30,
+        90,
     )
 
 
@@ -87,7 +99,7 @@ def without_api_server(world: World, stage: s.Stage, parts: Parts) -> None:
         parts.end("agent started anew")
         restart(pod, ENVOY, READY_PORT, "/ready")
         parts.end("Envoy started anew")
-        assert answers(pod, port, "/v2/health/live")
+        wait("the model through it", lambda: answers(pod, port, "/v2/health/live"), 60)
         parts.end("all that there was before", ENOUGH)
 
 
@@ -139,11 +151,11 @@ def replace_one_in_vain(world: World, stage: s.Stage, parts: Parts, seen: Depriv
 
     with newcomers_refused(world):
         stage.client.delete("Pod", stage.namespace, ready_routers(stage)[0]["metadata"]["name"])
-        pod = wait("a router pod that cannot start", failed, 60)
+        pod = wait("a router pod that cannot start", failed, s.SLOW_START)
         parts.end("a router without configuration", ENOUGH)
         seen.fresh = stage.client.get("Pod", stage.namespace, pod["metadata"]["name"])
         seen.listens = [each for each in (port, READY_PORT, PORT) if answers(seen.fresh, each)]
-    wait("two routers again", lambda: len(ready_routers(stage)) == 2, 90)
+    wait("two routers again", lambda: len(ready_routers(stage)) == 2, s.SLOW_START)
     parts.end("it has its configuration")
 
 
@@ -157,12 +169,13 @@ def freeze_a_model_server(stage: s.Stage, parts: Parts) -> None:
 
     kill(name, signal.SIGSTOP)
     try:
-        wait("it is listed no more", lambda: not ready(), 30)
-        parts.end("a server stands still", ENOUGH)
+        wait("it is listed no more", lambda: not ready(), 60)
+        until_none_fails(parts.load, TIMEOUT)  # routers learn of it later
+        parts.end("a server stands still")
         parts.end("it is listed no more", ENOUGH)
     finally:
         kill(name, signal.SIGCONT)
-    wait("it is listed again", ready, 30)
+    wait("it is listed again", ready, 60)
     parts.end("it goes on", ENOUGH)
 
 
@@ -176,8 +189,8 @@ def deprived(world: World) -> Deprived:
     until_routed(stage, NAME)
     stage.apply(s.onnx(NAME, "2", **ROUTED))
     seen.candidate = until_weight(stage, NAME, "2", 25)
-    wait("two routers", lambda: len(ready_routers(stage)) == 2, 60)
-    with stage.load(NAME, world.digits.questions()) as load:
+    wait("two routers", lambda: len(ready_routers(stage)) == 2, s.SLOW_START)
+    with stage.load(NAME, world.digits.questions(), timeout=TIMEOUT) as load:
         parts = Parts(load, seen.parts)
         disagree(stage, parts, seen)
         replace_one_in_vain(world, stage, parts, seen)

@@ -10,7 +10,7 @@ from tests.e2e.world import Performance, World
 from tests.unit.test_rbac import Right, table
 
 BINDINGS = frozenset({"clusterrolebindings", "rolebindings"})
-SILENCE, READS_ROLES = 2.0, 5.0
+SILENCE, READS_ROLES = 2.0, 20.0
 """Seconds without a request that tell of a stopped API server; and from its start until it knows all roles."""
 
 
@@ -123,6 +123,6 @@ def _gone(world: World) -> list[tuple[float, float]]:
         if event["verb"] == "delete" and begin is None:
             begin = ground.begun(event)
         elif event["verb"] in ("create", "patch") and begin is not None:
-            spans.append((begin, ground.answered(event) + 1))
+            spans.append((begin, ground.answered(event) + READS_ROLES))
             begin = None
     return spans
