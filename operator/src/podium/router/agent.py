@@ -22,9 +22,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from podium.router.admin import Admin, Gone, Unreachable
+from podium.router.admin import Admin
 from podium.router.bootstrap import bootstrap
 from podium.router.discovery import Discovery
+from podium.router.drain import leave, outlast
 from podium.router.files import Files, NotLoaded
 from podium.router.places import BOOTSTRAP, FOLDER, KNOWN, MEMORY, MOUNT, POLLED, PORT, READY, SOCKET, XDS
 from podium.router.reach import Reach
@@ -42,8 +43,6 @@ UNHEARD: Final = "its agent has not heard from the API server since it started"
 MOST_CALLERS: Final = 32
 CALLER_SECONDS: Final = 5.0
 """Of /applied: each has a thread, and anybody in the cluster may connect."""
-LEAST_SECONDS, LEFT_SECONDS, QUIET_SECONDS, LOOK_SECONDS = 5.0, 2.0, 10.0, 0.2
-"""Of a drain: see `leave`."""
 
 
 class Agent:
@@ -270,50 +269,6 @@ def node() -> str:
 def any_address() -> str:
     """All addresses of both families; of IPv4 alone on a node that has no other."""
     return "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
-
-
-def outlast(admin: Admin) -> None:
-    """Keep Envoy up to date while its callers leave it, and end with it."""
-    while True:
-        time.sleep(1.0)
-        try:
-            admin.loaded()
-        except Gone as error:
-            log.info("Envoy has ended: %s", error)
-            os._exit(0)
-        except Unreachable as error:
-            log.warning("%s; it may be busy", error)
-
-
-def leave(admin: Admin, *, most: float) -> None:
-    """Have Envoy's callers go elsewhere, and wait until they have: `most` seconds, since a stream may never end.
-
-    A connection that is kept open and unused is closed with Envoy: it counts as left when nothing at all has been asked
-    for QUIET_SECONDS. Before LEAST_SECONDS some node may not know yet that this router takes no new connections; and
-    while one does not, callers with a connection for each request come and go between two looks: only LEFT_SECONDS
-    without any request say that they go elsewhere.
-    """
-    start = quiet_since = time.monotonic()
-    total, draining = -1, False
-    while (now := time.monotonic()) - start < most:
-        try:
-            if not draining:
-                admin.drain()
-                draining = True
-            traffic = admin.traffic()
-        except Gone as error:
-            log.info("Envoy has ended: %s", error)
-            return
-        except Unreachable as error:
-            log.warning("%s; it may be busy", error)
-            quiet_since = now
-        else:
-            if traffic.active or traffic.total != total:
-                quiet_since, total = now, traffic.total
-            quiet = LEFT_SECONDS if traffic.connections == 0 else QUIET_SECONDS
-            if now - quiet_since >= quiet and now - start >= LEAST_SECONDS:
-                return
-        time.sleep(LOOK_SECONDS)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from podium.router import agent
+from podium.router import drain
 from podium.router.admin import Admin, Gone, Traffic, Unreachable
-from podium.router.agent import LEAST_SECONDS, LEFT_SECONDS, LOOK_SECONDS, QUIET_SECONDS, leave
+from podium.router.drain import LEAST_SECONDS, LEFT_SECONDS, LOOK_SECONDS, QUIET_SECONDS, leave
 
 MOST = 60.0
 Look = Callable[[float], Traffic]
@@ -34,12 +34,12 @@ def left(monkeypatch: pytest.MonkeyPatch) -> Callable[[Look], float]:
 
     def left(look: Look) -> float:
         envoy = Envoy(look)
-        monkeypatch.setattr(agent.time, "monotonic", lambda: envoy.now)
+        monkeypatch.setattr(drain.time, "monotonic", lambda: envoy.now)
 
         def sleep(seconds: float) -> None:
             envoy.now += seconds
 
-        monkeypatch.setattr(agent.time, "sleep", sleep)
+        monkeypatch.setattr(drain.time, "sleep", sleep)
         leave(envoy, most=MOST)
         assert len(envoy.drained) <= 1
         return envoy.now
