@@ -130,9 +130,9 @@ def hold_streams(stage: Stage) -> Streams:
             answers.update([stream.ask() for stream in held])
             return time.monotonic() - told > LEAVES
 
-        wait("streams beyond the router's time to leave", lasted, LEAVES + 10)
+        wait("streams beyond the router's time to leave", lasted, LEAVES + 60)
         seen = Streams(answers, there(), [stream.end() for stream in held])
-    wait("the router gone", lambda: not there(), 90)
+    wait("the router gone", lambda: not there(), SLOW_START)
     return seen
 
 

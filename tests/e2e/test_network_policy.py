@@ -106,7 +106,7 @@ def answered(world: World, stage: s.Stage) -> bool:
     """Whether a caller on the node is answered by the model."""
     url = f"{stage.address(NAME)}/v2/health/live"
     try:
-        run(world.cluster.slot.inside("curl", "--silent", "--fail", "--max-time", "2", url))
+        run(world.cluster.slot.inside("curl", "--silent", "--fail", "--max-time", "5", url))
     except ClusterError:
         return False
     return True
@@ -145,7 +145,7 @@ def cut_off(world: World) -> CutOff:
         ways = [["FORWARD", "--source", one, "--destination", each, *agents] for one in operators for each in there]
         with dropped(slot, ways):
             command(stage, NAME, "promote", seen.revisions["2"])
-            seen.told[OPERATOR] = until_condition(stage, NAME, "RouterUnreachable", str(PORT), seconds=60)
+            seen.told[OPERATOR] = until_condition(stage, NAME, "RouterUnreachable", str(PORT))
             parts.end(OPERATOR)
             seen.status[OPERATOR] = stage.get(NAME)["status"]
             seen.kept = int(stage.client.get("Deployment", stage.namespace, champion)["status"].get("readyReplicas", 0))
@@ -158,7 +158,7 @@ def cut_off(world: World) -> CutOff:
         ways += [["OUTPUT", "--source", slot.node, "--destination", each, *api, "--sport", "6443"] for each in there]
         with dropped(slot, ways):
             stage.apply(s.onnx(NAME, "1", **routed))
-            told = until_condition(stage, NAME, "RouterUnreachable", "has not loaded ConfigMap", seconds=60)
+            told = until_condition(stage, NAME, "RouterUnreachable", "has not loaded ConfigMap")
             seen.told[API] = told
             parts.end(API)
             seen.status[API] = stage.get(NAME)["status"]

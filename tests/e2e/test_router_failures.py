@@ -109,7 +109,7 @@ def disagree(stage: s.Stage, parts: Parts, seen: Deprived) -> None:
     kill(seen.frozen, signal.SIGSTOP, running=AGENT)
     try:
         command(stage, NAME, "resume", seen.candidate)
-        seen.told = until_condition(stage, NAME, "RouterUnreachable", seen.frozen, seconds=60)
+        seen.told = until_condition(stage, NAME, "RouterUnreachable", seen.frozen)
         stage.until(NAME, "50 % asked", lambda obj: obj["status"]["rollout"]["weight"]["desired"] == 50)
         parts.end("routers disagree", ENOUGH)
         seen.status = stage.get(NAME)["status"]
