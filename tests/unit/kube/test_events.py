@@ -168,7 +168,8 @@ async def test_from_the_third_time_on_a_count_is_written_once_a_minute_and_none_
     async def say(seconds: float) -> None:
         rig.clock.now = seconds
         recorder.emit(MODEL, type="Warning", reason="Degraded", action="Observe", note="1 of 2", fault="Degraded")
-        await asyncio.sleep(0.01)
+        for _ in range(20):
+            await asyncio.sleep(0)
 
     running = asyncio.create_task(recorder.run())
     for second in range(50):

@@ -90,7 +90,7 @@ async def test_it_is_synced_once_the_cache_holds_all_there_was(rig: Rig) -> None
     await asyncio.sleep(0.02)
     assert not running.done(), "an older version is not enough"
     rig.cache.put(PODS, obj("p", 8))
-    await asyncio.wait_for(running, 1)
+    await asyncio.wait_for(running, 20)
 
     assert rig.resync.synced
     assert rig.cluster.read == []
@@ -112,7 +112,7 @@ async def test_what_the_watch_never_brings_is_fetched(rig: Rig, monkeypatch: pyt
     rig.cluster.objects[MODEL_DEPLOYMENTS] = [obj("m")]
     rig.cluster.objects[PODS] = [obj("p", 7)]
 
-    await asyncio.wait_for(rig.resync.catch_up(), 5)
+    await asyncio.wait_for(rig.resync.catch_up(), 20)
 
     assert rig.cluster.read == ["p"]
     assert len(rig.cache.owned(PODS, "ns", "m")) == 1
@@ -151,7 +151,7 @@ async def test_each_namespace_is_compared_by_itself(rig: Rig) -> None:
 async def test_an_api_server_that_does_not_answer_is_asked_again(rig: Rig) -> None:
     rig.cluster.failures = iter([ApiError(0, "Unreachable", "refused"), ApiError(500, "InternalError", "ill")])
 
-    await asyncio.wait_for(rig.resync.catch_up(), 5)
+    await asyncio.wait_for(rig.resync.catch_up(), 20)
 
     assert rig.resync.synced
 
@@ -175,7 +175,7 @@ async def test_every_few_minutes_every_model_deployment_is_looked_at(rig: Rig, m
     rig.cluster.objects[MODEL_DEPLOYMENTS] = [obj("m")]
     running = asyncio.create_task(rig.resync.run())
 
-    assert await asyncio.wait_for(rig.queue.get(), 1) == MODEL_DEPLOYMENTS.key("ns", "m")
+    assert await asyncio.wait_for(rig.queue.get(), 20) == MODEL_DEPLOYMENTS.key("ns", "m")
 
     running.cancel()
 
@@ -197,7 +197,7 @@ async def test_whatever_goes_wrong_it_compares_again(rig: Rig, failure: Exceptio
     rig.resync.on_failure = lambda: failed.append(True)
     rig.cluster.failures = iter([failure])
 
-    await asyncio.wait_for(rig.resync.catch_up(), 5)
+    await asyncio.wait_for(rig.resync.catch_up(), 20)
 
     assert rig.resync.synced
     assert failed == [True]
@@ -207,7 +207,7 @@ async def test_what_the_cache_cannot_read_is_not_waited_for(rig: Rig, monkeypatc
     monkeypatch.setattr(resync, "STALLED", 0.05)
     rig.cluster.objects[PODS] = [obj("p", 7) | {"spec": 3}]
 
-    await asyncio.wait_for(rig.resync.catch_up(), 5)
+    await asyncio.wait_for(rig.resync.catch_up(), 20)
 
     assert [unreadable(one) != "" for one in rig.cache.all(PODS)] == [True]
 
@@ -282,7 +282,7 @@ async def test_what_is_listed_and_cannot_be_had_keeps_nobody_waiting(rig: Rig, m
     rig.cluster.objects[PODS] = [obj("p", 7), obj("q", 8)]
     rig.cluster.kept_back["p"] = ApiError(403, "Forbidden", "not for you")
 
-    await asyncio.wait_for(rig.resync.catch_up(), 5)
+    await asyncio.wait_for(rig.resync.catch_up(), 20)
 
     known = {one["metadata"]["name"]: unreadable(one) for one in rig.cache.all(PODS)}
     assert known["q"] == ""
@@ -316,7 +316,7 @@ async def test_a_kind_that_is_not_served_is_empty_where_it_is_optional_and_waite
     missing = ApiError(404, "NotFound", "the server could not find the requested resource")
     rig.cluster.failures = iter([missing])
 
-    await asyncio.wait_for(rig.resync.catch_up(), 5)
+    await asyncio.wait_for(rig.resync.catch_up(), 20)
 
     assert rig.cache.all(ROUTES) == []
     assert ("routes" in [kind for kind, *_ in rig.cluster.asked]) != optional, "asked for again"
