@@ -225,7 +225,7 @@ class Load:
             with suppress(BrokenPipeError):
                 process.stdin.close()
             try:
-                process.wait(3 * float(str(self._task["timeout"])))
+                process.wait(10 + 3 * float(str(self._task["timeout"])))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -73,7 +73,7 @@ def seen(behave: Behaviour, *, timeout: float = 2.0) -> Counts:
 
     question = Question("{}", RIGHT)
     with serving(after_thirty) as url, Load(url, [question], pick=("digit",), rate=100, timeout=timeout) as load:
-        load.await_answers(40, seconds=10)
+        load.await_answers(40, seconds=60)
         return load.close()
 
 
@@ -176,7 +176,7 @@ def test_with_pauses_all_requests_go_over_as_many_connections_as_there_are_lanes
     with serving(note) as url:
         load = Load(url, [Question("{}", RIGHT)], pick=("digit",), rate=1000, lanes=5, pauses=(0.02, 0.05))
         with load:
-            load.await_answers(50, seconds=10)
+            load.await_answers(50, seconds=60)
         counts = load.close()
 
     assert not counts.failed, str(counts)
@@ -203,7 +203,7 @@ def test_a_client_that_is_stopped_for_a_while_notices() -> None:
         writer.write(reply(7))
 
     with serving(answers) as url, Load(url, [Question("{}", RIGHT)], pick=("digit",)) as load:
-        load.await_answers(40, seconds=10)
+        load.await_answers(40, seconds=60)
         process = load._process
         assert process is not None
         process.send_signal(signal.SIGSTOP)
@@ -212,5 +212,5 @@ def test_a_client_that_is_stopped_for_a_while_notices() -> None:
                 load.await_answers(10**6, seconds=1)
         finally:
             process.send_signal(signal.SIGCONT)
-        load.await_answers(40, seconds=10)
+        load.await_answers(40, seconds=60)
         assert load.close().stalled > 0.5

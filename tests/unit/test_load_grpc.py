@@ -36,7 +36,7 @@ def nameless(context: grpc.ServicerContext) -> bytes:
 
 
 def slow(context: grpc.ServicerContext) -> bytes:
-    time.sleep(1)
+    time.sleep(3)
     return right(context)
 
 
@@ -60,7 +60,7 @@ class Calls(grpc.GenericRpcHandler):
 def serving(calls: Calls) -> Iterator[str]:
     """A server; yields the URL of a method."""
     (port,) = reserve(1)
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(64) as pool:
         server = grpc.server(pool, handlers=[calls], options=[("grpc.so_reuseport", 0)])
         server.add_insecure_port(f"127.0.0.1:{port}")
         server.start()
@@ -73,8 +73,9 @@ def serving(calls: Calls) -> Iterator[str]:
 def seen(bad: Behaviour) -> tuple[Counts, int]:
     """What the client counts, and the calls that the server got."""
     calls = Calls(bad)
-    with serving(calls) as url, Load(url, [Question("")], rate=100, timeout=0.5) as load:
-        load.await_answers(60, seconds=10)
+    timeout = 1.5 if bad is slow else 10
+    with serving(calls) as url, Load(url, [Question("")], rate=100, timeout=timeout) as load:
+        load.await_answers(60, seconds=60)
         return load.close(), calls.asked
 
 

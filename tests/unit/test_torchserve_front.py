@@ -317,7 +317,10 @@ async def test_a_caller_that_is_still_sending_gets_its_answer_and_the_server_hea
     assert asked.is_set() == (status == 413)
 
 
-async def test_an_answer_that_ends_its_connection_is_not_lost_to_a_request_that_was_sent_ahead() -> None:
+async def test_an_answer_that_ends_its_connection_is_not_lost_to_a_request_that_was_sent_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(front_module, "LINGER", 60.0)
     async with standing(echo) as stand:
         stand.front.draining = True
         reader, writer = await stand.connect()

@@ -156,10 +156,10 @@ async def test_more_than_may_wait_are_refused_and_counted(stand: Stand) -> None:
 
 
 async def test_what_has_waited_too_long_is_refused_while_the_worker_is_still_busy_and_is_never_run() -> None:
-    stand = Stand(Gated(), queue_seconds=0.05)
+    stand = Stand(Gated(), queue_seconds=1)
     first = await stand.occupied()
     waiting = stand.waiting(1)
-    with pytest.raises(Overloaded, match=r"waited 0.05 s for its turn \(PODIUM_QUEUE_SECONDS\)"):
+    with pytest.raises(Overloaded, match=r"waited 1 s for its turn \(PODIUM_QUEUE_SECONDS\)"):
         await waiting
     stand.model.gate.set()
     await first
@@ -179,7 +179,7 @@ async def test_what_is_given_up_while_it_waits_is_never_run_and_makes_room(stand
 
 
 async def test_nothing_is_kept_of_what_is_given_up_or_refused_however_long_the_worker_is_busy() -> None:
-    stand = Stand(Gated(), queue_seconds=0.05)
+    stand = Stand(Gated(), queue_seconds=1)
     first = await stand.occupied()
     kept = []
     for give_up in (True, False):
@@ -195,7 +195,7 @@ async def test_nothing_is_kept_of_what_is_given_up_or_refused_however_long_the_w
             with pytest.raises(Overloaded):
                 await future
         del future
-    await until(lambda: [each() for each in kept] == [None, None])
+    await until(lambda: [each() for each in kept] == [None, None], 20)
     stand.model.gate.set()
     await first
 

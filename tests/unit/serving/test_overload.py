@@ -89,22 +89,23 @@ def many_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("many_files")
-def test_ten_thousand_idle_connections_hold_up_nobody(server: Server) -> None:
-    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(IDLE)]
-    half = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(400)]
-    try:
-        for connection in half:
-            connection.sendall(REQUEST[:-5])
+def test_ten_thousand_idle_connections_hold_up_nobody(model: Path) -> None:
+    with serving(model) as server:
+        idle = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(IDLE)]
+        half = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(400)]
+        try:
+            for connection in half:
+                connection.sendall(REQUEST[:-5])
+            assert served(server)
+            for connection in half:
+                connection.sendall(REQUEST[-5:])
+                assert connection.recv(15) == b"HTTP/1.1 200 OK"
+            idle[-1].sendall(REQUEST)
+            assert idle[-1].recv(15) == b"HTTP/1.1 200 OK"
+        finally:
+            for connection in (*idle, *half):
+                connection.close()
         assert served(server)
-        for connection in half:
-            connection.sendall(REQUEST[-5:])
-            assert connection.recv(15) == b"HTTP/1.1 200 OK"
-        idle[-1].sendall(REQUEST)
-        assert idle[-1].recv(15) == b"HTTP/1.1 200 OK"
-    finally:
-        for connection in (*idle, *half):
-            connection.close()
-    assert served(server)
 
 
 def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be(model: Path) -> None:
