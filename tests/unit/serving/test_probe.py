@@ -221,7 +221,7 @@ def test_a_probe_that_hangs_is_ended_in_time_and_said_to_be_incomplete(
     path.write_bytes(identity({"x": TensorProto.FLOAT}, ["n"]))
     monkeypatch.setattr(Deadly, "deadly", staticmethod(lambda x: bool(np.isnan(x).any()) and signal.pause()))
     monkeypatch.setattr(probing, "Model", Deadly)
-    found = probing.probe(path, 1, 2, LIMIT)
+    found = probing.probe(path, 1, 6, LIMIT)
     assert found.incomplete == "it took longer than PODIUM_PROBE_SECONDS"
     assert found.base
     assert found.refusals == []

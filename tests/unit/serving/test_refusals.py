@@ -242,7 +242,11 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(field=st.sampled_from(["name", "shape", "datatype", "data", "parameters"]), value=json_values)
 def test_no_input_whatever_makes_the_server_fail(echo: Server, field: str, value: object) -> None:
     answer = echo.infer(json.dumps({"inputs": [x(**{field: value})]}).encode())
