@@ -17,6 +17,7 @@ import pytest
 from obstore.store import S3Store
 
 from tests.cluster.binaries import versitygw
+from tests.cluster.ports import reserve
 from tests.unit.serving.harness import Fetched, fetch
 from tests.unit.serving.web import Script, certificates, reply, web
 
@@ -45,8 +46,7 @@ class Bucket:
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
     folder = tmp_path_factory.mktemp("s3")
     (folder / "models").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    (port,) = reserve(1)
     environment = {"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET}
     command = [versitygw(), "--port", f"127.0.0.1:{port}", "posix", folder]
     with (folder.parent / "versitygw.log").open("w") as output:
@@ -55,7 +55,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
             deadline = time.monotonic() + 20
             while True:
                 try:
-                    socket.create_connection(("127.0.0.1", port)).close()
+                    socket.create_connection(("127.0.0.1", int(port))).close()
                     break
                 except OSError:
                     assert time.monotonic() < deadline, (folder.parent / "versitygw.log").read_text()
