@@ -10,6 +10,8 @@ from tests.integration.proxy import Proxy
 
 STUB = "tests.integration.shell.counting"
 ADMINS = ("system:masters",)
+PATIENCE = 60.0
+"""Seconds within which comes what is waited for, on a slow machine too."""
 
 
 class Rig:
@@ -29,7 +31,7 @@ class Rig:
         path = "jsonpath={.status.message}"
         return self.plane.kubectl("get", "mdep", name, "-n", self.namespace, "-o", path, "--ignore-not-found")
 
-    def await_message(self, name: str, words: str, seconds: float = 20.0) -> None:
+    def await_message(self, name: str, words: str, seconds: float = PATIENCE) -> None:
         """Wait until what is written about it contains the words."""
         self.operator.await_true(lambda: words in self.message(name), f"{name}: {words}", seconds)
 

@@ -11,7 +11,13 @@ import pytest
 
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.operator import Operator
-from tests.integration.shell.rig import ADMINS, STUB
+from tests.integration.shell.rig import ADMINS, PATIENCE, STUB
+
+TERM, TAKEN_WITHIN = 12.0, 15.0
+"""Seconds, of production: the Lease's, and within which a follower has it after its holder's crash.
+
+By the audit log, and of the Lease itself: how long a follower's first pass takes depends on the machine.
+"""
 
 
 def restless(plane: ControlPlane, namespace: str) -> None:
@@ -55,7 +61,18 @@ def work(writes: list[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
     return [write for write in writes if write[2] != "leases"]
 
 
-def await_work(plane: ControlPlane, operator: Operator, since: float, seconds: float) -> float:
+def claims(plane: ControlPlane, operator: Operator) -> list[float]:
+    """The moments at which the replica wrote the Lease: took, renewed or released it."""
+    return [moment for moment, _, kind in audited_writes(plane, operator) if kind == "leases"]
+
+
+def await_claim(plane: ControlPlane, operator: Operator) -> float:
+    """The moment at which the replica first wrote the Lease."""
+    operator.await_true(lambda: bool(claims(plane, operator)), "the Lease", PATIENCE)
+    return min(claims(plane, operator))
+
+
+def await_work(plane: ControlPlane, operator: Operator, since: float, seconds: float = PATIENCE) -> float:
     """The moment of the replica's first write but for the Lease after `since`."""
     operator.await_true(
         lambda: any(moment >= since for moment, *_ in work(audited_writes(plane, operator))), "a write", seconds
@@ -68,7 +85,7 @@ def pair(plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[tuple[
     """A replica that leads and writes, and one that is ready to follow; the times are those of production."""
     restless(plane, namespace)
     with replica(plane, tmp_path, namespace, "first") as first:
-        await_work(plane, first, 0.0, 20)
+        await_work(plane, first, 0.0)
         with replica(plane, tmp_path, namespace, "second") as second:
             second.await_ready()
             yield first, second
@@ -78,7 +95,7 @@ def test_only_the_holder_writes_and_both_are_ready(plane: ControlPlane, pair: tu
     first, second = pair
 
     now = time.time()
-    await_work(plane, first, now, 5)
+    await_work(plane, first, now)
 
     assert second.get("/readyz") == second.get("/livez") == 200
     assert work(audited_writes(plane, second)) == []
@@ -92,21 +109,27 @@ def test_the_follower_takes_over_within_15_s_of_a_sigkill(plane: ControlPlane, p
     killed = time.time()
     first.kill()
 
-    assert await_work(plane, second, killed, 20) - killed < 15
+    taken = await_claim(plane, second)
+    # Not a moment before the term is over, which began with the last renewal.
+    assert taken - max(claims(plane, first)) >= TERM
+    assert taken - killed < TAKEN_WITHIN
+    await_work(plane, second, taken)
 
 
-def test_the_follower_takes_over_within_2_s_of_a_clean_stop(
+def test_the_follower_does_not_wait_for_the_term_after_a_clean_stop(
     plane: ControlPlane, pair: tuple[Operator, Operator]
 ) -> None:
     first, second = pair
 
     stopped = time.time()
     first.terminate()
-    taken = await_work(plane, second, stopped, 10)
+    taken = await_claim(plane, second)
+    resumed = await_work(plane, second, stopped)
 
-    assert taken - stopped < 2
-    assert first.await_end() == 0
-    assert max(moment for moment, *_ in work(audited_writes(plane, first))) < taken
+    assert first.await_end(PATIENCE) == 0
+    # The last that it wrote of the Lease is its release; without that, the term would have passed since a renewal.
+    assert taken - max(claims(plane, first)) < TERM
+    assert max(moment for moment, *_ in work(audited_writes(plane, first))) < resumed
 
 
 def test_a_holder_that_was_frozen_past_its_term_writes_nothing_more_but_as_a_contender(
@@ -116,14 +139,15 @@ def test_a_holder_that_was_frozen_past_its_term_writes_nothing_more_but_as_a_con
 
     frozen = time.time()
     first.freeze()
-    taken = await_work(plane, second, frozen, 20)
+    taken = await_claim(plane, second)
+    await_work(plane, second, taken)
     thawed = time.time()
     first.thaw()
     # It has understood, and has had time for ten more writes.
     first.await_log("no longer held")
-    await_work(plane, second, time.time() + 2, 10)
+    await_work(plane, second, time.time() + 2)
 
-    assert taken - frozen < 15
+    assert taken - frozen < TAKEN_WITHIN
     late = work([write for write in audited_writes(plane, first) if write[0] >= thawed])
     assert late == []
     assert first.alive
@@ -134,13 +158,13 @@ def test_a_frozen_holder_whose_lease_nobody_took_plans_anew_before_it_writes(
 ) -> None:
     restless(plane, namespace)
     with replica(plane, tmp_path, namespace, "only") as only:
-        await_work(plane, only, 0.0, 20)
+        await_work(plane, only, 0.0)
 
         only.freeze()
         time.sleep(9)  # past the deadline for writes, within the term
         thawed = time.time()
         only.thaw()
-        first_write = await_work(plane, only, thawed, 10)
+        first_write = await_work(plane, only, thawed)
 
         renewals = [moment for moment, _, kind in audited_writes(plane, only) if kind == "leases" and moment >= thawed]
         assert renewals
@@ -151,11 +175,12 @@ def test_a_process_that_comes_back_with_the_same_identity_does_not_wait_for_the_
     plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     restless(plane, namespace)
-    with replica(plane, tmp_path, namespace, "same") as operator:
-        await_work(plane, operator, 0.0, 20)
+    # A term far longer than anybody waits for here: who comes back within PATIENCE has not waited for it.
+    with replica(plane, tmp_path, namespace, "same", lease_duration=300, lease_write_deadline=200) as operator:
+        await_work(plane, operator, 0.0)
 
         operator.kill()
         restarted = time.time()
         operator.start()
 
-        assert await_work(plane, operator, restarted, 15) - restarted < 6
+        await_work(plane, operator, restarted)
