@@ -223,6 +223,11 @@ class Proxy:
         """Cut all watches; answers how many there were. They may come back at once."""
         return self._do(self._abort(self._watching))
 
+    @property
+    def watching(self) -> int:
+        """How many watches are open."""
+        return len(self._watching)
+
     def expire_watches(self, *resources: str) -> None:
         """Cut all watches, and answer the next watch of each of these kinds with 410 Expired."""
         with self._lock:
