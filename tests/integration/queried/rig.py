@@ -26,9 +26,9 @@ from tests.cluster.ports import reserve
 from tests.cluster.progress import tail
 
 NAMESPACE = "ml"
-SCRAPED = 0.5
-"""Seconds between two scrapes."""
-SECONDS, POLL = 30.0, 0.02
+SCRAPED = 2.0
+"""Seconds between two scrapes, and that one may take."""
+SECONDS, POLL = 60.0, 0.02
 TOKEN = "a-real-token"
 PASSWORD = "a-real-secret"
 _BCRYPT = "$2b$04$abcdefghijklmnopqrstuuRml8OQwcMNmmL0v320m8qXkPPWeaJFa"
