@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import json
 import subprocess
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -21,7 +22,7 @@ from podium.router.bootstrap import bootstrap
 from podium.router.discovery import Discovery
 from podium.router.documents import Pods
 from podium.router.endpoints import Endpoint
-from podium.router.files import Files
+from podium.router.files import Files, NotLoaded
 from podium.router.places import BOOTSTRAP, FOLDER, POLLED, SOCKET, XDS
 from podium.router.routes import REVISION_HEADER
 from podium.router.routing import Routing, Share
@@ -59,7 +60,14 @@ class Router:
         if not self.log:
             manager = config.listeners[routing.model]["filter_chains"][0]["filters"][0]["typed_config"]
             del manager["access_log"]
-        self._files.put(config)
+        end = time.monotonic() + SECONDS
+        while True:
+            try:
+                self._files.put(config)
+                return
+            except NotLoaded:  # the agent tries again, too
+                if time.monotonic() > end:
+                    raise
 
     @contextmanager
     def running(self, **bounds: int) -> Iterator[None]:
@@ -209,7 +217,7 @@ class Callers:
         self._fates[number] = fate
         try:
             async with asyncio.timeout(SECONDS) as limit:
-                giving_up = asyncio.create_task(self._give_up(limit, number, patience))
+                giving_up = asyncio.create_task(self._give_up(limit, number, begun, patience))
                 try:
                     async with http.post(f"{url}/{fate}/{number}") as answer:
                         # Which revision was drawn for it is said even where none of its servers could be reached.
@@ -223,13 +231,15 @@ class Callers:
         except aiohttp.ClientError:
             self._saw[number] = "timeout" if fate.endswith("half") else "reset"
 
-    async def _give_up(self, limit: asyncio.Timeout, number: int, patience: float) -> None:
+    async def _give_up(self, limit: asyncio.Timeout, number: int, begun: float, patience: float) -> None:
         """Unless an answer of the router may be under way: who gives up just then sees none, and was sent one."""
         await self.asked.came(number)
         due = asyncio.get_running_loop().time() + patience
         await asyncio.sleep(patience)
         now = asyncio.get_running_loop().time()
-        if number not in self.asked.lost and now < due + OVERDUE:
+        # The router's patience began after `begun`, and perhaps long before the server's turn came.
+        early = now < due + OVERDUE and now < begun + TIME_OUT - OVERDUE
+        if number not in self.asked.lost and early:
             self.asked.given_up[number] = asyncio.Event()
             limit.reschedule(now)
 
