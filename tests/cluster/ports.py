@@ -3,8 +3,8 @@
 import random
 import socket
 
-BELOW_EPHEMERAL = range(20000, 32000)
-"""Linux gives 32768 and above to outgoing connections."""
+BELOW_EPHEMERAL = range(20100, 32000)
+"""Linux gives 32768 and above to outgoing connections; routers of tests listen at 20000 and the next ones."""
 
 
 class Port(int):

@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,8 @@ from podium.router.routing import Routing
 from podium.router.state import KEY, SERVICE_LABEL, SUFFIX
 from tests.cluster import binaries
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.progress import tail
+from tests.cluster.processes import await_true
+from tests.cluster.progress import ClusterError, tail
 
 _addresses = itertools.count(2)
 SECONDS, POLL = 30.0, 0.02
@@ -105,6 +107,17 @@ def grant(plane: ControlPlane, namespace: str) -> None:
     kubectl("create", "role", "podium-router", at, "--verb=get,list,watch", "--resource=configmaps,endpointslices")
     kubectl("create", "rolebinding", "podium-router", at, "--role=podium-router",
             f"--serviceaccount={namespace}:podium-router")  # fmt: skip
+
+    def may(kind: str) -> bool:
+        try:
+            kubectl("auth", "can-i", "list", kind, at, f"--as=system:serviceaccount:{namespace}:podium-router")
+        except ClusterError:
+            return False
+        return True
+
+    # The API server takes roles from a watch of its own, and a router's init container asks once.
+    for kind in ("configmaps", "endpointslices.discovery.k8s.io"):
+        assert await_true(partial(may, kind), SECONDS), kind
 
 
 class Router:
@@ -277,17 +290,17 @@ class Router:
         except aiohttp.ClientError:
             return {"applied": {}, "refused": {}, "problem": "cannot be asked"}
 
-    async def until_applied(self, routing: Routing) -> None:
+    async def until_applied(self, routing: Routing, seconds: float = SECONDS) -> None:
         """Until the agent says that Envoy has it."""
 
         async def applied() -> bool:
             return (await self.said())["applied"].get(name_of(routing.model)) == routing.to_json()
 
-        await self.until(applied)
+        await self.until(applied, seconds)
 
-    async def until(self, holds: Callable[[], Any]) -> None:
+    async def until(self, holds: Callable[[], Any], seconds: float = SECONDS) -> None:
         """Until an answer is true; AssertionError with the logs' ends."""
-        for _ in range(int(SECONDS / POLL)):
+        for _ in range(int(seconds / POLL)):
             if await holds():
                 return
             await asyncio.sleep(POLL)

@@ -96,7 +96,7 @@ async def test_a_head_that_does_not_come_to_an_end_is_ended_and_others_are_serve
             await asyncio.wait([ends], timeout=0.5)
 
         assert await ends == ["HTTP/1.1 408 Request Timeout"] * 3
-        assert HEADERS_SECONDS - 1 < time.monotonic() - begun < HEADERS_SECONDS + 5
+        assert HEADERS_SECONDS - 1 < time.monotonic() - begun < HEADERS_SECONDS + 30
 
 
 async def test_a_connection_beyond_the_limit_is_refused_and_those_within_it_serve_on(

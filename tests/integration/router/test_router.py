@@ -82,10 +82,15 @@ async def test_weights_that_change_under_load_lose_nothing_and_weight_0_gets_not
 
 async def test_pods_come_and_go_under_load(router: Router, pods: dict[str, Pod]) -> None:
     async with Pod(OLD) as second, load(router, PORT) as seen:
-        for addresses in ([pods[OLD].address, second.address], [second.address], [pods[OLD].address, NOBODY]):
+
+        async def asked() -> bool:
+            return second.asked > 100
+
+        await asyncio.to_thread(router.pods, OLD, pods[OLD].address, second.address)
+        await router.until(asked)
+        for addresses in ([second.address], [pods[OLD].address, NOBODY]):
             await asyncio.to_thread(router.pods, OLD, *addresses)
             await enough(seen, 400)
-        assert second.asked > 100
     assert failed(seen) == {}
 
 
@@ -139,7 +144,8 @@ async def test_it_serves_on_without_the_API_server_also_after_a_restart(router: 
 
     routing = split((NEW, 10_000))
     router.ask_for(routing)
-    await router.until_applied(routing)
+    # The agent's pauses between attempts have grown, to 30 s at the most.
+    await router.until_applied(routing, 90)
 
 
 async def test_ModelDeployments_come_and_go_beside_one_another(router: Router) -> None:
@@ -149,6 +155,12 @@ async def test_ModelDeployments_come_and_go_beside_one_another(router: Router) -
         await asyncio.to_thread(router.pods, revision, pod.address)
         await asyncio.to_thread(router.ask_for, other)
         await router.until_applied(other)
+
+        async def reached() -> bool:
+            return revision in (await router.said())["reached"]
+
+        # Its pod is told of by another watch than its routing.
+        await router.until(reached)
         async with load(router, PORT + 1) as others:
             await enough(others)
         await asyncio.to_thread(router.delete_config_map, "spam-router")
@@ -252,7 +264,7 @@ async def test_headers_that_are_ours_come_from_nobody_else_and_the_rest_passes(r
 
 
 async def test_bodies_up_to_the_limit_and_answers_up_to_the_time_out(router: Router, pods: dict[str, Pod]) -> None:
-    routing = replace(split((OLD, 10_000)), max_request_bytes=1_000_000, timeout=0.5)
+    routing = replace(split((OLD, 10_000)), max_request_bytes=1_000_000)
     router.ask_for(routing)
     await router.until_applied(routing)
     async with aiohttp.ClientSession() as http:
@@ -261,6 +273,10 @@ async def test_bodies_up_to_the_limit_and_answers_up_to_the_time_out(router: Rou
         async with http.post(router.url(PORT), data=b"x" * 1_000_001) as answer:
             assert answer.status == 413
             assert "larger than 1000000 bytes (spec.traffic.maxRequestBytes)" in (await answer.json())["error"]
+        # Only now: a slow machine takes longer for a large body.
+        hasty = replace(routing, timeout=0.5)
+        router.ask_for(hasty)
+        await router.until_applied(hasty)
         pods[OLD].delay = 2.0
         async with http.post(router.url(PORT), data=b"x") as answer:
             assert answer.status == 504

@@ -13,7 +13,7 @@ from podium.router.routing import Routing, Share
 from tests.integration.router.routing_rig import HERE, OLD, Pod, Router, revision_name
 
 PORT = 20_000
-SHORT, LONG = 0.5, 8.0
+SHORT, LONG = 3.0, 60.0
 """Seconds: an `idleTimeout`, and by when what exceeds it has been ended at the latest."""
 SILENT = "/silent"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -71,7 +71,7 @@ async def test_each_piece_of_an_answer_passes_at_once(
 async def two(make_router: Callable[..., Router], heard: tuple[str, asyncio.Event]) -> Router:
     """Two ModelDeployments with the same server: `idleTimeout` is short at PORT, and long at the next one."""
     router = make_router()
-    for model, port, idle in (("fraud", PORT, SHORT), ("spam", PORT + 1, 60.0)):
+    for model, port, idle in (("fraud", PORT, SHORT), ("spam", PORT + 1, 600.0)):
         revision = revision_name(0, model)
         router.pods(revision, heard[0])
         router.ask_for(Routing(model, port, (Share(revision, 10_000),), idle_timeout=idle))
@@ -109,7 +109,7 @@ async def test_a_pod_that_begins_no_answer_within_idleTimeout_costs_its_caller_a
 async def test_HTTP_2_without_gRPC_reaches_a_server_of_HTTP_1(make_router: Callable[..., Router]) -> None:
     async with Pod(OLD) as pod:
         router = await started(make_router, pod.address)
-        said = json.loads(await asyncio.wait_for(ask_by_http_2(router.address, PORT, "/v2/x"), 10))
+        said = json.loads(await asyncio.wait_for(ask_by_http_2(router.address, PORT, "/v2/x"), LONG))
     assert (said["revision"], said["path"]) == (OLD, "/v2/x")
 
 
