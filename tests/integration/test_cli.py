@@ -137,7 +137,9 @@ def test_a_watch_shows_each_change_as_a_tree_in_a_terminal(
     try:
         assert "├── candidate" in shown_until(ours, "step 2 of 4")
         write(client, deployment, rolled_back())
-        assert "Version 8 was rolled back after 94 s" in shown_until(ours, "RolledBack")
+        shown = shown_until(ours, "was rolled back after 94 s")
+        assert "RolledBack" in shown
+        assert "Version 8 was rolled back after 94 s" in shown
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 130
     finally:

@@ -14,15 +14,17 @@ from tests.cluster.controlplane import APISERVER, CONTROLLER_MANAGER, ETCD, Cont
 from tests.cluster.processes import await_true, marked
 from tests.cluster.progress import ClusterError, run
 
+PATIENCE = 60.0
 
-def kubectl(kubeconfig: Path, *words: str) -> str:
-    return run([binaries.kubectl(), f"--kubeconfig={kubeconfig}", "--request-timeout=3s", *words])
+
+def kubectl(kubeconfig: Path, *words: str, seconds: float = PATIENCE) -> str:
+    return run([binaries.kubectl(), f"--kubeconfig={kubeconfig}", f"--request-timeout={seconds:g}s", *words])
 
 
 def test_parts_are_killed_frozen_and_started_again_and_forget_nothing(tmp_path: Path) -> None:
     with ControlPlane(tmp_path, controllers=["deployment-controller", "replicaset-controller"]) as plane:
         plane.kubectl("create", "deployment", "kept", "--image=none", "--replicas=2")
-        assert await_true(lambda: len(plane.kubectl("get", "pods", "--output=name").split()) == 2, 10)
+        assert await_true(lambda: len(plane.kubectl("get", "pods", "--output=name").split()) == 2, PATIENCE)
         for part in (CONTROLLER_MANAGER, APISERVER, ETCD):
             plane.kill(part)
             assert part not in plane.processes.names()
@@ -32,8 +34,9 @@ def test_parts_are_killed_frozen_and_started_again_and_forget_nothing(tmp_path: 
 
         plane.pause(APISERVER)
         with pytest.raises(ClusterError, match=r"[Tt]imeout|deadline"):
-            kubectl(plane.kubeconfig(), "get", "namespaces")
+            kubectl(plane.kubeconfig(), "get", "namespaces", seconds=3)
         plane.resume(APISERVER)
+        plane.wait(APISERVER)
         assert "default" in kubectl(plane.kubeconfig(), "get", "namespaces")
     assert plane.processes.names() == []
 
@@ -45,7 +48,7 @@ def test_every_user_is_audited_by_name_and_may_do_what_rbac_says(tmp_path: Path)
             kubectl(reader, "get", "pods")
         plane.kubectl("create", "clusterrole", "readers", "--verb=list", "--resource=pods")
         plane.kubectl("create", "clusterrolebinding", "readers", "--clusterrole=readers", "--group=readers")
-        assert await_true(lambda: can_list(reader), 5)
+        assert await_true(lambda: can_list(reader), PATIENCE)
 
         asked = [event for event in plane.audit() if event["user"]["username"] == "reader" and event["verb"] == "list"]
         assert {event["responseStatus"]["code"] for event in asked} == {403, 200}
@@ -74,4 +77,4 @@ def test_nothing_outlives_a_test_run_that_was_killed(tmp_path: Path) -> None:
     os.kill(test_run.pid, signal.SIGKILL)
     test_run.communicate()
 
-    assert await_true(lambda: marked(mark) == [], 10)
+    assert await_true(lambda: marked(mark) == [], PATIENCE)

@@ -1,5 +1,6 @@
 """The watcher sees on a real API server what breaks a rule: statuses written by hand, one lie at a time."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from tests.client import Client, Object, wait
 from tests.cluster.controlplane import ControlPlane
 from tests.watching import GRACE, Watcher
 
+SECONDS = 60.0
 NAME, REVISION = "digits", "digits-bcdfghjklm"
 SPEC: Object = {"model": {"uri": "s3://models/digits/1", "format": "onnx"}}
 
@@ -68,7 +70,7 @@ def watched(stage: Stage, **status: int | str) -> Watcher:
     """A watcher that has seen one status."""
     with Watcher(stage.client, stage.namespace) as watcher:
         stage.status(**status)  # type: ignore[arg-type]
-        wait("the status to be judged", lambda: watcher.seen, 10)
+        wait("the status to be judged", lambda: watcher.seen, SECONDS)
     return watcher
 
 
@@ -137,10 +139,16 @@ def test_ready_without_endpoints_at_replicas_0_is_none(stage: Stage) -> None:
 
 def test_an_endpoint_that_was_ready_a_moment_before_is_enough(stage: Stage) -> None:
     stage.record()
-    stage.endpoint(ready=True)
-    with Watcher(stage.client, stage.namespace) as watcher:
-        stage.endpoint(ready=False)
-        stage.status()
-        wait("the status to be judged", lambda: watcher.seen, 10)
+    for _ in range(10):
+        stage.status(ready="False")
+        stage.endpoint(ready=True)
+        with Watcher(stage.client, stage.namespace) as watcher:
+            begun = time.monotonic()
+            stage.endpoint(ready=False)
+            stage.status()
+            wait("the status to be judged", lambda: watcher.seen, SECONDS)
+            took = time.monotonic() - begun
+        if took < GRACE:
+            break  # where it took longer, the moment may have been too long for the rule
 
     assert watcher.violations() == []
