@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from tests.unit.serving.bad_requests import BODY, corpus
-from tests.unit.serving.harness import JSON_TYPES, Server, identity, serving
+from tests.unit.serving.harness import JSON_TYPES, PATIENCE, Server, identity, serving
 
 MIB = 2**20
 MARGIN = 32 * MIB
@@ -64,7 +64,7 @@ class Soak:
         """Asks on a connection for as long as it is kept, and on a new one then."""
         connection: http.client.HTTPConnection | None = None
         while not self.stop.is_set():
-            connection = connection or http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+            connection = connection or http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE)
             try:
                 connection.request("POST", INFER, body)
                 response = connection.getresponse()

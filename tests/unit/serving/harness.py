@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from onnx import TensorProto, helper
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Seconds until a client gives up: 64 MB take 4 s alone, and far longer where other suites have the cores."""
 SOURCE = Path(__file__).parents[3] / "serving-image" / "src"
 JSON_TYPES = {
@@ -89,7 +89,7 @@ class Server:
 
     def wait_for(self, message: str) -> dict[str, Any]:
         """The next log line that says `message`."""
-        while event := self._events.get(timeout=30):
+        while event := self._events.get(timeout=PATIENCE):
             if event["message"] == message:
                 return event
         raise AssertionError(f"the server ended without saying {message!r}: {''.join(self.lines)}")
