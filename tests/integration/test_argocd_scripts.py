@@ -21,8 +21,8 @@ from tests.unit.planner.given import BLUE_GREEN, rolled_back, serving, switched,
 from tests.unit.planner.situations import sample_ratio
 from tests.unit.planner.test_canary import PAUSE, at_step, canary
 from tests.unit.planner.test_conditions import ROWS
-from tests.unit.planner.test_evidence import until_weighed, weighed
 from tests.unit.planner.test_suspend import suspended
+from tests.unit.planner.weighed import until_weighed, weighed
 from tests.unit.planner.world import World, model
 
 COMMANDS = ("promote", "abort", "retry", "pause", "resume", "restart")

@@ -34,6 +34,7 @@ from tests.unit.planner.given import (
     switched,
     updating,
 )
+from tests.unit.planner.measuring import EVERY
 from tests.unit.planner.refusing import refuse
 from tests.unit.planner.scraped import scraped
 from tests.unit.planner.test_bytes import overwritten
@@ -41,12 +42,13 @@ from tests.unit.planner.test_canary import PAUSE, at_step, canary, record, two
 from tests.unit.planner.test_draining import _one_pod_left
 from tests.unit.planner.test_envoy import ENVOY, kept_by_another
 from tests.unit.planner.test_eviction import POD
-from tests.unit.planner.test_evidence import ALL_FAIL, EVERY, edited, until_weighed, weighed
+from tests.unit.planner.test_ledgers import edited
 from tests.unit.planner.test_no_revisions import junk
 from tests.unit.planner.test_restore import another_cluster, promoted_by_a_person, waiting_for_a_person
 from tests.unit.planner.test_revisions import _edit_runtime
 from tests.unit.planner.test_safety import CANARY, watched
 from tests.unit.planner.test_unreadable import unreadable_deployment, unreadable_model_deployment, unreadable_runtime
+from tests.unit.planner.weighed import ALL_FAIL, until_weighed, weighed
 from tests.unit.planner.world import NAME, World, model
 
 
@@ -188,16 +190,16 @@ def inconclusive() -> World:
 def champion_unavailable() -> World:
     world = updating(replicas=2, rollout=BLUE_GREEN)
     world.behave("2", failure="crash")
-    gates._break_champion(world)
+    gates.break_champion(world)
     return after(world, 300)
 
 
 def environment() -> World:
-    return gates._both_fail("crash", "crash")
+    return gates.both_fail("crash", "crash")
 
 
 def deadly_requests() -> World:
-    return gates._deadly_requests(gates.DIED)
+    return gates.deadly_requests(gates.DIED)
 
 
 def webhook_fails() -> World:

@@ -15,7 +15,7 @@ from podium.rollout.moment import Moment
 from tests.unit.planner.given import serving
 from tests.unit.planner.test_canary import one, record, two
 from tests.unit.planner.test_canary_envoy import shares
-from tests.unit.planner.test_evidence import ALL_FAIL, outcome, until_weighed, weighed
+from tests.unit.planner.weighed import ALL_FAIL, outcome, until_weighed, weighed
 from tests.unit.planner.world import START, World, model
 
 ENOUGH = {"rate": 2000.0, "steps": [{"weight": 50, "for": "10s"}]}

@@ -11,7 +11,7 @@ from tests.unit.planner.apiserver import Call
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, rolled_back, serving, switched, updating
 from tests.unit.planner.refusing import refuse
 from tests.unit.planner.test_conditions import ROWS
-from tests.unit.planner.test_evidence import ALL_FAIL, weighed
+from tests.unit.planner.weighed import ALL_FAIL, weighed
 from tests.unit.planner.world import NAME, NAMESPACE, Said, World, model
 
 TOLD = {

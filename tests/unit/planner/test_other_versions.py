@@ -10,7 +10,7 @@ from podium.kube.client import Object
 from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS
 from tests.unit.planner.given import updating
 from tests.unit.planner.test_canary import two
-from tests.unit.planner.test_evidence import outcome, stored, weighing
+from tests.unit.planner.weighed import outcome, stored, weighing
 from tests.unit.planner.world import World
 
 

@@ -11,7 +11,7 @@ from podium.kube.resources import CONFIG_MAPS, MODEL_RUNTIMES
 from podium.rollout.asked import Asked, Where
 from podium.rollout.wish import Wish
 from tests.unit.planner.test_canary import record, two
-from tests.unit.planner.test_evidence import outcome
+from tests.unit.planner.weighed import outcome
 from tests.unit.planner.world import RUNTIMES, World, model
 
 STEPS: list[Object] = [{"weight": 25, "for": "20s"}, {"weight": 50, "for": "20s"}]

@@ -18,7 +18,7 @@ from tests.unit.planner.counting import Counting
 from tests.unit.planner.test_canary import PAUSE, one, record, two
 from tests.unit.planner.test_canary_envoy import shares
 from tests.unit.planner.test_envoy import routed
-from tests.unit.planner.test_evidence import ALIKE, ALL_FAIL, STEPS, outcome, until_weighed
+from tests.unit.planner.weighed import ALIKE, ALL_FAIL, STEPS, outcome, until_weighed
 from tests.unit.planner.world import World, model
 
 ANALYSIS: Object = {"interval": "2s", "metrics": [{"name": "errors", "type": "ErrorRate"}]}

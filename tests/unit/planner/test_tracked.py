@@ -13,7 +13,7 @@ from podium.kube.client import Object
 from podium.kube.resources import MODEL_DEPLOYMENTS
 from tests.unit.planner.given import AUTOSCALING, MANUAL, created, serving
 from tests.unit.planner.test_envoy import routed
-from tests.unit.planner.test_evidence import STEPS
+from tests.unit.planner.weighed import STEPS
 from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 APPLICATION = "of-argo-cd"

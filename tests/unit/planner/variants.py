@@ -33,10 +33,10 @@ from tests.unit.planner.test_commands import _failed_restart
 from tests.unit.planner.test_ended import end
 from tests.unit.planner.test_envoy import ENVOY, cut_off, routed, weights
 from tests.unit.planner.test_envoy_refused import Refusal
-from tests.unit.planner.test_evidence import OUTAGE, STEPS, until_weighed, weighed, weighing, with_prometheus
 from tests.unit.planner.test_recreation import _recreated
 from tests.unit.planner.test_safety import CANARY, WATCHED, watched
 from tests.unit.planner.test_scarcity import unschedulable
+from tests.unit.planner.weighed import OUTAGE, STEPS, until_weighed, weighed, weighing, with_prometheus
 from tests.unit.planner.world import World, model
 
 
@@ -146,7 +146,7 @@ def spec_changed() -> World:
 def stray_pod() -> World:
     """A pod of nobody's has the labels of version 1."""
     world = updating(replicas=2)
-    gates._stray(world, world.revision("1"))
+    gates.stray(world, world.revision("1"))
     world.until(lambda: world.outcome(two(world)) == "Promoted")
     world.edit(model=model("3"))
     return after(world, 60)
