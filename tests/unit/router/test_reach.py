@@ -61,18 +61,36 @@ def test_what_was_reached_is_not_asked_again(network: Network) -> None:
     assert network.asked == [A]
 
 
-def test_a_revision_that_lost_the_pod_that_answered_is_reached_anew(network: Network) -> None:
+def test_whoever_does_not_answer_holds_up_nobody(network: Network) -> None:
+    """Ten revisions whose pods take 2 s not to answer; then another one is wanted."""
+    silent = {(f"s{number}", HTTP): (Endpoint(f"10.0.1.{number}", 8080),) for number in range(10)}
     reach = Reach(network.ask)
-    network.up = {A}
-    reach.want(["r"], {("r", HTTP): (A,)})
+    reach.want([name for name, _ in silent], silent)
     reach.look()
-    reach.want(["r"], {})
-    assert reach.reached == set()
-    reach.want(["r"], {("r", HTTP): (B,)})
-    assert reach.reached == set()
-    network.up = {B}
-    assert reach.look()
-    assert reach.reached == {"r"}
+    network.up, network.asked = {A}, []
+    reach.want([*(name for name, _ in silent), "r"], silent | {("r", HTTP): (A,)})
+
+    assert not reach.look()
+
+    assert network.asked[0] == A
+    assert (reach.reached, reach.unreached.keys()) == ({"r"}, {name for name, _ in silent})
+
+
+def test_what_is_wanted_during_a_look_is_asked_for_next(network: Network) -> None:
+    reach = Reach(lambda pod: ask(pod))
+    pods = {("r", HTTP): (A,), ("s", HTTP): (B,)}
+
+    def ask(pod: Pod) -> str:
+        if not network.asked:
+            reach.want(["r", "s", "t"], pods | {("t", HTTP): (Endpoint("10.0.0.3", 8080),)})
+        return network.ask(pod)
+
+    reach.want(["r", "s"], pods)
+    assert not reach.look()
+    assert network.asked == [A], "it ended early"
+    reach.look()
+    assert [each.address for each in network.asked[1:]] == ["10.0.0.2", "10.0.0.3", "10.0.0.1"]
+    assert reach.unreached.keys() == {"r", "s", "t"}
 
 
 def test_a_revision_without_pods_is_neither_reached_nor_complained_of(network: Network) -> None:
@@ -110,6 +128,21 @@ def server() -> Iterator[http.server.HTTPServer]:
 
 def test_any_answer_over_HTTP_will_do(server: http.server.HTTPServer) -> None:
     assert answers(Pod(Endpoint("127.0.0.1", server.server_port))) == ""
+
+
+@pytest.mark.parametrize("said", [b"\x15\x03\x03\x00\x02\x02\x46", b"HT", b""])
+def test_who_does_not_speak_HTTP_is_not_reached(said: bytes) -> None:
+    """Such as a server that wants TLS, and says so by an alert."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert "127.0.0.1 port" in answers(Pod(Endpoint("127.0.0.1", other.getsockname()[1])))
 
 
 def test_a_port_where_nobody_listens_is_named(server: http.server.HTTPServer) -> None:

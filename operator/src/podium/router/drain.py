@@ -39,7 +39,7 @@ def leave(admin: Admin, *, most: float) -> None:
     """
     start = quiet_since = time.monotonic()
     total, draining = -1, False
-    while (now := time.monotonic()) - start < most:
+    while time.monotonic() - start < most:
         try:
             if not draining:
                 admin.drain()
@@ -50,8 +50,9 @@ def leave(admin: Admin, *, most: float) -> None:
             return
         except Unreachable as error:
             log.warning("%s; it may be busy", error)
-            quiet_since = now
+            quiet_since = time.monotonic()
         else:
+            now = time.monotonic()  # a busy Envoy's answer is seconds old only if it is counted from the question
             if traffic.active or traffic.total != total:
                 quiet_since, total = now, traffic.total
             quiet = LEFT_SECONDS if traffic.connections == 0 else QUIET_SECONDS

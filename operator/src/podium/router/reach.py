@@ -4,9 +4,9 @@ A pod that answers anything at all is reached: over HTTP, or over gRPC where nob
 that (a NetworkPolicy, a mesh that takes no plain text) keeps Envoy from it as well: both are in one pod.
 """
 
-import http.client
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +18,7 @@ RETRY_SECONDS: Final = 1.0
 TRIED: Final = 3
 """Pods of a revision that are asked each time: one that answers is enough."""
 PATH: Final = "/v2/health/ready"
+HTTP_ANSWER: Final = b"HTTP/"
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 """How a connection of HTTP/2 begins, with empty settings (RFC 9113, 3.4); the server answers with its own."""
 
@@ -35,32 +36,26 @@ Ask = Callable[[Pod], str]
 
 
 class Reach:
-    """What was reached stays so for as long as the pod that answered is there; the rest is tried time and again.
+    """What was reached stays so for as long as the revision is wanted; the rest is tried time and again.
 
-    A revision that lost its pods is reached anew: who gets a weight before its new pod is known here gets 503.
+    One after the other: whoever does not answer takes seconds, so those come first that have not been tried yet.
     """
 
     def __init__(self, ask: Ask | None = None) -> None:
         self._ask = ask or answers
         self._wanted: dict[str, tuple[Pod, ...]] = {}
-        self._answered: dict[str, Endpoint] = {}
         self._news = threading.Event()
+        self.reached: frozenset[str] = frozenset()
         self.unreached: Mapping[str, str] = {}
-
-    @property
-    def reached(self) -> frozenset[str]:
-        """The revisions of which a pod that is there has answered."""
-        return frozenset(name for name, pods in self._wanted.items() if self._has(name, pods))
-
-    def _has(self, revision: str, pods: Iterable[Pod]) -> bool:
-        answered = self._answered.get(revision)
-        return answered is not None and any(pod.http == answered for pod in pods)
+        self._tried: dict[str, float] = {}
+        """When those that were not reached were asked last, by time.monotonic."""
 
     def want(self, revisions: Iterable[str], pods: Mapping[tuple[str, str], tuple[Endpoint, ...]]) -> None:
         """From now on these revisions, with their pods by revision and name of the port."""
         wanted = {name: _pods_of(name, pods) for name in revisions}
         if wanted != self._wanted:
             self._wanted = wanted
+            self.reached &= wanted.keys()
             self.unreached = {name: why for name, why in self.unreached.items() if name in wanted}
             self._news.set()
 
@@ -69,27 +64,35 @@ class Reach:
         wait: float | None = None
         while True:
             self._news.wait(wait)
-            self._news.clear()
             wait = None if self.look() else RETRY_SECONDS
 
     def look(self) -> bool:
-        """Try the revisions that are not reached yet; true once all those of which a pod is known have been reached."""
-        wanted, failed = self._wanted, {}
-        self._answered = {name: pod for name, pod in self._answered.items() if name in wanted}
-        for name, pods in wanted.items():
-            if not pods or self._has(name, pods):
-                continue
-            reasons = []
-            for pod in pods[:TRIED]:
-                why = self._ask(pod)
-                if not why:
-                    self._answered[name] = pod.http
-                    break
-                reasons.append(why)
-            else:
-                failed[name] = reasons[0]
-        self.unreached = failed
-        return not failed
+        """Try the revisions that are not reached yet; true once all those of which a pod is known have been reached.
+
+        It ends early where others are wanted meanwhile.
+        """
+        self._news.clear()
+        self._tried = {name: at for name, at in self._tried.items() if name in self.unreached}
+        waiting = [name for name, pods in self._wanted.items() if pods and name not in self.reached]
+        for name in sorted(waiting, key=lambda name: self._tried.get(name, 0.0)):
+            self._look_at(name)
+            if self._news.is_set():
+                return False
+        self.unreached = {name: why for name, why in self.unreached.items() if name in waiting}
+        return not self.unreached
+
+    def _look_at(self, name: str) -> None:
+        reasons = []
+        for pod in self._wanted.get(name, ())[:TRIED]:
+            why = self._ask(pod)
+            if not why:
+                self.reached = (self.reached | {name}) & self._wanted.keys()
+                self.unreached = {other: why for other, why in self.unreached.items() if other != name}
+                return
+            reasons.append(why)
+        self._tried[name] = time.monotonic()
+        if reasons and name in self._wanted:
+            self.unreached = {**self.unreached, name: reasons[0]}
 
 
 def _pods_of(revision: str, pods: Mapping[tuple[str, str], tuple[Endpoint, ...]]) -> tuple[Pod, ...]:
@@ -108,19 +111,25 @@ def answers(pod: Pod) -> str:
                 raise
             asked = pod.grpc
             _ask_grpc(asked)
-    except (OSError, http.client.HTTPException) as error:
+    except OSError as error:
         reason = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         return f"{asked.address} port {asked.port}: {reason}"
     return ""
 
 
 def _ask_http(at: Endpoint) -> None:
-    connection = http.client.HTTPConnection(at.address, at.port, timeout=SECONDS)
-    try:
-        connection.request("GET", PATH, headers={"user-agent": "podium-router", "connection": "close"})
-        connection.getresponse().read(1)
-    finally:
-        connection.close()
+    """Not by http.client, which waits as long as a byte comes now and then."""
+    request = f"GET {PATH} HTTP/1.1\r\nhost: {at.address}\r\nuser-agent: podium-router\r\nconnection: close\r\n\r\n"
+    with socket.create_connection((at.address, at.port), timeout=SECONDS) as connection:
+        connection.sendall(request.encode())
+        begun = b""
+        while len(begun) < len(HTTP_ANSWER):
+            more = connection.recv(len(HTTP_ANSWER) - len(begun))
+            if not more:
+                raise ConnectionError("closed without an answer")
+            begun += more
+        if begun != HTTP_ANSWER:
+            raise ConnectionError(f"answered {begun!r}, which is no HTTP")
 
 
 def _ask_grpc(at: Endpoint) -> None:
