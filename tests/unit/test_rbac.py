@@ -163,6 +163,8 @@ def test_a_router_reads_config_maps_and_endpoint_slices_and_does_nothing_else() 
     # It is bound to nobody: the operator binds it in a namespace that has routers.
     assert routers(render(), "RoleBinding") + routers(render(), "ClusterRoleBinding") == []
     assert routers(render("rbac.routers=false"), "ClusterRole") == []
+    elsewhere = render(*NAMESPACES, "rbac.routers=false")
+    assert routers(elsewhere, "Role") + routers(elsewhere, "RoleBinding") == []
 
 
 def test_in_namespaced_mode_the_chart_binds_the_routers_in_those_namespaces_alone() -> None:

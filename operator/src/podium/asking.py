@@ -16,7 +16,7 @@ import aiohttp
 from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
-from podium.kube.pods import address_of
+from podium.kube.pods import address_of, is_ready
 from podium.kube.resources import CONFIG_MAPS, MODEL_DEPLOYMENTS, PODS, Resource
 from podium.manifests.routing import read_routing, told_in
 from podium.router.places import PORT
@@ -211,9 +211,17 @@ class Asker:
             if said.applied.get(each["metadata"]["name"]) != text:
                 return False
             told = read_routing(text)
-            if told and any(share.weight and share.revision not in said.reached for share in told.split):
+            weighed = [share.revision for share in told.split if share.weight] if told else []
+            if told and any(self._misses(pod.namespace, told.model, each, said) for each in weighed):
                 return False
         return True
+
+    def _misses(self, namespace: str, model: str, revision: str, said: Said) -> bool:
+        """Whether it does not reach a revision of which a pod is ready: of one without, there is nobody to reach."""
+        return revision not in said.reached and any(
+            is_ready(each) and (each["metadata"].get("labels") or {}).get(names.LABEL_REVISION) == revision
+            for each in self._cache.owned(PODS, namespace, model)
+        )
 
     def _news(self, pod: _Pod, said: Said | None) -> None:
         """Take an answer in, and wake those that it says something new of."""

@@ -14,6 +14,7 @@ from podium.reconcile import ports
 from podium.reconcile.routers.base import RouterPod, Seen
 from podium.reconcile.routers.reading import weighted
 from podium.rollout.traffic import Applied, Split
+from podium.router.agent import UNHEARD
 from podium.router.routing import LEAST_PORT, Routing
 from podium.router.said import Said
 from tests.unit.planner.apiserver import Call
@@ -205,6 +206,26 @@ def test_a_live_ModelDeployment_is_switched_to_the_routers_and_back() -> None:
     assert world.live(CONFIG_MAPS, TOLD) is None
     assert world.live(SERVICES, one) is None
     assert (world.now - at).total_seconds() > 60
+
+
+def test_pods_that_take_long_to_start_are_not_out_of_the_routers_reach() -> None:
+    world = empty()
+    world.behave("1", ready_after=90)
+    world.create(traffic=ENVOY)
+    world.routers.start()
+    world.advance(80)
+    assert world.condition("RouterUnreachable") is None
+    assert not is_routed(world)
+    world.until(lambda: is_routed(world), within=30)
+
+
+def test_a_router_that_reaches_nobody_for_its_agent_lacks_the_API_server_says_that() -> None:
+    world = routed()
+    second = max(world.routers.loaded)
+    world.routers.anew.add(second)
+    world.advance(60)
+    assert second in world.message("RouterUnreachable")
+    assert UNHEARD in world.message("RouterUnreachable")
 
 
 def test_an_answer_under_way_at_a_router_keeps_the_time_that_it_was_promised() -> None:

@@ -1,6 +1,7 @@
 """The ConfigMap that tells a namespace's routers of one ModelDeployment."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from podium.api import names
@@ -49,8 +50,12 @@ def told_in(live: Mapping[str, Any] | None) -> str:
     return text if isinstance(text, str) else ""
 
 
+@lru_cache(maxsize=8192)
 def read_routing(text: str) -> Routing | None:
-    """What a text tells the routers; None for what they would refuse."""
+    """What a text tells the routers; None for what they would refuse.
+
+    Remembered: who looks for a free port reads the texts of all of a namespace, in a takeover for each of them.
+    """
     try:
         return Routing.read(text)
     except RoutingError:

@@ -157,7 +157,8 @@ class RouterObjects:
             await self._claim(live)
             if (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_UNUSED_SINCE):
                 await self._annotate(live, names.ANNOTATION_UNUSED_SINCE, None)
-            if live["spec"].get("replicas", 1) < self._pods.min_replicas:
+            # Without a spec it is one that has lost its mark: the cache keeps metadata alone, and _ensure puts it back.
+            if live.get("spec", {}).get("replicas", 1) < self._pods.min_replicas:
                 # The autoscaler does nothing while there are to be 0.
                 await self._patch(live, {"spec": {"replicas": self._pods.min_replicas}})
         wait = None

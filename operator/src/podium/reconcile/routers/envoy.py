@@ -45,7 +45,9 @@ class Envoy:
     def _stable(self, ask: Ask, told: Routing) -> Write:
         """The stable Service: to the routers, past them to the champion's pods, or as without a router."""
         ports, service = dict(ask.ports[ask.lead]), ask.seen.service
-        confirmed = not ask.traffic.doubt and told_in(ask.seen.config_map) == told.to_json()
+        weighed = [share.revision for share in told.split if share.weight]
+        served = all(name in ask.seen.idle or ask.capacity.get(name) for name in weighed)
+        confirmed = served and not ask.traffic.doubt and told_in(ask.seen.config_map) == told.to_json()
         needs: frozenset[Place] = frozenset()
         if self._goes_past(ask) or (is_past(service) and not confirmed):
             # While Podium waits for the routers, the rolled-back revision must get no requests.

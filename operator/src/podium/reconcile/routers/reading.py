@@ -74,11 +74,8 @@ def doubt(seen: Seen) -> str:
         namespace = seen.config_map["metadata"]["namespace"]
         command = f"kubectl get pods -n {namespace} -l {names.LABEL_ROUTER}={names.ROUTER}"
         return f"no pod of Deployment {names.ROUTER} is Ready: {command} shows what they wait for"
-    serving = [share.revision for share in told.split if share.weight and share.revision not in seen.idle]
-    if is_routed(seen.service):
-        serving = [
-            revision for revision in serving if _capacity(seen.pods).get(revision)
-        ]  # else there is nobody to reach
+    capacity = _capacity(seen.pods)  # of whom no pod is ready, there is nobody to reach
+    serving = [share.revision for share in told.split if share.weight and capacity.get(share.revision)]
     for router in [*ready, *_lingering(seen)]:
         if router.said is None:
             return (
@@ -111,7 +108,7 @@ def kept_out(seen: Seen) -> str:
 
 
 def _not_reached(router: str, said: Said, revision: str) -> str:
-    why = said.unreached.get(revision, "no pod that is ready has been tried yet")
+    why = said.unreached.get(revision) or said.problem or "no pod that is ready has been tried yet"
     return (
         f"router pod {router} does not reach any pod of revision {revision} ({why}): let pods labelled "
         f"{names.LABEL_ROUTER}={names.ROUTER} in by NetworkPolicies, and a mesh take plain text from them"
