@@ -9,8 +9,10 @@ import re
 LARGEST_HEAD = 65536
 
 CONNECTION = re.compile(rb"\r\nconnection:[^\r]*", re.IGNORECASE)
-LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
-ENCODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
+# With the blanks around the value: a pattern that leaves them out tries every split of them, for a minute if they are
+# 60,000.
+LENGTH = re.compile(rb"\r\ncontent-length:([^\r]*)", re.IGNORECASE)
+ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*\r\n")
 HEAD = re.compile(rb"([!-~]+) ([!-~\x80-\xff]+) (HTTP/1\.[0-9])\r\n(?:" + FIELD.pattern + rb")*\r\n")
 SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\0\r\n]*)?\r\n")
@@ -80,7 +82,7 @@ class Body:
 
 def body_of(head, otherwise):
     """The Body that a head announces; ValueError where two readers could see two different ends."""
-    encodings, lengths = ENCODING.findall(head), LENGTH.findall(head)
+    encodings, lengths = ([v.strip(b" \t") for v in each.findall(head)] for each in (ENCODING, LENGTH))
     if encodings:
         if lengths or [name.lower() for name in encodings] != [b"chunked"]:
             raise ValueError("transfer-encoding must be chunked, alone and without content-length")

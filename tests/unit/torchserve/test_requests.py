@@ -123,6 +123,9 @@ async def test_interim_answers_and_answers_without_a_body_go_through() -> None:
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        # Who tries every split of the blanks is at it for longer than the stand waits.
+        b"POST / HTTP/1.1\r\nContent-Length: 3" + b" " * 60_000 + b"4\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: x" + b"\t" * 60_000 + b"y\r\n\r\n",
         b"nonsense\r\n\r\n",
         b"x" * 70_000,
         # What ends a line for TorchServe alone, or for the front alone.
@@ -154,6 +157,14 @@ async def test_a_request_whose_end_is_in_doubt_is_refused(request_: bytes) -> No
         assert status == 400
         assert json.loads(body)["error"]
         assert stand.front.in_flight == 0
+
+
+@pytest.mark.parametrize("blanks", [b"", b" ", b"\t \t"])
+async def test_blanks_around_what_says_where_a_body_ends_are_none_of_it(blanks: bytes) -> None:
+    async with standing(echo) as stand:
+        reader, writer = await stand.connect()
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length:" + blanks + b"2" + blanks + b"\r\n\r\nok")
+        assert (await answer_of(reader))[::2] == (200, b"ok")
 
 
 async def test_what_is_unusual_in_a_head_and_not_in_doubt_goes_through() -> None:
