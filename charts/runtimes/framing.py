@@ -94,6 +94,12 @@ def body_of(head, otherwise):
     return Body(otherwise)
 
 
+def ends_with(head, version):
+    """Whether who sends this head ends the connection behind the answer."""
+    wishes = b"".join(CONNECTION.findall(head)).lower()
+    return b"close" in wishes or (version == b"HTTP/1.0" and b"keep-alive" not in wishes)
+
+
 def request_of(data):
     """(head, method, target, version, Body) of the request that `data` begins with; None until its head is complete.
 

@@ -15,7 +15,7 @@ import resource
 import time
 
 from counts import Counts
-from framing import CONNECTION, Body, body_of, request_of
+from framing import CONNECTION, Body, body_of, ends_with, request_of
 
 QUIET, IDLE = 1.0, 14.0
 """Seconds without a request after which a drain is over; seconds for which it keeps idle connections."""
@@ -32,15 +32,18 @@ class Side(asyncio.Protocol):
     def __init__(self):
         self.transport = None
         self.peer = None
+        self.full = False  # it takes no more at the moment
 
     def connection_made(self, transport):
         self.transport = transport
 
     def pause_writing(self):
+        self.full = True
         if self.peer and self.peer.transport:
             self.peer.transport.pause_reading()
 
     def resume_writing(self):
+        self.full = False
         if self.peer and self.peer.transport:
             self.peer.transport.resume_reading()
 
@@ -97,8 +100,19 @@ class Client(Side):
             self.since = self.heard
         self.ahead += data
         self.advance()
-        if self.request and self.request.done and len(self.ahead) > MOST_AT_ONCE:
+        if len(self.ahead) > MOST_AT_ONCE and (self.request.done if self.request else self.full):
             self.transport.pause_reading()
+
+    def resume_writing(self):
+        super().resume_writing()
+        if self.request is None:
+            self.go_on()
+
+    def go_on(self):
+        """To the next request."""
+        self.transport.resume_reading()
+        if self.ahead:
+            self.advance()
 
     def advance(self):
         """Pass on what can be passed on."""
@@ -119,15 +133,19 @@ class Client(Side):
             self.ahead = self.ahead[taken:]
 
     def begin(self):
-        """Read a request's head, if it is there; what of it is passed on, if anything."""
+        """Read a request's head, if it is there; what of it is passed on, if anything.
+
+        Who does not take its answers waits: to stop the server's connection is no bound where each has its own.
+        """
+        if self.full:
+            return b""
         self.ahead, self.method = self.ahead.lstrip(b"\r\n"), b""
         found = request_of(self.ahead)
         if not found:
             return b""
         head, self.method, target, version, self.request = found
         self.ahead, self.received = self.ahead[len(head) :], None
-        wishes = b"".join(CONNECTION.findall(head)).lower()
-        self.last = self.leaves = b"close" in wishes or (version == b"HTTP/1.0" and b"keep-alive" not in wishes)
+        self.last = self.leaves = ends_with(head, version)
         self.front.began()
         if target == b"/podium/ready":
             self.front.loop.create_task(self.front.tell_ready(self))
@@ -138,6 +156,8 @@ class Client(Side):
         self.counted = not UNCOUNTED.match(target)
         self.front.counts.started += self.counted
         if self.peer is None or self.peer.lost:
+            if self.peer:
+                self.peer.drop()
             self.peer = Upstream(self)
             self.front.loop.create_task(self.peer.connect())
         self.peer.expect()
@@ -151,9 +171,7 @@ class Client(Side):
             self.end(complete)
             return
         self.heard = self.since = time.monotonic()
-        self.transport.resume_reading()
-        if self.ahead:
-            self.advance()
+        self.go_on()
 
     def answer(self, status, text="", kind=b"application/json", **content):
         """An answer of our own; it ends the connection."""
@@ -199,7 +217,7 @@ class Client(Side):
             self.moved = now
         elif now - self.moved > STALLED:
             self.transport.abort()
-        if self.deaf or (self.request and self.request.done):
+        if self.deaf or (self.request.done if self.request else self.full):
             return
         if self.request is None and not self.ahead:
             if now - self.since > KEEP:
@@ -294,6 +312,7 @@ class Upstream(Side):
             except ValueError as error:
                 self.peer.answer(b"502 Bad Gateway", error=f"the server: {error}")
                 return None
+            self.lost = ends_with(head, head[:8])  # to other requests: TorchServe closes behind each refusal
             client = self.peer
             client.count(int(status))
             closing = client.last or client.front.draining or not client.request.done or self.body.left is None

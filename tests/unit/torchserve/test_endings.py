@@ -112,3 +112,44 @@ async def test_a_server_that_hangs_up_is_a_502() -> None:
         writer.write(post(b""))
         assert (await answer_of(reader))[0] == 502
         assert stand.front.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("head", "connections"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nConnection: close", 3),
+        (b"HTTP/1.1 404 Not Found\r\nX: y\r\nconnection: Close", 3),
+        (b"HTTP/1.0 404 Not Found", 3),
+        (b"HTTP/1.0 404 Not Found\r\nConnection: keep-alive", 1),
+        (b"HTTP/1.1 404 Not Found\r\nConnection: keep-alive", 1),
+    ],
+)
+async def test_a_request_behind_an_answer_that_ends_the_servers_connection_gets_a_new_one(
+    head: bytes, connections: int
+) -> None:
+    """TorchServe closes behind each refusal, a moment after it has said so."""
+    made, ended = 0, 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal made, ended
+        made += 1
+        while True:
+            await head_of(reader)
+            writer.write(head + b"\r\nContent-Length: 2\r\n\r\n{}")
+            if connections == 3:
+                await reader.read(1)  # of a request that comes all the same, until the front has ended it
+                ended += 1
+                return
+
+    async with standing(refuse) as stand:
+        reader, writer = await stand.connect()
+        writer.write(post(b"") * 2)
+        for _ in range(2):
+            status, headers, _ = await answer_of(reader)
+            assert (status, headers["connection"]) == (404, "keep-alive")
+        writer.write(post(b"", b"Connection: close"))
+        status, headers, _ = await answer_of(reader)
+        assert (status, headers["connection"]) == (404, "close")
+        await until(lambda: ended == (connections if connections == 3 else 0), 20)
+        assert made == connections
+        assert stand.front.counts.codes[404] == 3

@@ -193,6 +193,22 @@ async def test_a_caller_that_does_not_read_its_answer_is_cut_off(clock: Clock) -
         assert stand.front.counts.abandoned == 0  # its answer had begun
 
 
+async def test_a_caller_that_does_not_take_its_answers_is_not_given_more(clock: Clock) -> None:
+    async with standing(echo) as stand:
+        stand.front.life = 0
+        reader, writer = await idling(stand)
+        client = next(iter(stand.front.clients))
+        client.pause_writing()
+        writer.write(post(bytes(1000)) + post(LARGE))
+        await until(lambda: client.request or not client.transport.is_reading(), 20)
+        assert client.request is None
+        clock.let_pass(61, stand)
+        assert not client.deaf
+
+        client.resume_writing()
+        assert [len((await answer_of(reader))[2]) for _ in range(2)] == [1000, len(LARGE)]
+
+
 async def test_a_caller_that_reads_slowly_gets_all_of_its_answer(clock: Clock) -> None:
     async with standing(much) as stand:
         reader, writer = await stand.connect()
