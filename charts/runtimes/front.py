@@ -16,6 +16,7 @@ import time
 
 from counts import Counts
 from framing import CONNECTION, Body, body_of, ends_with, request_of
+from side import Side
 
 QUIET, IDLE = 1.0, 14.0
 """Seconds without a request after which a drain is over; seconds for which it keeps idle connections."""
@@ -24,28 +25,6 @@ STALLED, WHOLE, KEEP, LINGER = 60.0, 600.0, 620.0, 2.0
 MOST_AT_ONCE = 32768
 """Bytes that are read of one client before others have their turn: 10 ms of CPU if they are chunks of one byte each."""
 UNCOUNTED = re.compile(rb"(https?://[^/]*)?/(ping|podium/)")
-
-
-class Side(asyncio.Protocol):
-    """One end of a connection: it makes the other wait when it cannot write fast enough."""
-
-    def __init__(self):
-        self.transport = None
-        self.peer = None
-        self.full = False  # it takes no more at the moment
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def pause_writing(self):
-        self.full = True
-        if self.peer and self.peer.transport:
-            self.peer.transport.pause_reading()
-
-    def resume_writing(self):
-        self.full = False
-        if self.peer and self.peer.transport:
-            self.peer.transport.resume_reading()
 
 
 class Client(Side):
@@ -59,6 +38,8 @@ class Client(Side):
         self.request = None  # Body of the one passed on, until its answer is complete
         self.last = False  # close after the answer
         self.leaves = False  # the client said that it sends nothing behind this request
+        self.eof = False  # nothing more arrives: the client waits for answers alone, or has gone
+        self.probes = 0  # that may still be sent to find out which
         self.deaf = False  # what still arrives is passed over
         self.method = b""
         # When a byte of a request came; when it began, or the wait for it; when a byte of an answer was taken.
@@ -100,8 +81,16 @@ class Client(Side):
             self.since = self.heard
         self.ahead += data
         self.advance()
-        if len(self.ahead) > MOST_AT_ONCE and (self.request.done if self.request else self.full):
+        if len(self.ahead) > MOST_AT_ONCE and self.owes():
             self.transport.pause_reading()
+
+    def owes(self):
+        """Nothing more has to arrive before the next answer."""
+        return bool(self.request.done if self.request else self.full and self.ahead)
+
+    def eof_received(self):
+        self.eof = True
+        return self.owes()
 
     def resume_writing(self):
         super().resume_writing()
@@ -113,6 +102,8 @@ class Client(Side):
         self.transport.resume_reading()
         if self.ahead:
             self.advance()
+        if self.eof and not self.owes():
+            self.transport.close()
 
     def advance(self):
         """Pass on what can be passed on."""
@@ -146,6 +137,7 @@ class Client(Side):
         head, self.method, target, version, self.request = found
         self.ahead, self.received = self.ahead[len(head) :], None
         self.last = self.leaves = ends_with(head, version)
+        self.probes = 0 if version == b"HTTP/1.0" else 2
         self.front.began()
         if target == b"/podium/ready":
             self.front.loop.create_task(self.front.tell_ready(self))
@@ -201,7 +193,7 @@ class Client(Side):
         self.deaf, self.ahead = True, b""
         if self.peer:
             self.peer.drop()
-        if complete and self.leaves:
+        if complete and (self.leaves or self.eof):
             self.transport.close()
             return
         with contextlib.suppress(OSError):  # the client has gone
@@ -217,7 +209,13 @@ class Client(Side):
             self.moved = now
         elif now - self.moved > STALLED:
             self.transport.abort()
-        if self.deaf or (self.request.done if self.request else self.full):
+        if self.eof and self.peer and self.peer.expecting and not self.peer.body:
+            if self.probes:  # a client that has gone resets the connection; the second one meets that
+                self.probes -= 1
+                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            elif now - self.heard > WHOLE:
+                self.transport.abort()
+        if self.deaf or self.owes():
             return
         if self.request is None and not self.ahead:
             if now - self.since > KEEP:
@@ -316,7 +314,7 @@ class Upstream(Side):
             client = self.peer
             client.count(int(status))
             closing = client.last or client.front.draining or not client.request.done or self.body.left is None
-            closing = closing or (time.monotonic() >= client.ends and not client.ahead)
+            closing = closing or ((client.eof or time.monotonic() >= client.ends) and not client.ahead)
             client.last = client.last or closing
             own = b"connection: %b\r\n" % (b"close" if closing else b"keep-alive")
             if client.front.revision and b"x-podium-revision:" not in head.lower():

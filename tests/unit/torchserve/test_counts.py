@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import socket
+import struct
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from podium_serving.metrics import EDGES
@@ -85,7 +88,8 @@ async def test_what_callers_saw_is_counted_by_code_class_and_probes_are_not() ->
     assert buckets["+Inf"] == 5
 
 
-async def test_a_caller_that_goes_away_before_its_answer_is_counted_as_abandoned_alone() -> None:
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_caller_that_goes_away_before_its_answer_is_counted_as_abandoned_alone(reset: bool) -> None:
     asked = asyncio.Event()
 
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -97,6 +101,9 @@ async def test_a_caller_that_goes_away_before_its_answer_is_counted_as_abandoned
         _, writer = await stand.connect()
         writer.write(post(b""))
         await asked.wait()
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.transport.abort()
         await until(lambda: not stand.front.in_flight, 20)
         text = await metrics(stand)

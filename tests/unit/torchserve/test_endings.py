@@ -153,3 +153,84 @@ async def test_a_request_behind_an_answer_that_ends_the_servers_connection_gets_
         await until(lambda: ended == (connections if connections == 3 else 0), 20)
         assert made == connections
         assert stand.front.counts.codes[404] == 3
+
+
+@pytest.mark.parametrize(
+    ("requests", "answers"),
+    [
+        ([post(b"one")], [(b"one", "close")]),
+        ([post(b"one"), post(b"two")], [(b"one", "keep-alive"), (b"two", "close")]),
+        ([post(b"one"), post(b"two")[:-1]], [(b"one", "keep-alive")]),
+        ([post(b"one"), b"POST / HT"], [(b"one", "keep-alive")]),
+    ],
+)
+async def test_a_caller_that_is_done_with_sending_gets_its_answers(
+    requests: list[bytes], answers: list[tuple[bytes, str]]
+) -> None:
+    go_on = asyncio.Event()
+
+    async def later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        await echo(reader, writer)
+
+    async with standing(later) as stand:
+        reader, writer = await stand.connect()
+        await until(lambda: bool(stand.front.clients), 20)
+        client = next(iter(stand.front.clients))
+        writer.write(b"".join(requests))
+        writer.write_eof()
+        await until(lambda: client.eof, 20)
+        go_on.set()
+        for body, wish in answers:
+            _, headers, answer = await answer_of(reader)
+            assert (answer, headers["connection"]) == (body, wish)
+        assert await reader.read() == b""
+        await until(lambda: not stand.front.clients, 20)
+        assert stand.front.in_flight == 0
+
+
+async def test_a_caller_that_is_done_with_sending_learns_whether_the_model_is_ready() -> None:
+    go_on = asyncio.Event()
+
+    async def state() -> str:
+        await go_on.wait()
+        return ""
+
+    async with standing(echo) as stand:
+        stand.front.state = state
+        reader, writer = await stand.connect()
+        await until(lambda: bool(stand.front.clients), 20)
+        client = next(iter(stand.front.clients))
+        writer.write(b"GET /podium/ready HTTP/1.1\r\n\r\n")
+        writer.write_eof()
+        await until(lambda: client.eof, 20)
+        go_on.set()
+        assert (await answer_of(reader))[0] == 200
+        assert await reader.read() == b""
+
+
+@pytest.mark.parametrize(("version", "interim"), [(b"HTTP/1.1", [100, 100]), (b"HTTP/1.0", [])])
+async def test_of_whom_is_done_with_sending_the_front_finds_out_whether_it_has_gone(
+    version: bytes, interim: list[int]
+) -> None:
+    go_on = asyncio.Event()
+
+    async def later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        await go_on.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        await reader.read()
+
+    async with standing(later) as stand:
+        reader, writer = await stand.connect()
+        await until(lambda: bool(stand.front.clients), 20)
+        client = next(iter(stand.front.clients))
+        writer.write(b"GET / " + version + b"\r\n\r\n")
+        writer.write_eof()
+        await until(lambda: client.eof, 20)
+        for _ in range(5):
+            client.check(client.heard)
+        go_on.set()
+        assert [(await head_of(reader))[0] for _ in interim] == interim
+        assert (await answer_of(reader))[::2] == (200, b"ok")
+        assert await reader.read() == b""

@@ -193,6 +193,21 @@ async def test_a_caller_that_does_not_read_its_answer_is_cut_off(clock: Clock) -
         assert stand.front.counts.abandoned == 0  # its answer had begun
 
 
+async def test_a_caller_that_is_done_with_sending_is_not_held_for_ever(clock: Clock) -> None:
+    async with standing(never) as stand:
+        _, writer = await stand.connect()
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")  # to which no interim answer can be sent
+        client = await received(stand)
+        writer.write_eof()
+        await until(lambda: client.eof, 20)
+        clock.let_pass(599, stand)
+        assert not client.transport.is_closing()
+        clock.let_pass(2, stand)
+        await until(lambda: not stand.front.clients, 20)
+        assert stand.front.in_flight == 0
+        assert stand.front.counts.abandoned == 1
+
+
 async def test_a_caller_that_does_not_take_its_answers_is_not_given_more(clock: Clock) -> None:
     async with standing(echo) as stand:
         stand.front.life = 0
