@@ -139,10 +139,13 @@ class Client(Side):
         self.last = self.leaves = ends_with(head, version)
         self.probes = 0 if version == b"HTTP/1.0" else 2
         self.front.began()
+        path = target.split(b"?")[0]
+        if path in (b"/podium/ready", b"/podium/metrics") and not self.request.done:
+            raise ValueError("this path takes no body")  # nor does the server: it would be a request to it
         if target == b"/podium/ready":
             self.front.loop.create_task(self.front.tell_ready(self))
             return b""
-        if target.split(b"?")[0] == b"/podium/metrics":
+        if path == b"/podium/metrics":
             self.answer(b"200 OK", self.front.counts.text(), b"text/plain; version=0.0.4")
             return b""
         self.counted = not UNCOUNTED.match(target)

@@ -13,6 +13,7 @@ from tests.unit.torchserve.standing import (
     post,
     standing,
 )
+from tests.until import until
 
 
 async def test_requests_of_one_connection_go_through_one_by_one_and_the_answers_say_the_revision() -> None:
@@ -156,6 +157,44 @@ async def test_a_request_whose_end_is_in_doubt_is_refused(request_: bytes) -> No
         status, _, body = await answer_of(reader)
         assert status == 400
         assert json.loads(body)["error"]
+        assert stand.front.in_flight == 0
+
+
+@pytest.mark.parametrize("used", [True, False])
+@pytest.mark.parametrize("path", [b"/podium/ready", b"/podium/metrics"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 24", b"Transfer-Encoding: chunked"])
+async def test_a_body_of_what_the_front_answers_itself_is_no_request_to_the_server(
+    used: bool, path: bytes, framing: bytes
+) -> None:
+    heads: list[bytes] = []
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async def state() -> str:
+        asked.set()
+        await go_on.wait()
+        return ""
+
+    async with standing(server) as stand:
+        stand.front.state = state
+        reader, writer = await stand.connect()
+        if used:
+            writer.write(post(b""))
+            assert (await head_of(reader))[0] == 204
+        await until(lambda: bool(stand.front.clients), 20)
+        client = next(iter(stand.front.clients))
+        writer.write(b"GET " + path + b" HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+        await until(lambda: client.deaf or asked.is_set(), 20)
+        before = client.heard
+        writer.write(b"GET /hidden HTTP/1.1\r\n\r\n")
+        await until(lambda: client.deaf or client.heard > before, 20)
+        go_on.set()
+        assert (await answer_of(reader))[0] == 400
+        assert len(heads) == used
         assert stand.front.in_flight == 0
 
 
