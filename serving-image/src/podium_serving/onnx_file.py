@@ -43,7 +43,13 @@ def external_files(model: Path) -> set[str]:
             raise Malformed("the file is empty")
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     # Most models have all in one file, and looking through each of their nodes would take a while.
-    return set(_locations(memoryview(content), "Model")) if content.find(_LOCATION) >= 0 else set()
+    if content.find(_LOCATION) < 0:
+        return set()
+    try:
+        # No file has a NUL in its path; onnxruntime says what is wrong with that one.
+        return {name for name in _locations(memoryview(content), "Model") if "\0" not in name}
+    except RecursionError:
+        raise Malformed("its graphs are nested too deeply") from None
 
 
 def without_zip_map(content: bytes) -> bytes | None:

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from podium_serving import kinds, model_file, onnx_file
+from podium_serving.model import Model
 from podium_serving.model_file import ModelError
 from tests.unit.serving.harness import (
     UNPRIVILEGED,
@@ -149,6 +151,46 @@ def test_any_bytes_are_an_external_file_less_model_or_malformed(tmp_path: Path, 
             assert onnx_file.external_files(path) == set()
         except onnx_file.Malformed:
             continue
+
+
+def located(folder: Path, location: str) -> Path:
+    """A model whose weights lie in a file of that name, as the file says."""
+    weights = numpy_helper.from_array(np.ones((1,), dtype=np.float32), "weights")
+    node = helper.make_node("Mul", ["x", "weights"], ["y"])
+    model = onnx.load_from_string(model_bytes([node], [tensor("x", 1, [1])], [tensor("y", 1, [1])], (weights,)))
+    initializer = model.graph.initializer[0]
+    initializer.ClearField("raw_data")
+    initializer.data_location = TensorProto.EXTERNAL
+    initializer.external_data.add(key="location", value=location)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return folder / "model.onnx"
+
+
+def nested(folder: Path, depth: int) -> Path:
+    """A model of so many graphs within each other, too many for onnxruntime, with the word `location` in it."""
+
+    def message(number: int, value: bytes) -> bytes:
+        size, encoded = len(value), b""
+        while size > 0x7F:
+            size, encoded = size >> 7, encoded + bytes((size & 0x7F | 0x80,))
+        return bytes((number << 3 | 2,)) + encoded + bytes((size,)) + value
+
+    graph = message(2, b"location")
+    for _ in range(depth):
+        graph = message(1, message(5, message(6, graph)))
+    (folder / "model.onnx").write_bytes(message(7, graph))
+    return folder / "model.onnx"
+
+
+@pytest.mark.parametrize(
+    "write", [lambda folder: located(folder, "a\0b"), lambda folder: nested(folder, 400)], ids=["NUL", "nested"]
+)
+def test_a_file_that_only_a_fault_or_malice_could_write_is_an_invalid_model(
+    tmp_path: Path, write: Callable[[Path], Path]
+) -> None:
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        Model(write(tmp_path))
+    assert caught.value.reason == "ModelInvalid"
 
 
 def zipped(folder: Path) -> bytes:
