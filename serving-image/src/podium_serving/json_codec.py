@@ -145,11 +145,13 @@ class JsonCodec:
     def _outputs(self, request: dict[str, Any]) -> tuple[RequestedOutput, ...]:
         if self._all_in_json and request.get("outputs") is None:
             return self._all_outputs
-        names: list[str] = []
-        for each in _objects(request, "outputs") if request.get("outputs") is not None else ():
-            _check_parameters(f"output {shown(each['name'])}", each, ("binary_data", "classification"))
-            names.append(each["name"])
-        selected = tuple(map(RequestedOutput, self._signature.select(names))) if names else self._all_outputs
+        asked = _objects(request, "outputs") if request.get("outputs") is not None else []
+        # First the names, by which no more are left than the model has outputs.
+        specs = self._signature.select([each["name"] for each in asked])
+        for each in asked:
+            if "parameters" in each:
+                _check_parameters(f"output {shown(each['name'])}", each, ("binary_data", "classification"))
+        selected = tuple(map(RequestedOutput, specs)) if asked else self._all_outputs
         for spec in (each.spec for each in selected):
             if not spec.datatype.in_json:
                 raise BadRequest(

@@ -2,6 +2,7 @@
 
 import math
 import reprlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,33 +131,41 @@ class Signature:
     def _input_names(self) -> list[str]:
         return [spec.name for spec in self.inputs]
 
+    @cached_property
+    def _known_inputs(self) -> frozenset[str]:
+        return frozenset(self._input_names)
+
     def check_names(self, given: list[str]) -> None:
         """Raises BadRequest unless every input is given exactly once, and no other."""
         expected = self._input_names
-        if given == expected:
+        # Not name by name in a list: of a model with thousands of inputs that would hold up others.
+        if given == expected or (len(given) == len(expected) and self._known_inputs == set(given)):
             return
-        for name in given:
-            if name not in expected:
+        counts = Counter(given)
+        for name, count in counts.items():
+            if name not in self._known_inputs:
                 raise BadRequest(f"input {shown(name)}: the model has no such input; it takes {_listed(expected)}")
-            if given.count(name) > 1:
-                raise BadRequest(f"input {name!r}: given {given.count(name)} times, expected once")
+            if count > 1:
+                raise BadRequest(f"input {name!r}: given {count} times, expected once")
         for spec in self.inputs:
-            if spec.name not in given:
+            if spec.name not in counts:
                 raise BadRequest(
                     f"input {spec.name!r}: missing; expected datatype {spec.datatype.name}"
                     + ("" if spec.shape is None else f" and shape {list(spec.shape)}")
                 )
 
     def select(self, names: Sequence[str]) -> tuple[TensorSpec, ...]:
-        """The outputs of these names, in the order asked for; all of them if none is named."""
+        """The outputs of these names, in the order asked for; all of them if none is named. Raises BadRequest."""
         if not names:
             return self.outputs
         by_name = {spec.name: spec for spec in self.outputs}
-        for name in names:
-            if name not in by_name:
-                raise BadRequest(f"output {shown(name)}: the model has no such output; it gives {_listed(by_name)}")
-            if names.count(name) > 1:
-                raise BadRequest(f"output {name!r}: asked for {names.count(name)} times, expected once")
+        asked = set(names)
+        if len(asked) < len(names) or not asked <= by_name.keys():
+            for name, count in Counter(names).items():
+                if name not in by_name:
+                    raise BadRequest(f"output {shown(name)}: the model has no such output; it gives {_listed(by_name)}")
+                if count > 1:
+                    raise BadRequest(f"output {name!r}: asked for {count} times, expected once")
         return tuple(by_name[name] for name in names)
 
 
