@@ -21,6 +21,7 @@ _SMALLEST, _LARGEST = 200, 400
 _NOTHING = b"null"
 _MESSAGE = "the server was ended from outside or by a fault of onnxruntime, while it ran the requests under `running`"
 _LONGEST_ID = 80
+_Key = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class Words(Protocol):
@@ -57,7 +58,7 @@ class LastWords:
         self._width = min(_LARGEST, (_BYTES - len(head) - 2) // count - 1)
         self._empty = _NOTHING.ljust(self._width)
         self._free = [len(head) + (self._width + 1) * number for number in range(count)]
-        self._shapes: dict[tuple[tuple[int, ...], ...], bytes] = {}
+        self._lines: dict[_Key, bytes] = {}
         with path.open("r+b" if path.exists() else "w+b") as file:
             file.write(head + b",".join([self._empty] * count) + b"]}")
             file.truncate()
@@ -71,10 +72,11 @@ class LastWords:
         if self._closed or not self._free:
             return 0
         place = self._free.pop()
-        key = tuple([tensor.shape for tensor in request.feeds.values()])
-        line = self._shapes.get(key)
+        # With the names, since clients may send them in any order.
+        key = tuple([(name, tensor.shape) for name, tensor in request.feeds.items()])
+        line = self._lines.get(key)
         if line is None:
-            line = self._told(request)
+            line = self._told(request, key)
         if request.id is not None:
             line = self._fitted(b'{"id": ' + orjson.dumps(request.id[:_LONGEST_ID]) + b", " + line.rstrip()[1:])
         self._map[place : place + self._width] = line
@@ -93,13 +95,13 @@ class LastWords:
             os.ftruncate(self._file, 0)
             os.close(self._file)
 
-    def _told(self, request: InferRequest) -> bytes:
+    def _told(self, request: InferRequest, key: _Key) -> bytes:
         inputs = {name: list(tensor.shape) for name, tensor in request.feeds.items()}
         line = self._fitted(f'{{"inputs": {json.dumps(inputs)}}}'.encode())
         # Clients send a few shapes over and over; one that sends ever new ones must not fill the memory.
-        if len(self._shapes) >= 1000:
-            self._shapes.clear()
-        self._shapes[tuple(tensor.shape for tensor in request.feeds.values())] = line
+        if len(self._lines) >= 1000:
+            self._lines.clear()
+        self._lines[key] = line
         return line
 
     def _fitted(self, text: bytes) -> bytes:

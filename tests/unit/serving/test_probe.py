@@ -343,6 +343,18 @@ def test_last_words_are_json_whatever_is_running(tmp_path: Path) -> None:
     assert path.read_text() == ""
 
 
+def test_last_words_name_inputs_in_whatever_order_they_came(tmp_path: Path) -> None:
+    path = tmp_path / "termination"
+    words = LastWords(path, 2)
+    for names in (("a", "b"), ("b", "a")):
+        feeds = dict(zip(names, (np.zeros(1), np.zeros(2)), strict=True))
+        place = words.begin(InferRequest(None, feeds, ()))
+        told = [each for each in json.loads(path.read_text())["running"] if each]
+        assert told == [{"inputs": {names[0]: [1], names[1]: [2]}}]
+        words.end(place)
+    words.close()
+
+
 # Warm-up
 
 
