@@ -17,7 +17,7 @@ _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 # Of a URL's path and query what stands for itself or is escaped already: a signature covers every character.
 _KEPT = "%/:?[]@!$&'()*+,;=~|"
-_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/(?:([0-9]{1,18})|\*)")
 # The name of a file whose URL has none, such as https://host/?id=7.
 _NAMELESS = "model"
 
@@ -77,19 +77,20 @@ class _Download:
 
     def _continued(self, response: http.client.HTTPResponse, offset: int, tag: str) -> Stream:
         match = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
-        first, total = (match[1], match[2]) if match else (None, None)
+        first, total = (int(each) if each else None for each in match.groups()) if match else (None, None)
         now = _tag(response)
         if now not in ("", tag) or self._coding(response):
             raise changed(self._uri, "the file")
         if response.status == 416:
             self.close()
-            if total == str(offset):
+            if total == offset:
                 return Stream(offset, tag, iter(()))
             return self.start(0, "")
-        if first != str(offset):
+        # Without the total, nobody could tell an answer that is shorter than what was asked for.
+        if first != offset or total is None:
             self.close()
             return self.start(0, "")
-        return Stream(offset, tag, self._chunks(response))
+        return Stream(offset, tag, self._chunks(response, offset, total))
 
     def _coding(self, response: http.client.HTTPResponse) -> str:
         """ "" or "gzip"; raises FetchError for a coding that is neither, since it was not asked for."""
@@ -104,7 +105,8 @@ class _Download:
             "store the file without it",
         )
 
-    def _chunks(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+    def _chunks(self, response: http.client.HTTPResponse, offset: int = 0, total: int | None = None) -> Iterator[bytes]:
+        """The answer's bytes; raises FetchError if they are not all that the file has from `offset` on."""
         announced = response.length
         received = 0
         try:
@@ -119,6 +121,12 @@ class _Download:
         if announced is not None and received < announced:
             raise FetchError(
                 Reason.Incomplete, f"{self._uri}: the connection broke off after {received} of {announced} bytes"
+            )
+        # A server may send less of a range than it was asked for: the next attempt goes on behind that.
+        if total is not None and offset + received != total:
+            raise FetchError(
+                Reason.Incomplete,
+                f"{self._uri}: the server ended its answer after {offset + received} of {total} bytes",
             )
 
     def _joined(self, url: str, target: str) -> str:
