@@ -96,6 +96,13 @@ class Staging:
             file = target.open("r+b" if partial.size else "wb")
         try:
             self._copy(entry, partial, file, stream, count)
+            try:
+                with disk(target):
+                    file.close()
+            except FetchError:
+                # A file system of a network tells only now that it could not write, and not what.
+                self._partials[entry.path] = _Partial()
+                raise
         finally:
             with contextlib.suppress(OSError):
                 file.close()
@@ -107,7 +114,7 @@ class Staging:
         self, entry: Entry, partial: _Partial, file: IO[bytes], stream: Stream, count: Callable[[int], None]
     ) -> None:
         target = self.files / entry.path
-        noted = partial.size
+        written = partial.content
         with disk(target):
             file.seek(partial.size)
             file.truncate()
@@ -117,21 +124,27 @@ class Staging:
                 with disk(target):
                     file.write(chunk)
                 partial.add(chunk)
-                if partial.size - noted >= _CHUNK:
-                    noted = partial.size
-                    with disk(target):
-                        file.flush()
-                    self._note(entry.path, partial)
+                if partial.size - written[1] >= _CHUNK:
+                    written = self._flush(entry, partial, file, written)
         finally:
-            with disk(target):
-                file.flush()
-            self._note(entry.path, partial)
+            self._flush(entry, partial, file, written)
         if entry.size is not None and not stream.coding and partial.size != entry.size:
             # Whatever came is not what was listed, and cannot be continued.
             size, partial.tag = partial.size, ""
             raise FetchError(
                 Reason.Incomplete, f"{self._uri}: {entry.path!r} has {size} bytes, {entry.size} were announced"
             )
+
+    def _flush(self, entry: Entry, partial: _Partial, file: IO[bytes], written: tuple[Any, int]) -> tuple[Any, int]:
+        """Writes out and notes what the partial counts; returns it. Where that fails, no more than `written` counts."""
+        try:
+            with disk(self.files / entry.path):
+                file.flush()
+        except FetchError:
+            partial.content = written
+            raise
+        self._note(entry.path, partial)
+        return partial.content
 
     def _partial(self, entry: Entry, target: Path) -> _Partial:
         """What is there of this file, if it is of the generation that is listed now."""
