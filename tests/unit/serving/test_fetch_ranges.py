@@ -68,3 +68,66 @@ def test_a_server_that_never_sends_the_last_part_is_told(tmp_path: Path) -> None
     assert (result.code, result.message["reason"]) == (75, "Incomplete")
     assert result.message["message"].endswith(f"the server ended its answer after {MIB + 2} of {2 * MIB} bytes")
     assert not (tmp_path / "models" / "model").exists()
+
+
+def of_the_rest(new: bytes, **headers: str) -> Rest:
+    def rest(handler: http.server.BaseHTTPRequestHandler, first: int) -> None:
+        told = f"bytes {first}-{len(new) - 1}/{len(new)}"
+        reply(206, new[first:], Content_Range=told, **headers)(handler)
+
+    return rest
+
+
+def out_of_range(new: bytes, **headers: str) -> Rest:
+    return lambda handler, first: reply(416, b"sorry", Content_Range=f"bytes */{first}", **headers)(handler)
+
+
+@pytest.mark.parametrize("answer", [of_the_rest, out_of_range])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"ETag": '"one"'}, {"ETag": '"two"'}),
+        ({"Last_Modified": DATE}, {"Last_Modified": DATE, "ETag": '"one"'}),
+        ({"Last_Modified": DATE}, {"Last_Modified": DATE.replace("22", "23")}),
+    ],
+    ids=["another tag", "a tag beside the date", "another date"],
+)
+def test_the_rest_of_another_generation_is_not_used_and_the_file_is_begun_anew(
+    tmp_path: Path, answer: Callable[..., Rest], before: dict[str, str], after: dict[str, str]
+) -> None:
+    """For servers that do not know If-Range, or know it and forget it."""
+    old, new = os.urandom(3 * MIB), os.urandom(3 * MIB)
+    asked: list[str] = []
+
+    def script(handler: http.server.BaseHTTPRequestHandler) -> None:
+        body, headers = (new, after) if asked else (old, before)
+        breaking(body, 2 * MIB, answer(new, **after), asked, **headers)(handler)
+
+    with web(script) as server:
+        result = fetch(tmp_path, f"{server.url}/model.onnx", PODIUM_FETCH_ATTEMPTS=2, **ALLOWED)
+    assert result.code == 0, result.output
+    assert placed(tmp_path) == new
+    assert (asked, result.message["attempts"]) == (["", f"bytes={2 * MIB}-", ""], 2)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_the_rest_of_a_coded_answer_is_not_used_and_the_file_is_begun_anew(tmp_path: Path, coding: str) -> None:
+    body = os.urandom(3 * MIB)
+    asked: list[str] = []
+    rest = of_the_rest(body, ETag='"x"', Content_Encoding=coding)
+    with web(breaking(body, 2 * MIB, rest, asked, ETag='"x"')) as server:
+        result = fetch(tmp_path, f"{server.url}/model.onnx", PODIUM_FETCH_ATTEMPTS=2, **ALLOWED)
+    assert result.code == 0, result.output
+    assert placed(tmp_path) == body
+    assert len(asked) == 3
+
+
+def test_the_coding_of_an_error_page_is_not_the_files(tmp_path: Path) -> None:
+    body = os.urandom(2 * MIB)
+    # All of it has come, but not the end of the answer, which announced more.
+    first = reply(200, body, announced=3 * MIB, ETag='"x"')
+    beyond = reply(416, b"sorry", Content_Range=f"bytes */{2 * MIB}", Content_Encoding="br")
+    with web(lambda handler: (beyond if handler.headers.get("Range") else first)(handler)) as server:
+        result = fetch(tmp_path, f"{server.url}/model.onnx", PODIUM_FETCH_ATTEMPTS=2, **ALLOWED)
+    assert result.code == 0, result.output
+    assert placed(tmp_path) == body

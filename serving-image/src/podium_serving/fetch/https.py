@@ -10,7 +10,7 @@ from podium_serving import __version__
 from podium_serving.fetch.config import Config, Location, shown
 from podium_serving.fetch.connect import connect, refused_by_proxy
 from podium_serving.fetch.errors import FetchError, Reason, of_status
-from podium_serving.fetch.source import Entry, Listing, Stream, changed, check_path
+from podium_serving.fetch.source import Entry, Listing, Stream, check_path
 
 _CHUNK = 2**18
 _MAX_REDIRECTS = 5
@@ -76,26 +76,25 @@ class _Download:
         return Stream(0, _tag(response), self._chunks(response), self._coding(response))
 
     def _continued(self, response: http.client.HTTPResponse, offset: int, tag: str) -> Stream:
+        """The file from that byte on where the answer is of the same generation, else all of it in another answer."""
         match = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
         first, total = (int(each) if each else None for each in match.groups()) if match else (None, None)
-        now = _tag(response)
-        if now not in ("", tag) or self._coding(response):
-            raise changed(self._uri, "the file")
-        if response.status == 416:
-            self.close()
-            if total == offset:
+        if _tag(response) in ("", tag):
+            if response.status == 416 and total == offset:
+                self.close()
                 return Stream(offset, tag, iter(()))
-            return self.start(0, "")
-        # Without the total, nobody could tell an answer that is shorter than what was asked for.
-        if first != offset or total is None:
-            self.close()
-            return self.start(0, "")
-        return Stream(offset, tag, self._chunks(response, offset, total))
+            # Without the total, nobody could tell an answer that is shorter than what was asked for.
+            whole = first == offset and total is not None and not _coded(response)
+            if response.status == 206 and whole:
+                return Stream(offset, tag, self._chunks(response, offset, total))
+        # Of no use, or of another generation: to insist on the old one would fail for ever.
+        self.close()
+        return self.start(0, "")
 
     def _coding(self, response: http.client.HTTPResponse) -> str:
         """ "" or "gzip"; raises FetchError for a coding that is neither, since it was not asked for."""
-        coding = response.headers.get("content-encoding", "").strip().lower()
-        if coding in ("", "identity"):
+        coding = _coded(response)
+        if not coding:
             return ""
         if coding in ("gzip", "x-gzip"):
             return "gzip"
@@ -159,6 +158,12 @@ class _Download:
             return response
         except (OSError, http.client.HTTPException, ValueError) as problem:
             raise _classify(self._config, where, problem) from None
+
+
+def _coded(response: http.client.HTTPResponse) -> str:
+    """The coding that the answer's bytes are in, "" for none."""
+    coding = str(response.headers.get("content-encoding", "")).strip().lower()
+    return "" if coding == "identity" else coding
 
 
 def _tag(response: http.client.HTTPResponse) -> str:
