@@ -21,9 +21,10 @@ Environment
     PODIUM_STALL_SECONDS       a connection that delivers nothing for that long has failed, 60
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION (AWS_DEFAULT_REGION),
     AWS_ENDPOINT_URL_S3 (AWS_ENDPOINT_URL):
-        for s3://, from a Secret as a rule. An endpoint may be plain http. Web identity (AWS_WEB_IDENTITY_TOKEN_FILE)
-        and container credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI) are taken as well; without any of them requests
-        are anonymous: the credentials of the node are never asked for.
+        for s3://, from a Secret as a rule. An endpoint may be plain http. Web identity (AWS_WEB_IDENTITY_TOKEN_FILE
+        with AWS_ROLE_ARN) and container credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI with
+        AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, or AWS_CONTAINER_CREDENTIALS_RELATIVE_URI) are taken as well; without
+        the whole of one requests are anonymous: the credentials of the node are never asked for.
 
 Digest
     Of a file: the sha256 of its bytes. Of a folder: the sha256 of one line `<sha256>  <relative path>` per file, sorted

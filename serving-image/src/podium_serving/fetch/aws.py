@@ -12,6 +12,8 @@ _ENDPOINT = re.compile(
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_METADATA = "AWS_METADATA_ENDPOINT"
+_RELATIVE = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 
 
 def prepare(config: Config, variables: MutableMapping[str, str]) -> None:
@@ -24,6 +26,9 @@ def prepare(config: Config, variables: MutableMapping[str, str]) -> None:
         variables[name] = variables[name].strip()
         if not variables[name]:
             del variables[name]  # obstore takes an empty endpoint for one
+        elif name.upper() == _METADATA or (name.upper() == _RELATIVE and not variables[name].startswith("/")):
+            # The node is never asked. And obstore appends the path to a host: "@" would make another host of that.
+            del variables[name]
     for name in _ENDPOINTS:
         endpoint = variables.get(name, "")
         match = _ENDPOINT.fullmatch(endpoint)
@@ -54,6 +59,17 @@ def region_of(variables: Mapping[str, str]) -> tuple[str, str]:
         if variables.get(name):
             return name, variables[name]
     return _REGIONS[0], ""
+
+
+def identified(variables: Mapping[str, str]) -> bool:
+    """Whether they hold keys, or an identity that obstore gets keys for. With half of one it would ask the node."""
+    wholes = (
+        ("AWS_ACCESS_KEY_ID",),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+        (_RELATIVE,),
+    )
+    return any(all(variables.get(name) for name in whole) for whole in wholes)
 
 
 def origin(config: Config) -> str:

@@ -12,7 +12,7 @@ import obstore
 from obstore.store import S3Store
 
 from podium_serving.fetch import proxy
-from podium_serving.fetch.aws import endpoint_of, origin, prepare, region_of
+from podium_serving.fetch.aws import endpoint_of, identified, origin, prepare, region_of
 from podium_serving.fetch.config import Config, Location
 from podium_serving.fetch.connect import refused_by_proxy
 from podium_serving.fetch.errors import FetchError, Reason, of_status
@@ -177,11 +177,7 @@ def _store(config: Config, location: Location, env: Mapping[str, str]) -> S3Stor
         }
         if env.get("AWS_SESSION_TOKEN"):
             settings["session_token"] = env["AWS_SESSION_TOKEN"]
-    elif not (
-        env.get("AWS_WEB_IDENTITY_TOKEN_FILE")
-        or env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-        or env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-    ):
+    elif not identified(env):
         # Otherwise the node's metadata service would be asked, and a model would be read with the node's rights.
         settings["skip_signature"] = True
     try:
