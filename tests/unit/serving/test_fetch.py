@@ -172,6 +172,14 @@ def test_what_no_retry_can_mend_is_permanent_and_says_what_to_do(
     assert "pa55" not in result.output
 
 
+@pytest.mark.parametrize("uri", ["pvc://claim/7", "pvc://claim"])
+def test_a_name_that_is_not_utf_8_is_permanent_and_told(claim: Path, uri: str) -> None:
+    (claim / "pvc" / "7" / os.fsdecode(b"caf\xe9")).write_text("five")
+    result = fetch(claim, uri)
+    assert (result.code, result.message["reason"]) == (65, "UnsafePath"), result.output
+    assert result.message["message"].endswith("caf\\udce9' is not UTF-8; rename it")
+
+
 def test_a_link_inside_the_claim_is_followed(claim: Path) -> None:
     (claim / "pvc" / "current").symlink_to("7")
     (claim / "pvc" / "7" / "latest").symlink_to("model.onnx")

@@ -58,6 +58,11 @@ def check_path(path: str, uri: str) -> str:
         raise FetchError(
             Reason.UnsafePath, f"{uri}: {path!r} is no name for a file inside the model's folder; rename it"
         )
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        # The folder's digest is of names as UTF-8.
+        raise FetchError(Reason.UnsafePath, f"{uri}: the name {path!r} is not UTF-8; rename it") from None
     return path
 
 
