@@ -369,6 +369,31 @@ def test_objects_that_only_mark_a_folder_are_no_files(tmp_path: Path) -> None:
     assert (tmp_path / "models" / "model" / "deep" / "model.onnx").read_bytes() == b"model"
 
 
+@pytest.mark.parametrize("pages", [100, 101])
+def test_a_prefix_of_too_many_objects_is_refused_while_it_is_listed(tmp_path: Path, pages: int) -> None:
+    """What is listed is kept in memory, and the next page would be asked for as long as there is one."""
+    more = b"<IsTruncated>true</IsTruncated><NextContinuationToken>next</NextContinuationToken>"
+    last = listed({f"fraud/7/{number}": 5 for number in range(1000)})
+    page = last.replace(b"<IsTruncated>false</IsTruncated>", more)
+    asked: list[str] = []
+
+    def script(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if "list-type" in handler.path:
+            asked.append(handler.path)
+            reply(200, page if len(asked) < pages else last)(handler)
+        else:
+            reply(404)(handler)
+
+    with web(script) as server:
+        result = fetch_s3(tmp_path, "s3://models/fraud/7", server.url)
+    # Objects of scripts cannot be fetched.
+    assert (result.code, result.message["reason"]) == (65, "NotFound" if pages == 100 else "TooLarge"), result.output
+    assert pages == 100 or result.message["message"] == (
+        "s3://models/fraud/7: more than 100000 objects lie under 'fraud/7/'; "
+        "name the model's own folder in spec.model.uri, or pack the model into fewer files"
+    )
+
+
 @pytest.mark.parametrize("key", ["fraud/7//model.onnx", "fraud/7/./model.onnx", "fraud/7/../model.onnx"])
 def test_an_object_that_cannot_be_laid_out_as_a_file_is_permanent(tmp_path: Path, key: str) -> None:
     def script(handler: http.server.BaseHTTPRequestHandler) -> None:

@@ -21,6 +21,8 @@ from podium_serving.fetch.source import Entry, Listing, Stream, changed, check_p
 
 # What is lost of an answer that breaks off, at most.
 _CHUNK = 2**20
+# A listing is kept in memory, 1.3 kB for each, and again when it is compared with a second one: in 512 MiB that fits.
+_MOST_OBJECTS = 100_000
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 # Codes that say more than the status they come with, by the status that would say it.
@@ -72,7 +74,16 @@ def listing(config: Config, location: Location) -> Listing:
 
 def _folder(config: Config, location: Location, store: S3Store, prefix: str) -> Listing:
     def collect() -> list[Any]:
-        return [meta for batch in obstore.list(store, prefix) for meta in batch]
+        metas: list[Any] = []
+        for batch in obstore.list(store, prefix):
+            metas += batch
+            if len(metas) > _MOST_OBJECTS:
+                raise FetchError(
+                    Reason.TooLarge,
+                    f"{config.shown_uri}: more than {_MOST_OBJECTS} objects lie under {prefix!r}; "
+                    "name the model's own folder in spec.model.uri, or pack the model into fewer files",
+                )
+        return metas
 
     found = _call(config, location, collect)
     # Tools mark a folder by an empty object of its name; the client hands it over without the slash at its end.
