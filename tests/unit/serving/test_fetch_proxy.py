@@ -151,13 +151,22 @@ def test_a_proxy_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["https://proxy:3128", "socks5://me:pa55@proxy", "proxy:99999", "http://a b", "http://"]
-)
-def test_what_is_no_proxy_is_named_without_its_password(tmp_path: Path, value: str) -> None:
+    ("value", "shown"),
+    [
+        ("https://proxy:3128", "https://proxy:3128"), ("socks5://me:pa55@proxy", "socks5://proxy"),
+        ("proxy:99999", "proxy:99999"), ("http://a b", "http://a b"), ("http://", "http://"),
+        ("me:pa55/word@proxy:3128", "proxy:3128"), ("http://me:pa55/word@proxy:3128", "http://proxy:3128"),
+        ("me:pa55//word@proxy", "proxy"), ("me:word//pa55@proxy", "proxy"), ("me:/pa55@word@proxy", "proxy"),
+        ("http://me:wo@rd//pa55@proxy", "http://proxy"), ("http://me:pa55#@proxy", "http://proxy"),
+        ("http://me:pa55://word@proxy", "http://proxy"), ("me:pa55\n@word/@proxy", "proxy"),
+        ("http://me:pa55/\n@proxy", "http://proxy"), ("pa55://me:word@proxy", "proxy"),
+    ],
+)  # fmt: skip
+def test_what_is_no_proxy_is_named_without_its_password(tmp_path: Path, value: str, shown: str) -> None:
     result = fetch(tmp_path, "https://example.com/a", HTTPS_PROXY=value)
     assert (result.code, result.message["reason"]) == (65, "InvalidConfiguration")
-    assert "expected http://host:port, such as http://proxy.corp:3128" in result.message["message"]
-    assert "pa55" not in result.output
+    assert f"{shown!r}: expected http://host:port, such as http://proxy.corp:3128" in result.message["message"]
+    assert "pa55" not in f"{result.output} {result.message}"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _PROXY = re.compile(
     r"(?:(?i:http)://)?(?:(?P<user>[^@/?#\s]*)@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?"
 )
+# Not any word before "://": it may be a user's name, or a password.
+_SCHEME = re.compile(r"(?i:https?|socks[45]?[ah]?)://")
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,17 @@ def _parsed(name: str, text: str) -> Proxy | None:
         return None
     match = _PROXY.fullmatch(text)
     if not match or int(match["port"] or 80) not in range(1, 65536):
-        shown = re.sub(r"(?<=//).*@|^[^/@]*@", "", text)
-        raise InvalidEnvironment(f"{name} is {shown!r}: expected http://host:port, such as http://proxy.corp:3128")
+        raise InvalidEnvironment(
+            f"{name} is {_shown(text)!r}: expected http://host:port, such as http://proxy.corp:3128"
+        )
     return Proxy(match["host"], int(match["port"] or 80), match["user"] or "")
+
+
+def _shown(text: str) -> str:
+    """Without what stands before the last "@", where a password may hold anything; a scheme that is known is kept."""
+    _, at, host = text.rpartition("@")
+    scheme = _SCHEME.match(text)
+    return f"{scheme[0] if scheme else ''}{host}" if at else text
 
 
 def _matches(pattern: str, host: str, port: int) -> bool:
