@@ -1,6 +1,7 @@
 """Decisions and gates: a canary through routers goes by what its callers see."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -8,13 +9,14 @@ import pytest
 
 from podium.analysis.decision import Call, Circumstances
 from podium.analysis.ledger import read, verdict
-from podium.kube.resources import CONFIG_MAPS
+from podium.kube.client import Object
+from podium.kube.resources import CONFIG_MAPS, SERVICES
 from tests.unit.planner.measuring import EVERY
 from tests.unit.planner.test_canary import PAUSE, one, record, two
 from tests.unit.planner.test_canary_envoy import in_force, shares
 from tests.unit.planner.test_envoy import routed
 from tests.unit.planner.weighed import ALIKE, ALL_FAIL, SILENT, STEPS, outcome, stored, until_weighed, weighed
-from tests.unit.planner.world import World, model
+from tests.unit.planner.world import NAME, NAMESPACE, World, model
 
 
 def test_a_candidate_as_good_as_the_champion_is_promoted_by_evidence() -> None:
@@ -142,6 +144,47 @@ def test_a_rollout_that_leaves_the_routers_ends_with_maxDuration(what: str, beco
     assert outcome(world) == (becomes, "max-duration")
 
 
+def lose_routers(world: World, seconds: float) -> None:
+    """All router pods are gone for so long."""
+    for pod in world.routers.pods():
+        world.routers.stop(pod["metadata"]["name"])
+    world.advance(seconds)
+    assert "do not pass the routers" in world.status["message"]
+    world.routers.start()
+
+
+def lose_service(world: World, seconds: float) -> None:
+    """Somebody deletes the stable Service: it is made again at once."""
+    world.api.delete(SERVICES, NAMESPACE, NAME)
+    world.advance(seconds)
+
+
+@pytest.mark.parametrize("lose", [lose_routers, lose_service])
+def test_a_rollout_that_proved_itself_outlasts_routers_that_are_away_past_maxDuration(
+    lose: Callable[[World, float], None],
+) -> None:
+    world = weighed(promotion="Manual", maxDuration="5m")
+    world.until(lambda: world.phase == "Paused")
+    world.advance(300)
+    lose(world, 40)
+    world.until(lambda: world.condition("Ready") == ("False", "WaitingForPromotion"), within=120)
+    assert outcome(world) == ("", "")
+    world.command("promote", two(world))
+    world.until(lambda: outcome(world) == ("Promoted", "person"))
+
+
+def test_an_alarm_on_the_split_outlasts_routers_that_are_away_past_maxDuration() -> None:
+    world = weighed(maxDuration="2m", onInconclusive="Promote")
+    until_weighed(world)
+    world.measuring.alarm()
+    world.advance(150)
+    assert world.condition("Paused") == ("True", "SampleRatio")
+    lose_routers(world, 40)
+    world.advance(40)
+    assert outcome(world) == ("", "")
+    assert not record(world).get("promoting")
+
+
 def test_a_rollout_that_comes_back_to_the_routers_goes_on_by_evidence() -> None:
     world = weighed(steps=[{"weight": 50, "for": "1m"}])
     until_weighed(world)
@@ -157,6 +200,25 @@ def test_on_inconclusive_pause_waits_for_a_person() -> None:
     assert world.condition("Ready") == ("False", "Inconclusive")
     world.command("promote", two(world))
     world.until(lambda: outcome(world) == ("Promoted", "person"))
+
+
+def test_a_rollout_that_waits_for_a_person_after_maxDuration_keeps_its_weight() -> None:
+    steps: list[Object] = [{"weight": 10, "for": "4m"}, {"weight": 90, "for": "1m"}]
+    world = weighed(rate=0.1, steps=steps, maxDuration="2m", onInconclusive="Pause")
+    world.until(lambda: world.phase == "Paused")
+    world.advance(400)
+    assert shares(world) == (9_000, 1_000)
+    assert world.condition("Ready") == ("False", "Inconclusive")
+    world.rollout(maxDuration="1h")
+    world.until(lambda: shares(world) == (1_000, 9_000), within=60)
+
+
+def test_evidence_that_comes_after_maxDuration_still_promotes_what_waits_after_its_last_step() -> None:
+    world = weighed(rate=0.1, maxDuration="2m", onInconclusive="Pause")
+    world.until(lambda: world.phase == "Paused")
+    assert record(world)["step"] == len(STEPS)
+    world.measuring.callers.rate = 500.0
+    world.until(lambda: outcome(world) == ("Promoted", "evidence"))
 
 
 def test_max_duration_stands_still_while_it_is_paused() -> None:
