@@ -129,7 +129,7 @@ class Measuring:
                 counted[f"events:{wish.name}"] = (units[0] * rates[0], units[1] * rates[1])
         interval = Interval(
             start, max(now, start), task.weight, task.step, counted, straddles=not task.applied,
-            resumed=task.resumed != self._resumed,
+            resumed=bool(task.resumed) and task.resumed != self._resumed,
         )  # fmt: skip
         self._resumed = task.resumed
         ledger = self.live.ledger.record(interval, {})

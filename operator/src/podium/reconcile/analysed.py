@@ -92,7 +92,7 @@ def _warm_at(*revisions: RevisionState) -> float:
 
 
 def _resumed(situation: Situation) -> CommandRecord | None:
-    """The last `resume` of a person that was taken; None without one, or once another command came after it."""
-    commands = [revision.command for revision in situation.revisions if revision.command]
-    taken = [command for command in commands if command.verb == "resume" and command.result is CommandResult.DONE]
-    return max(taken, key=lambda command: (command.at, command.value), default=None)
+    """The candidate's last `resume`, if it was taken; None without one, or once another command that names it came."""
+    command = situation.candidate.command if situation.candidate else None
+    taken = command is not None and command.verb == "resume" and command.result is CommandResult.DONE
+    return command if taken else None
