@@ -400,6 +400,25 @@ def test_a_person_s_resume_ends_an_alarm_on_the_split_of_requests() -> None:
     world.until(lambda: outcome(world) == ("Promoted", "evidence"))
 
 
+def test_a_command_that_was_refused_ends_no_alarm_on_the_split_of_requests() -> None:
+    steps: list[Object] = [{"weight": 50, "for": "10s"}, PAUSE, {"weight": 60, "for": "10m"}]
+    world = routed(rollout={"strategy": "Canary", "steps": steps}, replicas=4)
+    for verb in ("pause", "resume"):
+        world.command(verb, one(world), f"{verb}-1")
+        world.advance(2)
+    world.edit(model=model("2"))
+    world.until(lambda: world.condition("Ready") == ("False", "WaitingForResume"))
+    world.command("resume", two(world), "t2")
+    world.until(lambda: shares(world)[1] == 6_000)
+    world.advance(2 * EVERY)
+    world.measuring.alarm()
+    world.until(lambda: world.condition("Paused") == ("True", "SampleRatio"))
+    world.command("retry", two(world), "t3")
+    world.advance(3 * EVERY)
+    assert world.status["lastCommand"]["result"] == "Refused"
+    assert world.condition("Paused") == ("True", "SampleRatio")
+
+
 @pytest.mark.parametrize(("rate", "told"), [(0.1, 1), (200.0, 0)])
 def test_traffic_too_little_for_a_decision_in_time_is_told_once_at_the_start(rate: float, told: int) -> None:
     world = weighed(rate=rate, maxDuration="1h")

@@ -104,6 +104,15 @@ def held(situation: Situation, candidate: RevisionState, moment: Moment) -> Hold
     return Hold(REASONS[decision.rule], sentences(by_version(decision.message, situation), way))
 
 
+def asks_a_person(situation: Situation, candidate: RevisionState, moment: Moment) -> bool:
+    """Whether evidence has come to where only a person goes on: by the split, or as maxDuration is over (Pause)."""
+    decision = judged(situation, candidate, moment) if candidate.record.asked.awaited else None
+    if decision is None:
+        return False
+    undecided = decision.call is Call.INCONCLUSIVE and situation.spec.rollout.on_inconclusive == "Pause"
+    return undecided or decision.rule == "sample-ratio"
+
+
 def harm(situation: Situation, moment: Moment) -> Verdict | None:
     """A gate: a candidate that is surely worse is rolled back, paused or not, unless a person promoted it."""
     candidate = situation.candidate

@@ -1,8 +1,7 @@
 """Gates: a candidate that does not get its pods in time, or loses them for as long, is rolled back. Pure."""
 
-from podium.analysis.decision import Call
 from podium.api.reasons import Reason
-from podium.rollout.judging import judged
+from podium.rollout.judging import asks_a_person
 from podium.rollout.kept import no_way_back, stands
 from podium.rollout.moment import Moment
 from podium.rollout.record import Outcome
@@ -62,18 +61,9 @@ def to_keep(situation: Situation, champion: RevisionState, candidate: RevisionSt
     if candidate.reported >= needed:
         return needed
     grows = situation.spec.autoscaling is not None and not strategy.fixed_size(record)
-    awaited = situation.paused or strategy.awaits_person(situation, candidate) or _asks_a_person(situation, moment)
+    awaited = situation.paused or strategy.awaits_person(situation, candidate)
+    awaited = awaited or asks_a_person(situation, candidate, moment)
     return min(1, needed) if grows or awaited else needed
-
-
-def _asks_a_person(situation: Situation, moment: Moment) -> bool:
-    """Whether evidence has come to where only a person goes on."""
-    candidate = situation.candidate
-    decision = judged(situation, candidate, moment) if candidate and candidate.record.asked.awaited else None
-    if decision is None:
-        return False
-    undecided = decision.call is Call.INCONCLUSIVE and situation.spec.rollout.on_inconclusive == "Pause"
-    return undecided or decision.rule == "sample-ratio"
 
 
 def _too_long(situation: Situation, candidate: RevisionState, what: str) -> Verdict:

@@ -14,7 +14,7 @@ from podium.analysis.decision import Call
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.rollout.ending import ended_lately
-from podium.rollout.judging import held, judged, missing, too_little
+from podium.rollout.judging import asks_a_person, held, judged, missing, too_little
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
@@ -123,7 +123,7 @@ class Canary:
             return None
         if record.applied_at is None:
             return Progress(record.applied(moment.now))
-        if not moment.reached(record.holds_until):
+        if asks_a_person(situation, candidate, moment) or not moment.reached(record.holds_until):
             return None
         told = step_told(_next_step(record), _STEP_COMPLETE, situation)
         return Progress(record.onward(moment.now, situation.operator), told)
