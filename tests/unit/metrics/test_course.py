@@ -165,6 +165,14 @@ def test_a_candidate_that_no_request_reaches_is_told_after_a_minute(weighed: Rol
     assert found.holds == (found.silent,)
 
 
+def test_requests_that_a_weight_not_in_effect_yet_would_bring_are_not_missed(weighed: Rollout) -> None:
+    awaited = replace(HALF, applied=False)
+    for at in range(6, 80, 2):
+        both = [sample(pod, at, 6_000 + at * 10, 0) for pod in ("a", "b")]
+        weighed.round(at, *both, task=awaited)
+    assert not courses.found(weighed.course, awaited, None, BEGAN + 78).silent
+
+
 def test_where_few_requests_were_to_be_expected_their_absence_says_nothing(weighed: Rollout) -> None:
     few = replace(HALF, weight=10)
     for at in range(6, 200, 2):

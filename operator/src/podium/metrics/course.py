@@ -212,6 +212,8 @@ def _weighed(course: Course, task: Task, taken: Taken, now: float) -> Course:
 
 
 def _quiet(course: Course, task: Task, taken: Taken, now: float) -> tuple[float, float]:
+    if not task.applied:
+        return 0.0, 0.0
     found = []
     for arm, since in enumerate(course.quiet):
         came = sum(each.counted.get(STARTED, (0, 0))[arm] for each in taken.intervals)
