@@ -53,23 +53,6 @@ def test_a_suspension_longer_than_progressDeadline_loses_no_candidate() -> None:
     assert world.condition("Ready") == ("False", "WaitingForPromotion")
 
 
-def test_a_suspension_before_postpones_no_rollback_of_a_candidate_that_is_lost_later() -> None:
-    world = updating(replicas=2, rollout={**MANUAL, "progressDeadline": "2m"})
-    two = world.revision("2")
-    world.until(lambda: world.phase == "Paused")
-    world.edit(suspend=True)
-    world.advance(36_000)
-    world.edit(suspend=False)
-    world.until(lambda: len(world.ready_pods(two)) == 2)
-    world.advance(30)
-    world.behave("2", ready_after=None)
-    world.until(lambda: not world.ready_pods(two))
-    lost = world.now
-    world.until(lambda: world.outcome(two) == "RolledBack", within=300)
-    assert world.rule(two) == "deadline"
-    assert (world.now - lost).total_seconds() == pytest.approx(120, abs=3)
-
-
 @pytest.mark.parametrize("rollout", [canary(50, progressDeadline="2m"), {**BLUE_GREEN, "progressDeadline": "2m"}])
 def test_where_nobody_is_awaited_one_pod_that_stays_away_is_enough(rollout: Object) -> None:
     world = updating(replicas=4, rollout=rollout)

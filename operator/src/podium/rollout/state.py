@@ -223,7 +223,7 @@ class Situation:
             return None
         record = self.candidate.record
         if record.available_at is not None and self.champion is not None:
-            return self.candidate_short_since and self.candidate_short_since + self.progress_deadline
+            return self.candidate_short_since and self.candidate_short_since + self.progress_deadline + record.held
         return record.began_at + self.progress_deadline + record.held
 
     @property
