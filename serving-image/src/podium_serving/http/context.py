@@ -40,8 +40,8 @@ NO_ROOM = "the memory for requests is used up (PODIUM_MEMORY_BYTES): the server 
 class Budget:
     """Bytes that all connections together may hold of requests, of what is made of them, and of answers.
 
-    Only the next step of a body is asked for beforehand, and waits in turn while it does not fit; what is there already
-    counts as well, whether it fits or not.
+    Only what a request announces is asked for beforehand, and waits in turn while it does not fit; what is there
+    already counts as well, whether it fits or not.
     """
 
     def __init__(self, size: int) -> None:

@@ -345,7 +345,7 @@ class Connection(asyncio.Protocol):
     # memory
 
     def _ask_for_room(self) -> None:
-        """Asks for the memory that the request needs next; reading stops until it is there."""
+        """Asks for the memory that the rest of the request will need; reading stops until it is there."""
         more = self._reader.memory_needed - self._promised
         if more <= 0 or self._wanted:
             return

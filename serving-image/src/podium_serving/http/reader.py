@@ -17,7 +17,7 @@ from podium_serving.http.head import (
 from podium_serving.http.message import Request, Response, error
 from podium_serving.logs import LOG
 
-# Memory for a body is asked for in steps of this many bytes, as it comes: an announcement costs its sender nothing.
+# Memory for a body that comes in chunks is asked for in steps of this many bytes.
 _STEP = 2**20
 # Heads that have not come to their end are not asked memory for below this: so small are those of health checks.
 _SMALL_HEAD = 8 * 1024
@@ -55,13 +55,13 @@ class Reader:
 
     @property
     def memory_needed(self) -> int:
-        """Bytes that the request which is being received takes, the next step of its body with them."""
+        """Bytes that the request which is being received will take, as far as that is known."""
         if self.request is None:
             return 0
         if not self.head_complete:
             size = self._head_size + self._line
             return size if size > _SMALL_HEAD else 0
-        return min(announced(self.request) or self._max_body.size, (len(self._body) // _STEP + 1) * _STEP)
+        return announced(self.request) or min((len(self._body) // _STEP + 1) * _STEP, self._max_body.size)
 
     @property
     def body_missing(self) -> int:
