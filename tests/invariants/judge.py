@@ -30,15 +30,20 @@ class Judge:
         found = []
         if version.event not in (LISTED, LOST):
             for rule in RULES:
-                if self._judged(rule, version):
+                if self._judged(rule, change):
                     found += [f"at {version.revision}: {rule.sentence}: {one}" for one in rule.check(change)]
         self.state = remembered(change)
         return found
 
-    def _judged(self, rule: Rule, version: Version) -> bool:
-        if version.ours is not None or self._alone:
-            return version.ours is not False
-        return rule.blame is Blame.PODIUM and not version.gone
+    def _judged(self, rule: Rule, change: Change) -> bool:
+        if change.version.ours is not None or self._alone:
+            return change.version.ours is not False
+        return rule.blame is Blame.PODIUM and not change.version.gone and not _marked(change)
+
+
+def _marked(change: Change) -> bool:
+    """Whether this is the version in which somebody has marked the object for deletion."""
+    return reading.is_leaving(change.version.obj) and not (change.before and reading.is_leaving(change.before))
 
 
 def remembered(change: Change) -> State:

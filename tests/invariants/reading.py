@@ -29,9 +29,14 @@ def condition(obj: Object, kind: str) -> Object:
     return next((one for one in found if one["type"] == kind), {})
 
 
+def is_leaving(obj: Object) -> bool:
+    """Whether somebody has marked the object for deletion."""
+    return "deletionTimestamp" in obj["metadata"]
+
+
 def is_ready(pod: Object) -> bool:
     """Whether a pod is Ready, and is to stay."""
-    return condition(pod, "Ready").get("status") == "True" and "deletionTimestamp" not in pod["metadata"]
+    return condition(pod, "Ready").get("status") == "True" and not is_leaving(pod)
 
 
 def is_over(pod: Object) -> bool:
@@ -184,22 +189,18 @@ def pods(state: State, revision: str) -> list[Object]:
         one
         for one in state.of("Pod")
         if revision_of(one) == revision
-        if "deletionTimestamp" not in one["metadata"] and not is_over(one)
+        if not is_leaving(one) and not is_over(one)
         if any(reference.get("controller") for reference in one["metadata"].get("ownerReferences") or [])
     ]
 
 
 def with_pods(state: State, *, terminating: bool = True) -> set[str]:
     """Revisions with a record that have pods, or are to have some."""
-    found = {
-        revision_of(one)
-        for one in state.of("Pod")
-        if not is_over(one) and (terminating or "deletionTimestamp" not in one["metadata"])
-    }
+    found = {revision_of(one) for one in state.of("Pod") if not is_over(one) and (terminating or not is_leaving(one))}
     found |= {
         one["metadata"]["name"]
         for one in state.of("Deployment")
-        if one["spec"].get("replicas", 1) > 0 and "deletionTimestamp" not in one["metadata"]
+        if one["spec"].get("replicas", 1) > 0 and not is_leaving(one)
     }
     return found & {one["metadata"]["name"] for one in records(state)}
 

@@ -208,7 +208,7 @@ def traffic_leaves_first(change: Change) -> Iterator[str]:
     version = change.version
     if version.kind != "Deployment" or change.now.model is None or reading.wanted(change.now.model) == 0:
         return
-    size = 0 if version.gone or "deletionTimestamp" in version.obj["metadata"] else version.obj["spec"]["replicas"]
+    size = 0 if version.gone or reading.is_leaving(version.obj) else version.obj["spec"]["replicas"]
     if change.before is None or size > 0 or change.before["spec"].get("replicas", 1) == 0:
         return
     if _all_may_go(change.was):
@@ -272,7 +272,7 @@ def _serving(state: State, seconds: Mapping[str, float], change: Change) -> int:
     """Available pods behind the stable Service once every Deployment has been brought to its size."""
     service, found = reading.stable(state), 0
     for deployment in state.of("Deployment"):
-        if "deletionTimestamp" in deployment["metadata"]:
+        if reading.is_leaving(deployment):
             continue
         least = seconds.get(_name(deployment), 0) - change.slack
         # Times of the API are whole seconds, and pods that are not available are the first to be deleted.

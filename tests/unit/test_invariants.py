@@ -40,6 +40,10 @@ class Story:
     def delete(self, kind: str, name: str) -> None:
         self._happen("DELETED", self.objects.pop((kind, name)))
 
+    def mark(self, kind: str, name: str) -> None:
+        """As a deletion with finalizers begins."""
+        self.put(kind, name, metadata={"deletionTimestamp": "2030-01-01T00:00:00Z"})
+
     def _happen(self, event: str, obj: Object) -> None:
         number = len(self.history) + 1
         self.history.append(Version(number, float(number), event, obj["kind"], obj))
@@ -370,6 +374,16 @@ def test_where_others_take_pods_away_Podium_is_not_blamed_for_it() -> None:
     story = serving()
     story.delete("Service", NAME)
     assert violations(story.history)
+    assert violations(story.history, alone=False) == []
+
+
+def test_whoever_marked_a_Deployment_for_deletion_is_not_known() -> None:
+    story = updating()
+    story.service()
+    story.pod(TWO, 1, ready=False)
+    story.pod(TWO, 2, ready=False)
+    story.mark("Deployment", ONE)
+    assert "keeps T - U" in violations(story.history)[0]
     assert violations(story.history, alone=False) == []
 
 

@@ -51,7 +51,7 @@ class World:
         been there throughout.
         """
         history = self.history[namespace]
-        kept = [one for one in history if not (one.gone and one.obj["metadata"]["uid"] in deleted)]
+        kept = [one for one in history if not (_went(one) and one.obj["metadata"]["uid"] in deleted)]
         return violations(kept, alone=alone, slack=LATE)
 
     def listen(self, kind: str, listener: Listener) -> None:
@@ -172,6 +172,11 @@ class World:
             if wanted == kind:
                 listener(seen)
         self._changed[namespace].set()
+
+
+def _went(version: Version) -> bool:
+    """Whether the object has gone by this version, or was on its way: one with finalizers is marked first."""
+    return version.gone or "deletionTimestamp" in version.obj["metadata"]
 
 
 def _holds(condition: Callable[[], object]) -> bool:
