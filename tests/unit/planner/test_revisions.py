@@ -475,7 +475,33 @@ def test_minReadySeconds_edited_midway_counts_from_the_next_rollout() -> None:
     assert world.condition("Ready") == ("False", "PlanPending")
     world.until(lambda: world.outcome(two) == "Promoted", within=120)
     world.rest()
-    assert world.need(DEPLOYMENTS, two)["spec"]["minReadySeconds"] == 77
+    assert world.need(DEPLOYMENTS, two)["spec"]["minReadySeconds"] == 10
+    world.edit(model=model("3"))
+    world.advance(2)
+    assert world.need(DEPLOYMENTS, world.revision("3"))["spec"]["minReadySeconds"] == 77
+
+
+def test_more_minReadySeconds_turn_no_pod_that_serves_into_an_unavailable_one() -> None:
+    world = serving(replicas=2, rollout={"minReadySeconds": 2})
+    world.rollout(minReadySeconds=500)
+    for _ in range(3):
+        world.advance(2)
+        assert world.condition("Ready")[0] == world.condition("Available")[0] == "True"
+
+
+def test_fewer_minReadySeconds_count_at_once_for_who_serves() -> None:
+    world = serving(replicas=2, rollout={"minReadySeconds": 20})
+    world.rollout(minReadySeconds=5)
+    world.rest()
+    assert world.need(DEPLOYMENTS, world.revision("1"))["spec"]["minReadySeconds"] == 5
+
+
+def test_a_version_that_brings_more_minReadySeconds_is_rolled_back_as_soon_as_it_fails() -> None:
+    world = serving(replicas=1, rollout={"minReadySeconds": 2})
+    world.behave("2", failure="crash")
+    world.edit(model=model("2"), rollout={"minReadySeconds": 500})
+    world.until(lambda: world.phase == "RolledBack", within=120)
+    assert world.need(DEPLOYMENTS, world.revision("1"))["spec"]["minReadySeconds"] == 2
 
 
 def test_an_edit_while_a_person_is_waited_for_says_when_it_counts() -> None:

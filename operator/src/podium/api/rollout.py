@@ -147,7 +147,10 @@ class Rollout(ApiModel):
         default=10,
         ge=0,
         le=3600,
-        description="Seconds for which a pod must be ready to count as available. Default: 10.",
+        description=(
+            "Seconds for which a pod must be ready to count as available. More of them than now count from the next "
+            "rollout on. Default: 10."
+        ),
     )
     progress_deadline: MinimalDuration = Field(
         default="10m",

@@ -151,7 +151,7 @@ def _deployment(wanted: Wanted, state: RevisionState, replicas: int | None) -> O
         wanted.owner,
         wanted.revisions[state.name],
         replicas=replicas,
-        min_ready_seconds=wanted.situation.min_ready_seconds,
+        min_ready_seconds=wanted.situation.min_ready_seconds(state),
     )
 
 

@@ -254,12 +254,18 @@ class Situation:
         since = self.looking_since or (candidate.record.began_at if candidate else EARLIEST)
         return since + self.timings.patience
 
-    @property
-    def min_ready_seconds(self) -> int:
-        """For how long a pod is ready before it counts: frozen like T."""
-        if self.candidate and self.champion and "rollout" not in self.candidate.broken:
-            return self.candidate.record.min_ready_seconds
-        return self.spec.rollout.min_ready_seconds
+    def min_ready_seconds(self, revision: RevisionState) -> int:
+        """For how long a pod of it is ready before it counts: frozen like T, and afterwards never more than that.
+
+        A larger number would turn pods that serve into unavailable ones, and a champion of such pods into one that
+        nothing can be rolled back to.
+        """
+        now, record = self.spec.rollout.min_ready_seconds, revision.durable.rollout
+        if record is None or "rollout" in revision.broken:
+            return now
+        if revision is self.candidate:
+            return record.min_ready_seconds if self.champion else now
+        return min(record.min_ready_seconds, now)
 
     @property
     def target(self) -> int:
