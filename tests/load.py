@@ -283,6 +283,9 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.open = False
         self.local = ""
+        self._asked = 0.0
+        self._received = b""
+        """Of an answer, until it is complete."""
         self._waiting: asyncio.Future[Answer] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._answer = Answer(0, {}, b"")
@@ -293,6 +296,7 @@ class _Connection(asyncio.Protocol):
         self._waiting = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._answer = Answer(0, {}, b"")
+        self._asked, self._received = time.monotonic(), b""
         self.transport.write(request)
         return await self._waiting
 
@@ -308,6 +312,7 @@ class _Connection(asyncio.Protocol):
         self.local = str(transport.get_extra_info("sockname", ("", "?"))[1])
 
     def data_received(self, data: bytes) -> None:
+        self._received += data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -315,7 +320,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
-        self._end(Failure("reset", f"{exc or 'closed'} from port {self.local}"))
+        after = f"{time.monotonic() - self._asked:.1f} s after the request and {len(self._received)} bytes"
+        some = f", {self._received[:120]!r}" if self._received else ""
+        self._end(Failure("reset", f"{exc or 'closed'} from port {self.local}, {after}{some}"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._answer.headers[name.lower()] = value
