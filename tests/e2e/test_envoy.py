@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field
 
+import requests
+
 from podium.api import names
+from podium.router.places import STATS_PORT
 from tests import stage as s
 from tests.client import Object, condition, wait
 from tests.e2e.world import World, scene
@@ -10,6 +13,8 @@ from tests.load import Counts
 
 QUICK = {"minReadySeconds": 5}
 NAME = "digits"
+CONNECTED = f"http.to.{NAME}.downstream_cx_active"
+"""Envoy's figure of the callers that a ModelDeployment has at a router."""
 
 
 @dataclass
@@ -20,6 +25,13 @@ class Journey:
     weights: list[tuple[int, ...]] = field(default_factory=list)
     conditions: list[Object] = field(default_factory=list)
     routers: list[Object] = field(default_factory=list)
+
+
+def callers(router: Object) -> int:
+    """How many connections callers have to a router."""
+    url = f"http://{router['status']['podIP']}:{STATS_PORT}/stats?filter={CONNECTED}"
+    _, _, count = requests.get(url, timeout=5).text.strip().partition(": ")
+    return int(count or 0)
 
 
 @scene
@@ -48,7 +60,8 @@ def through_routers(world: World) -> Journey:
             now = load.counts()
             seen.parts[name], counted = now.since(counted), now
 
-        routed = {"traffic": {"router": "Envoy"}}
+        # Those who keep their connections are asked to end them once no answer can be under way any more.
+        routed = {"traffic": {"router": "Envoy", "timeout": "5s"}}
         stage.apply(s.onnx(NAME, "1", rollout=QUICK, **routed))
         wait("the Service leads to the routers", selects_routers, s.SLOW_START)
         wait("two routers", routers_are_up, s.SLOW_START)
@@ -65,12 +78,16 @@ def through_routers(world: World) -> Journey:
         stage.apply(s.onnx(NAME, "1", rollout=green))
         wait("the Service leads to the pods", lambda: not selects_routers(), 60)
         stage.until_ready(NAME, "1")
+        assert any(map(callers, seen.routers)), "half of the load keeps its connections"
         part("from the routers")
+        wait("all callers have left the routers", lambda: not any(map(callers, seen.routers)), 240)
+        part("past the routers")
     return seen
 
 
 def test_nothing_of_it_loses_a_request(through_routers: Journey) -> None:
-    assert list(through_routers.parts) == ["to the routers", "RollingUpdate", "BlueGreen", "from the routers"]
+    rollouts = ["RollingUpdate", "BlueGreen"]
+    assert list(through_routers.parts) == ["to the routers", *rollouts, "from the routers", "past the routers"]
     for name, counts in through_routers.parts.items():
         assert not counts.failed, f"{name}: {counts}"
 

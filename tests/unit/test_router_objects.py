@@ -23,9 +23,10 @@ from podium.kube.resources import (
     router_key,
 )
 from podium.manifests.owner import Owner
+from podium.manifests.router import InvalidRouterPods
 from podium.manifests.routing import config_map, routing
 from podium.reconcile.outcome import PassRefused
-from podium.reconcile.router_objects import LOOK_AGAIN, InvalidRouterPods, RouterObjects
+from podium.reconcile.router_objects import LOOK_AGAIN, RouterObjects
 from podium.reconcile.router_turns import WAITED_FOR
 from podium.settings import Settings
 from podium.watch.cache import Cache

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from podium import app, telemetry
 from podium.kube.connect import ConfigurationError
+from podium.manifests.router import InvalidRouterPods
 from podium.reconcile.builtins import InvalidRuntimes
-from podium.reconcile.router_objects import InvalidRouterPods
 from podium.settings import Settings
 
 _HELP: Final = {

@@ -309,11 +309,13 @@ class Router:
 
 
 @asynccontextmanager
-async def load(router: Router, port: int, *, instead: Router | None = None) -> AsyncIterator[Counter[str]]:
+async def load(
+    router: Router, port: int, *, instead: Callable[[int], str] | None = None
+) -> AsyncIterator[Counter[str]]:
     """Callers that ask without a pause, on kept connections and without retries: how often which answer came.
 
-    By the revision that answered, or by what failed. Who is told to close its connection ("closed") goes to `instead`,
-    as it would by a Service that lists a stopping router no more.
+    By the revision that answered, or by what failed. Who is told to close its connection ("closed") goes to the URL
+    that `instead` gives for the port, as it would by a Service that lists the router no more.
     """
     seen: Counter[str] = Counter()
     done = asyncio.Event()
@@ -327,7 +329,7 @@ async def load(router: Router, port: int, *, instead: Router | None = None) -> A
                         seen[await _told(answer)] += 1
                     if instead is not None and answer.headers.get("connection") == "close":
                         seen["closed"] += 1
-                        url = instead.url(port)
+                        url = instead(port)
                 except aiohttp.ClientError as error:
                     seen[f"failed: {error!r}"] += 1
 

@@ -92,7 +92,7 @@ async def test_an_older_router_carries_out_what_todays_operator_says_and_gives_w
     written(older, 0)
     await older.run()
 
-    async with load(older, PORT, instead=today) as seen:
+    async with load(older, PORT, instead=today.url) as seen:
         for weight in (1_000, 5_000, 10_000, 0):
             obj = await asyncio.to_thread(written, older, weight)
             await until_the_operator_is_sure(older, obj)

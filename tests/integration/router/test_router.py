@@ -19,7 +19,18 @@ from podium.api import names
 from podium.router.bounds import CONNECTIONS, overload_manager
 from podium.router.routing import Routing, Share
 from tests.cluster.controlplane import APISERVER, ControlPlane
-from tests.integration.router.routing_rig import NEW, NOBODY, OLD, Pod, Router, enough, failed, load, revision_name
+from tests.integration.router.routing_rig import (
+    CALLERS,
+    NEW,
+    NOBODY,
+    OLD,
+    Pod,
+    Router,
+    enough,
+    failed,
+    load,
+    revision_name,
+)
 
 PORT = 20_000
 
@@ -295,10 +306,42 @@ async def test_a_router_that_stops_or_is_replaced_loses_no_request(
     other = make_router()
     await other.run()
 
-    async with load(router, PORT, instead=other) as seen:
+    async with load(router, PORT, instead=other.url) as seen:
         await enough(seen, 40)
         await router.leave()
         await enough(seen, 40)
 
     assert failed(seen) == {}
     assert seen["closed"] >= 4
+
+
+async def test_callers_that_keep_their_connections_end_them_once_the_Service_leads_elsewhere_and_lose_no_request(
+    router: Router, pods: dict[str, Pod]
+) -> None:
+    revision, here = revision_name(0, "spam"), split((OLD, 10_000))
+    elsewhere = split((revision, 10_000), model="spam", port=PORT + 1)
+    pods[OLD].delay = 0.05
+    async with Pod(revision) as pod:
+        await asyncio.to_thread(router.pods, revision, pod.address)
+        await asyncio.to_thread(router.ask_for, elsewhere)
+        await router.until_applied(elsewhere)
+        async with load(router, PORT, instead=lambda _: router.url(PORT + 1)) as seen:
+            await enough(seen)
+            await asyncio.to_thread(router.ask_for, replace(here, leaving=True))
+            await router.until_applied(replace(here, leaving=True))
+
+            async def all_have_gone() -> bool:
+                return seen["closed"] >= CALLERS
+
+            await router.until(all_have_gone)
+            await enough(seen)
+        assert failed(seen) == {}
+
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await http.post(router.url(PORT), data=b"{}")
+        # It listens again as soon as it says so.
+        await asyncio.to_thread(router.ask_for, here)
+        await router.until_applied(here)
+        async with http.post(router.url(PORT), data=b"{}") as answer:
+            assert answer.headers["x-podium-revision"] == OLD

@@ -1,5 +1,6 @@
 """`router: Envoy`: weights count when every router has confirmed them, and no pod goes before that."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -234,6 +235,49 @@ def test_an_answer_under_way_at_a_router_keeps_the_time_that_it_was_promised() -
     world.until(lambda: not is_routed(world), within=5)
     world.advance(300)
     assert told(world).timeout == 300, "spec says no more how long"
+    world.rest()
+    assert world.live(CONFIG_MAPS, TOLD) is None
+
+
+def test_callers_that_keep_their_connections_are_asked_to_leave_before_the_routers_forget_the_model() -> None:
+    world = routed(replicas=2)
+    world.edit(traffic={"router": "None"})
+    world.until(lambda: not is_routed(world), within=5)
+    world.advance(85)
+    assert not told(world).leaving, "answers under way have the time that they were promised"
+    world.until(lambda: told(world).leaving, within=10)
+    world.advance(140)
+    assert told(world).leaving, "for as long as a router drains"
+    assert world.live(SERVICES, world.revision("1")) is not None, "what they still ask is answered"
+    world.until(lambda: world.live(CONFIG_MAPS, TOLD) is None, within=20)
+    world.rest()
+    assert world.live(SERVICES, world.revision("1")) is None
+
+
+def test_who_comes_back_to_routers_that_have_closed_is_led_there_once_they_listen_again() -> None:
+    world = routed(replicas=2)
+    world.edit(traffic={"router": "None"})
+    world.until(lambda: told(world).leaving, within=120)
+    world.advance(5)
+    world.routers.late[""] = 7
+    world.edit(traffic=ENVOY)
+    world.advance(6)
+    assert not told(world).leaving
+    assert not is_routed(world)
+    world.until(lambda: is_routed(world), within=10)
+
+
+def test_a_long_time_without_an_operator_leaves_out_nothing_of_it() -> None:
+    world = routed(replicas=2)
+    world.edit(traffic={"router": "None"})
+    world.until(lambda: not is_routed(world), within=5)
+    world.advance(10)
+    world.now += timedelta(minutes=15)
+    world.restart_operator()
+    world.advance(2)
+    assert told(world).leaving
+    world.advance(140)
+    assert told(world).leaving
     world.rest()
     assert world.live(CONFIG_MAPS, TOLD) is None
 

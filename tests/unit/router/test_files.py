@@ -39,6 +39,9 @@ class Envoy:
             name = self._choose.draw(st.sampled_from(changed)) if self._choose else changed[0]
             self.files[name] = json.loads((self._folder / name).read_text())
             self.check()
+        for each in {file.removesuffix(".json") for file in self.files if file.startswith("routes.")}:
+            if each.removeprefix("routes.") not in self.names(LISTENERS):
+                del self.files[f"{each}.json"]  # it knows the routes of listeners that it has
         return {file.removesuffix(".json"): str(found["version_info"]) for file, found in self.files.items()}
 
     def names(self, file: str) -> set[str]:
@@ -59,16 +62,20 @@ class Envoy:
 
 
 def configs() -> st.SearchStrategy[list[list[Routing]]]:
-    """What is wanted, one after the other: ModelDeployments come and go, and so do their revisions."""
+    """What is wanted, one after the other: ModelDeployments come, leave and go, and so do their revisions."""
     revisions = st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True)
 
-    def routing(model: str, found: list[str]) -> Routing:
+    def routing(model: str, found: list[str], leaving: bool | None) -> Routing:
         weights = [10_000] if len(found) == 1 else [1_000, 9_000]
         split = tuple(Share(f"{model}-{name}", weight) for name, weight in zip(found, weights, strict=True))
-        return Routing(model, 20_000 + len(model), split)
+        return Routing(model, 20_000 + len(model), split, leaving=leaving)
 
-    one = st.dictionaries(st.sampled_from(["m", "mm"]), revisions, max_size=2)
-    return st.lists(one.map(lambda each: [routing(*pair) for pair in sorted(each.items())]), min_size=1, max_size=4)
+    one = st.dictionaries(
+        st.sampled_from(["m", "mm"]), st.tuples(revisions, st.sampled_from([None, None, True])), max_size=2
+    )
+    return st.lists(
+        one.map(lambda each: [routing(model, *said) for model, said in sorted(each.items())]), min_size=1, max_size=4
+    )
 
 
 def config(wanted: list[Routing]) -> Config:
@@ -90,7 +97,7 @@ def test_whatever_is_wanted_next_no_route_names_what_is_not_there(data: st.DataO
         files = Files(folder, envoy.loaded, linger=LINGER, clock=lambda: envoy.now)
         for wanted in data.draw(configs()):
             files.put(config(wanted))
-            assert envoy.names(LISTENERS) == {READY, *(each.model for each in wanted)}
+            assert envoy.names(LISTENERS) == {READY, *(each.model for each in wanted if not each.leaving)}
 
 
 def test_a_cluster_goes_when_nothing_can_be_on_its_way_through_it(tmp_path: Path) -> None:

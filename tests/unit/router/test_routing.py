@@ -52,7 +52,7 @@ def routings(draw: st.DrawFn) -> Routing:
     mirrors = st.builds(Mirror, st.sampled_from(idle), st.integers(1, 100)) if idle else st.none()
     return Routing(
         model, port, split, draw(seconds), draw(seconds), draw(st.integers(1, LARGEST_BODY)),
-        draw(st.none() | stickies), draw(st.none() | mirrors),
+        draw(st.none() | stickies), draw(st.none() | mirrors), draw(st.sampled_from([None, True])),
     )  # fmt: skip
 
 
@@ -120,6 +120,8 @@ def test_a_key_and_a_mirror_are_written_without_what_they_do_not_name() -> None:
         (changed(sticky={"salt": "7", "cookie": "a|b"}), "sticky.cookie must be like"),
         (changed(sticky={"salt": "7", "cookie": ["a"]}), "sticky.cookie must be like"),
         (changed(mirror={"revision": OWN}), "mirror lacks the field percent"),
+        (changed(leaving=False), "leaving must be true or left out, not False"),
+        (changed(leaving="yes"), "leaving must be true or left out"),
         (changed(mirror={"revision": OWN, "percent": 5}), "mirror.revision must be one of split with weight 0"),
         (changed(mirror={"revision": "spam-6f9c4d2b7k", "percent": 5}), "mirror.revision must be one of split"),
         (changed(mirror={"revision": ["a"], "percent": 5}), "mirror.revision must be one of split"),

@@ -141,6 +141,13 @@ def test_what_spec_traffic_says_changes_no_listener_since_that_would_cut_off_wha
     assert rendered(other, {(OLD, HTTP): ()}).listeners == rendered().listeners
 
 
+def test_a_model_that_is_leaving_has_no_listener_and_all_the_rest_for_those_who_have_not_left_yet() -> None:
+    leaving, before = rendered(replace(ROUTING, leaving=True)), rendered()
+
+    assert leaving.listeners.keys() == before.listeners.keys() - {"fraud"}
+    assert replace(leaving, listeners=before.listeners) == before
+
+
 def test_every_route_has_the_idle_time_out() -> None:
     patient = replace(ROUTING, idle_timeout=8.0, sticky=Sticky("r-1", cookie="uid"))
 

@@ -26,6 +26,10 @@ SELECTOR: Final = names.router_selector()
 Object = dict[str, Any]
 
 
+class InvalidRouterPods(ValueError):
+    """What the settings say of router pods cannot be used."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RouterPods:
     """What an installation says of all its router pods."""
@@ -60,7 +64,14 @@ class RouterPods:
 
     @classmethod
     def read(cls, text: str, *, image: str) -> Self:
-        """From JSON with names in camelCase, as the chart passes it. ValueError names what cannot be used."""
+        """From JSON with names in camelCase, as the chart passes it. InvalidRouterPods names what cannot be used."""
+        try:
+            return cls._read(text, image)
+        except ValueError as error:
+            raise InvalidRouterPods(f"router_pods: {error}") from error
+
+    @classmethod
+    def _read(cls, text: str, image: str) -> Self:
         try:
             found = json.loads(text or "{}")
         except ValueError as error:

@@ -93,6 +93,7 @@ def _traffic(wanted: Wanted) -> Iterator[Write]:
         refused=observed.refused,
         unreachable=bool(observed.unreachable),
         live=observed.children,
+        drain=situation.timings.router_drain,
     )
     yield from ROUTERS[situation.spec.traffic.router].writes(ask)
 

@@ -31,6 +31,7 @@ from podium.manifests.fetch import Fetcher
 from podium.manifests.ledger import digest_in, ledger_in
 from podium.manifests.owner import Owner
 from podium.manifests.revision import Revision
+from podium.manifests.router import RouterPods
 from podium.reconcile import readings
 from podium.reconcile.observed import PENDING, Observed
 from podium.reconcile.parsed import Memory
@@ -79,6 +80,7 @@ class Observer:
             timedelta(seconds=settings.crash_grace),
             timedelta(seconds=settings.champion_down),
             timedelta(seconds=settings.environment_window),
+            router_drain=timedelta(seconds=RouterPods.read(settings.router_pods, image="").drain_seconds),
         )
         self._identity = settings.identity
         self._installation = settings.installation

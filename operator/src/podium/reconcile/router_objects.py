@@ -47,10 +47,6 @@ GOING: Final = (ROLE_BINDINGS, SERVICE_ACCOUNTS, *WATCHED)
 """In the order in which they are deleted: what is watched comes last, and so tells a later pass of what is left."""
 
 
-class InvalidRouterPods(Exception):
-    """What the settings say of router pods cannot be used."""
-
-
 class Cache(Protocol):
     """What is read here, and where the answers to writes go."""
 
@@ -92,10 +88,7 @@ class RouterObjects:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises InvalidRouterPods."""
-        try:
-            self._pods = RouterPods.read(settings.router_pods, image=settings.router_image)
-        except ValueError as error:
-            raise InvalidRouterPods(f"router_pods: {error}") from error
+        self._pods = RouterPods.read(settings.router_pods, image=settings.router_image)
         self._bound_by_chart = bool(settings.watch_namespaces)
         self._cache, self._client, self._settings = cache, client, settings
         self._now, self._clock = now, clock

@@ -37,6 +37,8 @@ class Timings:
     """How long the cluster may refuse a candidate's pods before that counts as more than a passing fault."""
     operators_apart: timedelta = timedelta(minutes=2)
     """By how much the clocks of two operators may differ, either way."""
+    router_drain: timedelta = timedelta(minutes=2)
+    """How long a router waits for callers that it has asked to leave."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ nothing can be on its way through it any more. Between the steps Envoy is asked 
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -75,10 +75,10 @@ class Files:
         has_clusters = self._put_down({CLUSTERS: ("clusters", CLUSTER, list(clusters.values()))})
         self._confirm(has_clusters)
         self._confirm(has_endpoints)
-        listening = {f"routes.{name}" for name in self._names(LISTENERS)}
         has_routes = self._put_down(routes)
-        self._confirm({name: version for name, version in has_routes.items() if name in listening})
+        self._confirm(_listened_to(has_routes, self._names(LISTENERS)))
         has_listeners = self._put_down({LISTENERS: ("listeners", LISTENER, list(config.listeners.values()))})
+        has_routes = _listened_to(has_routes, config.listeners)
         self._confirm(has_endpoints | has_clusters | has_routes | has_listeners, anew=True)
         self._clear({*map(endpoints_file, clusters), *map(routes_file, config.routes), CLUSTERS, LISTENERS})
 
@@ -153,3 +153,8 @@ class Files:
         for file in set(self._written) - wanted:
             (self._folder / file).unlink(missing_ok=True)
             del self._written[file]
+
+
+def _listened_to(routes: Versions, listeners: Collection[str]) -> Versions:
+    """Those of listeners that Envoy has: it does not say what it knows of the others' routes."""
+    return {name: version for name, version in routes.items() if name.removeprefix("routes.") in listeners}

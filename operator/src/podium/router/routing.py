@@ -91,6 +91,8 @@ class Routing:
     sticky: Sticky | None = None
     """None: each request is drawn for itself."""
     mirror: Mirror | None = None
+    leaving: bool | None = None
+    """True: the stable Service leads elsewhere, and callers that keep their connections are to end them; else None."""
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -137,13 +139,15 @@ class Routing:
             _sticky(self.sticky)
         if self.mirror is not None:
             _mirror(self.mirror, self.split)
+        if self.leaving not in (None, True):
+            raise RoutingError(f"leaving must be true or left out, not {_shown(self.leaving)}")
 
     def to_json(self) -> str:
         """As it stands in the ConfigMap; the same text for the same routing."""
         return json.dumps({"version": VERSION, **_said(asdict(self))}, sort_keys=True, separators=(",", ":"))
 
 
-_OPTIONAL: Final = {"sticky", "mirror"}
+_OPTIONAL: Final = {"sticky", "mirror", "leaving"}
 """Fields that are left out where they say nothing."""
 
 

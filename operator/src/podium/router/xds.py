@@ -61,7 +61,8 @@ def render(routings: list[Routing], pods: Pods, *, address: str, ready: bool) ->
                     config.endpoints[name] = _endpoints(name, found)
                     config.clusters[name] = _cluster(name, port)
         config.routes[routing.model] = route_table(routing, pods)
-        config.listeners[routing.model] = _listener(routing, address)
+        if not routing.leaving:  # Envoy drains the listener that it no longer has: its callers are asked to leave
+            config.listeners[routing.model] = _listener(routing, address)
     if ready:
         config.listeners[READY] = _ready_listener(address)
     return config

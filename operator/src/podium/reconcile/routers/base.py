@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from podium.api.v1alpha1 import Traffic as Settings
@@ -73,6 +73,8 @@ class Ask:
     """Whether something about the routers has not been as it should be for a while."""
     live: Mapping[Place, Object] = field(default_factory=dict)
     """Children as they are."""
+    drain: timedelta = timedelta(0)
+    """How long a router waits for callers that it has asked to leave."""
 
 
 class Router(Protocol):

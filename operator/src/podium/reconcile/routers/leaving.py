@@ -1,4 +1,8 @@
-"""From routers back to no router: routers keep their ConfigMap until their callers have gone. Pure."""
+"""From routers back to no router: routers keep their ConfigMap until their callers have gone. Pure.
+
+Callers that keep a connection to a router go on asking it. Once all others have gone they are asked to end it: routers
+close their listener, and Envoy, while it drains that, says `Connection: close` or GOAWAY with its answers.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +19,8 @@ from podium.reconcile.writes import Remove, Stage, Told, Write
 LINGER: Final = timedelta(seconds=30)
 """For nodes that are late to learn where the stable Service leads now."""
 GRACE: Final = timedelta(seconds=30)
-"""For what was under way then: a pod's usual grace; or `traffic.timeout`, as it was, where that is longer."""
+"""For what was under way then: a pod's usual grace; or `traffic.timeout`, as it was, where that is longer. Once more
+after the drain, for routers that are late to begin it."""
 BOUNDS: Final = ("timeout", "idle_timeout", "max_request_bytes")
 """What callers of the routers were promised."""
 
@@ -27,8 +32,10 @@ def leave(ask: Ask) -> Iterator[Write]:
         yield from unneeded(ask, all_of_them=True)
         return
     since, known = _unused_since(ask), read_routing(told_in(live))
-    grace = max(GRACE, timedelta(seconds=known.timeout if known else 0))
-    if since is not None and ask.moment.reached(since + LINGER + grace):
+    alone = LINGER + max(GRACE, timedelta(seconds=known.timeout if known else 0))
+    if since is not None and known is not None and not known.leaving:
+        since = max(since, ask.moment.now - alone)  # after a time without an operator, too, they are asked first
+    if since is not None and ask.moment.reached(since + alone + ask.drain + GRACE):
         yield Write(Stage.REMOVE, *routing_place(ask), Remove(), Told.MESSAGE)
         return
     yield from services(ask)
@@ -37,6 +44,8 @@ def leave(ask: Ask) -> Iterator[Write]:
         told = told_for(replace(ask, port=port))
         if known is not None:  # spec may name none of these any more, and callers of the routers still rely on them
             told = replace(told, **{bound: getattr(known, bound) for bound in BOUNDS})
+        if since is not None and ask.moment.reached(since + alone):
+            told = replace(told, leaving=True)
         yield config_map_write(ask, told, unused_since=since.isoformat() if since else "")
 
 
