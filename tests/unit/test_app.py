@@ -89,6 +89,13 @@ class Leading:
         return nullcontext()
 
 
+class Apart:
+    """A comparison that could not read some namespaces."""
+
+    def __init__(self, *namespaces: str) -> None:
+        self.apart = frozenset(namespaces)
+
+
 class Uncounted:
     """Metrics that nobody reads."""
 
@@ -117,7 +124,7 @@ async def test_between_the_passes_of_a_resync_the_event_loop_gets_its_turn() -> 
         queue.add(MODEL_DEPLOYMENTS.key("ns", f"m{number}"))
     queue.resume()
     # when they work through them,
-    workers = [work(queue, {A.kind: Noted(None)}, Leading(), Uncounted()) for _ in range(2)]  # type: ignore[arg-type]
+    workers = [work(queue, {A.kind: Noted(None)}, Leading(), Uncounted(), Apart()) for _ in range(2)]  # type: ignore[arg-type]
     tasks = [asyncio.create_task(part) for part in (turn(), *workers)]
     await done.wait()
     for task in tasks:
@@ -127,6 +134,29 @@ async def test_between_the_passes_of_a_resync_the_event_loop_gets_its_turn() -> 
     passes = [len(run) for run in "".join(one[0] for one in happened).split("t")]
     assert sum(passes) == 100
     assert max(passes) <= 2
+
+
+async def test_in_a_namespace_that_cannot_be_read_nothing_is_planned() -> None:
+    planned: list[Key] = []
+    done = asyncio.Event()
+
+    class Noted(Pass):
+        async def reconcile(self, key: Key) -> float | None:
+            planned.append(key)
+            done.set()
+            return None
+
+    queue = Queue()
+    for namespace in ("gone", "ns"):
+        queue.add(MODEL_DEPLOYMENTS.key(namespace, "m"))
+    queue.resume()
+    worker = work(queue, {A.kind: Noted(None)}, Leading(), Uncounted(), Apart("gone"))  # type: ignore[arg-type]
+    task = asyncio.create_task(worker)
+    await done.wait()
+    task.cancel()
+
+    assert planned == [MODEL_DEPLOYMENTS.key("ns", "m")]
+    assert not len(queue), "it is not asked for again and again"
 
 
 @pytest.mark.parametrize("failure", [KeyError("x"), MemoryError(), ExceptionGroup("g", [ValueError()])])

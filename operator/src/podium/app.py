@@ -148,7 +148,7 @@ async def run(settings: Settings, makers: Mapping[str, MakeReconciler] = RECONCI
     # Everything starts before kopf, which at its end cancels whatever has been started after it.
     stop_on_signals(stop)
     await servers.start(settings.health_port, settings.metrics_port)
-    worker = partial(work, queue, reconcilers, lease, metrics)
+    worker = partial(work, queue, reconcilers, lease, metrics, resync)
     workers = Crew(enduring("worker", worker, metrics.failed) for _ in range(settings.workers))
     crew = Crew(
         [

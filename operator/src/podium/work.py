@@ -62,7 +62,7 @@ def every_key(reconcilers: Reconcilers) -> list[Key]:
     return list(chain.from_iterable(reconciler.keys() for reconciler in reconcilers.values()))
 
 
-async def work(queue: Queue, reconcilers: Reconcilers, lease: Lease, metrics: Metrics) -> None:
+async def work(queue: Queue, reconcilers: Reconcilers, lease: Lease, metrics: Metrics, resync: Resync) -> None:
     """One worker: takes keys for as long as the process lives.
 
     A pass with nothing to do waits for nothing, so the event loop, on which the Lease is renewed, gets its turn between
@@ -70,6 +70,9 @@ async def work(queue: Queue, reconcilers: Reconcilers, lease: Lease, metrics: Me
     """
     while True:
         key = await queue.get()
+        if key.namespace in resync.apart:
+            queue.done(key)  # it comes again once its namespace can be read
+            continue
         start = time.perf_counter()
         try:
             with lease.pinned(), about(**{key.kind.lower(): str(key)}):

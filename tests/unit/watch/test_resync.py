@@ -29,6 +29,8 @@ class Cluster:
         self.read: list[str] = []
         self.kept_back: dict[str, ApiError] = {}
         self.failures: Iterator[Exception] = iter(())
+        self.forbidden: set[str | None] = set()
+        """Namespaces in which nobody gives a right."""
         self.meanwhile: Callable[[], object] = lambda: None
         """What happens while a list is made."""
 
@@ -43,6 +45,8 @@ class Cluster:
     ) -> tuple[list[Identity], int]:
         if failure := next(self.failures, None):
             raise failure
+        if namespace in self.forbidden:
+            raise ApiError(403, "Forbidden", f"podium may not list {resource.plural} in {namespace}")
         self.asked.append((resource.plural, namespace, selector))
         self.meanwhile()
         metas = (obj["metadata"] for obj in self.objects[resource])
@@ -146,6 +150,54 @@ async def test_each_namespace_is_compared_by_itself(rig: Rig) -> None:
 
     assert {(namespace) for kind, namespace, _ in rig.cluster.asked if kind == "pods"} == {"ns", "other"}
     assert [namespace for kind, namespace, _ in rig.cluster.asked if kind == "modelruntimes"] == [None]
+
+
+@pytest.mark.parametrize("forbidden", [{"gone"}, {"gone", "too"}])
+async def test_a_namespace_that_was_deleted_keeps_those_beside_it_waiting_for_nothing(
+    rig: Rig, forbidden: set[str | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(watch_namespaces=("gone", "ns", "too"))
+    rig.cluster.forbidden = forbidden
+    rig.cache.put(PODS, obj("p", 50))
+
+    await asyncio.wait_for(rig.resync.catch_up(), 20)
+
+    assert rig.resync.synced
+    assert rig.resync.apart == forbidden
+    assert rig.cache.get(PODS, "ns", "p") is None, "the others are compared"
+    assert "nothing is planned in namespace gone" in caplog.text
+    assert "watchNamespaces" in caplog.text
+
+
+async def test_where_no_namespace_can_be_read_it_waits_for_rights(rig: Rig) -> None:
+    rig = Rig(watch_namespaces=("ns", "other"))
+    rig.cluster.forbidden = {"ns", "other"}
+    running = asyncio.create_task(rig.resync.catch_up())
+    await asyncio.sleep(0.05)
+    assert not running.done()
+
+    rig.cluster.forbidden = {"other"}
+    await asyncio.wait_for(running, 20)
+    assert rig.resync.apart == {"other"}
+
+
+async def test_what_is_in_a_namespace_that_can_be_read_again_is_looked_at_soon(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resync, "LAST_DELAY", 0.02)
+    rig = Rig(watch_namespaces=("ns", "other"))
+    rig.cluster.forbidden = {"other"}
+    rig.cluster.objects[MODEL_DEPLOYMENTS] = [obj("m"), obj("n", namespace="other")]
+    for each in rig.cluster.objects[MODEL_DEPLOYMENTS]:
+        rig.cache.put(MODEL_DEPLOYMENTS, each)
+    running = asyncio.create_task(rig.resync.run())
+    await until(lambda: rig.resync.apart == {"other"})
+    await rig.due()
+
+    rig.cluster.forbidden = set()
+    assert await asyncio.wait_for(rig.queue.get(), 20) == MODEL_DEPLOYMENTS.key("other", "n")
+    assert not len(rig.queue), "nothing has happened in the others"
+    running.cancel()
 
 
 async def test_an_api_server_that_does_not_answer_is_asked_again(rig: Rig) -> None:

@@ -7,7 +7,7 @@ its list had to be read anew, and whether the cache has caught up with what the 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from podium.keys import Key
@@ -61,6 +61,8 @@ class Resync:
         self._asked = asyncio.Event()
         self.keys: Callable[[], Iterable[Key]] = cache.keys
         """What is planned anew after each comparison that nothing has asked for."""
+        self.apart: frozenset[str] = frozenset()
+        """Namespaces that are watched and cannot be read, as one that was deleted: nothing is planned there."""
         self.synced = False
         """Whether the cache has held everything there was at some moment since the start."""
         self.on_older: Callable[[], None] = lambda: None
@@ -82,32 +84,44 @@ class Resync:
     async def run(self) -> None:
         """Fill in at the start, then compare whenever asked to and at random times, until cancelled."""
         await self.catch_up()
+        loop, due = asyncio.get_running_loop(), self._next()
         while True:
-            wait = random.uniform(self._settings.resync_min, self._settings.resync_max)
+            # Who may be read again is not to wait for minutes.
+            wait = min(due - loop.time(), LAST_DELAY) if self.apart else due - loop.time()
             try:
                 async with asyncio.timeout(wait):
                     await self._asked.wait()
                     await asyncio.sleep(RELIST_DELAY)
             except TimeoutError:
                 self._clear()
+                before = self.apart
                 await self.catch_up()
+                whole = loop.time() >= due
                 for key in self.keys():
-                    self._queue.add(key)
+                    if whole or key.namespace in before - self.apart:
+                        self._queue.add(key)
+                due = self._next() if whole else due
             else:
                 await self.catch_up(self._clear())
+
+    def _next(self) -> float:
+        """When all is compared and planned anew."""
+        return asyncio.get_running_loop().time() + random.uniform(self._settings.resync_min, self._settings.resync_max)
 
     async def catch_up(self, resources: Iterable[Resource] | None = None) -> None:
         """Return once the cache holds all that the API server held when this was called, and nothing gone.
 
-        While the API server does not answer this waits, and says what for.
+        While the API server does not answer this waits, and says what for. A namespace that it lets nobody read is left
+        out: with several of them the others must not wait for one whose rights went, as they do with the namespace.
         """
         everything = resources is None
         resources = tuple(self._cache.kinds if resources is None else resources)
         delay = FIRST_DELAY
         while True:
+            apart = {} if everything else dict.fromkeys(self.apart, "")
             try:
                 for resource in resources:
-                    await self._compare(resource)
+                    await self._compare(resource, apart)
             except Exception as error:
                 wait, trace = delay, None if isinstance(error, ApiError) else error
                 if isinstance(error, ApiError):
@@ -123,21 +137,42 @@ class Resync:
                 await asyncio.sleep(wait)
                 delay = min(delay * 2, LAST_DELAY)
             else:
+                self._leave_out(apart)
                 break
         if everything and not self.synced:
             self.synced = True
             log.info("the cache holds %d ModelDeployments and is in step with the cluster", len(self._cache.keys()))
 
-    async def _compare(self, resource: Resource) -> None:
-        """Mend one kind: drop what is gone, wait for what is missing."""
+    def _leave_out(self, apart: Mapping[str, str]) -> None:
+        for namespace in sorted(apart.keys() - self.apart):
+            log.warning(
+                "nothing is planned in namespace %s until it can be read; if it is gone, take it out of "
+                "watchNamespaces: %s",
+                namespace,
+                apart[namespace],
+            )
+        for namespace in sorted(self.apart - apart.keys()):
+            log.info("namespace %s can be read again", namespace)
+        self.apart = frozenset(apart)
+
+    async def _compare(self, resource: Resource, apart: dict[str, str]) -> None:
+        """Mend one kind: drop what is gone, wait for what is missing.
+
+        Namespaces in `apart` are left out, and so is one that turns out to be unreadable now: it comes into `apart`.
+        """
         kind, lagging = self._cache.kinds[resource], list[Identity]()
         for namespace in self._namespaces(resource):
+            if namespace in apart:
+                continue
             before = self._cache.known(resource)
             try:
                 listed, version = await self._reader.identities(
                     resource, namespace, selector=kind.selector(self._settings)
                 )
             except ApiError as error:
+                if error.status == 403 and namespace and len(apart) + 1 < len(self._settings.watch_namespaces):
+                    apart[namespace] = str(error)
+                    continue
                 if error.status != 404 or not kind.optional:
                     raise
                 # Its definition is gone, and every object with it; what is kept is of no version to compare with.
