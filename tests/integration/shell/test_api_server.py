@@ -226,6 +226,22 @@ def test_cluster_wide_it_looks_after_every_namespace(
         rig.await_message("m", "replicas 1")
 
 
+def test_a_watched_namespace_that_was_deleted_with_its_rights_holds_up_nobody_and_is_taken_up_when_it_is_back(
+    plane: ControlPlane, namespace: str, tmp_path: Path, proxy: Proxy
+) -> None:
+    back = f"{namespace}-back"
+    plane.kubectl("create", "namespace", back)
+    apply(plane, back, "m")
+    apply(plane, namespace, "m")
+    refusal = proxy.fault(Fault(lambda call: f"/namespaces/{back}/" in call.path, status=403))
+    rig = Rig(plane, namespace, tmp_path, proxy, watch_namespaces=f"{back},{namespace}")
+    with rig.operator:
+        rig.await_message("m", "replicas 1")
+        proxy.remove(refusal)
+        rig.namespace = back
+        rig.await_message("m", "replicas 1", 120)
+
+
 def test_children_are_listed_and_watched_by_label_so_that_foreign_pods_cost_nothing(rig: Rig) -> None:
     user = f"op-{rig.namespace}"
     pod(rig.plane, rig.namespace, "foreign", "")
