@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from podium.analysis import odds
 from podium.analysis.counts import Counts
+from podium.analysis.evidence import KNOWN_UNITS, UNUSUAL
 from podium.analysis.grids import POINTS, Grid
 from podium.analysis.kernel import Question, questions
-from podium.analysis.plan import Metric
+from podium.analysis.plan import FEWEST_UNITS, Metric
 from podium.analysis.restarts import weights
 
 Rows = npt.NDArray[np.float64]
@@ -45,17 +46,28 @@ class Twin:
     block_rate: Rows = field(init=False)
     better_ratio: Rows = field(init=False)
     better_rate: Rows = field(init=False)
+    usual: Rows = field(init=False)
+    units: float = field(init=False, default=0.0)
     begun: dict[int, tuple[Rows, Rows, Rows]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("harm", "block_ratio", "block_rate", "better_ratio", "better_rate"):
             setattr(self, name, np.zeros((self.runs, POINTS)))
+        self.usual = np.zeros(self.runs)
 
     def add(self, n1: Rows, s1: Rows, n0: Rows, s0: Rows) -> None:
         """One interval. Numbers of units may be one for all."""
         harm, better = questions(self.metric)
         self.block_ratio += self._by_ratio(harm, n1, s1, n0, s0)
-        self.better_ratio += self._by_ratio(better, n1, s1, n0, s0)
+        known = KNOWN_UNITS if self.metric.base is not None else 0
+        rate = (self.usual + known * (self.metric.base or 0)) / max(self.units + known, 1)
+        events, most = s1 + s0, UNUSUAL * np.maximum(1, rate * (n1 + n0))
+        if self.units + known < FEWEST_UNITS:
+            most = np.full_like(events, np.inf)
+        share = np.minimum(1, most / np.maximum(events, 1)) ** 2
+        self.better_ratio += share[:, None] * self._by_ratio(better, n1, s1, n0, s0)
+        self.usual = self.usual + np.minimum(events, most)
+        self.units += float(n1 + n0)
         if harm.tolerate:
             self.block_rate += _by_rate(harm, n1, s1)
         if better.tolerate:
@@ -85,6 +97,7 @@ class Twin:
         """Only those rollouts go on."""
         for name in ("harm", "block_ratio", "block_rate", "better_ratio", "better_rate"):
             setattr(self, name, getattr(self, name)[which])
+        self.usual = self.usual[which]
         self.begun = {
             start: (harm[which], ratio[which], rate[which]) for start, (harm, ratio, rate) in self.begun.items()
         }

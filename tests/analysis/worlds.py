@@ -60,12 +60,15 @@ def constant(champion: float, candidate: float, *, count: int = 400, n1: int = 5
     return World(looks(count, n1, n0), {"errors": rates(candidate, champion)})
 
 
-def incident(base: float, seconds: float, high: float = 0.05, begins: float = 100.0) -> World:
-    """For so long both arms fail at the higher rate."""
+def incident(
+    base: float, seconds: float, high: float = 0.05, begins: float = 100.0, candidate: float | None = None
+) -> World:
+    """For so long both arms fail at the higher rate; else the candidate at its own, if it has one."""
 
     def at(look: Look) -> tuple[float, float]:
-        rate = max(high, base) if begins <= look.after < begins + seconds else base
-        return rate, rate
+        if begins <= look.after < begins + seconds:
+            return max(high, base), max(high, base)
+        return base if candidate is None else candidate, base
 
     return World(looks(400, 50, 150), {"errors": moving(at)})
 

@@ -99,6 +99,14 @@ def tolerance_table(runs: int) -> Iterator[Promise]:
         yield told(f".01% -> .01%, 20 s at 5 % in both, {what}", result, f"{aim}, <= 4.4 % rolled back", kept)
 
 
+def unusual(runs: int) -> Iterator[Promise]:
+    """A worse candidate, and an incident that hits both arms alike."""
+    for seconds, high, begins in ((20, 0.2, 100), (20, 0.5, 10), (60, 0.2, 100), (120, 0.2, 60)):
+        world = worlds.incident(0.01, seconds, high, begins, candidate=0.015)
+        result = simulate(world, [errors(0.01)], runs, SEED, starts=TIMED)
+        yield told(f"1% -> 1.5%, {seconds} s at {high:.0%} in both", result, "<= 5 % promoted", result.up <= 0.05)
+
+
 def joint(runs: int) -> Iterator[Promise]:
     """Four guardrails, restarts: the defaults."""
     healthy = (
@@ -175,7 +183,7 @@ def others(runs: int) -> Iterator[Promise]:
         yield Promise(Row(f"other rules, A/A: {name}", f"rolled back {', '.join(rolled_back)} at {listed}", ""))
 
 
-PARTS = (false_rollbacks, tolerance_table, joint, reach, odds_form, others)
+PARTS = (false_rollbacks, tolerance_table, unusual, joint, reach, odds_form, others)
 
 
 def promises(runs: int = RUNS) -> Iterator[Promise]:

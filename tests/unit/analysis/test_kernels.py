@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from podium.analysis import odds, ratio, tolerance
 from podium.analysis.counts import Counts
+from podium.analysis.evidence import unusual
 from podium.analysis.grids import Grid, above, below, log_mean_exp
 from podium.analysis.metrics import Kind
 from podium.analysis.plan import Role, metric
@@ -44,6 +45,21 @@ def test_evidence_on_a_ratio_has_mean_at_most_one(
 ) -> None:
     worse = null * (within if grid[0] > null else 1 / within) * base
     assert expected(lambda counts: ratio.increments(counts, null, grid), n1, n0, min(worse, 1.0), base) <= 1 + ROUNDING
+
+
+@pytest.mark.parametrize(("n1", "n0"), [*SIZES, (20, 60), (60, 20)])
+@pytest.mark.parametrize("base", [0.001, 0.05, 0.2, 0.4])
+@pytest.mark.parametrize("most", [2.0, 5.0, 30.0])
+@pytest.mark.parametrize("null", [1.0, 1.5])
+def test_so_has_what_is_left_of_it_in_an_unusual_interval(
+    n1: int, n0: int, base: float, most: float, null: float
+) -> None:
+    grid = below(null, 0.5)
+
+    def lessened(counts: Counts) -> list[float]:
+        return [unusual(counts, most) * each for each in ratio.increments(counts, null, grid)]
+
+    assert expected(lessened, n1, n0, null * base, base) <= 1 + ROUNDING
 
 
 def test_evidence_on_a_ratio_has_a_mean_above_one_beyond_the_null() -> None:

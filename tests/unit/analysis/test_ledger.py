@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.analysis.decision import Circumstances
+from podium.analysis.evidence import Evidence
 from podium.analysis.grids import POINTS
 from podium.analysis.intervals import Interval
 from podium.analysis.ledger import (
@@ -90,6 +91,15 @@ def test_what_is_read_is_what_was_written(rows: list[Interval]) -> None:
     for ledger in (recorded(rows), recorded(rows).checkpointed()):
         assert read(ledger.to_text()) == ledger
         assert read(ledger.to_text()).to_text() == ledger.to_text()
+
+
+def test_a_ledger_from_before_unusual_intervals_were_told_apart_is_gone_on_from() -> None:
+    ledger = recorded([interval(0, (300, 3), (100, 4))], Ledger.begin(plan(ERRORS))).checkpointed()
+    data = json.loads(ledger.to_text())
+    del data["checkpoint"]["metrics"]["errors"]["usual"]
+    found = replay(read(json.dumps(data))).metrics["errors"]
+    assert isinstance(found, Evidence)
+    assert found.usual == 7
 
 
 def test_the_totals_are_all_that_was_counted_whatever_was_weighed() -> None:

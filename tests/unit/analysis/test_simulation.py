@@ -32,6 +32,14 @@ def test_also_when_both_arms_share_an_incident(seconds: int) -> None:
     assert healthy(worlds.incident(0.0001, seconds), 0.0001).back <= ALPHA
 
 
+@pytest.mark.parametrize(("seconds", "high", "begins"), [(20, 0.2, 100), (20, 0.5, 10), (60, 0.2, 100), (120, 0.2, 60)])
+def test_a_worse_candidate_is_not_promoted_for_being_alike_while_both_arms_share_an_incident(
+    seconds: int, high: float, begins: int
+) -> None:
+    world = worlds.incident(0.01, seconds, high, begins, candidate=0.015)
+    assert simulate(world, [errors(0.01)], RUNS // 2, seed=7, starts=TIMED).up <= ALPHA
+
+
 def test_also_in_bursts_that_hit_both_arms() -> None:
     assert healthy(worlds.bursting(0.001), 0.001).back <= ALPHA
 

@@ -16,6 +16,11 @@ class Counts(NamedTuple):
     """S0."""
 
     @property
+    def units(self) -> float:
+        """n1 + n0."""
+        return self.candidate_units + self.champion_units
+
+    @property
     def events(self) -> float:
         """D = S1 + S0."""
         return self.candidate_events + self.champion_events

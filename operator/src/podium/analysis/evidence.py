@@ -7,17 +7,29 @@
 
 The mean of two e-processes is one. In a block one of the two is a supermartingale, and the minimum is not above it; a
 minimum over the whole run would let a shared incident spend one half, and tolerable noise the other.
+
+What an interval adds to E_ratio of non-inferiority and superiority is multiplied by (most / d)^2 where its d events are
+more than `most`, twice the usual: while both arms suffer from something else they are alike, and that says little of
+how they are otherwise. `most` is known before the interval, and given d the mean of exp(increment) is at most 1 (by
+odds exactly; by ratio a test computes the whole mean); by Jensen's inequality so is that of a power of it below 1.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from podium.analysis import curve, odds
 from podium.analysis.counts import NO_COUNTS, Counts
 from podium.analysis.grids import Grid, log_mean_exp, log_weighted
 from podium.analysis.kernel import NOTHING, Question, questions
-from podium.analysis.plan import Metric
+from podium.analysis.plan import FEWEST_UNITS, Metric
 from podium.analysis.restarts import weights
+
+UNUSUAL: Final = 2.0
+"""Times the usual events from which on an interval counts the less, the more there are."""
+KNOWN_UNITS: Final = 10_000
+"""For so many units the champion's frozen rate counts in what is usual."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,8 @@ class Evidence:
     """For the ratio and its interval."""
     totals: Counts = NO_COUNTS
     """What was weighed."""
+    usual: float = 0.0
+    """Its events; of an interval with more than are usual at most, these."""
     by_odds: bool = False
 
 
@@ -59,11 +73,13 @@ def begun(metric: Metric, starts: int) -> Evidence:
 def added(evidence: Evidence, metric: Metric, counts: Counts, promotes: bool) -> Evidence:
     """The evidence after one interval. `promotes`: whether it counts for promotion, too, or for harm alone."""
     harm, better = questions(metric)
-    cumulative = evidence.cumulative
+    cumulative, most = evidence.cumulative, usual_at_most(evidence, metric, counts)
     if promotes:
+        share = unusual(counts, most)
+        by_ratio = tuple(share * each for each in better.by_ratio(counts, evidence.by_odds))
         cumulative = replace(
             cumulative,
-            better_ratio=_sum(cumulative.better_ratio, better.by_ratio(counts, evidence.by_odds)),
+            better_ratio=_sum(cumulative.better_ratio, by_ratio),
             better_rate=_sum(cumulative.better_rate, better.by_rate(counts)),
         )
     return replace(
@@ -73,9 +89,28 @@ def added(evidence: Evidence, metric: Metric, counts: Counts, promotes: bool) ->
         block_rate=_sum(evidence.block_rate, harm.by_rate(counts)),
         table=curve.added(evidence.table, counts),
         totals=evidence.totals + counts,
+        usual=evidence.usual + min(counts.events, most),
         # Decided by what was counted, so from the next interval on: the choice must not know what it chooses for.
         by_odds=evidence.by_odds and counts.events <= odds.MOST_EVENTS,
     )
+
+
+def usual_at_most(evidence: Evidence, metric: Metric, counts: Counts) -> float:
+    """Events of both arms that are usual at most among so many units, by what was known before; infinite if too little.
+
+    Twice as many as there should be, and two where that is less than one.
+    """
+    known = KNOWN_UNITS if metric.base is not None else 0
+    units = evidence.totals.units + known
+    if units < FEWEST_UNITS:
+        return math.inf
+    rate = (evidence.usual + known * (metric.base or 0.0)) / units
+    return UNUSUAL * max(1.0, rate * counts.units)
+
+
+def unusual(counts: Counts, most: float) -> float:
+    """The share that is left of what an interval adds for promotion where `most` events are usual at most."""
+    return min(1.0, most / counts.events) ** 2 if counts.events else 1.0
 
 
 def block_ended(evidence: Evidence, metric: Metric) -> Evidence:

@@ -95,19 +95,21 @@ def _evidence_to_json(found: Evidence) -> dict[str, Any]:
         "starts": [at and _cumulative(at) for at in found.starts],
         "table": _packed(found.table),
         "totals": list(found.totals),
+        "usual": found.usual,
         "odds": found.by_odds,
     }
 
 
 def _evidence_from_json(data: Mapping[str, Any]) -> Evidence:
-    block = _unpacked(data["block"], 2 * POINTS)
+    block, totals = _unpacked(data["block"], 2 * POINTS), Counts(*data["totals"])
     return Evidence(
         cumulative=_to_cumulative(data["cumulative"]),
         block_ratio=block[:POINTS],
         block_rate=block[POINTS:],
         starts=tuple(None if at is None else _to_cumulative(at) for at in data["starts"]),
         table=_unpacked(data["table"], len(KNOTS)),
-        totals=Counts(*data["totals"]),
+        totals=totals,
+        usual=data.get("usual", totals.events),  # of a ledger from before it was noted: all were
         by_odds=data["odds"],
     )
 
