@@ -46,6 +46,9 @@ class Twin:
     block_rate: Rows = field(init=False)
     better_ratio: Rows = field(init=False)
     better_rate: Rows = field(init=False)
+    by_odds: npt.NDArray[np.bool_] = field(init=False)
+    champion_events: Rows = field(init=False)
+    champion_units: float = field(init=False, default=0.0)
     usual: Rows = field(init=False)
     units: float = field(init=False, default=0.0)
     begun: dict[int, tuple[Rows, Rows, Rows]] = field(init=False, default_factory=dict)
@@ -54,6 +57,8 @@ class Twin:
         for name in ("harm", "block_ratio", "block_rate", "better_ratio", "better_rate"):
             setattr(self, name, np.zeros((self.runs, POINTS)))
         self.usual = np.zeros(self.runs)
+        self.champion_events = np.zeros(self.runs)
+        self.by_odds = np.full(self.runs, self.metric.odds)
 
     def add(self, n1: Rows, s1: Rows, n0: Rows, s0: Rows) -> None:
         """One interval. Numbers of units may be one for all."""
@@ -68,6 +73,10 @@ class Twin:
         self.better_ratio += share[:, None] * self._by_ratio(better, n1, s1, n0, s0)
         self.usual = self.usual + np.minimum(events, most)
         self.units += float(n1 + n0)
+        self.champion_units += float(n0)
+        self.champion_events = self.champion_events + s0
+        if self.champion_units >= FEWEST_UNITS:
+            self.by_odds = self.by_odds & (self.champion_events >= odds.FROM_RATE * self.champion_units)
         if harm.tolerate:
             self.block_rate += _by_rate(harm, n1, s1)
         if better.tolerate:
@@ -98,6 +107,8 @@ class Twin:
         for name in ("harm", "block_ratio", "block_rate", "better_ratio", "better_rate"):
             setattr(self, name, getattr(self, name)[which])
         self.usual = self.usual[which]
+        self.champion_events = self.champion_events[which]
+        self.by_odds = self.by_odds[which]
         self.begun = {
             start: (harm[which], ratio[which], rate[which]) for start, (harm, ratio, rate) in self.begun.items()
         }
@@ -119,12 +130,12 @@ class Twin:
         return log_weighted(weights(self.starts), [begun.get(start, nothing) for start in range(self.starts)])
 
     def _by_ratio(self, question: Question, n1: Rows, s1: Rows, n0: Rows, s0: Rows) -> Rows:
-        if self.metric.odds:
-            return _by_odds(question, int(n1), s1, int(n0), s0)
         th = np.array(question.grid)
         d = (s1 + s0)[:, None]
         share = np.asarray(n1) / (np.asarray(n0) + np.asarray(n1) * question.null)
         found: Rows = s1[:, None] * np.log(th / question.null) - d * np.log1p(share[..., None] * (th - question.null))
+        if self.by_odds.any():
+            found = np.where(self.by_odds[:, None], _by_odds(question, int(n1), s1, int(n0), s0), found)
         return found
 
 

@@ -78,6 +78,15 @@ def test_above_ten_percent_evidence_is_on_the_odds() -> None:
     assert log_better(state, high) == pytest.approx(alone)
 
 
+@pytest.mark.parametrize(("units", "events", "stays"), [(1000, 100, True), (1000, 99, False), (999, 0, True)])
+def test_where_the_champion_fails_seldom_after_all_the_ratio_takes_over(units: int, events: int, stays: bool) -> None:
+    """At a frozen rate of 55 % maxRatio 1.5 is an odds ratio of 3.9: at 1 % a candidate could be 3.8 times worse."""
+    high = metric("m", Kind.ERROR_RATE, champion=(10_000, 5500))
+    found = folded(plan(high), [interval(0, (units, events), (100, 0))]).metrics["m"]
+    assert isinstance(found, Evidence)
+    assert found.by_odds is stays
+
+
 def test_after_an_interval_with_very_many_events_the_ratio_takes_over() -> None:
     high = metric("accuracy", Kind.ACCURACY, champion=(10_000, 2000))
     of = plan(high)

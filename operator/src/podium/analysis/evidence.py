@@ -82,17 +82,26 @@ def added(evidence: Evidence, metric: Metric, counts: Counts, promotes: bool) ->
             better_ratio=_sum(cumulative.better_ratio, by_ratio),
             better_rate=_sum(cumulative.better_rate, better.by_rate(counts)),
         )
+    totals = evidence.totals + counts
     return replace(
         evidence,
         cumulative=cumulative,
         block_ratio=_sum(evidence.block_ratio, harm.by_ratio(counts, evidence.by_odds)),
         block_rate=_sum(evidence.block_rate, harm.by_rate(counts)),
         table=curve.added(evidence.table, counts),
-        totals=evidence.totals + counts,
+        totals=totals,
         usual=evidence.usual + min(counts.events, most),
         # Decided by what was counted, so from the next interval on: the choice must not know what it chooses for.
-        by_odds=evidence.by_odds and counts.events <= odds.MOST_EVENTS,
+        by_odds=evidence.by_odds and counts.events <= odds.MOST_EVENTS and not _seldom(totals),
     )
+
+
+def _seldom(totals: Counts) -> bool:
+    """Whether the champion's rate turns out to be one by which evidence is on the ratio.
+
+    The null odds ratio is that of maxRatio at the frozen rate; at a much lower rate the same odds are a larger ratio.
+    """
+    return totals.champion_units >= FEWEST_UNITS and totals.champion_events < odds.FROM_RATE * totals.champion_units
 
 
 def usual_at_most(evidence: Evidence, metric: Metric, counts: Counts) -> float:
