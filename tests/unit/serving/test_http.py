@@ -38,13 +38,18 @@ def dial(server: Server) -> Iterator[socket.socket]:
 
 
 def answers(connection: socket.socket, count: int) -> list[Answer]:
-    """Reads that many responses off the connection, each by its content-length."""
+    """Reads that many responses off the connection, each by its content-length.
+
+    An interim one stands for nothing: who is done with sending may be sent it to see whether he is still there.
+    """
     stream = connection.makefile("rb")
-    found = []
+    found: list[Answer] = []
     with stream:
-        for _ in range(count):
+        while len(found) < count:
             status = int(stream.readline().split()[1])
             headers = http.client.parse_headers(stream)
+            if status == http.HTTPStatus.CONTINUE:
+                continue
             length = int(headers["content-length"])
             found.append(Answer(status, {k.lower(): v for k, v in headers.items()}, stream.read(length)))
     return found
