@@ -181,6 +181,17 @@ async def test_where_no_namespace_can_be_read_it_waits_for_rights(rig: Rig) -> N
     assert rig.resync.apart == {"other"}
 
 
+async def test_a_namespace_that_is_back_is_found_also_when_the_other_one_goes(rig: Rig) -> None:
+    rig = Rig(watch_namespaces=("ns", "other"))
+    rig.cluster.forbidden = {"other"}
+    await asyncio.wait_for(rig.resync.catch_up(), 20)
+
+    rig.cluster.forbidden = {"ns"}
+    await asyncio.wait_for(rig.resync.catch_up([PODS]), 20)
+
+    assert rig.resync.apart == {"ns"}
+
+
 async def test_what_is_in_a_namespace_that_can_be_read_again_is_looked_at_soon(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,12 +8,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 from podium.keys import Key
 from podium.kube.client import ApiError, Identity, Object
 from podium.kube.reading import UNREADABLE
-from podium.kube.resources import Resource
+from podium.kube.resources import MODEL_DEPLOYMENTS, Resource
 from podium.settings import Settings
 from podium.watch.cache import Cache
 from podium.watch.feed import Feed
@@ -84,29 +85,38 @@ class Resync:
     async def run(self) -> None:
         """Fill in at the start, then compare whenever asked to and at random times, until cancelled."""
         await self.catch_up()
-        loop, due = asyncio.get_running_loop(), self._next()
+        loop = asyncio.get_running_loop()
+        due, look = self._next(), loop.time() + LAST_DELAY
         while True:
-            # Who may be read again is not to wait for minutes.
-            wait = min(due - loop.time(), LAST_DELAY) if self.apart else due - loop.time()
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout_at(min(due, look) if self.apart else due):
                     await self._asked.wait()
                     await asyncio.sleep(RELIST_DELAY)
             except TimeoutError:
-                self._clear()
-                before = self.apart
-                await self.catch_up()
-                whole = loop.time() >= due
-                for key in self.keys():
-                    if whole or key.namespace in before - self.apart:
-                        self._queue.add(key)
-                due = self._next() if whole else due
+                whole, before = loop.time() >= due, self.apart
+                if whole or await self._may_read_more():
+                    self._clear()
+                    await self.catch_up()
+                    for key in self.keys():
+                        if whole or key.namespace in before - self.apart:
+                            self._queue.add(key)
+                due, look = self._next() if whole else due, loop.time() + LAST_DELAY
             else:
                 await self.catch_up(self._clear())
 
     def _next(self) -> float:
         """When all is compared and planned anew."""
         return asyncio.get_running_loop().time() + random.uniform(self._settings.resync_min, self._settings.resync_max)
+
+    async def _may_read_more(self) -> bool:
+        """Whether one of the namespaces that were left out lets itself be read, by a kind that is in each."""
+        for namespace in self.apart:
+            with suppress(ApiError):
+                await self._reader.identities(
+                    MODEL_DEPLOYMENTS, namespace, selector=self._cache.kinds[MODEL_DEPLOYMENTS].selector(self._settings)
+                )
+                return True
+        return False
 
     async def catch_up(self, resources: Iterable[Resource] | None = None) -> None:
         """Return once the cache holds all that the API server held when this was called, and nothing gone.
@@ -136,8 +146,10 @@ class Resync:
                 )
                 await asyncio.sleep(wait)
                 delay = min(delay * 2, LAST_DELAY)
+                # Who was left out may be what can be read by now.
+                everything, resources = True, tuple(self._cache.kinds)
             else:
-                self._leave_out(apart)
+                self._leave_out(apart if everything else {**dict.fromkeys(self.apart, ""), **apart})
                 break
         if everything and not self.synced:
             self.synced = True
