@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from podium.analysis import odds
 from podium.analysis.counts import Counts
-from podium.analysis.evidence import KNOWN_UNITS, UNUSUAL
+from podium.analysis.evidence import CHANCE, KNOWN_UNITS, UNUSUAL
 from podium.analysis.grids import POINTS, Grid
 from podium.analysis.kernel import Question, questions
 from podium.analysis.plan import FEWEST_UNITS, Metric
@@ -66,11 +66,13 @@ class Twin:
         self.block_ratio += self._by_ratio(harm, n1, s1, n0, s0)
         known = KNOWN_UNITS if self.metric.base is not None else 0
         rate = (self.usual + known * (self.metric.base or 0)) / max(self.units + known, 1)
-        events, most = s1 + s0, UNUSUAL * np.maximum(1, rate * (n1 + n0))
+        events, mean = s1 + s0, np.maximum(1, rate * (n1 + n0))
+        most = np.maximum(UNUSUAL * mean, mean + CHANCE * np.sqrt(mean) + 1)
         if self.units + known < FEWEST_UNITS:
             most = np.full_like(events, np.inf)
         share = np.minimum(1, most / np.maximum(events, 1)) ** 2
-        self.better_ratio += share[:, None] * self._by_ratio(better, n1, s1, n0, s0)
+        by_ratio = self._by_ratio(better, n1, s1, n0, s0)
+        self.better_ratio += np.minimum(by_ratio, share[:, None] * by_ratio)
         self.usual = self.usual + np.minimum(events, most)
         self.units += float(n1 + n0)
         self.champion_units += float(n0)

@@ -78,6 +78,20 @@ def test_above_ten_percent_evidence_is_on_the_odds() -> None:
     assert log_better(state, high) == pytest.approx(alone)
 
 
+@pytest.mark.parametrize(("counts", "whole"), [((500, 100, 1500, 300), False), ((500, 100, 1500, 0), True)])
+def test_an_unusual_interval_counts_less_for_promotion_and_in_full_against_it(
+    counts: tuple[float, float, float, float], whole: bool
+) -> None:
+    """Where 20 events are usual: an incident that hits both arms alike, and one of the candidate alone."""
+    known, found = metric("m", Kind.ERROR_RATE, champion=(100_000, 1000)), Counts(*counts)
+    state = folded(plan(known), [interval(0, counts[2:], counts[:2])]).metrics["m"]
+    assert isinstance(state, Evidence)
+    added = ratio.increments(found, 1.5, below(1.5, 0.5))
+    share = (40 / found.events) ** 2
+    assert state.cumulative.better_ratio == pytest.approx([min(each, share * each) for each in added])
+    assert (max(added) < 0) is whole
+
+
 @pytest.mark.parametrize(("units", "events", "stays"), [(1000, 100, True), (1000, 99, False), (999, 0, True)])
 def test_where_the_champion_fails_seldom_after_all_the_ratio_takes_over(units: int, events: int, stays: bool) -> None:
     """At a frozen rate of 55 % maxRatio 1.5 is an odds ratio of 3.9: at 1 % a candidate could be 3.8 times worse."""

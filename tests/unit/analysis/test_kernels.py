@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from podium.analysis import odds, ratio, tolerance
 from podium.analysis.counts import Counts
-from podium.analysis.evidence import unusual
+from podium.analysis.evidence import lessened
 from podium.analysis.grids import Grid, above, below, log_mean_exp
 from podium.analysis.metrics import Kind
 from podium.analysis.plan import Role, metric
@@ -56,10 +56,10 @@ def test_so_has_what_is_left_of_it_in_an_unusual_interval(
 ) -> None:
     grid = below(null, 0.5)
 
-    def lessened(counts: Counts) -> list[float]:
-        return [unusual(counts, most) * each for each in ratio.increments(counts, null, grid)]
+    def left(counts: Counts) -> list[float]:
+        return list(lessened(ratio.increments(counts, null, grid), counts, most))
 
-    assert expected(lessened, n1, n0, null * base, base) <= 1 + ROUNDING
+    assert expected(left, n1, n0, null * base, base) <= 1 + ROUNDING
 
 
 def test_evidence_on_a_ratio_has_a_mean_above_one_beyond_the_null() -> None:

@@ -8,10 +8,11 @@
 The mean of two e-processes is one. In a block one of the two is a supermartingale, and the minimum is not above it; a
 minimum over the whole run would let a shared incident spend one half, and tolerable noise the other.
 
-What an interval adds to E_ratio of non-inferiority and superiority is multiplied by (most / d)^2 where its d events are
-more than `most`, twice the usual: while both arms suffer from something else they are alike, and that says little of
-how they are otherwise. `most` is known before the interval, and given d the mean of exp(increment) is at most 1 (by
-odds exactly; by ratio a test computes the whole mean); by Jensen's inequality so is that of a power of it below 1.
+What an interval adds to E_ratio of non-inferiority and superiority, if it speaks for them, is multiplied by
+(most / d)^2 where its d events are more than `most`, twice the usual: while both arms suffer from something else they
+are alike, and that says little of how they are otherwise. `most` is known before the interval, and given d the mean of
+exp(increment) is at most 1 (by odds exactly; by ratio a test computes the whole mean); by Jensen's inequality so is
+that of a power of it below 1, and what speaks against them is not lessened.
 """
 
 import math
@@ -28,6 +29,8 @@ from podium.analysis.restarts import weights
 
 UNUSUAL: Final = 2.0
 """Times the usual events from which on an interval counts the less, the more there are."""
+CHANCE: Final = 3.0
+"""Standard deviations (Poisson) that chance hardly ever exceeds."""
 KNOWN_UNITS: Final = 10_000
 """For so many units the champion's frozen rate counts in what is usual."""
 
@@ -75,8 +78,7 @@ def added(evidence: Evidence, metric: Metric, counts: Counts, promotes: bool) ->
     harm, better = questions(metric)
     cumulative, most = evidence.cumulative, usual_at_most(evidence, metric, counts)
     if promotes:
-        share = unusual(counts, most)
-        by_ratio = tuple(share * each for each in better.by_ratio(counts, evidence.by_odds))
+        by_ratio = lessened(better.by_ratio(counts, evidence.by_odds), counts, most)
         cumulative = replace(
             cumulative,
             better_ratio=_sum(cumulative.better_ratio, by_ratio),
@@ -107,19 +109,24 @@ def _seldom(totals: Counts) -> bool:
 def usual_at_most(evidence: Evidence, metric: Metric, counts: Counts) -> float:
     """Events of both arms that are usual at most among so many units, by what was known before; infinite if too little.
 
-    Twice as many as there should be, and two where that is less than one.
+    Twice as many as there should be, and what chance hardly ever exceeds where they are few.
     """
     known = KNOWN_UNITS if metric.base is not None else 0
     units = evidence.totals.units + known
     if units < FEWEST_UNITS:
         return math.inf
     rate = (evidence.usual + known * (metric.base or 0.0)) / units
-    return UNUSUAL * max(1.0, rate * counts.units)
+    mean = max(1.0, rate * counts.units)
+    return max(UNUSUAL * mean, mean + CHANCE * math.sqrt(mean) + 1)
 
 
-def unusual(counts: Counts, most: float) -> float:
-    """The share that is left of what an interval adds for promotion where `most` events are usual at most."""
-    return min(1.0, most / counts.events) ** 2 if counts.events else 1.0
+def lessened(increments: Sequence[float], counts: Counts, most: float) -> Grid:
+    """What is left of an interval's increments for promotion where `most` events are usual at most.
+
+    What speaks against promotion counts in full: a candidate may fail by itself in an unusual interval.
+    """
+    share = min(1.0, most / counts.events) ** 2 if counts.events else 1.0
+    return tuple(min(each, share * each) for each in increments)
 
 
 def block_ended(evidence: Evidence, metric: Metric) -> Evidence:
