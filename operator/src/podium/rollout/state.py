@@ -257,7 +257,7 @@ class Situation:
         return since + self.timings.patience
 
     def min_ready_seconds(self, revision: RevisionState) -> int:
-        """For how long a pod of it is ready before it counts: frozen like T, and afterwards never more than that.
+        """For how long a pod of it is ready before it counts: frozen like T, and afterwards no more than that.
 
         A larger number would turn pods that serve into unavailable ones, and a champion of such pods into one that
         nothing can be rolled back to.
