@@ -374,7 +374,7 @@ class Client:
         self.failing: Counter[int] = Counter()
         self.fitting: dict[str, set[str]] = {}
         self.examples: list[str] = []
-        self._next = 0
+        self._order: list[int] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -465,8 +465,7 @@ class Client:
 
     async def _request(self, kept: Connection | None) -> Connection:
         """One request, over `kept` if it is open, else over a new connection; returns the connection."""
-        body, answers = self.questions[self._next % len(self.questions)]
-        self._next += 1
+        body, answers = self.questions[self._draw()]
         self.sent += 1
         connection: Connection = kept if kept is not None and kept.open else self.new()
         start = time.monotonic()
@@ -485,6 +484,15 @@ class Client:
         if not connection.open:
             connection.close()
         return connection
+
+    def _draw(self) -> int:
+        """The next question: each once, in another order every time.
+
+        In the same order always, callers of one kind, who take turns with the others, could ask the same few for ever.
+        """
+        if not self._order:
+            self._order = random.sample(range(len(self.questions)), len(self.questions))
+        return self._order.pop()
 
     async def exchange(self, connection: Any, body: bytes, *, keep: bool) -> Answer:
         """Asks once, over a connection of `new` that may have to be opened first; raises Failure."""

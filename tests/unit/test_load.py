@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.ports import reserve
-from tests.load import Counts, Load, Question
+from tests.load import Client, Counts, Load, Question
 
 Behaviour = Callable[[int, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 RIGHT = {"1": "7", "2": "8"}
@@ -164,6 +164,15 @@ def test_a_server_that_is_gone_is_a_failure() -> None:
     counts = load.close()
 
     assert "connect" in counts.failures
+
+
+def test_every_question_is_asked_as_often_and_in_another_order_each_time() -> None:
+    questions = [{"body": str(number), "answers": {}} for number in range(64)]
+    client = Client({"url": "http://h/", "pick": [], "timeout": 1, "rate": 1, "kept": 0.5, "lanes": 1, "pauses": None,
+                     "questions": questions})  # fmt: skip
+    first, second = ([client._draw() for _ in questions] for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(64))
+    assert first != second
 
 
 def test_with_pauses_all_requests_go_over_as_many_connections_as_there_are_lanes() -> None:
