@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -178,11 +178,14 @@ class Now(Routers):
         return await super().round(asks, interval)
 
 
-async def requests(stack: Stack) -> None:
-    """Both revisions answer, until this is cancelled."""
+async def requests(stack: Stack, bad: Collection[str] = ()) -> None:
+    """Both revisions answer, until this is cancelled; pods that are in `bad` by then fail."""
     while True:
         for name in ("old-1", "new-1"):
-            stack.pods[name].total += 20
+            pod = stack.pods[name]
+            pod.total += 20
+            if name in bad:
+                pod.failed = (pod.failed or 0) + 20
         await asyncio.sleep(0.05)
 
 
@@ -207,7 +210,8 @@ async def test_an_outage_holds_and_never_decides_and_the_verdict_comes_after_it(
         assert live is not None
         return decide(live.ledger.plan, live.state, Circumstances(steps_over=True, holds=found().holds)).call
 
-    jobs = [asyncio.create_task(analyst.run()), asyncio.create_task(requests(stack))]
+    bad: set[str] = set()
+    jobs = [asyncio.create_task(analyst.run()), asyncio.create_task(requests(stack, bad))]
     try:
         analyst.follow(KEY, task)
         await until(lambda: min(total()) > 0 and not found().holds, SECONDS)
@@ -216,7 +220,7 @@ async def test_an_outage_holds_and_never_decides_and_the_verdict_comes_after_it(
         stack.kill()
         await until(lambda: any("was answered with 503" in why for why in found().holds), SECONDS)
         before, rounds = total(), routers.rounds
-        stack.pods["new-1"].failed = stack.pods["new-1"].total  # from here on all of its answers are bad
+        bad.add("new-1")
         # longer than a look at Prometheus and the next one are apart
         await until(lambda: routers.rounds > rounds + 24, SECONDS)
         assert call() is Call.HOLD
