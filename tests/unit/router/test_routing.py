@@ -121,6 +121,7 @@ def test_a_key_and_a_mirror_are_written_without_what_they_do_not_name() -> None:
         (changed(sticky={"salt": "7", "cookie": ["a"]}), "sticky.cookie must be like"),
         (changed(mirror={"revision": OWN}), "mirror lacks the field percent"),
         (changed(leaving=False), "leaving must be true or left out, not False"),
+        (changed(leaving=1), "leaving must be true or left out, not 1"),
         (changed(leaving="yes"), "leaving must be true or left out"),
         (changed(mirror={"revision": OWN, "percent": 5}), "mirror.revision must be one of split with weight 0"),
         (changed(mirror={"revision": "spam-6f9c4d2b7k", "percent": 5}), "mirror.revision must be one of split"),

@@ -139,7 +139,7 @@ class Routing:
             _sticky(self.sticky)
         if self.mirror is not None:
             _mirror(self.mirror, self.split)
-        if self.leaving not in (None, True):
+        if self.leaving is not None and self.leaving is not True:
             raise RoutingError(f"leaving must be true or left out, not {_shown(self.leaving)}")
 
     def to_json(self) -> str:
