@@ -5,6 +5,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ SERVER = "argocd-server"
 PARTS = (REDIS, REPO_SERVER, CONTROLLER, SERVER)
 CUSTOMIZATIONS = ROOT / "charts" / "argocd" / "argocd-cm.yaml"
 REFRESH = "argocd.argoproj.io/refresh"
+REFRESH_TIMESTAMP = "argocd.argoproj.io/refresh-timestamp"
 DEADLINE = 60.0
 _ANYTHING = {
     "sourceRepos": ["*"],
@@ -123,8 +125,13 @@ class ArgoCD:
         self.client.patch("ConfigMap", NAMESPACE, "argocd-cm", settings)
 
     def refresh(self, name: str) -> None:
-        """Asks for a comparison of the last commit with the cluster."""
-        self.client.patch("Application", NAMESPACE, name, {"metadata": {"annotations": {REFRESH: "normal"}}})
+        """Asks for a comparison of the last commit with the cluster, as `argocd app get --refresh` does.
+
+        The timestamp makes each question another change: asked again in the same words, it would be no event for a
+        controller that has missed the first, and asked during a comparison, it would be taken away with that one.
+        """
+        annotations = {REFRESH: "normal", REFRESH_TIMESTAMP: datetime.now(UTC).isoformat()}
+        self.client.patch("Application", NAMESPACE, name, {"metadata": {"annotations": annotations}})
 
     def actions(self, name: str, obj: Object) -> dict[str, bool]:
         """The actions of an object, and whether each can be chosen, as the web interface shows them.

@@ -98,7 +98,7 @@ class GitStage(Stage):
         commit = await self.commit(self.manifest(spec))
         synced = self.until_application(lambda app: self._ours(_synced_to(app)) == commit, f"synced to {commit}")
         waiting = asyncio.create_task(synced)
-        # A refresh that is asked for during a comparison is taken away with that one, which has read the older commit.
+        # The controller puts what it has written into its cache, and so can hide a refresh until the next change.
         while not (await asyncio.wait({waiting}, timeout=2))[0]:
             await asyncio.to_thread(self.gitops.argocd.refresh, self.application)
         await waiting
