@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from podium.manifests.router import role_binding
 from podium.watch.kinds import KINDS
 from tests.unit.helm import NAMESPACE, of_kind, render
 
@@ -15,6 +16,8 @@ Right = tuple[str, str, str]
 
 PLACES = {"everywhere", "cluster", "cluster, unless watchNamespaces", "own namespace"}
 NAMESPACES = ("watchNamespaces={team-a,team-b}",)
+CHARTS_OWN = "podium-router-namespaced"
+"""The chart's binding of the routers' Role, where the operator may write none."""
 
 
 def table() -> dict[str, set[Right]]:
@@ -133,7 +136,7 @@ def test_every_role_is_bound_to_the_operator_and_to_nothing_else(values: tuple[s
     bindings = [
         binding
         for binding in of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding")
-        if binding["metadata"]["name"] != "podium-router"
+        if binding["metadata"]["name"] != CHARTS_OWN
     ]
 
     for binding in bindings:
@@ -152,6 +155,17 @@ def routers(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [each for each in of_kind(objects, kind) if each["metadata"]["name"] == "podium-router"]
 
 
+def bound_by_the_chart(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for each in of_kind(objects, "RoleBinding") if each["metadata"]["name"] == CHARTS_OWN]
+
+
+def test_an_installation_of_the_whole_cluster_may_become_one_of_a_namespace() -> None:
+    written = role_binding("team-a")["metadata"]["name"]
+
+    names = {each["metadata"]["name"] for each in of_kind(render(*NAMESPACES), "RoleBinding")}
+    assert written not in names, "Helm takes over nothing that the operator has written, and a roleRef cannot change"
+
+
 def test_a_router_reads_config_maps_and_endpoint_slices_and_does_nothing_else() -> None:
     reads = {
         (group, resource, verb)
@@ -164,7 +178,7 @@ def test_a_router_reads_config_maps_and_endpoint_slices_and_does_nothing_else() 
     assert routers(render(), "RoleBinding") + routers(render(), "ClusterRoleBinding") == []
     assert routers(render("rbac.routers=false"), "ClusterRole") == []
     elsewhere = render(*NAMESPACES, "rbac.routers=false")
-    assert routers(elsewhere, "Role") + routers(elsewhere, "RoleBinding") == []
+    assert routers(elsewhere, "Role") + bound_by_the_chart(elsewhere) == []
 
 
 def test_in_namespaced_mode_the_chart_binds_the_routers_in_those_namespaces_alone() -> None:
@@ -174,7 +188,7 @@ def test_in_namespaced_mode_the_chart_binds_the_routers_in_those_namespaces_alon
     assert rights_of(routers(objects, "Role")) == rights_of(routers(render(), "ClusterRole"))
     assert [
         (each["metadata"]["namespace"], each["roleRef"]["kind"], each["roleRef"]["name"], each["subjects"])
-        for each in routers(objects, "RoleBinding")
+        for each in bound_by_the_chart(objects)
     ] == [
         (name, "Role", "podium-router", [{"kind": "ServiceAccount", "name": "podium-router", "namespace": name}])
         for name in ("team-a", "team-b")
