@@ -86,6 +86,13 @@ def _paused_with_pods_lost() -> World:
     return world
 
 
+def _to_zero_midway() -> World:
+    world = at_step(1, canary(10, 50))
+    world.edit(replicas=0)
+    world.until(lambda: world.phase == "Paused")
+    return world
+
+
 def _invalid() -> World:
     world = serving()
     world.edit(rollout={"strategy": "Magic"})
@@ -125,6 +132,7 @@ TABLE = {
     "paused midway": Row(ROWS["paused midway"].given, "Suspended", "abort"),
     "paused, nothing pending": Row(ROWS["paused, nothing pending"].given, "Suspended", "restart"),
     "paused, pods lost": Row(_paused_with_pods_lost, "Progressing", "restart"),
+    "replicas 0 midway": Row(_to_zero_midway, "Suspended", "abort pause promote"),
     "suspended": Row(lambda: suspended(serving()), "Suspended"),
     "suspended midway": Row(lambda: suspended(updating(replicas=2)), "Suspended"),
     "rolled back, champion serves": Row(rolled_back, "Degraded", "pause retry"),

@@ -315,12 +315,6 @@ def test_T_follows_replicas() -> None:
     assert sizes(world) == (3, 1)
 
 
-def test_scaled_to_zero_it_is_promoted_at_once() -> None:
-    world = at_step(1, canary(25))
-    world.edit(replicas=0)
-    world.until(lambda: world.rule(two(world)) == "no-replicas", within=5)
-
-
 # --- weights that the pods cannot make
 
 

@@ -53,6 +53,22 @@ def test_a_suspension_longer_than_progressDeadline_loses_no_candidate() -> None:
     assert world.condition("Ready") == ("False", "WaitingForPromotion")
 
 
+def test_a_suspension_earlier_in_the_step_gives_lost_pods_no_longer() -> None:
+    world = updating(replicas=2, rollout={**MANUAL, "progressDeadline": "2m"})
+    world.until(lambda: world.phase == "Paused")
+    world.edit(suspend=True)
+    world.advance(3600)
+    world.edit(suspend=False)
+    two = world.revision("2")
+    world.until(lambda: world.ready_pods(two))
+    world.advance(60)
+    world.behave("2", ready_after=None)
+    world.until(lambda: not world.ready_pods(two))
+    lost = world.now
+    world.until(lambda: world.outcome(two) == "RolledBack")
+    assert (world.now - lost).total_seconds() == pytest.approx(120, abs=3)
+
+
 @pytest.mark.parametrize("rollout", [canary(50, progressDeadline="2m"), {**BLUE_GREEN, "progressDeadline": "2m"}])
 def test_where_nobody_is_awaited_one_pod_that_stays_away_is_enough(rollout: Object) -> None:
     world = updating(replicas=4, rollout=rollout)

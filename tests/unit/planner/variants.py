@@ -456,6 +456,9 @@ CONDITIONS: dict[str, Condition | Passed] = {
         lambda: until_ready_is(at_step(1, canary(50, promotion="Manual")), "WaitingForPromotion"),
         Reason.WAITING_FOR_PROMOTION,
     ),
+    "ScaledToZero, in a rollout": Condition(
+        lambda: to_zero(updating(replicas=2, rollout=BLUE_GREEN)), Reason.SCALED_TO_ZERO
+    ),
     "Environment, pods refused": Condition(pods_refused, Reason.ENVIRONMENT),
     "NoData, at first": Passed(weighed, Reason.NO_DATA),
     "NoData, a new leader": Condition(led_anew, Reason.NO_DATA),

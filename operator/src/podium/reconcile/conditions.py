@@ -39,13 +39,21 @@ PENDING_REASONS = frozenset(
         Reason.SAMPLE_RATIO,
         Reason.INCONCLUSIVE,
         Reason.CONTAINER_ENDED,
+        Reason.SCALED_TO_ZERO,
     }
 )
 """Holds that are part of a rollout; every other one is a mistake that only a person can mend."""
 
 
 PERSON_AWAITED = frozenset(
-    {Reason.PAUSED, Reason.WAITING_FOR_PROMOTION, Reason.WAITING_FOR_RESUME, Reason.INCONCLUSIVE, Reason.SAMPLE_RATIO}
+    {
+        Reason.PAUSED,
+        Reason.WAITING_FOR_PROMOTION,
+        Reason.WAITING_FOR_RESUME,
+        Reason.INCONCLUSIVE,
+        Reason.SAMPLE_RATIO,
+        Reason.SCALED_TO_ZERO,
+    }
 )
 PLAN_PENDING = "spec.rollout or spec.replicas was edited since the rollout started: that counts from the next one"
 
@@ -80,9 +88,10 @@ class Facts:
 
     @property
     def at_zero(self) -> bool:
-        """Whether no pods are asked for: nothing is rolled out, and the champion has none to have."""
+        """Whether no pods are asked for: nothing is rolled out or goes on, and the champion has none to have."""
         s = self.situation
-        return s.champion is not None and s.candidate is None and not self.wanted and not s.spec.suspend
+        still = s.candidate is None or s.emptied
+        return s.champion is not None and still and not self.wanted and not s.spec.suspend
 
     @property
     def wanted(self) -> int:
@@ -184,12 +193,12 @@ def waiting_for_a_person(facts: Facts) -> Summary | None:
 
 
 def returning(facts: Facts) -> Summary | None:
-    """After a suspension: the champion's pods come first."""
+    """After a suspension, or from zero replicas: the champion's pods come first."""
     s, champion, candidate = facts.situation, facts.situation.champion, facts.situation.candidate
     if not s.returning or champion is None or candidate is None:
         return None
     message = sentences(
-        f"{named(champion, s)} comes back from a suspension: {pods_available(champion.reported, s.target)}",
+        f"{named(champion, s)} comes back: {pods_available(champion.reported, s.target)}",
         f"the rollout of {named(candidate, s)} goes on after that",
     )
     available = facts.available

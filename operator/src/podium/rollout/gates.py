@@ -121,15 +121,30 @@ def suspended(situation: Situation, moment: Moment) -> Verdict | None:
     """All pods are away because spec says so: a rollout stands still, and from when is recorded."""
     candidate = situation.candidate
     if candidate is not None and candidate.record.suspended_since is None and not situation.unreadable:
-        record = replace(candidate.record, suspended_since=max(moment.now, candidate.record.began_at))
-        return Mark(candidate.name, record=record)
+        return Mark(candidate.name, record=candidate.record.suspended(moment.now))
     return Hold(Reason.SUSPENDED, "The model is suspended. To bring it back: set spec.suspend to false.")
+
+
+def emptied(situation: Situation, moment: Moment) -> Verdict | None:
+    """No pods are asked for in the middle of a rollout: it stands still until some are, as in a suspension.
+
+    One that began without pods ends without them, and so does one that has been promoted: see `complete`.
+    """
+    candidate, champion = situation.candidate, situation.champion
+    if candidate is None or champion is None or situation.target or candidate.record.promoting:
+        return None
+    if situation.emptied:
+        message = f"the rollout of {named(candidate, situation)} stands still"
+        return Hold(Reason.SCALED_TO_ZERO, sentences(message, "to go on: raise spec.replicas"))
+    if not candidate.replicas and not candidate.has_pods:
+        return None
+    return Mark(candidate.name, record=candidate.record.suspended(moment.now))
 
 
 def brought_back(situation: Situation, moment: Moment) -> Verdict | None:
     """After a suspension the champion comes first; the rollout goes on once it is back, or does not come back."""
     candidate, champion = situation.candidate, situation.champion
-    if candidate is None or candidate.record.suspended_since is None:
+    if candidate is None or candidate.record.suspended_since is None or situation.emptied:
         return None
     wanted = situation.target and max(1, situation.target - candidate.record.unavailable)
     if champion is not None and champion.available < wanted:
@@ -167,6 +182,8 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
                 f"-n {situation.namespace}",
             ),
         )
+    if situation.emptied:
+        return None
     if situation.target == 0:
         rule = Rule(Kind.NO_REPLICAS)
     elif candidate.perhaps_available < situation.target:
@@ -182,7 +199,7 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
         waits = situation.paused or isinstance(verdict, Hold)
         if waits and certain and candidate.record.available_at is None:
             # From here on it waits for a person: a lost pod no longer makes the deadline count.
-            return Mark(candidate.name, record=replace(candidate.record, available_at=moment.now))
+            return Mark(candidate.name, record=candidate.record.available(moment.now))
         if isinstance(verdict, Hold):
             return verdict
         rule = verdict
@@ -200,6 +217,7 @@ GATES: tuple[Gate, ...] = (
     ends_counted,
     ended_twice,
     environment,
+    emptied,
     brought_back,
     deadline,
     lost,

@@ -85,9 +85,9 @@ class RolloutRecord:
     applied_at: datetime | None = None
     """When the step's weight was first applied: it holds from then on."""
     stood: timedelta = timedelta(0)
-    """Time since then in which it was paused: it does not count."""
+    """Time since then in which it was paused or suspended: it does not count."""
     stood_since: datetime | None = None
-    """Since when it has been paused."""
+    """Since when it has been so; until its weight is applied again."""
     promoting: str = ""
     """The rule by which it was promoted, where the candidate grows to T before that is its outcome."""
     asked: Asked = field(default_factory=Asked)
@@ -212,15 +212,27 @@ class RolloutRecord:
             return replace(self, promoting=str(rule))
         return replace(self._anew(now, operator), promoting=str(rule))
 
+    def available(self, now: datetime) -> "RolloutRecord":
+        """The same once the candidate has its pods: from now on it is late only when it loses them, counted anew."""
+        return replace(self, available_at=now, held=timedelta(0))
+
+    def suspended(self, now: datetime) -> "RolloutRecord":
+        """The same while all pods are away."""
+        return replace(self, suspended_since=max(now, self.began_at))
+
     def resumed(self, now: datetime) -> "RolloutRecord":
-        """The same once the champion's pods are back after a suspension."""
+        """The same once the champion's pods are back after a suspension.
+
+        The time of the step goes on standing still until its weight is applied again.
+        """
         if self.suspended_since is None:
             return self
         # Another operator's clock, which may be ahead, may have stamped it.
         away = max(now - self.suspended_since, timedelta(0))
+        held = self.held + away if self.available_at is None else self.held
         counts = self.applied_at is not None or self.weighed_at is not None
-        stood = self.stood + away if counts and self.stood_since is None else self.stood
-        return replace(self, suspended_since=None, held=self.held + away, stood=stood)
+        still = self.stood_since or (self.suspended_since if counts else None)
+        return replace(self, suspended_since=None, held=held, stood_since=still)
 
     def _anew(self, now: datetime, operator: str) -> "RolloutRecord":
         nothing = timedelta(0)

@@ -68,7 +68,7 @@ def _within_room(situation: Situation, move: Move, targets: dict[str, Target]) -
 
 def _next_move(situation: Situation, moment: Moment) -> Move:
     champion, candidate = situation.champion, situation.candidate
-    if situation.spec.suspend:
+    if situation.spec.suspend or situation.emptied:
         return _away(situation)
     if champion is None:
         return _alone(situation, candidate) if candidate else _between(situation)

@@ -250,6 +250,13 @@ class Situation:
         return self.spec.suspend or (candidate is not None and candidate.record.suspended_since is not None)
 
     @property
+    def emptied(self) -> bool:
+        """Whether a rollout stands still because no pods are asked for: what it has begun to prove is not proven."""
+        candidate = self.candidate
+        stands_still = candidate and candidate.record.suspended_since and not candidate.record.promoting
+        return bool(stands_still and self.champion and self.target == 0 and not self.spec.suspend)
+
+    @property
     def tried_at(self) -> datetime:
         """When this process has had the time to try what an earlier one was refused, if it was."""
         candidate = self.candidate
