@@ -9,7 +9,7 @@ from podium.analysis.metrics import Kind
 from podium.analysis.plan import Role, defaults, metric
 from podium.analysis.restarts import starts
 from podium.analysis.state import begun
-from tests.unit.analysis.given import ERRORS, folded, interval, plan
+from tests.unit.analysis.given import ERRORS, LATENCY, folded, interval, plan
 
 TEN = Traffic(champion=30.0, candidate=10.0)
 
@@ -34,6 +34,16 @@ def test_seconds_follow_from_the_candidates_traffic() -> None:
     units = units_to_promotion(of, begun(of), TEN)
     assert seconds_to_promotion(of, begun(of), TEN) == units / 10
     assert seconds_to_promotion(of, begun(of), Traffic(30.0, 0.0)) == math.inf
+
+
+def test_latency_is_not_expected_to_count_while_the_candidates_pods_are_asked_too_little() -> None:
+    of, little = plan(LATENCY), Traffic(30.0, 10.0, alike=False)
+    assert seconds_to_promotion(of, begun(of), TEN) < math.inf
+    assert seconds_to_promotion(of, begun(of), little) == math.inf
+    assert seconds_to_promotion(plan(ERRORS), begun(plan(ERRORS)), little) < math.inf
+    fast = {"answered": (15_000, 5_000), "above:slow": (750, 0)}
+    proven = folded(of, [interval(2 * k, counted=fast) for k in range(9)])
+    assert seconds_to_promotion(of, proven, little) == 0.0
 
 
 @pytest.mark.parametrize(

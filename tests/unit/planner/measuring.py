@@ -128,11 +128,11 @@ class Measuring:
                 counted[f"total:{wish.name}"] = tuple(units)
                 counted[f"events:{wish.name}"] = (units[0] * rates[0], units[1] * rates[1])
         interval = Interval(
-            start, max(now, start), task.weight, task.step, counted, straddles=not task.applied,
+            start, max(now, start), task.weight, task.step, counted, task.pods, straddles=not task.applied,
             resumed=bool(task.resumed) and task.resumed != self._resumed,
         )  # fmt: skip
         self._resumed = task.resumed
         ledger = self.live.ledger.record(interval, {})
         ledger = ledger.checkpointed()
-        traffic = Traffic(units[0] / seconds, units[1] / seconds)
+        traffic = Traffic(units[0] / seconds, units[1] / seconds, alike=interval.alike)
         self.live, self._until = Snapshot(ledger, replay(ledger), traffic), now

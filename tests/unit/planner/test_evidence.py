@@ -43,6 +43,17 @@ def test_without_requests_no_time_is_told() -> None:
     assert "no decision can be expected until there are requests" in world.status["message"]
 
 
+def test_latency_that_cannot_count_for_promotion_says_so_and_what_ends_that() -> None:
+    latency = [{"name": "slow", "type": "Latency", "threshold": "1s"}]
+    world = weighed(replicas=2, steps=[{"weight": 10, "for": "20s"}], analysis={"metrics": latency})
+    until_weighed(world)
+    world.advance(60)
+    assert world.status["message"].endswith(
+        "no decision can be expected: slow does not count for it while a pod of the candidate is asked less than half "
+        "as much as one of the champion's, which a larger weight or more spec.replicas ends."
+    )
+
+
 def test_a_candidate_that_hurts_is_rolled_back_and_the_reason_fits_a_line() -> None:
     world = weighed(candidate=ALL_FAIL)
     until_weighed(world)

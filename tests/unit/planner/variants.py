@@ -456,6 +456,10 @@ CONDITIONS: dict[str, Condition | Passed] = {
         lambda: until_ready_is(at_step(1, canary(50, promotion="Manual")), "WaitingForPromotion"),
         Reason.WAITING_FOR_PROMOTION,
     ),
+    "WaitingForPromotion, evidence awaited": Condition(
+        lambda: until_ready_is(weighed(rate=1.0, promotion="Manual"), "WaitingForPromotion"),
+        Reason.WAITING_FOR_PROMOTION,
+    ),
     "ScaledToZero, in a rollout": Condition(
         lambda: to_zero(updating(replicas=2, rollout=BLUE_GREEN)), Reason.SCALED_TO_ZERO
     ),

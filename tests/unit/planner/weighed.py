@@ -18,9 +18,16 @@ ALIKE, ALL_FAIL = 0.01, 1.0
 SILENT = "not all routers have been read for 20 s: router pod podium-router-1: 10.0.0.7:9902 did not answer within 1 s"
 
 
-def weighed(*, candidate: float = ALIKE, rate: float = 200.0, steps: list[Object] = STEPS, **rollout: object) -> World:
+def weighed(
+    *,
+    candidate: float = ALIKE,
+    rate: float = 200.0,
+    replicas: int = 4,
+    steps: list[Object] = STEPS,
+    **rollout: object,
+) -> World:
     """Version 2 is on its way beside version 1, and fails at this rate once it gets requests."""
-    world = routed(rollout={"strategy": "Canary", "steps": steps, **rollout}, replicas=4)
+    world = routed(rollout={"strategy": "Canary", "steps": steps, **rollout}, replicas=replicas)
     world.measuring.callers.rate, world.measuring.callers.candidate = rate, candidate
     world.edit(model=model("2"))
     world.until(lambda: world.status.get("candidate"))

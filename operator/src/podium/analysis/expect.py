@@ -34,6 +34,8 @@ class Traffic:
 
     champion: float
     candidate: float
+    alike: bool = True
+    """Whether each pod of the candidate is asked enough to be compared with the champion's: `Interval.alike`."""
 
 
 def units_to_promotion(plan: Plan, state: State, traffic: Traffic) -> float:
@@ -60,6 +62,8 @@ def _of_metric(plan: Plan, metric: Metric, state: State, traffic: Traffic) -> fl
     needed = math.log(plan.needed)
     if log_better(found, metric) >= needed:
         return 0.0
+    if metric.type.by_pod and not traffic.alike:
+        return math.inf  # it does not count for promotion at this weight, with so many pods
     rate, beside = _rate(found, metric), traffic.champion / traffic.candidate
     batch = Counts(_BATCH, _BATCH * rate, _BATCH * beside, _BATCH * beside * rate)
     better = questions(metric).better

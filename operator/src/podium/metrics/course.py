@@ -273,4 +273,5 @@ def _traffic(recent: tuple[Interval, ...]) -> Traffic:
     if seconds <= 0:
         return NO_TRAFFIC
     pairs = [each.counted.get(STARTED) or each.counted.get(counts.FINISHED, (0, 0)) for each in recent]
-    return Traffic(sum(pair[0] for pair in pairs) / seconds, sum(pair[1] for pair in pairs) / seconds)
+    champion, candidate = (sum(pair[arm] for pair in pairs) / seconds for arm in (0, 1))
+    return Traffic(champion, candidate, alike=recent[-1].alike)

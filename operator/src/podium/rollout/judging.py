@@ -187,13 +187,26 @@ def _passed_by(situation: Situation) -> str:
 
 
 def _over(situation: Situation, candidate: RevisionState, moment: Moment) -> bool:
-    lasted = candidate.record.lasted(moment.now)
+    record = candidate.record
+    lasted = record.lasted(moment.now)
     if lasted is None:
         return False
     left = timedelta(seconds=parse_duration(situation.spec.rollout.max_duration)) - lasted
-    # While it is paused, or at a pause, nothing comes nearer, and nobody has to be woken for it.
-    still = situation.paused or situation.returning or candidate.record.waits
+    # While its time stands still, or it is at a pause, nothing comes nearer, and nobody has to be woken for it.
+    still = situation.paused or situation.returning or record.stood_since is not None or record.waits
     return left <= timedelta(0) if still else moment.reached(moment.now + left)
+
+
+def ends_undecided(situation: Situation, candidate: RevisionState, moment: Moment) -> str:
+    """When, and by what, a candidate that waits for a person is decided without one; empty where nothing does that."""
+    decision = judged(situation, candidate, moment) if candidate.record.asked.awaited else None
+    lasted, still = candidate.record.lasted(moment.now), candidate.record.stood_since is not None
+    if decision is None or lasted is None or still or decision.call is Call.PROMOTE:
+        return ""
+    limit = situation.spec.rollout.max_duration
+    at = moment.now + timedelta(seconds=parse_duration(limit)) - lasted
+    then = f"onInconclusive ({situation.spec.rollout.on_inconclusive}) decides"
+    return f"if there is not enough evidence by {at:%Y-%m-%d %H:%M:%SZ}, when maxDuration ({limit}) is over, {then}"
 
 
 def told(situation: Situation, candidate: RevisionState, decision: Decision) -> str:

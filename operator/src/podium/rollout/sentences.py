@@ -129,7 +129,18 @@ def awaited(snapshot: Snapshot) -> str:
         others = f" ({_others(len(missing) - 1)})" if len(missing) > 1 else ""
         said = f"{weakest.name}: evidence {told(weakest.better)} of {needed} for no harm{others}"
     harm = f"evidence of harm {told(decision.harm)} of {told(decision.needed_for_harm)}"
-    return f"{said}; {harm}; {_expected(snapshot.seconds_left, snapshot.traffic)}"
+    by_pod = {metric.name for metric in snapshot.ledger.plan.metrics if metric.type.by_pod}
+    too_few = [each.name for each in missing if each.name in by_pod and not snapshot.traffic.alike]
+    expected = _unequal(too_few[0]) if too_few else _expected(snapshot.seconds_left, snapshot.traffic)
+    return f"{said}; {harm}; {expected}"
+
+
+def _unequal(metric: str) -> str:
+    """What keeps a metric of single pods from counting for promotion."""
+    return (
+        f"no decision can be expected: {metric} does not count for it while a pod of the candidate is asked less than "
+        "half as much as one of the champion's, which a larger weight or more spec.replicas ends"
+    )
 
 
 def _others(count: int) -> str:

@@ -14,7 +14,7 @@ from podium.analysis.decision import Call
 from podium.api.reasons import Reason
 from podium.api.v1alpha1 import ModelDeploymentSpec, parse_duration
 from podium.rollout.ending import ended_lately
-from podium.rollout.judging import asks_a_person, held, judged, missing, too_little
+from podium.rollout.judging import asks_a_person, ends_undecided, held, judged, missing, too_little
 from podium.rollout.moment import Moment
 from podium.rollout.record import RolloutRecord
 from podium.rollout.rule import Kind, Rule
@@ -132,7 +132,8 @@ class Canary:
         if situation.spec.rollout.promotion == "Manual":
             ready = f"{named(candidate, situation)} has been through all steps and waits for a person"
             way = f"to promote it: {situation.how_to('promote', candidate)}"
-            return Hold(Reason.WAITING_FOR_PROMOTION, sentences(ready, way))
+            undecided = ends_undecided(situation, candidate, moment)
+            return Hold(Reason.WAITING_FOR_PROMOTION, sentences(ready, undecided, way))
         waits = ended_lately(situation, candidate, moment)
         if waits is not None:
             return waits
