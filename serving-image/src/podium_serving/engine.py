@@ -46,9 +46,21 @@ class _Run(NamedTuple):
 class Engine:
     """Runs requests on one model. Everything but the workers' own loop is called on the event loop's thread."""
 
-    def __init__(self, model: Runs, metrics: Metrics, limits: Limits, words: Words | None = None) -> None:
-        """`words` is told of each run, in case that it is the last."""
+    def __init__(
+        self,
+        model: Runs,
+        metrics: Metrics,
+        limits: Limits,
+        words: Words | None = None,
+        no_room: Callable[[int], str] = lambda own: "",
+    ) -> None:
+        """`words` is told of each run, in case that it is the last.
+
+        `no_room` says why there is none for the result of a request that holds so many bytes; empty if there is. How
+        many a result takes is not known beforehand: those that wait are not run while others' results use it up.
+        """
         self._words = words or NoWords()
+        self._no_room = no_room
         self._model = model
         self._metrics = metrics
         self._workers = limits.workers
@@ -103,6 +115,8 @@ class Engine:
         report: Callable[[], None]
         if self._waiting.overdue(entry, started):
             report = partial(self._waiting.expire, entry)
+        elif refused := self._no_room(entry.work.request.nbytes):
+            report = partial(self._waiting.shed, entry, "memory", refused)
         else:
             # CPU time: on a busy node every run is interrupted now and then, and would be sent here for good.
             held = time.thread_time()

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from podium_serving import cpu, last_words, memory
 from podium_serving.engine import Engine
-from podium_serving.http.context import Budget, Context
+from podium_serving.http.context import NO_ROOM, Budget, Context
 from podium_serving.http.protocol import Connection
 from podium_serving.json_process import JsonProcess
 from podium_serving.large_json import LargeJson
@@ -64,9 +64,9 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
     workers = cpu.available()
     words = last_words.opened(workers + 1)
     limits = Limits(workers, settings.queue_length, settings.queue_seconds)
-    engine = Engine(model, metrics, limits, words)
-    large = LargeJson(JsonProcess(model.signature, settings.model, settings.version), metrics, limits)
     budget = Budget(settings.memory or memory.for_requests(memory.limit(), memory.resident()))
+    engine = Engine(model, metrics, limits, words, lambda own: NO_ROOM if budget.used_up(own) else "")
+    large = LargeJson(JsonProcess(model.signature, settings.model, settings.version), metrics, limits)
     service = Service(settings, model.signature, engine, metrics, large, budget)
     context = Context(
         handler=service.handle,

@@ -93,15 +93,14 @@ class Waiting(Generic[Work, Made]):
 
     def expire(self, entry: Entry[Work, Made]) -> None:
         """Tells one that was taken out that it has waited too long."""
-        if entry.future.done():
-            return
-        self._metrics.shed("queue_age")
-        seconds = self._limits.queue_seconds
-        entry.settle(
-            Overloaded(
-                f"the server is overloaded: the request waited {seconds:g} s for its turn (PODIUM_QUEUE_SECONDS)"
-            )
-        )
+        waited = f"the request waited {self._limits.queue_seconds:g} s for its turn (PODIUM_QUEUE_SECONDS)"
+        self.shed(entry, "queue_age", f"the server is overloaded: {waited}")
+
+    def shed(self, entry: Entry[Work, Made], reason: str, message: str) -> None:
+        """Tells one that was taken out that it is not worked on; counted by that reason."""
+        if not entry.future.done():
+            self._metrics.shed(reason)
+            entry.settle(Overloaded(message))
 
     def _leave(self, entry: Entry[Work, Made]) -> bool:
         """Takes this one out, unless somebody has."""

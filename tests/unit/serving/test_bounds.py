@@ -146,7 +146,7 @@ async def test_a_body_for_which_there_is_no_room_is_not_read_until_there_is(stan
 
 async def test_a_body_that_waits_too_long_for_room_is_refused_with_503_and_may_come_again(stand: Stand) -> None:
     _, first = await stand.connect()
-    first.write(head(8 * MIB) + b"x")
+    first.write(head(8 * MIB) + bytes(MIB))
     await until(lambda: stand.context.budget.used == 8 * MIB, 10)
     reader, second = await stand.connect()
     second.write(head(6 * MIB) + b"x")
@@ -157,6 +157,22 @@ async def test_a_body_that_waits_too_long_for_room_is_refused_with_503_and_may_c
     assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
     assert b"the memory for requests is used up (PODIUM_MEMORY_BYTES)" in body
     assert stand.refused == 1
+
+
+async def test_who_announces_a_body_and_hardly_sends_it_gives_its_room_to_others_that_wait(stand: Stand) -> None:
+    idle, first = await stand.connect()
+    first.write(head(8 * MIB) + bytes(1000))
+    await until(lambda: stand.context.budget.used == 8 * MIB, 10)
+    stand.let_pass(20)
+    assert stand.context.budget.used == 8 * MIB, "as long as nobody waits for it"
+    reader, second = await stand.connect()
+    second.write(post(bytes(6 * MIB)))
+    await until(lambda: any(each._wanted for each in stand.context.connections), 10)  # type: ignore[attr-defined]
+    stand.let_pass(1)
+    status, _, body = await answer(idle)
+    assert status == 408
+    assert b"others wait for its memory, and at this pace it takes over 300 s (PODIUM_BODY_SECONDS)" in body
+    assert (await answer(reader))[0] == 200
 
 
 async def test_a_body_that_could_never_fit_is_refused_at_once(stand: Stand) -> None:

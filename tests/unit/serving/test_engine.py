@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,12 @@ class Gated:
 class Stand:
     """An engine with room for two that wait."""
 
-    def __init__(self, model: Gated, queue_seconds: float, workers: int = 1) -> None:
+    def __init__(
+        self, model: Gated, queue_seconds: float, workers: int = 1, no_room: Callable[[int], str] = lambda own: ""
+    ) -> None:
         self.model = model
         self.metrics = Metrics(Settings.from_environment({"PODIUM_MODEL": "model"}))
-        self.engine = Engine(model, self.metrics, Limits(workers, 2, queue_seconds))
+        self.engine = Engine(model, self.metrics, Limits(workers, 2, queue_seconds), no_room=no_room)
 
     def count(self, name: str, labels: str = "") -> float:
         for line in self.metrics.exposition([name]).decode().splitlines():
@@ -165,6 +167,26 @@ async def test_what_has_waited_too_long_is_refused_while_the_worker_is_still_bus
     await first
     assert stand.model.ran == [0]
     assert stand.count("podium_serving_requests_shed_total", 'reason="queue_age"') == 1
+
+
+async def test_what_waits_is_not_run_while_there_is_no_room_for_its_result() -> None:
+    refusal, asked = "", []
+
+    def no_room(own: int) -> str:
+        asked.append(own)
+        return refusal
+
+    stand = Stand(Gated(), queue_seconds=60, no_room=no_room)
+    first = await stand.occupied()
+    waiting = stand.waiting(1)
+    refusal = "the memory is used up"
+    stand.model.gate.set()
+    await first
+    with pytest.raises(Overloaded, match="the memory is used up"):
+        await waiting
+    assert stand.model.ran == [0]
+    assert asked == [4, 4], "what it holds itself does not speak against it"
+    assert stand.count("podium_serving_requests_shed_total", 'reason="memory"') == 1
 
 
 async def test_what_is_given_up_while_it_waits_is_never_run_and_makes_room(stand: Stand) -> None:

@@ -65,6 +65,11 @@ class Budget:
             self.used += size
             client.room_given()
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for room."""
+        return bool(self._waiting)
+
     def used_up(self, own: int) -> bool:
         """Whether nothing is left, apart from the bytes that the asking one holds itself."""
         return self.used - own >= self.size

@@ -184,6 +184,14 @@ class Connection(asyncio.Protocol):
         elif now - request.started > context.body_timeout:
             limit = context.body_timeout
             reader.refuse(error(408, f"the request was not complete after {limit:g} s (PODIUM_BODY_SECONDS)"))
+        elif (
+            context.budget.awaited
+            and now - request.started > context.room_timeout
+            and reader.hopeless(now, context.body_timeout)
+        ):
+            limit = context.body_timeout
+            why = f"others wait for its memory, and at this pace it takes over {limit:g} s (PODIUM_BODY_SECONDS)"
+            reader.refuse(error(408, f"the request comes too slowly: {why}"))
 
     # requests and answers
 

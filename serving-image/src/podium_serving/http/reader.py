@@ -70,6 +70,13 @@ class Reader:
             return 0
         return max(announced(self.request) - len(self._body), 0)
 
+    def hopeless(self, now: float, within: float) -> bool:
+        """Whether the announced body, at its pace so far, will not be there `within` seconds of the request's start."""
+        request = self.request
+        if request is None or not self.head_complete:
+            return False
+        return (now - request.started) * announced(request) > within * len(self._body)
+
     def feed(self, data: bytes) -> None:
         """Bytes of the client."""
         before, head, body = self.request, self._head_size, len(self._body)
