@@ -54,7 +54,9 @@ def play(show: Show) -> int:
     began = time.monotonic()
     try:
         for act in acts.ACTS:
+            raised = time.monotonic()
             act(show)
+            terminal.output(f"This act took {time.monotonic() - raised:.0f} s.")
     except (
         AssertionError,
         TimeoutError,

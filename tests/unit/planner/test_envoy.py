@@ -229,6 +229,14 @@ def test_a_router_that_reaches_nobody_for_its_agent_lacks_the_API_server_says_th
     assert UNHEARD in world.message("RouterUnreachable")
 
 
+def test_the_routers_are_told_what_spec_says_of_time_and_size() -> None:
+    world = routed(traffic={"router": "Envoy", "timeout": "7s", "idleTimeout": "8s", "maxRequestBytes": "9Mi"})
+    assert (told(world).timeout, told(world).idle_timeout, told(world).max_request_bytes) == (7, 8, 9 * 2**20)
+    world.edit(traffic={"router": "Envoy", "timeout": "17s", "idleTimeout": "18s", "maxRequestBytes": "1Gi"})
+    world.advance(5)
+    assert (told(world).timeout, told(world).idle_timeout, told(world).max_request_bytes) == (17, 18, 2**30)
+
+
 def test_an_answer_under_way_at_a_router_keeps_the_time_that_it_was_promised() -> None:
     world = routed(replicas=2, traffic={"router": "Envoy", "timeout": "5m"})
     world.edit(traffic={"router": "None"})
