@@ -77,13 +77,19 @@ def test_without_a_port_that_is_free_a_person_is_told_the_ways_out_and_what_runs
     assert world.message().endswith(
         "To go on: remove traffic.router: Envoy from ModelDeployments that can do without it, or use another namespace."
     )
-    assert world.replicas(one) == 2
-    assert listed(world)
+    world.edit(replicas=5)
+    world.api.delete(DEPLOYMENTS, NAMESPACE, one)
+    world.advance(60)
+    assert world.replicas(one) == 5, "what runs is repaired, and follows spec"
+    assert len(listed(world)) == 5
+    world.edit(model=model("2"))
+    world.advance(60)
+    assert "candidate" not in world.status
 
     monkeypatch.undo()
     world.edit(traffic={"router": "None"})
-    world.advance(60)
-    assert world.condition("Ready") == ("True", "Serving")
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    assert world.status["champion"]["version"] == "2"
 
 
 # --- whose the routers are

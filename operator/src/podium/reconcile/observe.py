@@ -158,10 +158,13 @@ class Observer:
             spec = ModelDeploymentSpec.parse(obj.get("spec") or {})
         except ValueError as error:
             return unread if aside.holds else replace(seen, invalid=str(error))
+        unroutable = ""
         try:
-            seen = self._with_situation(key, seen, spec, memory, moment, command, missing)
+            seen = replace(seen, port=self._port(seen, moment, listens=ROUTERS[spec.traffic.router].exact))
         except PortsTaken as error:
-            return unread if aside.holds else replace(seen, invalid=str(error))
+            unroutable = str(error) if ROUTERS[spec.traffic.router].exact else ""
+            spec = _past_the_routers(spec)
+        seen = self._with_situation(key, seen, spec, memory, moment, command, missing, unroutable)
         return unread if aside.holds and not _serves_surely(seen) else seen
 
     def _with_situation(
@@ -173,8 +176,11 @@ class Observer:
         moment: Moment,
         command: str,
         missing: Mapping[str, str],
+        unroutable: str,
     ) -> Observed:
         runtime, proposal, resolved = self._proposal(seen, spec, memory)
+        if unroutable:
+            proposal = replace(proposal, reason=Reason.INVALID_SPEC, message=unroutable)
         if missing:
             proposal = replace(proposal, reason=Reason.RECORD_MISSING, message=readings.missing(missing, seen.owner))
         sightings = Sightings.after(memory.sightings, moment)
@@ -199,6 +205,7 @@ class Observer:
             operator=self._identity,
             looking_since=sightings.first_look,
             unread=seen.aside.holds,
+            unroutable=unroutable,
         )
         situation = self._supplemented(situation, seen, key, revisions, memory, sightings)
         left = self._left_to(key, sightings) if router.exact else ""
@@ -217,7 +224,6 @@ class Observer:
             resolved=resolved,
             replicas_before=before,
             seen=looked,
-            port=self._port(seen, moment, listens=router.exact),
             left_to=left,
             left_out=_left_out(seen, situation.candidate),
             unreachable=doubt if doubted and (_is_told(seen.status) or moment.reached(doubted)) else "",
@@ -354,6 +360,11 @@ def _left_out(seen: Observed, candidate: RevisionState | None) -> str:
 def _is_told(status: Mapping[str, Any]) -> bool:
     """Whether status tells of the routers already: another operator has watched them for long enough."""
     return any(one.get("type") == names.ROUTER_UNREACHABLE for one in status.get("conditions") or [])
+
+
+def _past_the_routers(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
+    """The same without a router: what runs is looked after as before it asked for one."""
+    return spec.model_copy(update={"traffic": spec.traffic.model_copy(update={"router": "None"})})
 
 
 def _serves_surely(seen: Observed) -> bool:

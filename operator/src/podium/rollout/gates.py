@@ -96,6 +96,11 @@ def unreadable(situation: Situation, moment: Moment) -> Verdict | None:
     return Hold(Reason.RECORD_UNREADABLE, " ".join(situation.unreadable))
 
 
+def unroutable(situation: Situation, moment: Moment) -> Verdict | None:
+    """What spec asks for can be had only in part: that is told, whatever else goes on; `start` begins nothing."""
+    return Hold(Reason.INVALID_SPEC, sentences(situation.unroutable)) if situation.unroutable else None
+
+
 def environment(situation: Situation, moment: Moment) -> Verdict | None:
     """Time in which the cluster takes no pods for a reason that is not the candidate's does not count."""
     candidate, since = situation.candidate, situation.candidate_kept_out_since
@@ -211,6 +216,7 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
 
 
 GATES: tuple[Gate, ...] = (
+    unroutable,
     restored,
     champion_down,
     crashed,

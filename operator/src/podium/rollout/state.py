@@ -79,6 +79,8 @@ class Situation:
     """What measuring the candidate's rollout has come to; None while nobody measures it."""
     unread: str = ""
     """The sentence on a record of which nothing can be read, and which may be the champion's; empty without one."""
+    unroutable: str = ""
+    """Why the routers that spec asks for can take no requests of it: `spec` is as without a router then."""
 
     @cached_property
     def champion(self) -> RevisionState | None:
