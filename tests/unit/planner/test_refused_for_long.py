@@ -9,7 +9,7 @@ from podium.api import names
 from podium.kube.client import Object
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, MODEL_DEPLOYMENTS, PDBS, SERVICES, Resource
 from tests.unit.planner.apiserver import Call
-from tests.unit.planner.given import BLUE_GREEN, created, serving, switched, updating
+from tests.unit.planner.given import BLUE_GREEN, created, empty, serving, switched, updating
 from tests.unit.planner.refusing import FAULTS, foreign, refuse
 from tests.unit.planner.world import KEY, NAME, NAMESPACE, World, model
 
@@ -262,3 +262,18 @@ def test_where_a_champion_serves_a_pass_goes_on_until_half_a_minute_is_near() ->
     assert told[0][0] <= timedelta(seconds=30)
     assert told[0][1] == 2, "what comes after the first that hangs is not put off"
     assert {call.resource for call in hung} >= {SERVICES, DEPLOYMENTS, PDBS}, "each is tried all the same"
+
+
+def test_what_is_refused_for_good_puts_off_no_word_of_a_webhook_that_hangs() -> None:
+    world = empty()
+    foreign(world, "PodDisruptionBudget", "policy/v1", NAME, selector={"matchLabels": {"app": "x"}})
+    world.create(replicas=2, rollout=BLUE_GREEN)
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    hung = hang(world, lambda call: call.resource in (SERVICES, DEPLOYMENTS))
+    told = tellings(world, hung)
+    for resource, name in ((SERVICES, NAME), (DEPLOYMENTS, world.revision("1"))):
+        world.api.delete(resource, NAMESPACE, name)
+    world.edit(model=model("2"))
+    world.advance(120)
+    assert told[0][0] <= timedelta(seconds=30)
+    assert len(hung) > told[0][1], "each is tried all the same"

@@ -110,6 +110,8 @@ class Walk:
         self.children = children
         self.report = Report(children.now)
         self._before = refused_before
+        # Status tells of it already, so that every write is tried. What only a person can end holds up nothing.
+        self._held_up_before = any(refusal.fault.clears for refusal in refused_before.values())
         self._sought = sought
         self._owed = owed
         self._untold = untold
@@ -152,7 +154,7 @@ class Walk:
             done = await self._attempt(write, lambda write=write: self._act(write))  # type: ignore[misc]
             if self._over():
                 return
-            if not done and not self._before:
+            if not done and not self._held_up_before:
                 self._waited += self._clock() - begun
                 self.report.cut = self._waited >= (SLOW_BESIDE_A_CHAMPION if self._champion_serves() else SLOW)
                 self.report.again |= self.report.cut
