@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from podium_serving import __version__
 from podium_serving.engine import Engine
 from podium_serving.http.context import NO_ROOM, Budget, Holding
-from podium_serving.http.message import NOTHING, Request, Response, error, json_response
+from podium_serving.http.message import Request, Response, error, json_response
 from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded, RunError, TooSlow
 from podium_serving.json_codec import LARGE, JsonCodec
 from podium_serving.large_json import LargeJson
@@ -176,7 +176,7 @@ class Service:
     async def _infer_large(self, request: Request, holding: Holding) -> Response:
         try:
             call, waited = await self._large.decode(request.body)
-            request.body = NOTHING
+            request.let_go()
             holding.add(call.nbytes)
             result = self._engine.submit(call, waited)
             if isinstance(result, InferResult):

@@ -49,8 +49,8 @@ def test_latency_that_cannot_count_for_promotion_says_so_and_what_ends_that() ->
     until_weighed(world)
     world.advance(60)
     assert world.status["message"].endswith(
-        "no decision can be expected: slow does not count for it while a pod of the candidate is asked less than half "
-        "as much as one of the champion's, which a larger weight or more spec.replicas ends."
+        "no decision can be expected at this weight: slow does not count for it while a pod of the candidate is asked "
+        "less than half as much as one of the champion's, which a larger weight or more replicas end."
     )
 
 

@@ -93,7 +93,7 @@ def test_a_rollout_stands_still_and_the_champion_comes_back_before_it_goes_on(ro
     world.until(lambda: world.outcome(two(world)) == "Promoted" or world.phase == "Paused")
 
 
-def test_a_canary_goes_on_with_its_step_whose_time_stood_still() -> None:
+def test_a_canary_goes_on_with_its_step_which_holds_anew_once_its_weight_is_back() -> None:
     world = at_step(2, canary(10, 50), replicas=4)
     world.advance(20)
     suspended(world)
@@ -104,7 +104,33 @@ def test_a_canary_goes_on_with_its_step_whose_time_stood_still() -> None:
     back = world.now
     assert world.status["rollout"]["step"] == 2
     world.until(lambda: "promoting" in record(world))
-    assert 35 <= (world.now - back).total_seconds() <= 45, "the time without its weight does not count either"
+    assert 60 <= (world.now - back).total_seconds() <= 70, "no time without its weight counts"
+
+
+def test_a_rollout_goes_on_beside_a_champion_that_comes_back_only_in_part() -> None:
+    world = suspended(updating(replicas=4, rollout={**MANUAL, "progressDeadline": "2m"}))
+    world.behave("1", limit=3)
+    world.edit(suspend=False)
+    world.advance(100)
+    assert world.pods(two(world)) == []
+    assert "goes on after that, or after 120 s" in world.message()
+    world.advance(60)
+    assert world.pods(two(world))
+
+
+def test_time_in_which_the_cluster_took_no_pods_is_not_counted_twice() -> None:
+    world = updating(replicas=2, rollout={"progressDeadline": "2m"})
+    world.cluster.refused = "exceeded quota"
+    world.advance(1)
+    world.behave("2", ready_after=None)
+    suspended(world)
+    held = record(world).get("heldSince")
+    world.advance(3600)
+    world.cluster.refused = ""
+    world.edit(suspend=False)
+    world.until(lambda: "suspendedSince" not in record(world))
+    assert held is None
+    assert record(world)["held"] < 3700
 
 
 def test_a_command_is_refused_with_the_way_out() -> None:

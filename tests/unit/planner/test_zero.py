@@ -3,7 +3,9 @@
 import pytest
 
 from podium.kube.client import Object
-from tests.unit.planner.given import BLUE_GREEN, MANUAL, updating
+from podium.kube.resources import DEPLOYMENTS
+from tests.unit.planner.given import BLUE_GREEN, MANUAL, serving, updating
+from tests.unit.planner.refusing import refuse
 from tests.unit.planner.test_canary import at_step, canary, one, record, sizes, two, until_step
 from tests.unit.planner.world import World, model
 
@@ -57,7 +59,18 @@ def test_a_person_may_promote_it_all_the_same(rollout: Object) -> None:
     emptied(world)
     world.command("promote", two(world))
     world.until(lambda: world.outcome(two(world)) == "Promoted", within=10)
+    assert world.rule(two(world)) == "person"
     assert world.condition("Ready") == ("True", "ScaledToZero")
+
+
+@pytest.mark.parametrize("rollout", [canary(25), MANUAL])
+def test_one_that_never_got_a_pod_is_not_promoted_either(rollout: Object) -> None:
+    world = serving(replicas=4, rollout=rollout)
+    refuse(world, "webhook", lambda call: call.resource is DEPLOYMENTS and call.name != one(world))
+    world.edit(model=model("2"))
+    world.advance(20)
+    emptied(world)
+    assert world.outcome(two(world)) == ""
 
 
 def test_what_evidence_has_decided_needs_no_pods() -> None:

@@ -175,6 +175,34 @@ async def test_who_announces_a_body_and_hardly_sends_it_gives_its_room_to_others
     assert (await answer(reader))[0] == 200
 
 
+async def test_time_in_which_a_body_was_not_read_for_want_of_room_is_not_held_against_it(stand: Stand) -> None:
+    _, first = await stand.connect()
+    first.write(head(8 * MIB) + bytes(4 * MIB))
+    await until(lambda: stand.context.budget.used == 8 * MIB, 10)
+    reader, second = await stand.connect()
+    second.write(head(6 * MIB) + b"x")
+    await until(lambda: any(each._wanted for each in stand.context.connections), 10)  # type: ignore[attr-defined]
+    _, third = await stand.connect()
+    third.write(head(6 * MIB) + b"x")
+    await until(lambda: len([c for c in stand.context.connections if c._wanted]) == 2, 10)  # type: ignore[attr-defined]
+    stand.let_pass(4.8)
+    first.transport.abort()
+    await until(lambda: stand.context.budget.used == 6 * MIB, 10)
+    stand.let_pass(0.2)
+    second.write(bytes(6 * MIB - 1))
+    assert (await answer(reader))[0] == 200
+
+
+async def test_a_body_that_is_let_go_of_counts_no_more_while_its_request_waits_for_the_answer(stand: Stand) -> None:
+    stand.instantly = False
+    _, writer = await stand.connect()
+    writer.write(post(bytes(8 * MIB)))
+    await until(lambda: len(stand.waiting) == 1, 10)
+    assert stand.context.budget.used > 8 * MIB
+    stand.seen[-1].let_go()
+    assert stand.context.budget.used < MIB
+
+
 async def test_a_body_that_could_never_fit_is_refused_at_once(stand: Stand) -> None:
     reader, writer = await stand.connect()
     writer.write(head(11 * MIB))

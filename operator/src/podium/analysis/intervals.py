@@ -34,8 +34,7 @@ class Interval:
     @property
     def alike(self) -> bool:
         """Whether a candidate's pod was asked at least half as much as a champion's, or that is not known."""
-        units = self.counted.get("started") or self.counted.get("finished") or (0, 0)
-        return 2 * units[1] * self.pods[0] >= units[0] * self.pods[1]
+        return asked_alike(self.counted.get("started") or self.counted.get("finished") or (0, 0), self.pods)
 
     def to_json(self) -> dict[str, object]:
         """A compact JSON object."""
@@ -70,6 +69,11 @@ class Interval:
             warming="warming" in flags,
             resumed="resumed" in flags,
         )
+
+
+def asked_alike(units: tuple[float, float], pods: tuple[int, int]) -> bool:
+    """Whether, by the champion's and the candidate's, a candidate's pod got at least half as many units."""
+    return 2 * units[1] * pods[0] >= units[0] * pods[1]
 
 
 _FLAGS = ("straddles", "warming", "resumed")

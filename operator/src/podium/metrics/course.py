@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from podium.analysis.expect import Traffic
-from podium.analysis.intervals import Interval
+from podium.analysis.intervals import Interval, asked_alike
 from podium.analysis.ledger import Ledger, replay
 from podium.analysis.metrics import STARTED, Kind
 from podium.analysis.odds import MaxRatioUnreachable
@@ -274,4 +274,4 @@ def _traffic(recent: tuple[Interval, ...]) -> Traffic:
         return NO_TRAFFIC
     pairs = [each.counted.get(STARTED) or each.counted.get(counts.FINISHED, (0, 0)) for each in recent]
     champion, candidate = (sum(pair[arm] for pair in pairs) / seconds for arm in (0, 1))
-    return Traffic(champion, candidate, alike=recent[-1].alike)
+    return Traffic(champion, candidate, alike=asked_alike((champion, candidate), recent[-1].pods))

@@ -199,7 +199,8 @@ def returning(facts: Facts) -> Summary | None:
         return None
     message = sentences(
         f"{named(champion, s)} comes back: {pods_available(champion.reported, s.target)}",
-        f"the rollout of {named(candidate, s)} goes on after that",
+        f"the rollout of {named(candidate, s)} goes on after that, or after {lasted(s.progress_deadline)}",
+        _ailing(champion),
     )
     available = facts.available
     return Summary("Progressing", Reason.PROGRESSING, message, available, False, reconciling=True)

@@ -243,6 +243,8 @@ class Observer:
         if champion and champion.replicas and _fewer(champion, 1, "Down", sightings):
             situation = replace(situation, champion_down_since=sightings.first(champion.name, "Down"))
         candidate = situation.candidate
+        if candidate and candidate.record.suspended_since and not (situation.spec.suspend or situation.emptied):
+            situation = replace(situation, returning_since=sightings.first(candidate.name, "Returning"))
         if candidate and kept_out(candidate):
             situation = replace(situation, candidate_kept_out_since=sightings.first(candidate.name, "KeptOut"))
         if candidate and candidate.record.asked:

@@ -141,7 +141,7 @@ def emptied(situation: Situation, moment: Moment) -> Verdict | None:
     if situation.emptied:
         message = f"the rollout of {named(candidate, situation)} stands still"
         return Hold(Reason.SCALED_TO_ZERO, sentences(message, "to go on: raise spec.replicas"))
-    if not candidate.replicas and not candidate.has_pods:
+    if candidate.record.size == 0:
         return None
     return Mark(candidate.name, record=candidate.record.suspended(moment.now))
 
@@ -153,7 +153,7 @@ def brought_back(situation: Situation, moment: Moment) -> Verdict | None:
         return None
     wanted = situation.target and max(1, situation.target - candidate.record.unavailable)
     if champion is not None and champion.available < wanted:
-        since = situation.champion_down_since
+        since = situation.returning_since
         if since is None or not moment.reached(since + situation.progress_deadline):
             return None
     return Mark(candidate.name, record=candidate.record.resumed(moment.now))
@@ -190,7 +190,7 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
     if situation.emptied:
         return None
     if situation.target == 0:
-        rule = Rule(Kind.NO_REPLICAS)
+        rule = Rule.parse(candidate.record.promoting) if candidate.promotion_stands else Rule(Kind.NO_REPLICAS)
     elif candidate.perhaps_available < situation.target:
         return None
     elif champion is None:

@@ -192,16 +192,16 @@ def _over(situation: Situation, candidate: RevisionState, moment: Moment) -> boo
     if lasted is None:
         return False
     left = timedelta(seconds=parse_duration(situation.spec.rollout.max_duration)) - lasted
-    # While its time stands still, or it is at a pause, nothing comes nearer, and nobody has to be woken for it.
-    still = situation.paused or situation.returning or record.stood_since is not None or record.waits
+    # While it is paused, or at a pause, nothing comes nearer, and nobody has to be woken for it.
+    still = situation.paused or situation.returning or record.waits
     return left <= timedelta(0) if still else moment.reached(moment.now + left)
 
 
 def ends_undecided(situation: Situation, candidate: RevisionState, moment: Moment) -> str:
     """When, and by what, a candidate that waits for a person is decided without one; empty where nothing does that."""
     decision = judged(situation, candidate, moment) if candidate.record.asked.awaited else None
-    lasted, still = candidate.record.lasted(moment.now), candidate.record.stood_since is not None
-    if decision is None or lasted is None or still or decision.call is Call.PROMOTE:
+    lasted = candidate.record.lasted(moment.now)
+    if decision is None or lasted is None or decision.call is Call.PROMOTE:
         return ""
     limit = situation.spec.rollout.max_duration
     at = moment.now + timedelta(seconds=parse_duration(limit)) - lasted

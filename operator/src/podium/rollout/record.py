@@ -87,7 +87,7 @@ class RolloutRecord:
     stood: timedelta = timedelta(0)
     """Time since then in which it was paused or suspended: it does not count."""
     stood_since: datetime | None = None
-    """Since when it has been so; until its weight is applied again."""
+    """Since when it has been paused."""
     promoting: str = ""
     """The rule by which it was promoted, where the candidate grows to T before that is its outcome."""
     asked: Asked = field(default_factory=Asked)
@@ -217,22 +217,26 @@ class RolloutRecord:
         return replace(self, available_at=now, held=timedelta(0))
 
     def suspended(self, now: datetime) -> "RolloutRecord":
-        """The same while all pods are away."""
-        return replace(self, suspended_since=max(now, self.began_at))
+        """The same while all pods are away; what it was held for until then ends here."""
+        held = self.held + max(now - self.held_since, timedelta(0)) if self.held_since else self.held
+        return replace(self, suspended_since=max(now, self.began_at), held=held, held_since=None)
 
     def resumed(self, now: datetime) -> "RolloutRecord":
         """The same once the champion's pods are back after a suspension.
 
-        The time of the step goes on standing still until its weight is applied again.
+        The step's weight is still to be applied again: it holds anew from then on.
         """
         if self.suspended_since is None:
             return self
         # Another operator's clock, which may be ahead, may have stamped it.
         away = max(now - self.suspended_since, timedelta(0))
         held = self.held + away if self.available_at is None else self.held
-        counts = self.applied_at is not None or self.weighed_at is not None
-        still = self.stood_since or (self.suspended_since if counts else None)
-        return replace(self, suspended_since=None, held=held, stood_since=still)
+        stood, still = self.stood, self.stood_since
+        if self.weighed_at is None:
+            still = None
+        elif still is None:
+            stood += away
+        return replace(self, suspended_since=None, held=held, stood=stood, stood_since=still, applied_at=None)
 
     def _anew(self, now: datetime, operator: str) -> "RolloutRecord":
         nothing = timedelta(0)

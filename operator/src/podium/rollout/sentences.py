@@ -138,8 +138,8 @@ def awaited(snapshot: Snapshot) -> str:
 def _unequal(metric: str) -> str:
     """What keeps a metric of single pods from counting for promotion."""
     return (
-        f"no decision can be expected: {metric} does not count for it while a pod of the candidate is asked less than "
-        "half as much as one of the champion's, which a larger weight or more spec.replicas ends"
+        f"no decision can be expected at this weight: {metric} does not count for it while a pod of the candidate is "
+        "asked less than half as much as one of the champion's, which a larger weight or more replicas end"
     )
 
 

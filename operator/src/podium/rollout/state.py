@@ -56,6 +56,8 @@ class Situation:
     """The value in status.lastCommand: commands declined that no revision could record."""
     champion_down_since: datetime | None = None
     """Since when the champion has had no available pod, as far as this operator has seen."""
+    returning_since: datetime | None = None
+    """Since when the champion's pods have been coming back after a suspension, as far as this operator has seen."""
     candidate_short_since: datetime | None = None
     """Since when a candidate that had its pods has had too few (lateness.py), while the cluster takes new ones."""
     candidate_refused: str = ""

@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._starving_since = 0.0
         self._held = 0  # bytes of the budget for what is there: requests that wait or run, unsent answers
         self._last_activity = self._turn_began = context.clock()
+        self._read_since = self._last_activity  # since when the client has been read, and told to go on
         self._end_of_life = context.end_of_life(self._last_activity)
 
     # asyncio's callbacks
@@ -146,7 +147,7 @@ class Connection(asyncio.Protocol):
     def room_given(self) -> None:
         """The body that is being received has the memory that it waited for."""
         self._promised, self._wanted = self._promised + self._wanted, 0
-        self._last_activity = self._context.clock()
+        self._last_activity = self._read_since = self._context.clock()
         self._go_on()
         self._throttle()
 
@@ -184,14 +185,15 @@ class Connection(asyncio.Protocol):
         elif now - request.started > context.body_timeout:
             limit = context.body_timeout
             reader.refuse(error(408, f"the request was not complete after {limit:g} s (PODIUM_BODY_SECONDS)"))
-        elif (
-            context.budget.awaited
-            and now - request.started > context.room_timeout
-            and reader.hopeless(now, context.body_timeout)
-        ):
+        elif context.budget.awaited and self._promised and self._holds_room_in_vain(now - request.started, now):
             limit = context.body_timeout
             why = f"others wait for its memory, and at this pace it takes over {limit:g} s (PODIUM_BODY_SECONDS)"
             reader.refuse(error(408, f"the request comes too slowly: {why}"))
+
+    def _holds_room_in_vain(self, age: float, now: float) -> bool:
+        """Whether a body comes so slowly that others should have its room; time in which it was not read is not its."""
+        seconds, context = min(age, now - self._read_since), self._context
+        return seconds > context.room_timeout and self._reader.hopeless(seconds, context.body_timeout)
 
     # requests and answers
 
@@ -223,6 +225,7 @@ class Connection(asyncio.Protocol):
                 self._send(request, result)
             else:
                 self._pending, self._running = result, request
+                request.account = self._account
                 result.add_done_callback(lambda done, request=request: self._finished(request, done))  # type: ignore[misc]
         if self._reader.expects_continue:
             self._go_on()
@@ -293,13 +296,14 @@ class Connection(asyncio.Protocol):
         if full:
             self._transport.pause_reading()
         else:
+            self._read_since = self._context.clock()
             self._transport.resume_reading()
 
     def _go_on(self) -> None:
         """Lets a client that waits for it send its body, once its request is the next and there is room."""
         if self._reader.expects_continue and self._pending is None and not self._queue and not self._wanted:
             self._reader.expects_continue = False
-            self._last_activity = self._context.clock()
+            self._last_activity = self._read_since = self._context.clock()
             self._transport.write(_CONTINUE)
 
     def _send(self, request: Request, response: Response) -> None:

@@ -70,12 +70,11 @@ class Reader:
             return 0
         return max(announced(self.request) - len(self._body), 0)
 
-    def hopeless(self, now: float, within: float) -> bool:
-        """Whether the announced body, at its pace so far, will not be there `within` seconds of the request's start."""
-        request = self.request
-        if request is None or not self.head_complete:
+    def hopeless(self, seconds: float, within: float) -> bool:
+        """Whether the announced body, at the pace that it had for so many seconds, takes more than `within`."""
+        if self.request is None or not self.head_complete:
             return False
-        return (now - request.started) * announced(request) > within * len(self._body)
+        return seconds * announced(self.request) > within * len(self._body)
 
     def feed(self, data: bytes) -> None:
         """Bytes of the client."""

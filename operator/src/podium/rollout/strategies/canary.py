@@ -100,7 +100,7 @@ class Canary:
         record = candidate.record
         if record.promoting or situation.champion_down_since is not None:
             return None
-        stood = self._stood(situation, champion, candidate, moment)
+        stood = _stood(situation, record, moment)
         if stood is not None:
             return Progress(stood)
         if record.available_at is None and candidate.available >= self.needed(situation, champion, candidate):
@@ -212,19 +212,17 @@ class Canary:
         full = not situation.exact or split.weights.get(candidate.name, 0) >= least
         return full and candidate.name in split.weights and situation.traffic.applied(split) is Applied.YES
 
-    def _stood(
-        self, situation: Situation, champion: RevisionState, candidate: RevisionState, moment: Moment
-    ) -> RolloutRecord | None:
-        """The record once a pause begins, or is over and the weight applied: until then its time stands still."""
-        record = candidate.record
-        if record.stood_since is None:
-            counts = record.applied_at is not None or record.weighed_at is not None
-            return replace(record, stood_since=moment.now) if counts and situation.paused else None
-        if situation.paused or (record.weight and not self._is_applied(situation, champion, candidate)):
-            return None
-        # Another operator's clock, which may be ahead, may have stamped it.
-        lasted = max(moment.now - record.stood_since, timedelta(0))
-        return replace(record, stood=record.stood + lasted, stood_since=None)
+
+def _stood(situation: Situation, record: RolloutRecord, moment: Moment) -> RolloutRecord | None:
+    """The record once a pause that begins or ends is noted: the time of a step stands still in it."""
+    counts = record.applied_at is not None or record.weighed_at is not None
+    if not counts or situation.paused == (record.stood_since is not None):
+        return None
+    if record.stood_since is None:
+        return replace(record, stood_since=moment.now)
+    # Another operator's clock, which may be ahead, may have stamped it.
+    lasted = max(moment.now - record.stood_since, timedelta(0))
+    return replace(record, stood=record.stood + lasted, stood_since=None)
 
 
 def _waits(situation: Situation, candidate: RevisionState) -> Hold:
