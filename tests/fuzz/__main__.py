@@ -3,16 +3,18 @@
     python -m tests.fuzz --seconds 600
 
 Each gets so many seconds. What must never happen: an exception other than a refusal, an answer of 500, an input that
-takes more than a second of CPU. Large bodies are read in pieces, so those are cut very small here. Exit code 1 and the
-input if it happens all the same.
+takes more than a second of CPU, or that is not over after half a minute, whatever it does meanwhile. Large bodies are
+read in pieces, so those are cut very small here. Exit code 1 and the input if it happens all the same.
 """
 
 import argparse
 import functools
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -24,11 +26,14 @@ from podium_serving.http.message import Request
 from podium_serving.http.reader import Reader
 from podium_serving.json_codec import JsonCodec
 from podium_serving.signature import BadRequest, Signature, TensorSpec
+from tests.fuzz.limits import WALL_SECONDS, Limits
 from tests.unit.serving.bad_requests import BODY, corpus
 
-LONGEST = 1.0
 EXAMPLES = 500
 """Inputs of one seed; then the clock is looked at."""
+LATE_SECONDS = 600.0
+"""A last round on a busy machine, and the five minutes for which Hypothesis may shrink what it found."""
+JSON, HTTP = Limits(), Limits()
 
 _CORPUS = [*corpus().values(), b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)]
 _SPECS = tuple(TensorSpec(each.name, each, (-1, 2)) for each in DATATYPES if each.dtype is not None)
@@ -71,6 +76,7 @@ _WORDS = [
 settings.register_profile(
     "fuzz",
     max_examples=EXAMPLES,
+    derandomize=False,  # where CI is set, Hypothesis would draw the same inputs in every round
     database=None,
     deadline=None,
     phases=(Phase.generate, Phase.shrink),
@@ -107,14 +113,13 @@ def _bodies() -> list[bytes]:
 def json_reader(body: bytes, datatype: TensorSpec, large: int) -> None:
     """A body is decoded or refused."""
     signature = Signature((TensorSpec("x", datatype.datatype, (-1, 2)),), _ALL.outputs)
-    started = time.thread_time()
-    try:
-        JsonCodec(signature, "model", "1", large).decode(memoryview(body))
-        sentence = "read"
-    except BadRequest as refused:
-        sentence = str(refused)
+    with JSON.reading(body, datatype.name, large):
+        try:
+            JsonCodec(signature, "model", "1", large).decode(memoryview(body))
+            sentence = "read"
+        except BadRequest as refused:
+            sentence = str(refused)
     assert 0 < len(sentence) < 2000
-    assert time.thread_time() - started < LONGEST, body
 
 
 @given(data=mutated(_CORPUS), cuts=st.lists(st.integers(1, 200), max_size=20))
@@ -122,12 +127,11 @@ def http_reader(data: bytes, cuts: list[int]) -> None:
     """Bytes in any packets become requests or refusals, and nothing is read behind a refusal."""
     requests: list[Request] = []
     reader = Reader(MaxBody(1000), time.monotonic, requests.append, lambda: None)
-    started = time.thread_time()
-    for cut in (*cuts, len(data)):
-        piece, data = data[:cut], data[cut:]
-        if piece and not reader.deaf:
-            reader.feed(piece)
-    assert time.thread_time() - started < LONGEST
+    with HTTP.reading(data, cuts):
+        for cut in (*cuts, len(data)):
+            piece, data = data[:cut], data[cut:]
+            if piece and not reader.deaf:
+                reader.feed(piece)
     refused = [request for request in requests if request.refusal is not None]
     assert all(request.refusal is not None and request.refusal.status != 500 for request in refused)
     assert len(refused) <= 1
@@ -146,24 +150,43 @@ def run(name: str, test: Callable[[], None], seconds: float) -> None:
     print(f"{name}: {rounds * EXAMPLES:,} inputs in {seconds:g} s", flush=True)
 
 
+def outcome(name: str, process: BaseProcess, limits: Limits, deadline: float) -> int:
+    """The exit code of a reader's process, which is killed at the deadline; its last input is said if it was killed."""
+    process.join(max(0.0, deadline - time.monotonic()))
+    code = process.exitcode
+    if code is None:
+        process.kill()
+        process.join()
+        print(f"{name}: not over in time. The last input: {limits.last()}", flush=True)
+        return 1
+    if code == -signal.SIGALRM:
+        print(f"{name}: an input is not over after {limits.wall:g} s: {limits.last()}", flush=True)
+    elif code < 0:
+        print(f"{name}: ended by signal {-code}. The last input: {limits.last()}", flush=True)
+    return int(code != 0)
+
+
 def main() -> int:
     """Both readers, side by side."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--seconds", type=float, default=600.0, help="for each reader")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--wall", type=float, default=WALL_SECONDS, help="for each input, whatever it does meanwhile")
+    parser.add_argument("--late", type=float, default=LATE_SECONDS, help="for a reader to end after its time")
+    arguments = parser.parse_args()
     json_pieces.cut = functools.partial(json_pieces.cut, smallest=2)
     json_pieces.tensor = functools.partial(json_pieces.tensor, piece=7)
     json_pieces._PAUSE_SECONDS = 0
     at_once = multiprocessing.get_context("fork")
     readers = [
-        at_once.Process(target=run, args=(name, test, seconds))
-        for name, test in (("JSON", json_reader), ("HTTP", http_reader))
+        (name, at_once.Process(target=run, args=(name, test, arguments.seconds)), limits)
+        for name, test, limits in (("JSON", json_reader, JSON), ("HTTP", http_reader, HTTP))
     ]
-    for reader in readers:
-        reader.start()
-    for reader in readers:
-        reader.join()
-    return int(any(reader.exitcode for reader in readers))
+    deadline = time.monotonic() + arguments.seconds + arguments.late
+    for _, process, limits in readers:
+        limits.wall = arguments.wall
+        process.start()
+    codes = [outcome(name, process, limits, deadline) for name, process, limits in readers]
+    return int(any(codes))
 
 
 if __name__ == "__main__":
