@@ -61,13 +61,21 @@ def constant(champion: float, candidate: float, *, count: int = 400, n1: int = 5
 
 
 def incident(
-    base: float, seconds: float, high: float = 0.05, begins: float = 100.0, candidate: float | None = None
+    base: float,
+    seconds: float,
+    high: float | None = None,
+    begins: float = 100.0,
+    candidate: float | None = None,
 ) -> World:
-    """For so long both arms fail at the higher rate; else the candidate at its own, if it has one."""
+    """For so long both arms fail at the higher rate; else the candidate at its own, if it has one.
+
+    Higher: 5 %, or three times the base rate where that is more.
+    """
+    high = max(0.05, 3 * base) if high is None else high
 
     def at(look: Look) -> tuple[float, float]:
         if begins <= look.after < begins + seconds:
-            return max(high, base), max(high, base)
+            return high, high
         return base if candidate is None else candidate, base
 
     return World(looks(400, 50, 150), {"errors": moving(at)})

@@ -56,9 +56,9 @@ def false_rollbacks(runs: int) -> Iterator[Promise]:
     kinds: dict[str, Callable[[float], World]] = {
         "constant": lambda base: constant(base, base),
         "ramp, drifting base": worlds.ramping,
-        "20 s at 5 % in both": lambda base: worlds.incident(base, 20),
-        "60 s at 5 % in both": lambda base: worlds.incident(base, 60),
-        "120 s at 5 % in both": lambda base: worlds.incident(base, 120),
+        "20 s at 5 %, or 3 times the rate, in both": lambda base: worlds.incident(base, 20),
+        "60 s at 5 %, or 3 times the rate, in both": lambda base: worlds.incident(base, 60),
+        "120 s at 5 %, or 3 times the rate, in both": lambda base: worlds.incident(base, 120),
         "bursts in both": worlds.bursting,
     }
     for name, world in kinds.items():

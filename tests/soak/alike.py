@@ -78,6 +78,8 @@ def lane(stage: Stage, name: str, asked: list[Question], canaries: int) -> Count
             print(f"{name} {version:>3} {took:4.0f} s  {end}", flush=True)
         counts = load.counts()
         print(f"{name}: {counts}", flush=True)
+    failed = counts.failed / max(counts.answered + counts.failed, 1)
+    assert SHARE / 2 <= failed <= 2 * SHARE, f"{name}: {failed:.2%} failed, where {SHARE:.0%} was to fail in both arms"
     return ends
 
 

@@ -11,8 +11,9 @@ import pytest
 from podium import analysing
 from podium.analysing import Analyst, Source
 from podium.analysis.decision import Call
-from podium.analysis.ledger import digest, read
+from podium.analysis.ledger import Ledger, digest, read
 from podium.analysis.metrics import Kind
+from podium.analysis.plan import Plan, metric
 from podium.api import names
 from podium.keys import Key
 from podium.kube.client import Object
@@ -158,6 +159,23 @@ def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock is turned by the rounds."""
     nobody_waits(monkeypatch)
+
+
+def test_however_many_are_analysed_they_share_four_checkpoints_a_second() -> None:
+    now = [1_000.0]
+    woken = Woken(lambda: now[0])
+    analyst = Analyst(Routers(), woken, lambda: True, scraper=Routers, clock=lambda: now[0])
+    stored = Ledger.begin(Plan(now[0], (metric("errors", Kind.ERROR_RATE),)))
+    for number in range(100):
+        key = MODEL_DEPLOYMENTS.key("ml", f"fraud-{number}")
+        analyst.follow(key, replace(TASK, stored=stored))
+    for _ in range(300):
+        now[0] += 1
+        for key, measured in analyst._measured.items():
+            analyst._tell(key, measured, now[0])
+    later = [at for at in woken.at if at > 1_100]  # until then each has been told of once that nothing is read
+    assert 0 < len(later) <= analysing.WRITES * 200
+    assert set(woken.keys) == set(analyst.analysed())
 
 
 async def test_what_is_followed_is_measured_and_the_planner_is_woken_as_evidence_begins() -> None:

@@ -27,9 +27,9 @@ def test_also_on_a_ramp_while_the_base_rate_drifts(base: float) -> None:
     assert result.back <= ALPHA
 
 
-@pytest.mark.parametrize("seconds", [20, 120])
-def test_also_when_both_arms_share_an_incident(seconds: int) -> None:
-    assert healthy(worlds.incident(0.0001, seconds), 0.0001).back <= ALPHA
+@pytest.mark.parametrize(("base", "seconds"), [(0.0001, 20), (0.0001, 120), (0.2, 60)])
+def test_also_when_both_arms_share_an_incident(base: float, seconds: int) -> None:
+    assert healthy(worlds.incident(base, seconds), base).back <= ALPHA
 
 
 @pytest.mark.parametrize(("seconds", "high", "begins"), [(20, 0.2, 100), (20, 0.5, 10), (60, 0.2, 100), (120, 0.2, 60)])

@@ -114,6 +114,17 @@ def test_harm_rolls_back_in_a_pause_too() -> None:
     assert outcome(world) == ("RolledBack", "harm: errors")
 
 
+def test_what_evidence_has_promoted_is_rolled_back_if_it_hurts_while_it_grows() -> None:
+    world = weighed(rate=2000.0)
+    world.until(lambda: world.phase == "Analyzing")
+    world.behave("2", ready_after=60.0)  # the pods that it grows by take their time
+    world.until(lambda: world.phase == "Promoting")
+    assert record(world)["promoting"] == "evidence"
+    world.measuring.callers.candidate = ALL_FAIL
+    world.until(lambda: world.phase == "RolledBack", within=30)
+    assert outcome(world) == ("RolledBack", "harm: errors")
+
+
 def test_a_person_s_promotion_stands_whatever_evidence_says() -> None:
     world = weighed(rate=1.0)
     until_weighed(world)

@@ -109,11 +109,12 @@ def test_a_canary_goes_on_with_its_step_which_holds_anew_once_its_weight_is_back
 
 def test_a_rollout_goes_on_beside_a_champion_that_comes_back_only_in_part() -> None:
     world = suspended(updating(replicas=4, rollout={**MANUAL, "progressDeadline": "2m"}))
-    world.behave("1", limit=3)
     world.edit(suspend=False)
+    world.until(lambda: len(world.pods(one(world))) == 4)
+    world.behave(world.pods(one(world))[0]["metadata"]["name"], ready_after=None)
     world.advance(100)
     assert world.pods(two(world)) == []
-    assert "goes on after that, or after 120 s" in world.message()
+    assert "goes on after that, or after 2 min" in world.message()
     world.advance(60)
     assert world.pods(two(world))
 
