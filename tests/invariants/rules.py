@@ -220,6 +220,23 @@ def traffic_leaves_first(change: Change) -> Iterator[str]:
         yield f"{version.name} gives up {', '.join(sorted(listed & own))}, and nobody else is listed yet"
 
 
+def weights_leave_first(change: Change) -> Iterator[str]:
+    """The routers are told to send a revision no requests before its Deployment gives all of its pods up."""
+    version = change.version
+    if version.kind != "Deployment" or change.now.model is None or reading.wanted(change.now.model) == 0:
+        return
+    size = 0 if version.gone or reading.is_leaving(version.obj) else version.obj["spec"]["replicas"]
+    if change.before is None or size > 0 or change.before["spec"].get("replicas", 1) == 0:
+        return
+    service = reading.stable(change.now)
+    if service is None or not reading.is_routed(service) or _all_may_go(change.was):
+        return
+    asked = [_name(one) for one in reading.pods(change.now, version.name) if reading.is_ready(one)
+             if reading.asked(change.now, service, one)]  # fmt: skip
+    if asked:
+        yield f"{version.name} gives up {', '.join(sorted(asked))}, to which the routers are told to send requests"
+
+
 def _name(obj: Object) -> str:
     return str(obj["metadata"]["name"])
 
@@ -302,4 +319,5 @@ RULES: Final = (
     Rule("a RollingUpdate or Canary keeps T - U pods available", a_rollout_by_shares_keeps_its_floor),
     Rule("the stable Service selects somebody", a_service_selects_somebody),
     Rule("traffic leaves before capacity does", traffic_leaves_first, Blame.CERTAIN),
+    Rule("weights leave before capacity does", weights_leave_first, Blame.CERTAIN),
 )

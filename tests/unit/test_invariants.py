@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from podium.api import names
-from podium.api.v1alpha1 import ModelDeploymentSpec
+from podium.api.v1alpha1 import ModelDeploymentSpec, Traffic
 from podium.manifests.revision import inputs_digest
+from podium.manifests.routing import routing
+from podium.router.state import KEY
 from tests.invariants import RULES, Judge, Object, Version, author, violations
 
 NAME, NAMESPACE = "fraud", "ml"
-ONE, TWO, THREE, FOUR = (f"{NAME}-{number}" for number in ("one", "two", "three", "four"))
+READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+ONE, TWO, THREE, FOUR = (f"{NAME}-{letter * 10}" for letter in "bcdf")
 
 
 def spec(version: str, **other: Any) -> Object:
@@ -90,6 +93,12 @@ class Story:
         meta = {"labels": labels(revision), "ownerReferences": [owner]}
         meta |= {"deletionTimestamp": "2030-01-01T00:00:00Z"} if terminating else {}
         self.put("Pod", f"{revision}-{number}", metadata=meta, status={"phase": "Running", "conditions": [condition]})
+
+    def weights(self, shares: dict[str, int]) -> None:
+        """What the routers are told."""
+        told = routing(NAME, 20_000, shares, list(shares), Traffic())
+        labels = {names.LABEL_MODEL: NAME}
+        self.put("ConfigMap", names.routing_name(NAME), metadata={"labels": labels}, data={KEY: told.to_json()})
 
     def service(self, revision: str = "", name: str = NAME) -> None:
         selector = labels(revision) if revision else {names.LABEL_MODEL: NAME}
@@ -302,6 +311,26 @@ def capacity_before_traffic() -> Story:
     return story
 
 
+def routed(weights: dict[str, int]) -> Story:
+    """A Canary at these weights, behind the routers."""
+    story = updating("Canary")
+    story.weights({ONE: 10_000})
+    story.put("Pod", "podium-router-1", metadata={"labels": names.router_selector()}, status=READY)
+    story.put(
+        "Service", NAME, metadata={"labels": {names.LABEL_MODEL: NAME}}, spec={"selector": names.router_selector()}
+    )
+    story.listed("podium-router-1")
+    story.weights(weights)
+    return story
+
+
+def capacity_before_weights() -> Story:
+    story = routed({ONE: 5_000, TWO: 5_000})
+    promoted(story, "evidence", strategy="Canary")
+    story.deployment(ONE, 0)
+    return story
+
+
 BREAKS: dict[str, tuple[Callable[[], Story], ...]] = {
     "at most one candidate": (two_candidates,),
     "the champion exists once there was one": (the_champions_outcome_is_lost,),
@@ -321,12 +350,21 @@ BREAKS: dict[str, tuple[Callable[[], Story], ...]] = {
     "a RollingUpdate or Canary keeps T - U pods available": (below_the_floor, a_canary_below_the_floor),
     "the stable Service selects somebody": (a_service_without_pods,),
     "traffic leaves before capacity does": (capacity_before_traffic,),
+    "weights leave before capacity does": (capacity_before_weights,),
 }
 CASES = [(sentence, story) for sentence, stories in BREAKS.items() for story in stories]
 
 
 def test_a_sound_rollout_breaks_no_rule() -> None:
     assert violations(replaced().history) == []
+
+
+def test_nor_does_a_sound_one_through_routers() -> None:
+    story = routed({ONE: 5_000, TWO: 5_000})
+    promoted(story, "evidence", strategy="Canary")
+    story.weights({ONE: 0, TWO: 10_000})
+    story.deployment(ONE, 0)
+    assert violations(story.history) == []
 
 
 def test_every_rule_has_a_history_that_breaks_it() -> None:
