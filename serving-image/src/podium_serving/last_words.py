@@ -16,11 +16,11 @@ import orjson
 from podium_serving import termination
 from podium_serving.inference import InferRequest
 
-_BYTES = 4000  # as many as kubelet shows, and no more than a page
 _SMALLEST, _LARGEST = 200, 400
 _NOTHING = b"null"
 _MESSAGE = "the server was ended from outside or by a fault of onnxruntime, while it ran the requests under `running`"
 _LONGEST_ID = 80
+_UNTOLD = b'"inputs": "too many to name"}'
 _Key = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -54,8 +54,8 @@ class LastWords:
     def __init__(self, path: Path, runs: int) -> None:
         """`runs` is how many there may be at the same time; what exceeds the file's room is not named."""
         head = json.dumps(termination.failed("Died", _MESSAGE, permanent=False))[:-1].encode() + b', "running": ['
-        count = min(runs, (_BYTES - len(head)) // _SMALLEST)
-        self._width = min(_LARGEST, (_BYTES - len(head) - 2) // count - 1)
+        count = min(runs, (termination.LIMIT - len(head)) // _SMALLEST)
+        self._width = min(_LARGEST, (termination.LIMIT - len(head) - 2) // count - 1)
         self._empty = _NOTHING.ljust(self._width)
         self._free = [len(head) + (self._width + 1) * number for number in range(count)]
         self._lines: dict[_Key, bytes] = {}
@@ -78,7 +78,7 @@ class LastWords:
         if line is None:
             line = self._told(request, key)
         if request.id is not None:
-            line = self._fitted(b'{"id": ' + orjson.dumps(request.id[:_LONGEST_ID]) + b", " + line.rstrip()[1:])
+            line = self._identified(request.id, line)
         self._map[place : place + self._width] = line
         return place
 
@@ -104,9 +104,20 @@ class LastWords:
         self._lines[key] = line
         return line
 
+    def _identified(self, name: str, line: bytes) -> bytes:
+        """The line with the request's id before its shapes; without these if there is no room for both."""
+        head = b'{"id": ' + orjson.dumps(name[:_LONGEST_ID]) + b", "
+        whole = head + line.rstrip()[1:]
+        if len(whole) > self._width:
+            # An id is what people can search their logs for. Of one character JSON makes up to six bytes.
+            whole = head + _UNTOLD
+        if len(whole) > self._width:
+            whole = b'{"id": ' + orjson.dumps(name[: _LONGEST_ID // 4]) + b", " + _UNTOLD
+        return whole.ljust(self._width)
+
     def _fitted(self, text: bytes) -> bytes:
         """The text padded with spaces to the width of its slot; one that is too long is replaced."""
-        return (text if len(text) <= self._width else b'{"inputs": "too many to name"}').ljust(self._width)
+        return (text if len(text) <= self._width else b"{" + _UNTOLD).ljust(self._width)
 
 
 def opened(runs: int) -> LastWords | NoWords:

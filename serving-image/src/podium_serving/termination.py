@@ -1,6 +1,6 @@
 """The container's termination message: how a pod tells the operator why it ended, without the operator reading logs.
 
-A single line of JSON, at most 4096 bytes, for that is what the kubelet keeps of it.
+A single line of JSON of at most LIMIT bytes: of JSON that the kubelet cuts nothing can be read.
 """
 
 import contextlib
@@ -12,7 +12,10 @@ from pathlib import Path
 from podium_serving.logs import log
 
 DEFAULT_PATH = "/dev/termination-log"
-_LIMIT = 4000
+LIMIT = 1500
+"""Bytes. The kubelet keeps 4096 of a container, and 12 KiB of a pod: each of its containers has an equal part of them,
+finished init containers and sidecars as well. This fits eight containers.
+"""
 
 
 def path() -> Path | None:
@@ -25,7 +28,11 @@ def path() -> Path | None:
 def write(message: dict[str, object]) -> None:
     """Writes the message; a place that cannot be written (as outside a pod) is passed over, the logs say the same."""
     text = json.dumps(message, ensure_ascii=False)
-    overlong = len(text.encode()) - _LIMIT
+    if len(text.encode()) > LIMIT:
+        # It may have 1024 characters, and the sentence begins with it.
+        message = {key: value for key, value in message.items() if key != "uri"}
+        text = json.dumps(message, ensure_ascii=False)
+    overlong = len(text.encode()) - LIMIT
     if overlong > 0:
         sentence = str(message.get("message", "")).encode()
         kept = sentence[: max(0, len(sentence) - overlong - 10)].decode(errors="ignore")
