@@ -11,7 +11,7 @@ count them ("non_finite"); in floating-point inputs null is read as NaN.
 import contextlib
 import math
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn
@@ -21,7 +21,7 @@ import orjson
 
 from podium_serving import json_pieces
 from podium_serving.datatypes import Datatype
-from podium_serving.inference import InferRequest, InferResult, RequestedOutput
+from podium_serving.inference import InferRequest, InferResult, RequestedOutput, characters
 from podium_serving.signature import BadRequest, Signature, TensorSpec, shown
 
 LARGE = 2**18
@@ -69,8 +69,8 @@ class JsonCodec:
         inputs = _objects(request, "inputs")
         self._signature.check_names([each["name"] for each in inputs])
         feeds = {each["name"]: self._tensor(each, strict, arrays) for each in inputs}
-        characters = _characters(feeds.values()) if self._has_strings else 0
-        return InferRequest(identifier, feeds, self._outputs(request), characters)
+        counted = sum(characters(each) for each in feeds.values() if each.dtype.hasobject) if self._has_strings else 0
+        return InferRequest(identifier, feeds, self._outputs(request), counted)
 
     def encode(self, request: InferRequest, result: InferResult) -> bytes | bytearray:
         """The response's body."""
@@ -258,10 +258,6 @@ def _strings(spec: TensorSpec, flat: list[Any]) -> "np.ndarray[Any, Any]":
     tensor: np.ndarray[Any, Any] = np.empty(len(flat), dtype=object)
     tensor[:] = flat
     return tensor
-
-
-def _characters(tensors: "Iterable[np.ndarray[Any, Any]]") -> int:
-    return sum(sum(map(len, tensor.flat)) for tensor in tensors if tensor.dtype.hasobject)
 
 
 def _check_booleans(spec: TensorSpec, flat: list[Any], first: int = 0) -> None:

@@ -29,7 +29,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     cut, tensor, write = json_pieces.cut, json_pieces.tensor, json_pieces.write
     monkeypatch.setattr(json_pieces, "cut", lambda body: cut(body, smallest=2))
     monkeypatch.setattr(json_pieces, "tensor", lambda *given: tensor(*given, piece=9))
-    monkeypatch.setattr(json_pieces, "write", lambda values, into: write(values, into, elements=3))
+    monkeypatch.setattr(json_pieces, "write", lambda values, into: write(values, into, elements=3, characters=5))
     monkeypatch.setattr(json_pieces, "_PAUSE_SECONDS", 0)
 
 
@@ -267,7 +267,21 @@ def test_answers_written_in_pieces_are_those_written_as_a_whole(values: list[flo
 
 @settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)))))
+@example(['é🎯\x01"\\\n' * 3, "", "a" * 5, "b" * 6])
+@example([])
 def test_texts_written_in_pieces_are_those_written_as_a_whole(values: list[str]) -> None:
     tensor = np.empty(len(values), dtype=object)
     tensor[:] = values
     assert encoded(tensor, 2**30) == encoded(tensor, -1)
+
+
+def test_no_more_than_some_characters_are_written_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    into = bytearray()
+    monkeypatch.setattr(json_pieces.time, "sleep", lambda _: written.append(len(into)))
+    tensor = np.empty(4, dtype=object)
+    tensor[:] = ["a" * 22, "b", "c", "d" * 5]
+    json_pieces.write(tensor, into)
+    assert json.loads(into) == tensor.tolist()
+    # Up to five characters and what stands around them: quotes, and a comma.
+    assert max(end - start for start, end in zip([0, *written], written, strict=False)) <= 5 + 2 + 2 + 1
