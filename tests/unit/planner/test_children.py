@@ -435,3 +435,13 @@ def test_an_empty_text_that_the_API_server_leaves_out_is_no_drift() -> None:
     desired = {"env": [{"name": "A", "value": ""}, {"name": "B", "value": "1"}]}
     assert project({"env": [{"name": "A"}, {"name": "B", "value": "1"}]}, desired) == desired
     assert project({"env": [{"name": "A"}, {"name": "B"}]}, desired) != desired
+
+
+def test_pods_fetch_through_the_proxy_of_the_operators_settings() -> None:
+    world = empty(fetcher_proxy="http://proxy.corp:3128", fetcher_no_proxy=(".svc", "10.0.0.0/8"))
+    world.create()
+    world.advance(3)
+    (fetcher,) = world.need(DEPLOYMENTS, world.revision("1"))["spec"]["template"]["spec"]["initContainers"]
+    env = {each["name"]: each.get("value") for each in fetcher["env"]}
+    assert env["HTTPS_PROXY"] == "http://proxy.corp:3128"
+    assert env["NO_PROXY"] == ".svc,10.0.0.0/8"
