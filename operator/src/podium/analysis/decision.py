@@ -72,6 +72,11 @@ class Decision:
         """Whether it promotes since every metric's evidence is enough."""
         return self.rule == "evidence"
 
+    @property
+    def splits_wrongly(self) -> bool:
+        """Whether it holds since requests are not split as the weight says, which a person has to end."""
+        return self.rule == "sample-ratio"
+
 
 @dataclass(frozen=True)
 class _Asked:

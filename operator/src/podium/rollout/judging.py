@@ -100,7 +100,7 @@ def held(situation: Situation, candidate: RevisionState, moment: Moment) -> Hold
     decision = judged(situation, candidate, moment)
     if decision is None or decision.call is not Call.HOLD:
         return None
-    way = f"once that is mended: {situation.how_to('resume', candidate)}" if decision.rule == "sample-ratio" else ""
+    way = f"once that is mended: {situation.how_to('resume', candidate)}" if decision.splits_wrongly else ""
     return Hold(REASONS[decision.rule], sentences(by_version(decision.message, situation), way))
 
 
@@ -110,7 +110,7 @@ def asks_a_person(situation: Situation, candidate: RevisionState, moment: Moment
     if decision is None:
         return False
     undecided = decision.call is Call.INCONCLUSIVE and situation.spec.rollout.on_inconclusive == "Pause"
-    return undecided or decision.rule == "sample-ratio"
+    return undecided or decision.splits_wrongly
 
 
 def harm(situation: Situation, moment: Moment) -> Verdict | None:
