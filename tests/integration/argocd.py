@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ CUSTOMIZATIONS = ROOT / "charts" / "argocd" / "argocd-cm.yaml"
 REFRESH = "argocd.argoproj.io/refresh"
 REFRESH_TIMESTAMP = "argocd.argoproj.io/refresh-timestamp"
 DEADLINE = 60.0
+MISSED = 15.0
+"""Seconds after which the controller has missed that it was asked for a comparison."""
 _ANYTHING = {
     "sourceRepos": ["*"],
     "destinations": [{"server": "*", "namespace": "*"}],
@@ -130,7 +133,10 @@ class ArgoCD:
         The timestamp makes each question another change: asked again in the same words, it would be no event for a
         controller that has missed the first, and asked during a comparison, it would be taken away with that one.
         """
-        annotations = {REFRESH: "normal", REFRESH_TIMESTAMP: datetime.now(UTC).isoformat()}
+        self._ask(name, "normal")
+
+    def _ask(self, name: str, how: str) -> None:
+        annotations = {REFRESH: how, REFRESH_TIMESTAMP: datetime.now(UTC).isoformat()}
         self.client.patch("Application", NAMESPACE, name, {"metadata": {"annotations": annotations}})
 
     def actions(self, name: str, obj: Object) -> dict[str, bool]:
@@ -161,11 +167,16 @@ class ArgoCD:
 
     def compared(self, name: str, seconds: float = DEADLINE) -> Object:
         """The Application's status, once Argo CD has compared the last commit with the cluster."""
-        self.client.patch("Application", NAMESPACE, name, {"metadata": {"annotations": {REFRESH: "hard"}}})
+        self._ask(name, "hard")
+        again = time.monotonic() + MISSED
 
         def status(found: Object) -> Object | None:
+            nonlocal again
             asked = REFRESH in found["metadata"].get("annotations", {})
             seen: Object = found.get("status", {})
+            if asked and time.monotonic() > again:
+                self._ask(name, "hard")
+                again = time.monotonic() + MISSED
             return seen if "sync" in seen and not asked else None
 
         return self._await(name, "compared", status, seconds)
