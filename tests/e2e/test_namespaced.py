@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from podium.api import names
-from tests.canaries import until_routed
 from tests.client import Object
 from tests.cluster import podium
 from tests.e2e import ground
@@ -39,7 +37,6 @@ def team(world: World, performance: Performance, manifests: Path) -> Iterator[St
                 "--create-namespace", f"--values={file}", "--wait", "--timeout=120s")  # fmt: skip
     yield stage
     ground.uninstall(world.cluster, ground.TEAM_PODIUM)
-    stage.client.delete("Deployment", ground.TEAM, names.ROUTER)
     forget_kinds(world)
     ground.install(world.cluster)
 
@@ -66,12 +63,6 @@ def test_once_a_cluster_admin_brought_the_runtimes_models_become_ready(team: Sta
     team.apply(ground.plain())
 
     team.until_ready("plain")
-
-
-def test_a_model_behind_routers_is_served_there_by_the_rights_that_the_chart_binds(team: Stage) -> None:
-    team.apply(ground.plain("routed", traffic={"router": "Envoy"}))
-
-    until_routed(team, "plain")
 
 
 def test_models_of_other_namespaces_are_left_alone(world: World, team: Stage) -> None:
