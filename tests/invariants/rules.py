@@ -206,12 +206,7 @@ def a_service_selects_somebody(change: Change) -> Iterator[str]:
 def traffic_leaves_first(change: Change) -> Iterator[str]:
     """Who takes over is listed behind the stable Service before a Deployment that it lists gives all of its pods up."""
     version = change.version
-    if version.kind != "Deployment" or change.now.model is None or reading.wanted(change.now.model) == 0:
-        return
-    size = 0 if version.gone or reading.is_leaving(version.obj) else version.obj["spec"]["replicas"]
-    if change.before is None or size > 0 or change.before["spec"].get("replicas", 1) == 0:
-        return
-    if _all_may_go(change.was):
+    if not _gives_all_up(change):
         return
     service, listed = reading.stable(change.now), reading.listed(change.now)
     own = {_name(one) for one in reading.pods(change.now, version.name) if reading.is_ready(one)}
@@ -222,14 +217,8 @@ def traffic_leaves_first(change: Change) -> Iterator[str]:
 
 def weights_leave_first(change: Change) -> Iterator[str]:
     """The routers are told to send a revision no requests before its Deployment gives all of its pods up."""
-    version = change.version
-    if version.kind != "Deployment" or change.now.model is None or reading.wanted(change.now.model) == 0:
-        return
-    size = 0 if version.gone or reading.is_leaving(version.obj) else version.obj["spec"]["replicas"]
-    if change.before is None or size > 0 or change.before["spec"].get("replicas", 1) == 0:
-        return
-    service = reading.stable(change.now)
-    if service is None or not reading.is_routed(service) or _all_may_go(change.was):
+    version, service = change.version, reading.stable(change.now)
+    if service is None or not reading.is_routed(service) or not _gives_all_up(change):
         return
     asked = [_name(one) for one in reading.pods(change.now, version.name) if reading.is_ready(one)
              if reading.asked(change.now, service, one)]  # fmt: skip
@@ -252,6 +241,17 @@ def _new_status(change: Change) -> Object:
         return {}
     status: Object = version.obj.get("status") or {}
     return {} if status == ((change.before or {}).get("status") or {}) else status
+
+
+def _gives_all_up(change: Change) -> bool:
+    """Whether a Deployment is to have no pods any more, while the model is to serve and may not leave none."""
+    version = change.version
+    if version.kind != "Deployment" or change.now.model is None or reading.wanted(change.now.model) == 0:
+        return False
+    size = 0 if version.gone or reading.is_leaving(version.obj) else version.obj["spec"]["replicas"]
+    if change.before is None or size > 0 or change.before["spec"].get("replicas", 1) == 0:
+        return False
+    return not _all_may_go(change.was)
 
 
 def _all_may_go(state: State) -> bool:
