@@ -31,7 +31,7 @@ REFRESH = "argocd.argoproj.io/refresh"
 REFRESH_TIMESTAMP = "argocd.argoproj.io/refresh-timestamp"
 DEADLINE = 60.0
 MISSED = 15.0
-"""Seconds after which the controller has missed that it was asked for a comparison."""
+"""Seconds after which the controller has missed what it was asked for."""
 _ANYTHING = {
     "sourceRepos": ["*"],
     "destinations": [{"server": "*", "namespace": "*"}],
@@ -168,18 +168,13 @@ class ArgoCD:
     def compared(self, name: str, seconds: float = DEADLINE) -> Object:
         """The Application's status, once Argo CD has compared the last commit with the cluster."""
         self._ask(name, "hard")
-        again = time.monotonic() + MISSED
 
         def status(found: Object) -> Object | None:
-            nonlocal again
             asked = REFRESH in found["metadata"].get("annotations", {})
             seen: Object = found.get("status", {})
-            if asked and time.monotonic() > again:
-                self._ask(name, "hard")
-                again = time.monotonic() + MISSED
             return seen if "sync" in seen and not asked else None
 
-        return self._await(name, "compared", status, seconds)
+        return self._await(name, "compared", status, seconds, how="hard")
 
     def sync(self, name: str, seconds: float = DEADLINE) -> Object:
         """Brings the last commit to the cluster, with the Application's sync options; returns the operationState."""
@@ -208,9 +203,26 @@ class ArgoCD:
     def _get(self, name: str) -> Object:
         return self.client.get("Application", NAMESPACE, name)
 
-    def _await(self, name: str, what: str, check: Callable[[Object], Object | None], seconds: float) -> Object:
+    def _await(
+        self, name: str, what: str, check: Callable[[Object], Object | None], seconds: float, *, how: str = "normal"
+    ) -> Object:
+        """What `check` makes of the Application, once it is something.
+
+        Its controller puts each version that it has written into its cache, also over a newer one that its watch has
+        brought. So a comparison or a sync that was asked for in that moment is missed, until another change comes.
+        """
+        again = time.monotonic() + MISSED
+
+        def found() -> Object | None:
+            nonlocal again
+            seen = check(self._get(name))
+            if seen is None and time.monotonic() > again:
+                self._ask(name, how)
+                again = time.monotonic() + MISSED
+            return seen
+
         try:
-            return wait(f"{name} is {what}", lambda: check(self._get(name)), seconds, every=0.1)
+            return wait(f"{name} is {what}", found, seconds, every=0.1)
         except AssertionError as error:
             logs = "".join(tail(self.processes.log(part)) for part in (REPO_SERVER, CONTROLLER))
             status = json.dumps(self._get(name).get("status"), indent=1)

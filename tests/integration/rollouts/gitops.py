@@ -3,7 +3,7 @@
 import asyncio
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from podium.api import names
 from tests.client import Object, wait
@@ -97,12 +97,18 @@ class GitStage(Stage):
         """Commit the ModelDeployment, and wait until it has been synced."""
         commit = await self.commit(self.manifest(spec))
         synced = self.until_application(lambda app: self._ours(_synced_to(app)) == commit, f"synced to {commit}")
-        waiting = asyncio.create_task(synced)
-        # The controller puts what it has written into its cache, and so can hide a refresh until the next change.
+        await self.comparing(synced)
+        self.uid = self.obj["metadata"]["uid"]
+
+    async def comparing(self, what: Coroutine[object, object, object]) -> None:
+        """Await something that Argo CD does once it has compared, and ask for comparisons until then.
+
+        The controller puts what it has written into its cache, and so can hide a refresh until the next change.
+        """
+        waiting = asyncio.create_task(what)
         while not (await asyncio.wait({waiting}, timeout=2))[0]:
             await asyncio.to_thread(self.gitops.argocd.refresh, self.application)
         await waiting
-        self.uid = self.obj["metadata"]["uid"]
 
     async def commit(self, *objects: Object) -> str:
         """Make them all that Git holds for this namespace; the Application is there from the first commit on."""

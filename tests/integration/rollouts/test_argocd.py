@@ -210,8 +210,7 @@ async def test_tracking_by_label_takes_no_child_for_a_part_of_the_Application_of
 
     await stage.api.apply(marked(stage, "lone"))
     await stage.until(lambda: stage.get("ConfigMap", "lone"), "what has the mark, too, but no owner")
-    await asyncio.to_thread(gitops.argocd.refresh, MODEL)
-    await stage.until(lambda: stage.get("ConfigMap", "lone") is None, "that it is pruned")
+    await stage.comparing(stage.until(lambda: stage.get("ConfigMap", "lone") is None, "that it is pruned"))
     await stage.apply(spec("v2", 2))
     await stage.until_ready("v2")
     await stage.until_health("Healthy")
