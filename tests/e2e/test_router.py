@@ -1,11 +1,16 @@
 """A canary through routers on a real cluster, under load: its weight is exact, and routers come and go unseen."""
 
+import json
 from dataclasses import dataclass, field
 
 from podium.api import names
+from podium.router.places import PORT
+from podium.router.said import Said
+from podium.router.state import KEY
 from tests import stage as s
 from tests.canaries import applied, command, drawn, kill_routers, ready_routers, routers, until_routed, until_weight
 from tests.client import Object, condition, wait
+from tests.e2e.ground import until_condition
 from tests.e2e.world import World, scene
 from tests.load import Counts, Load
 
@@ -13,6 +18,10 @@ NAME = "digits"
 ROUTED: Object = {"traffic": {"router": "Envoy"}, "replicas": 1}
 ENOUGH = 1_500
 """Requests that a share is judged by."""
+REPAIRS = 5
+"""By default so many within ten minutes, and then a field is left to whoever writes it (`drift_limit`)."""
+WRITER = "python-requests"
+"""What the API server calls the tests' own client."""
 SPOOFED = 20
 """Requests that all fall to a candidate at 25 % by chance once in 10**12 runs."""
 
@@ -29,8 +38,11 @@ class Canary:
     """Revisions that answered callers who named the candidate's in the header."""
     replaced: bool = False
     """Whether no router pod is left of those that there were at the beginning."""
-    mended: bool = False
-    """Whether what tells the routers is as it was before somebody else wrote it."""
+    contested: Object = field(default_factory=dict)
+    unread: Object = field(default_factory=dict)
+    """Conditions, while nonsense stands in the ConfigMap that tells the routers."""
+    refused: list[str] = field(default_factory=list)
+    """What each agent says of that nonsense."""
 
 
 @dataclass
@@ -85,21 +97,33 @@ def restart_routers(stage: s.Stage) -> bool:
     return wait("two new routers alone", all_new, 300)
 
 
-def tear_config_map(stage: s.Stage) -> bool:
-    """Somebody writes nonsense to it; whether it is put back."""
+def tear_config_map(stage: s.Stage, seen: Canary) -> None:
+    """Somebody writes nonsense to it, time and again: Podium puts it back five times, and then says who does that."""
     name = names.routing_name(NAME)
     before = stage.client.get("ConfigMap", stage.namespace, name)["data"]
-    stage.client.patch("ConfigMap", stage.namespace, name, {"data": dict.fromkeys(before, "{")})
 
     def mended() -> bool:
         return bool(stage.client.get("ConfigMap", stage.namespace, name)["data"] == before)
 
-    return wait("the ConfigMap as it was", mended, 60)
+    def refused_by_all() -> list[str] | None:
+        path = f"/api/v1/namespaces/{stage.namespace}/pods/{{}}:{PORT}/proxy/applied"
+        found = [
+            Said.read(json.loads(stage.cluster.kubectl("get", "--raw", path.format(pod["metadata"]["name"]))))
+            for pod in ready_routers(stage)
+        ]
+        return [said.refused[name] for said in found] if found and all(name in said.refused for said in found) else None
+
+    for again in range(REPAIRS + 1):
+        wait(f"the ConfigMap as it was, time {again}", mended, 60)
+        stage.client.patch("ConfigMap", stage.namespace, name, {"data": dict.fromkeys(before, "{")})
+    seen.contested = until_condition(stage, NAME, "AnotherWriter", name)
+    seen.unread = until_condition(stage, NAME, "RouterUnreachable", name)
+    seen.refused = wait("every agent refuses it", refused_by_all, 60)
 
 
 @scene
 def canary_by_routers(world: World) -> Canary:
-    """Version 2 at 25 %, while all routers are replaced and their ConfigMap is torn; promoted. Then an abort."""
+    """Version 2 at 25 %, while all routers are replaced and nonsense is written for them; promoted. Then an abort."""
     stage, seen = world.stage("e2e-router"), Canary()
     first = rollout({"weight": 25}, {"pause": True})
     stage.apply(s.onnx(NAME, "1", rollout=first, **ROUTED))
@@ -116,8 +140,8 @@ def canary_by_routers(world: World) -> Canary:
         log.part("candidate's pod lost")
         seen.replaced = restart_routers(stage)
         log.part("routers replaced")
-        seen.mended = tear_config_map(stage)
-        log.part("nonsense")
+        tear_config_map(stage, seen)
+        log.part("nonsense", ENOUGH)
         command(stage, NAME, "promote", seen.candidates["2"])
         seen.decisions.append(stage.until_ready(NAME, "2")["status"]["rollout"]["decision"])
         log.part("promoted")
@@ -151,7 +175,7 @@ def test_routers_that_are_killed_are_seen_by_the_same_load(canary_by_routers: Ca
 
 
 def test_each_step_has_its_weight_exactly(canary_by_routers: Canary) -> None:
-    for name, version, weight in (("at 25 %", "2", 25), ("at 50 %", "1", 50)):
+    for name, version, weight in (("at 25 %", "2", 25), ("nonsense", "2", 25), ("at 50 %", "1", 50)):
         counts = canary_by_routers.parts[name]
         found = counts.revisions.get(canary_by_routers.candidates[version], 0)
         assert drawn(found, counts.answered, weight), f"{name}: {counts}"
@@ -174,6 +198,17 @@ def test_a_person_promotes_the_one_and_aborts_the_other(canary_by_routers: Canar
     assert list(after.revisions) == [canary_by_routers.candidates["2"]]
 
 
-def test_all_routers_were_replaced_and_the_config_map_was_put_back(canary_by_routers: Canary) -> None:
+def test_all_routers_were_replaced(canary_by_routers: Canary) -> None:
     assert canary_by_routers.replaced
-    assert canary_by_routers.mended
+
+
+def test_nonsense_that_comes_again_is_refused_by_every_agent_and_told_with_who_writes_it(
+    canary_by_routers: Canary,
+) -> None:
+    name = names.routing_name(NAME)
+
+    assert canary_by_routers.contested["type"] == "DriftContested"
+    assert f"ConfigMap {name}: data.{KEY} changed by {WRITER} after {REPAIRS}" in canary_by_routers.contested["message"]
+    assert f"do not understand ConfigMap {name}" in canary_by_routers.unread["message"]
+    assert len(canary_by_routers.refused) == 2
+    assert all(f"ConfigMap {name}, {KEY}" in each for each in canary_by_routers.refused)

@@ -553,6 +553,28 @@ def test_nonsense_in_the_ConfigMap_is_put_back() -> None:
     assert told(world) == before
 
 
+def test_nonsense_that_is_written_again_and_again_is_told_with_who_writes_it_and_the_next_routing_replaces_it() -> None:
+    world = routed(replicas=2)
+    before = told(world)
+    for again in range(6):
+        assert told(world) == before
+        assert world.condition("DriftContested") is None, again
+        world.change(CONFIG_MAPS, TOLD, lambda o: o["data"].update({"routing.json": "{"}))
+        world.advance(5)
+    assert told_in(world.need(CONFIG_MAPS, TOLD)) == "{"
+    assert world.condition("DriftContested") == ("True", "AnotherWriter")
+    assert "ConfigMap fraud-router: data.routing.json changed by kubectl" in world.message("DriftContested")
+    world.advance(10)  # what passes by itself is told of by nobody
+    assert world.condition("RouterUnreachable") == ("True", "RouterUnreachable")
+    assert "do not understand ConfigMap fraud-router" in world.message("RouterUnreachable")
+    assert all(found == {world.revision("1"): 10_000} for found in world.routers.weights(NAME))
+
+    world.edit(model=model("2"))
+    world.until(lambda: told_in(world.need(CONFIG_MAPS, TOLD)) != "{")
+    world.until(lambda: world.condition("Ready") == ("True", "Serving"))
+    assert weights(world) == {world.revision("2"): 10_000}
+
+
 def test_nonsense_in_the_ConfigMap_takes_no_weight_from_whom_a_new_router_has_not_reached_yet() -> None:
     world = routed(replicas=4)
     world.edit(model=model("2"))

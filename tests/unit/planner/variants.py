@@ -31,7 +31,7 @@ from tests.unit.planner.situations import (
 from tests.unit.planner.test_canary import at_step, canary, two
 from tests.unit.planner.test_commands import _failed_restart
 from tests.unit.planner.test_ended import end
-from tests.unit.planner.test_envoy import ENVOY, cut_off, routed, weights
+from tests.unit.planner.test_envoy import ENVOY, TOLD, cut_off, routed, weights
 from tests.unit.planner.test_envoy_refused import Refusal
 from tests.unit.planner.test_recreation import _recreated
 from tests.unit.planner.test_safety import CANARY, WATCHED, watched
@@ -333,6 +333,15 @@ def no_config_map() -> World:
     return after(world, 120)
 
 
+def nonsense_kept() -> World:
+    """Somebody writes nonsense into the ConfigMap by which routers are told, until Podium leaves it at that."""
+    world = routed(replicas=2)
+    for _ in range(6):
+        world.change(CONFIG_MAPS, TOLD, lambda found: found.update(data={"routing.json": "{"}))
+        world.advance(5)
+    return after(world, 10)
+
+
 def pods_unread() -> World:
     """No pod of the candidate can be read, where pods count their errors."""
     world = watched({**CANARY, "steps": [{"pause": True}]})
@@ -414,6 +423,7 @@ ROUTERS: dict[str, Callable[[], World]] = {
     "refused by it": older_routers,
     "no pod reached": cut_off,
     "no ConfigMap": no_config_map,
+    "not understood": nonsense_kept,
 }
 
 

@@ -83,21 +83,22 @@ def _last(path: str) -> str:
 
 def managers(live: dict[str, Any], fields: list[str], ours: tuple[str, ...]) -> list[str]:
     """The field managers, but ours, that hold one of these fields according to metadata.managedFields."""
-    tops = [path.split(".")[:2] for path in fields]
     found = {
         entry["manager"]
         for entry in live.get("metadata", {}).get("managedFields") or []
-        if entry.get("manager") not in ours and any(_holds(entry.get("fieldsV1") or {}, top) for top in tops)
+        if entry.get("manager") not in ours and any(_holds(entry.get("fieldsV1") or {}, path) for path in fields)
     }
     return sorted(found)
 
 
-def _holds(tree: Any, path: list[str]) -> bool:
-    for part in path:
-        tree = tree.get(f"f:{part.split('[', 1)[0]}")
-        if tree is None:
-            return False
-    return True
+def _holds(tree: Any, path: str) -> bool:
+    """By the first two names of the path. The second may have dots in it: a ConfigMap's `data.routing.json`."""
+    top, _, rest = path.partition(".")
+    below = tree.get(f"f:{top.partition('[')[0]}")
+    if below is None or not rest:
+        return below is not None
+    held = (key.removeprefix("f:") for key in below)
+    return any(rest == name or rest.startswith((f"{name}.", f"{name}[")) for name in held)
 
 
 def _merge_key(items: list[Any]) -> str | None:

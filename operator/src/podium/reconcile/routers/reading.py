@@ -68,7 +68,7 @@ def doubt(seen: Seen) -> str:
     if seen.config_map is None:
         return f"ConfigMap {place}, which is to tell the routers where requests go, does not exist"
     if told is None:
-        return f"ConfigMap {place} does not tell the routers anything that they understand"
+        return f"Routers do not understand ConfigMap {place}, and go on with what they had loaded"
     ready = _ready(seen)
     if not ready:
         namespace = seen.config_map["metadata"]["namespace"]
