@@ -1,4 +1,7 @@
-"""The counts are the callers': by revision and class, however a request ended, while the weights change."""
+"""The ledger's counts are the callers': by revision and class, however a request ended, while the weights change.
+
+Meanwhile one operator takes over from the other, which finds the ledger as it was stored and nothing else.
+"""
 
 import asyncio
 import itertools
@@ -7,15 +10,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from podium.analysis.edges import next_edge
 from podium.analysis.intervals import Interval
-from podium.metrics.rounds import Rounds, Situation, take
+from podium.analysis.ledger import read, replay
+from podium.analysis.metrics import Kind
+from podium.metrics import course as courses
 from podium.metrics.routers import asks
 from podium.metrics.scraper import Scraper
+from podium.rollout.asked import Asked
+from podium.rollout.measuring import Task
+from podium.rollout.wish import Wish
 from podium.router.documents import Pods
 from tests.integration.metrics.known import GIVES_UP, PORT, SECONDS, SLOW, Callers, Router
 
@@ -24,6 +33,13 @@ EVERY, AT_ONCE = 0.5, 24
 EDGE = next_edge(SLOW - 0.1)
 WEIGHTS = (5_000, 1_500, 8_000)
 LISTED = 40
+STORED, TAKEN_OVER = 3, 7
+"""After so many rounds the intervals are folded into the checkpoint, and another operator goes on."""
+LATENCY = Wish("latency", Kind.LATENCY, 1.5, 1.5, 0.0, threshold=SLOW - 0.1)
+TASK = Task(
+    rollout="r1", champion="old", candidate="new", asked=Asked((LATENCY,), interval=EVERY), weights=len(WEIGHTS),
+    longest=3600.0, weight=WEIGHTS[0], applied=True, applied_since=None, step=0, begins=True, pods=(1, 1), warm_at=0.0,
+)  # fmt: skip
 COUNTED = ("429", "4xx", "5xx", "reset", "timeout", "abandoned")
 
 SEEN_AT_ALL = {"200": 1500, "400": 200, "429": 150, "500": 150, "200-reset": 100, "200-slow": 60}
@@ -34,32 +50,43 @@ HALF_GIVEN_UP, HALF_LATE = {"200-half": 40}, {"200-half": 40}
 
 
 class Measuring:
-    """What an operator would do beside the load: a round at each interval."""
+    """What operators would do beside the load: a round at each interval."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        self._rounds = Rounds()
-        self.situation = Situation(
-            "old", "new", WEIGHTS[0], since=time.time(), routers=("router",), edges={"latency": EDGE}
-        )
+        self._course = courses.begun(TASK, time.time(), None)
+        self._task, self._rounds = TASK, 0
         self.intervals: list[Interval] = []
 
     async def round(self, scraper: Scraper) -> bool:
-        """Whether the router was read; if not, which takes a slow machine only, the next round counts it all."""
-        round_ = await scraper.round(asks({"router": self._router.address}, ["old", "new"]), EVERY)
-        if round_.failed:
+        """Whether evidence is counted: from the first round on that could read the router."""
+        before = self._course.live
+        found = await scraper.round(asks({"router": self._router.address}, ["old", "new"]), EVERY)
+        self._course = courses.after(self._course, self._task, found, ("router",), {"router": ""}, time.time())
+        if self._course.live is None:
             return False
-        taken = take(self._rounds, self.situation, round_.began, round_.samples, EVERY)
-        self._rounds = taken.rounds
-        self.intervals += taken.intervals
+        self.intervals += self._course.live.ledger.intervals[len(before.ledger.intervals) if before else 0 :]
+        self._rounds += 1
+        if self._rounds % STORED == 0:
+            self._course = courses.checkpointed(self._course)
+        if self._rounds % TAKEN_OVER == 0:
+            self._course = courses.begun(self._task, time.time(), read(self._stored()))
         return True
 
+    def weighs(self, weight: int) -> None:
+        """From now on routers keep to that weight."""
+        now = time.time()
+        task = replace(self._task, weight=weight, applied_since=now)
+        self._course, self._task = courses.told(self._course, self._task, task, now), task
+
     def sums(self, place: int) -> Counter[str]:
-        """Of all intervals, by counter: place 0 is the champion's."""
-        found: Counter[str] = Counter()
-        for interval in self.intervals:
-            found.update({name: round(pair[place]) for name, pair in interval.counted.items()})
-        return found
+        """Of the ledger as it is stored, by counter: place 0 is the champion's."""
+        counted = replay(read(self._stored())).counted
+        return Counter({name: round(pair[place]) for name, pair in counted.items()})
+
+    def _stored(self) -> str:
+        assert self._course.live is not None
+        return self._course.live.ledger.to_text()
 
 
 async def loaded(
@@ -76,7 +103,7 @@ async def loaded(
     waiting = iter(todo)
     per_weight = len(todo) // len(WEIGHTS)
     changes = {per_weight * number: weight for number, weight in enumerate(WEIGHTS)}
-    asked = 0
+    asked, told = 0, WEIGHTS[0]
 
     async with Scraper() as scraper, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         async with asyncio.timeout(SECONDS):
@@ -84,18 +111,17 @@ async def loaded(
                 pass
 
         async def caller() -> None:
-            nonlocal asked
+            nonlocal asked, told
             for fate, patience in waiting:
                 asked += 1
                 async with telling:
                     if weight := changes.pop(asked - 1, None):
                         await asyncio.to_thread(router.weigh, weight)
-                        measuring.situation = Situation(
-                            "old", "new", weight, since=time.time(), routers=("router",), edges={"latency": EDGE}
-                        )
+                        measuring.weighs(weight)
+                        told = weight
                     if listings and asked % (len(todo) // LISTED) == 0:
                         router.pods = next(turns)
-                        await asyncio.to_thread(router.weigh, measuring.situation.weight)
+                        await asyncio.to_thread(router.weigh, told)
                 await callers.ask(http, f"http://{router.address}:{PORT}", fate, patience)
 
         calling = asyncio.gather(*(caller() for _ in range(AT_ONCE)))
