@@ -18,11 +18,11 @@ from podium.keys import Key
 from podium.metrics import course as courses
 from podium.metrics.access import Access
 from podium.metrics.course import Course
-from podium.metrics.place import View
-from podium.metrics.places import place
 from podium.metrics.prometheus import Prometheus
 from podium.metrics.queried import Look
 from podium.metrics.scraper import Scraper
+from podium.metrics.source import View
+from podium.metrics.sources import source
 from podium.rollout.measuring import Findings, Snapshot, Task
 from podium.rollout.wish import Wish
 
@@ -156,7 +156,7 @@ class Analyst:
         while True:
             task = measured.task
             try:
-                targets = place(task.asked).targets(self._cache, key, task)
+                targets = source(task.asked).targets(self._cache, key, task)
                 found = await scraper.round(targets.asks, task.asked.interval)
                 now = self._clock()
                 measured.course = courses.after(

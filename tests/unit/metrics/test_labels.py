@@ -18,11 +18,11 @@ from podium.kube.resources import MODEL_DEPLOYMENTS, PODS, Resource
 from podium.manifests.counting import Counting
 from podium.metrics import course as courses
 from podium.metrics import labels
-from podium.metrics.places import place
 from podium.metrics.pods import Pods
 from podium.metrics.reading import Unreadable
 from podium.metrics.rounds import Answer
 from podium.metrics.scraper import Round, Scraper
+from podium.metrics.sources import source
 from podium.rollout.asked import Asked, Where
 from podium.rollout.measuring import Snapshot, Task
 from podium.rollout.wish import KINDS, Wish
@@ -109,7 +109,7 @@ class Rollout:
                 self.now += EVERY
                 self.exporter.label(OLD, MADE, RIGHT)
                 self.exporter.label(NEW, MADE, right)
-                targets = place(self.task.asked).targets(self.cache, KEY, self.task)
+                targets = source(self.task.asked).targets(self.cache, KEY, self.task)
                 found = await scraper.round(targets.asks, EVERY)
                 found = Round(found.began, (*found.samples, *routers), found.failed)
                 known = targets.known | {each.pod for each in routers}
@@ -221,8 +221,8 @@ async def test_a_pod_whose_labels_cannot_be_read_holds_and_rolls_nothing_back(ex
 
 def test_without_a_router_nobody_asks_for_labels() -> None:
     goal = Wish("goal", Kind.F1, 1.5, 1.0, 0.0)
-    assert isinstance(place(Asked((goal,))), labels.Labelled)
-    assert isinstance(place(Asked((goal,), at=Where.PODS)), Pods)
+    assert isinstance(source(Asked((goal,))), labels.Labelled)
+    assert isinstance(source(Asked((goal,), at=Where.PODS)), Pods)
 
 
 def test_no_spec_can_ask_for_a_goal_yet() -> None:

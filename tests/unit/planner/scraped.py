@@ -15,8 +15,8 @@ from podium.kube.client import Object
 from podium.kube.resources import Resource
 from podium.metrics import course as courses
 from podium.metrics.course import Course
-from podium.metrics.places import place
 from podium.metrics.scraper import Scraper
+from podium.metrics.sources import source
 from podium.rollout.measuring import Findings, Task
 from tests.unit.metrics.given import cluster, ended, text
 from tests.unit.planner.test_envoy import routed
@@ -113,7 +113,7 @@ class Scraped:
                 self._answered[revision] += RATE * (now - self._last) * share / 10_000
         self._last = now
         key = Key("ModelDeployment", self._world.md["metadata"]["namespace"], self._world.md["metadata"]["name"])
-        targets = place(task.asked).targets(self, key, task)
+        targets = source(task.asked).targets(self, key, task)
         read = asyncio.run(self._scraper.round(targets.asks, task.asked.interval))
         self._course = courses.checkpointed(courses.after(self._course, task, read, targets.known, targets.needed, now))
         return True

@@ -19,9 +19,9 @@ from podium.keys import Key
 from podium.manifests.counting import Counting
 from podium.metrics import exposition
 from podium.metrics.counts import LABELLED, LABELS, LOGGED, SQUARES, SUM, VALUES, WRONG, Levels
-from podium.metrics.place import Place, Targets, View
 from podium.metrics.pods import TRUNCATED, Pods
 from podium.metrics.reading import Unreadable
+from podium.metrics.source import Source, Targets, View
 from podium.rollout.measuring import Task
 
 PREFIX: Final = "podium_feedback_"
@@ -57,12 +57,12 @@ class LabelSample:
 class Labelled:
     """Requests are counted where they were, and labels at the pods of both revisions."""
 
-    def __init__(self, requests: Place) -> None:
+    def __init__(self, requests: Source) -> None:
         self._requests, self._labels = requests, Pods(read)
 
     def targets(self, cache: View, key: Key, task: Task) -> Targets:
-        """See Place. A pod whose labels cannot be read holds the rollout like a router, and rolls nothing back."""
-        requests, labels = (place.targets(cache, key, task) for place in (self._requests, self._labels))
+        """See Source. A pod whose labels cannot be read holds the rollout like a router, and rolls nothing back."""
+        requests, labels = (one.targets(cache, key, task) for one in (self._requests, self._labels))
         return Targets(
             requests.known | labels.known,
             [*requests.asks, *labels.asks],

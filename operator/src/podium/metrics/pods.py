@@ -17,10 +17,10 @@ from podium.kube.resources import PODS
 from podium.manifests.counting import Counting
 from podium.metrics import exposition
 from podium.metrics.counts import ATTEMPTS, FAILED, FINISHED, LOGGED, Levels
-from podium.metrics.place import Targets, View
 from podium.metrics.reading import Unreadable
 from podium.metrics.rounds import Answer
 from podium.metrics.scraper import Ask
+from podium.metrics.source import Targets, View
 from podium.rollout.measuring import Task
 
 TRUNCATED = 1.0
@@ -60,7 +60,7 @@ class Pods:
         self._read: Read = read or _sample
 
     def targets(self, cache: View, key: Key, task: Task) -> Targets:
-        """See Place. Pods that are none of the revisions' Deployments say nothing: anybody may write labels."""
+        """See Source. Pods that are none of the revisions' Deployments say nothing: anybody may write labels."""
         known, asks, needed = set(), [], {}
         for pod in cache.owned(PODS, key.namespace, key.name):
             meta = pod["metadata"]

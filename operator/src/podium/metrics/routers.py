@@ -7,10 +7,10 @@ from podium.api import names
 from podium.keys import Key
 from podium.kube.pods import address_of, is_ready
 from podium.kube.resources import PODS
-from podium.metrics.place import Targets, View
 from podium.metrics.reading import query, read
 from podium.metrics.rounds import Sample
 from podium.metrics.scraper import Ask
+from podium.metrics.source import Targets, View
 from podium.rollout.measuring import Task
 from podium.router.places import STATS_PORT
 
@@ -19,7 +19,7 @@ class Routers:
     """Every router counts for both revisions, since it may have sent requests to either."""
 
     def targets(self, cache: View, key: Key, task: Task) -> Targets:
-        """See Place."""
+        """See Source."""
         found, needed = {}, {}
         for pod in cache.owned(PODS, key.namespace, names.ROUTER):
             meta, at = pod["metadata"], address_of(pod)

@@ -1,4 +1,4 @@
-"""A place that counts requests, as a protocol; places.py lists them."""
+"""What counts requests, as a protocol; sources.py lists them."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -29,7 +29,7 @@ class Targets(NamedTuple):
     """Pods that get requests and so must be read, by name, with their revision; empty for a router."""
 
 
-class Place(Protocol):
+class Source(Protocol):
     """Where the requests of a rollout are counted."""
 
     def targets(self, cache: View, key: Key, task: Task) -> Targets:

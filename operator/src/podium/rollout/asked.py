@@ -19,7 +19,7 @@ _SHORTEST, _LONGEST = 0.1, 3600.0
 
 
 class Where(StrEnum):
-    """Where requests are counted; whoever reads them there is found by it (podium.metrics.places)."""
+    """Where requests are counted; whoever reads them there is found by it (podium.metrics.sources)."""
 
     ROUTERS = "Routers"
     """Each request is assigned by lot: evidence decides everything."""
