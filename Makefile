@@ -66,7 +66,7 @@ cluster: venv ## A local cluster with Podium installed; its kubeconfig is .clust
 	$(CLUSTER) up
 
 .PHONY: cluster-down
-cluster-down: venv ## Take the local cluster down; nothing is left behind
+cluster-down: venv ## End the local cluster; what was downloaded and built stays
 	$(CLUSTER) down
 
 .PHONY: images
