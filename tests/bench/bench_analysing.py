@@ -165,7 +165,11 @@ def figures() -> Iterator[Row]:
         few, analysed, among, all_at_rest = asyncio.run(play(bench))
     alone, beside = analysed.share - few.share, among.share - all_at_rest.share
     yield Row(f"{FEW} at rest: operator's CPU, share of a core", f"{few.share:.2%}")
-    yield Row(f"{FEW} analysed", f"{analysed.share:.2%}, {analysed.writes:.1f} writes/s", "at most 8 writes/s")
+    yield Row(
+        f"{FEW} analysed",
+        f"{analysed.share:.2%}, {analysed.writes:.1f} writes/s",
+        "of 100: under half a core, at most 8 writes/s",
+    )
     yield Row(f"{FEW} analysed among {COUNT} at rest", f"{among.share:.2%}, {among.writes:.1f} writes/s")
     yield Row(f"{FEW} and {COUNT} at rest", f"{all_at_rest.share:.2%}")
     yield Row(

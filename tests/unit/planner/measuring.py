@@ -25,6 +25,8 @@ class Callers:
     candidate: float = 0.01
     checkout: tuple[float, float] = (0.01, 0.01)
     """Of the champion and the candidate: the share of what Prometheus counts that fails."""
+    slow: tuple[float, float] = (0.0, 0.0)
+    """Of the champion and the candidate: the share of answers that are slower than a metric's threshold."""
     preview: float = 0.0
     """Requests by the preview Service, which the candidate's pods alone count."""
 
@@ -127,6 +129,9 @@ class Measuring:
                 rates = self.callers.checkout
                 counted[f"total:{wish.name}"] = tuple(units)
                 counted[f"events:{wish.name}"] = (units[0] * rates[0], units[1] * rates[1])
+            if wish.kind is Kind.LATENCY:
+                rates = self.callers.slow
+                counted[f"above:{wish.name}"] = (units[0] * rates[0], units[1] * rates[1])
         interval = Interval(
             start, max(now, start), task.weight, task.step, counted, task.pods, straddles=not task.applied,
             resumed=bool(task.resumed) and task.resumed != self._resumed,

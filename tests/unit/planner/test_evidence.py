@@ -74,6 +74,33 @@ def test_a_candidate_that_is_somewhat_worse_is_rolled_back_and_not_promoted() ->
     assert outcome(world) == ("RolledBack", "harm: errors")
 
 
+ERRORS_AND_SLOW = [{"name": "errors", "type": "ErrorRate"}, {"name": "slow", "type": "Latency", "threshold": "1s"}]
+
+
+def compared(champion: float, candidate: float) -> World:
+    """Both fail alike, at half of the requests each; these shares of their answers take more than a second."""
+    world = weighed(steps=[{"weight": 50, "for": "20s"}], analysis={"metrics": ERRORS_AND_SLOW})
+    world.measuring.callers.slow = champion, candidate
+    return world
+
+
+def test_a_candidate_that_is_slower_and_fails_no_more_is_rolled_back_by_its_latency() -> None:
+    world = compared(0.02, 0.06)
+    world.until(lambda: world.phase == "RolledBack")
+    assert outcome(world) == ("RolledBack", "harm: slow")
+    (said,) = world.events("RolledBack")
+    assert "6 % of its answers took longer than 1 s, 2 % of those of version 1" in said
+
+
+def test_a_candidate_is_promoted_once_its_latency_is_proven_too() -> None:
+    world = compared(0.02, 0.02)
+    world.until(lambda: world.outcome(two(world)) == "Promoted")
+    assert outcome(world) == ("Promoted", "evidence")
+    decision = verdict(read(stored(world)), Circumstances(steps_over=True))
+    assert [one.name for one in decision.metrics] == ["errors", "slow"]
+    assert all(one.better >= decision.needed for one in decision.metrics)
+
+
 def test_no_weight_is_given_before_the_routers_are_read() -> None:
     world = routed(rollout={"strategy": "Canary", "steps": STEPS}, replicas=4)
     world.measuring.deaf = True

@@ -200,7 +200,7 @@ def test_the_pods_of_all_slices_each_once_by_the_port_s_name() -> None:
     slices = [
         a_slice("one", a_pod("10.0.0.2", ready=True), a_pod("10.0.0.1"), http=8080, grpc=9000),
         a_slice("two", a_pod("10.0.0.2", ready=True), a_pod("10.0.0.3", ready=False), http=8080, grpc=9000),
-        a_slice("six", a_pod("fd00::1", ready=True), family="IPv6", http=8080, grpc=9000),
+        a_slice("a-six", a_pod("fd00::1", ready=True), family="IPv6", http=8080, grpc=9000),
     ]
     assert endpoints_of(slices, HTTP) == (Endpoint("10.0.0.1", 8080), Endpoint("10.0.0.2", 8080))
     assert endpoints_of(slices, GRPC) == (Endpoint("10.0.0.1", 9000), Endpoint("10.0.0.2", 9000))

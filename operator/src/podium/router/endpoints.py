@@ -21,7 +21,7 @@ def endpoints_of(slices: Iterable[Mapping[str, Any]], port: str) -> tuple[Endpoi
     """The pods that may be asked on the port of that name, each once, in one order, from all slices of a Service.
 
     Those that are ready (`ready` not false: unset counts as ready); if there are none, those that serve while they
-    terminate, as kube-proxy has it. Slices of the family of the first in name order alone, of a dual-stack Service.
+    terminate, as kube-proxy has it. Of a dual-stack Service, where each pod has both, those of IPv4 alone.
     """
     ordered = sorted(slices, key=lambda each: each["metadata"]["name"])
     families = [each.get("addressType", "IPv4") for each in ordered if each.get("endpoints")]
