@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from podium.analysis.decision import Call, Circumstances
-from podium.analysis.ledger import read, replay, verdict
+from podium.analysis.ledger import decided, read, replay
 from podium.api import names
 from podium.rollout.wire import parse_time
 from tests import stage as s
@@ -145,7 +145,7 @@ def test_a_version_that_refuses_what_the_champion_takes_is_rolled_back_by_eviden
 def test_what_a_bad_version_costs_is_what_it_answered_wrongly_and_no_more(weighed: Weighed) -> None:
     for name in ("failing", "refusing"):
         ended = weighed.ends[name]
-        counted = replay(read(ended.ledger)).counted  # a verdict may come before there is a checkpoint
+        counted = replay(read(ended.ledger)).counted  # a decision may come before there is a checkpoint
         wrong = counted["5xx"][1] + counted["4xx"][1]
 
         assert ended.counts.failed >= wrong > 0, f"{name}: {ended.counts}, counted {counted}"
@@ -168,11 +168,11 @@ def test_within_a_second_of_the_decision_no_caller_reaches_the_bad_version_any_m
         assert late <= 1, f"{name}: the last bad answer came {late:.1f} s after the decision; {ended.counts}"
 
 
-def test_the_ledger_replayed_gives_the_verdict_that_was_given(weighed: Weighed) -> None:
+def test_the_ledger_replayed_gives_the_decision_that_was_made(weighed: Weighed) -> None:
     for ended in weighed.ends.values():
         given = Call.PROMOTE if decision(ended)[0] == "Promoted" else Call.ROLL_BACK
 
-        assert verdict(read(ended.ledger), Circumstances(steps_over=True)).call is given
+        assert decided(read(ended.ledger), Circumstances(steps_over=True)).call is given
 
 
 def test_each_rollout_ended_within_three_minutes(weighed: Weighed) -> None:

@@ -199,7 +199,7 @@ def test_the_ledger_of_the_candidate_is_read_and_replayed(
     client.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"ledger": ledger.to_text()}})
     code, out, _ = podium(plane.kubeconfig(), "analyze", "fraud", "-n", namespace)
     assert code == 0
-    assert "Verdict: RollBack (harm: errors)" in out
+    assert "Decision: RollBack (harm: errors)" in out
     assert f"there is no controllerrevision fraud-b57wq4c9d2 in namespace {namespace}." in out
 
 

@@ -4,7 +4,7 @@ import pytest
 from aiohttp import web
 
 from podium.analysis.decision import Call, Circumstances
-from podium.analysis.ledger import read, replay, verdict
+from podium.analysis.ledger import decided, read, replay
 from tests.integration.rollouts.stage import MODEL, Stage, spec
 
 PORT = 8080
@@ -57,7 +57,7 @@ async def test_a_candidate_whose_pods_answer_500_is_rolled_back_by_what_they_say
     kept = stage.get("ConfigMap", f"{stage.revision('v2')}-ledger")
     assert kept is not None
     ledger = read(kept["data"]["ledger"])
-    assert verdict(ledger, Circumstances()).call is Call.ROLL_BACK
+    assert decided(ledger, Circumstances()).call is Call.ROLL_BACK
     good, bad = replay(ledger).counted["5xx"]
     assert (good, bad) == (0, replay(ledger).counted["finished"][1])
     assert bad >= 40

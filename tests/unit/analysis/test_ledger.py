@@ -1,4 +1,4 @@
-"""The ledger: whatever was folded when, stored, read again: the same verdict, to the last bit."""
+"""The ledger: whatever was folded when, stored, read again: the same decision, to the last bit."""
 
 import base64
 import json
@@ -23,11 +23,11 @@ from podium.analysis.ledger import (
     LedgerChanged,
     LedgerUnreadable,
     Row,
+    decided,
     digest,
     history,
     read,
     replay,
-    verdict,
 )
 from podium.analysis.metrics import Kind
 from podium.analysis.plan import Plan, Role, defaults, metric
@@ -71,7 +71,7 @@ def recorded(rows: list[Interval], ledger: Ledger | None = None) -> Ledger:
 
 @settings(max_examples=60, deadline=None)
 @given(intervals(), st.data())
-def test_a_restart_at_any_interval_ends_at_the_same_verdict(rows: list[Interval], data: st.DataObject) -> None:
+def test_a_restart_at_any_interval_comes_to_the_same_decision(rows: list[Interval], data: st.DataObject) -> None:
     whole = recorded(rows)
     ledger = Ledger.begin(ALL)
     for row in rows:
@@ -82,7 +82,7 @@ def test_a_restart_at_any_interval_ends_at_the_same_verdict(rows: list[Interval]
             text = ledger.to_text()
             ledger = read(text, digest(text))
     assert replay(ledger) == replay(whole)
-    assert verdict(ledger, Circumstances(steps_over=True)) == verdict(whole, Circumstances(steps_over=True))
+    assert decided(ledger, Circumstances(steps_over=True)) == decided(whole, Circumstances(steps_over=True))
 
 
 @settings(max_examples=30, deadline=None)
@@ -224,7 +224,7 @@ def test_a_ledger_with_any_value_in_any_place_is_none_or_is_gone_on_from(folded:
         read_again += 1
         begun = found.record(later, found.seen)
         assert read(begun.checkpointed().to_text()), (path, value)
-        assert verdict(begun, Circumstances()), (path, value)
+        assert decided(begun, Circumstances()), (path, value)
     assert read_again > 0
 
 

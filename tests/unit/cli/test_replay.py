@@ -1,4 +1,4 @@
-"""`analyze`: a ledger from any of its places, replayed to the verdict that the kernel gives."""
+"""`analyze`: a ledger from any of its places, replayed to the decision that the kernel makes."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from podium.analysis.decision import Circumstances
-from podium.analysis.ledger import Ledger, history, read, verdict
+from podium.analysis.ledger import Ledger, decided, history, read
 from podium.cli.app import run
 from podium.cli.cluster import Cluster
 from podium.cli.errors import CliError
@@ -59,11 +59,11 @@ def test_what_is_no_ledger_is_said_to_be_none_with_its_name(content: str) -> Non
         replayed(text_in(content, "x"), "x")
 
 
-def test_the_verdict_is_the_kernels() -> None:
+def test_the_decision_is_the_kernels() -> None:
     for one in (HARMFUL, HEALTHY):
         found = Replay(one)
-        assert found.verdict == verdict(one, Circumstances())
-        assert found.after_steps == verdict(one, Circumstances(steps_over=True))
+        assert found.decision == decided(one, Circumstances())
+        assert found.after_steps == decided(one, Circumstances(steps_over=True))
         assert found.rows == tuple(history(one))
 
 
@@ -80,22 +80,22 @@ def test_a_harmful_candidate_is_shown_with_its_rule(tmp_path: Path, capsys: pyte
     assert lines[20].split()[:2] == ["80", "s"]
     (errors,) = (line for line in lines if line.startswith("errors"))
     assert errors.split()[1:7] == ["60", "of", "6,000", "200", "of", "2,000"]
-    (sentence,) = (line for line in lines if line.startswith("Verdict: "))
-    assert sentence.startswith("Verdict: RollBack (harm: errors): errors got worse: evidence of harm ")
+    (sentence,) = (line for line in lines if line.startswith("Decision: "))
+    assert sentence.startswith("Decision: RollBack (harm: errors): errors got worse: evidence of harm ")
     assert not any(line.startswith("Once its steps are over") for line in lines)
 
 
 def test_a_healthy_one_is_shown_with_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ledger").write_text(HEALTHY.to_text())
     lines = shown(["analyze", str(tmp_path / "ledger")], capsys).splitlines()
-    assert any(line.startswith("Verdict: GoOn: ") for line in lines)
+    assert any(line.startswith("Decision: GoOn: ") for line in lines)
     assert lines[-1].startswith("40 intervals, 0 of them not weighed; promotion needs evidence of 20 in each metric")
     assert max(len(line) for line in lines[:-3]) <= 80
 
 
 def test_standard_input_is_read_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(yaml.safe_dump(config_map(HARMFUL.to_text()))))
-    assert "Verdict: RollBack" in shown(["analyze", "-"], capsys)
+    assert "Decision: RollBack" in shown(["analyze", "-"], capsys)
 
 
 def test_json_has_all_of_it_and_no_number_that_json_does_not_have(
@@ -107,8 +107,8 @@ def test_json_has_all_of_it_and_no_number_that_json_does_not_have(
         raise AssertionError(name)
 
     found = json.loads(shown(["analyze", str(tmp_path / "ledger"), "-o", "json"], capsys), parse_constant=refused)
-    assert found["verdict"]["call"] == "RollBack"
-    assert found["verdict"]["rule"] == "harm: errors"
+    assert found["decision"]["call"] == "RollBack"
+    assert found["decision"]["rule"] == "harm: errors"
     assert len(found["history"]) == len(list(history(HARMFUL)))
     assert found["history"][-1].keys() == {"at", "harm", "better"}
     assert found["history"][-1]["better"].keys() == {"errors", "slow"}
@@ -117,7 +117,7 @@ def test_json_has_all_of_it_and_no_number_that_json_does_not_have(
 
 def test_a_ledger_that_has_just_begun_says_nothing_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ledger").write_text(Ledger.begin(plan()).to_text())
-    assert "Verdict: GoOn: " in shown(["analyze", str(tmp_path / "ledger")], capsys)
+    assert "Decision: GoOn: " in shown(["analyze", str(tmp_path / "ledger")], capsys)
     found = json.loads(shown(["analyze", str(tmp_path / "ledger"), "-o", "json"], capsys))
     assert found["history"] == []
     assert found["metrics"][0]["interval"] == [0, None]  # JSON has no infinity

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from podium.analysis.decision import Call, Circumstances
-from podium.analysis.ledger import read, verdict
+from podium.analysis.ledger import decided, read
 from podium.kube.client import Object
 from podium.kube.resources import CONFIG_MAPS, SERVICES
 from tests.unit.planner.measuring import EVERY
@@ -96,7 +96,7 @@ def test_a_candidate_is_promoted_once_its_latency_is_proven_too() -> None:
     world = compared(0.02, 0.02)
     world.until(lambda: world.outcome(two(world)) == "Promoted")
     assert outcome(world) == ("Promoted", "evidence")
-    decision = verdict(read(stored(world)), Circumstances(steps_over=True))
+    decision = decided(read(stored(world)), Circumstances(steps_over=True))
     assert [one.name for one in decision.metrics] == ["errors", "slow"]
     assert all(one.better >= decision.needed for one in decision.metrics)
 
@@ -325,10 +325,10 @@ def test_a_new_operator_goes_on_from_the_ledger_and_moves_no_weight_meanwhile() 
 
 
 @pytest.mark.parametrize(("fails", "call"), [(ALIKE, Call.PROMOTE), (0.05, Call.ROLL_BACK)])
-def test_the_ledger_replayed_gives_the_verdict_that_was_given(fails: float, call: Call) -> None:
+def test_the_ledger_replayed_gives_the_decision_that_was_made(fails: float, call: Call) -> None:
     world = weighed(candidate=fails)
     world.until(lambda: bool(world.status["rollout"].get("decision")))
-    assert verdict(read(stored(world)), Circumstances(steps_over=True)).call is call
+    assert decided(read(stored(world)), Circumstances(steps_over=True)).call is call
 
 
 def test_each_step_is_told_with_what_was_counted_at_the_one_before() -> None:

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from podium.analysis.decision import Call, Circumstances
-from podium.analysis.ledger import Ledger, digest, read, replay, verdict
+from podium.analysis.ledger import Ledger, decided, digest, read, replay
 from podium.api import names
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, Resource
@@ -197,7 +197,7 @@ def test_a_promotion_by_evidence_waits_for_its_ledger() -> None:
 
     def refuse_what_promotes(resource: Resource, obj: Object) -> None:
         text = ledger_in(obj) if resource is CONFIG_MAPS else ""
-        if text and verdict(read(text), Circumstances(steps_over=True)).call is Call.PROMOTE and len(refused) < 3:
+        if text and decided(read(text), Circumstances(steps_over=True)).call is Call.PROMOTE and len(refused) < 3:
             refused.append(text)
             assert not record(world).get("promoting")
             refuse_ledgers(resource, obj)

@@ -6,12 +6,13 @@ from typing import Any
 from unittest.mock import patch
 
 from podium.analysis.decision import Call, Circumstances
-from podium.analysis.ledger import read, verdict
+from podium.analysis.ledger import decided, read
 from podium.api import names
 from podium.api.reasons import EventReason, Reason
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, MODEL_DEPLOYMENTS, Resource
 from podium.manifests.ledger import ledger_in
+from podium.manifests.router import RouterPods, deployment
 from tests.unit.planner import test_conditions as conditions
 from tests.unit.planner import test_events as events
 from tests.unit.planner import test_gates as gates
@@ -37,7 +38,9 @@ from tests.unit.planner.test_recreation import _recreated
 from tests.unit.planner.test_safety import CANARY, WATCHED, watched
 from tests.unit.planner.test_scarcity import unschedulable
 from tests.unit.planner.weighed import OUTAGE, STEPS, until_weighed, weighed, weighing, with_prometheus
-from tests.unit.planner.world import World, model
+from tests.unit.planner.world import NAMESPACE, World, model
+
+QUOTA_ON_CPU = 'pods "podium-router" is forbidden: failed quota: team: must specify limits.cpu for: agent,envoy'
 
 
 @dataclass(frozen=True)
@@ -333,6 +336,17 @@ def no_config_map() -> World:
     return after(world, 120)
 
 
+def no_routers_made() -> World:
+    """A quota refuses the pods of the routers' Deployment, which an operator has made."""
+    world = created(traffic=ENVOY, replicas=2)
+    world.advance(20)
+    world.cluster.refused = QUOTA_ON_CPU
+    routers = deployment(NAMESPACE, RouterPods(), replicas=2)
+    routers["metadata"]["annotations"] = {names.ANNOTATION_APPLIED: "as made"}
+    world.api.create(routers, "podium")
+    return after(world, 120)
+
+
 def nonsense_kept() -> World:
     """Somebody writes nonsense into the ConfigMap by which routers are told, until Podium leaves it at that."""
     world = routed(replicas=2)
@@ -390,7 +404,7 @@ def ledger_refused() -> World:
 
     def refuse_what_promotes(resource: Resource, obj: Object) -> None:
         text = ledger_in(obj) if resource is CONFIG_MAPS else ""
-        if text and verdict(read(text), Circumstances(steps_over=True)).call is Call.PROMOTE and len(refused) < 2:
+        if text and decided(read(text), Circumstances(steps_over=True)).call is Call.PROMOTE and len(refused) < 2:
             refused.append(text)
             raise ApiError(403, "Forbidden", "exceeded quota: count/configmaps")
 
@@ -424,6 +438,7 @@ ROUTERS: dict[str, Callable[[], World]] = {
     "no pod reached": cut_off,
     "no ConfigMap": no_config_map,
     "not understood": nonsense_kept,
+    "no pods made": no_routers_made,
 }
 
 

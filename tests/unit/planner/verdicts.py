@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from podium.analysis.decision import Call, Circumstances
-from podium.analysis.ledger import digest, read, verdict
+from podium.analysis.ledger import decided, digest, read
 from podium.api import names
 from podium.api.v1alpha1 import parse_duration
 from podium.kube.client import Object
@@ -194,7 +194,7 @@ class Verdicts:
             return  # harm waits for no ledger
         text = ledger_in(self.world.live(CONFIG_MAPS, names.ledger_name(now.name)))
         assert text, f"{now.name} was decided by evidence, and there is no ledger"
-        found = verdict(read(text), Circumstances(steps_over=True))
+        found = decided(read(text), Circumstances(steps_over=True))
         assert (found.call, found.rule) == (call, rule), f"{now.name}: its ledger says {found.call}, {found.rule}"
 
     def _decided_from(self, now: Record) -> None:

@@ -52,7 +52,7 @@ class Strength:
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict that explains itself."""
+    """A decision that explains itself."""
 
     call: Call
     rule: str

@@ -2,9 +2,9 @@
 
     replay(checkpoint + intervals) = state -> decision        the next checkpoint is that state
 
-Both are pure, so an operator that takes over counts nothing twice and ends at the verdict that was given. Intervals are
-replayed one by one: their sum would be something else, unless n1 : n0 was the same in all of them and the form is RR-e.
-What a restart missed is one coarse interval if the weight stayed, else an interval that straddles.
+Both are pure, so an operator that takes over counts nothing twice and comes to the decision that was made. Intervals
+are replayed one by one: their sum would be something else, unless n1 : n0 was the same in all of them and the form is
+RR-e. What a restart missed is one coarse interval if the weight stayed, else an interval that straddles.
 """
 
 import hashlib
@@ -110,7 +110,7 @@ def history(ledger: Ledger) -> Iterator[Row]:
         yield _row(ledger.plan, state)
 
 
-def verdict(ledger: Ledger, circumstances: Circumstances) -> Decision:
+def decided(ledger: Ledger, circumstances: Circumstances) -> Decision:
     """The decision that the ledger comes to under those circumstances."""
     return decide(ledger.plan, replay(ledger), circumstances)
 

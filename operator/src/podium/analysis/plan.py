@@ -63,7 +63,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a verdict follows from, beside the intervals."""
+    """All that a decision follows from, beside the intervals."""
 
     started_at: float
     """Seconds since 1970; blocks and starts by the clock count from it."""

@@ -1,4 +1,4 @@
-"""Plan and state as JSON, and back: every float comes back as the same float, so a replay ends at the same verdict.
+"""Plan and state as JSON, and back: every float comes back as the same float, so a replay comes to the same decision.
 
 Grids are little-endian doubles in base64: half as long as digits. Readers raise ValueError, KeyError or TypeError for
 what this version did not write.

@@ -7,5 +7,5 @@ neither typer nor rich.
                                 +--outcome.outcome--> exit code and one line
                                 +--shape.items--> JSON
     verb + View --command.asked--> the annotation podium.dev/command, then status.lastCommand is awaited
-    ledger --replay.replayed--> evidence over time and the verdict
+    ledger --replay.replayed--> evidence over time and the decision
 """

@@ -203,7 +203,7 @@ def analyze(
     context: Context = None,
     output: Format = Output.TEXT,
 ) -> None:
-    """Replay a ledger: evidence over time, each metric, and the verdict. Exit code: 0, or 3 if it cannot be read."""
+    """Replay a ledger: evidence over time, each metric, and the decision. Exit code: 0, or 3 if it cannot be read."""
     read = _read(ledger, revision, namespace, context)
     found, compared = replay.replayed(read.text, read.source, read.way_out), read.comparison
     screen = Screen()

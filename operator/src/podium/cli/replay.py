@@ -1,11 +1,11 @@
-"""A ledger replayed offline: evidence over time, each metric, and the verdict. Pure, once the ledger's text is there.
+"""A ledger replayed offline: evidence over time, each metric, and the decision. Pure, once the ledger's text is there.
 
 JSON of `analyze -o json`:
 {"startedAt", "until", "intervals", "dropped", "approximate", "needed", "neededForHarm", "harm",
  "history": [{"at", "harm", "better": {METRIC: NUMBER}}],
  "metrics": [{"name", "type", "role", "weighed", "champion": {n, events}, "candidate": {n, events}, "ratio",
               "interval": [low, high], "harm", "better"}],
- "verdict": {"call", "rule", "message"}, "verdictOnceStepsAreOver": the same,
+ "decision": {"call", "rule", "message"}, "decisionOnceStepsAreOver": the same,
  "asRecorded": true|false|null, "comparison": TEXT}
 
 The last two are of a ModelDeployment's ledger: whether its digest is the one in the revision's record or, before a
@@ -69,9 +69,9 @@ class Replay:
         self.ledger, self.plan = ledger, ledger.plan
         self.state = ledgers.replay(ledger)
         self.rows: Sequence[Row] = tuple(ledgers.history(ledger))
-        self.verdict = ledgers.verdict(ledger, Circumstances())
-        self.after_steps = ledgers.verdict(ledger, Circumstances(steps_over=True))
-        self.reports: Sequence[Report] = reports(ledger.plan, self.state, self.verdict)
+        self.decision = ledgers.decided(ledger, Circumstances())
+        self.after_steps = ledgers.decided(ledger, Circumstances(steps_over=True))
+        self.reports: Sequence[Report] = reports(ledger.plan, self.state, self.decision)
 
     def to_json(self) -> dict[str, Any]:
         """As the module says."""
@@ -83,16 +83,16 @@ class Replay:
                 "intervals": self.state.intervals,
                 "dropped": self.state.dropped,
                 "approximate": self.plan.approximate,
-                "needed": self.verdict.needed,
-                "neededForHarm": self.verdict.needed_for_harm,
-                "harm": self.verdict.harm,
+                "needed": self.decision.needed,
+                "neededForHarm": self.decision.needed_for_harm,
+                "harm": self.decision.harm,
                 "history": [
                     {"at": row.at, "harm": row.harm, "better": dict(zip(weighed, row.better, strict=True))}
                     for row in self.rows
                 ],
                 "metrics": [self._metric(report) for report in self.reports],
-                "verdict": _decided(self.verdict),
-                "verdictOnceStepsAreOver": _decided(self.after_steps),
+                "decision": _decided(self.decision),
+                "decisionOnceStepsAreOver": _decided(self.after_steps),
             }
         )
         return found
@@ -115,7 +115,7 @@ class Replay:
 
     def over_time(self) -> Table:
         """Evidence over time, at most MOST_ROWS rows, the last one always among them."""
-        table = _table("after", f"harm (of {told(self.verdict.needed_for_harm)})")
+        table = _table("after", f"harm (of {told(self.decision.needed_for_harm)})")
         for metric in self.plan.weighed:
             table.add_column(metric.name, justify="right", overflow="fold")
         for row in thinned(self.rows):
@@ -140,14 +140,14 @@ class Replay:
         return table
 
     def lines(self) -> list[str]:
-        """The verdict, in sentences."""
-        needed = told(self.verdict.needed)
-        found = [f"Verdict: {_sentence(self.verdict)}"]
-        if self.after_steps != self.verdict:
+        """The decision, in sentences."""
+        needed = told(self.decision.needed)
+        found = [f"Decision: {_sentence(self.decision)}"]
+        if self.after_steps != self.decision:
             found.append(f"Once its steps are over: {_sentence(self.after_steps)}")
         found.append(
             f"{self.state.intervals} intervals, {self.state.dropped} of them not weighed; promotion needs evidence of "
-            f"{needed} in each metric, a rollback {told(self.verdict.needed_for_harm)} in their weighted sum."
+            f"{needed} in each metric, a rollback {told(self.decision.needed_for_harm)} in their weighted sum."
         )
         if self.plan.approximate:
             found.append("Approximate: without a router harm alone is judged, and steps alone promote.")

@@ -330,6 +330,7 @@ class Observer:
                 if not readings.is_over(pod)
             ],
             idle,
+            readings.refusal_of_pods(self._cache.get(DEPLOYMENTS, namespace, names.ROUTER)),
         )
 
     def _router(self, pod: Object) -> RouterPod:

@@ -218,6 +218,13 @@ def _overdue(meta: Mapping[str, Any], sightings: Sightings) -> bool:
     return sightings.moment.reached(began + grace + LAST_RITES)
 
 
+def refusal_of_pods(deployment: Object | None) -> str:
+    """What the API server said when it last refused a pod of this Deployment; empty if it refuses none."""
+    conditions = ((deployment or {}).get("status") or {}).get("conditions") or []
+    failures = (c for c in conditions if c["type"] == "ReplicaFailure" and c["status"] == "True")
+    return next((str(c.get("message", "")) for c in failures), "")
+
+
 def read_workload(deployment: Object, pods: Sequence[Pod], *, has_hpa: bool = False) -> Workload:
     """A Deployment's counts.
 
@@ -230,14 +237,7 @@ def read_workload(deployment: Object, pods: Sequence[Pod], *, has_hpa: bool = Fa
     asked = spec.get("replicas", 1) if has_hpa else _asked(deployment)
     wanted = min(spec.get("replicas", 1), asked)
     staying = [pod for pod in pods if pod.ready and not (pod.terminating or pod.stray)]
-    failure = next(
-        (
-            with_way_out(c.get("message", ""))
-            for c in status.get("conditions") or []
-            if c["type"] == "ReplicaFailure" and c["status"] == "True"
-        ),
-        "",
-    )
+    failure = with_way_out(refusal_of_pods(deployment))
     ready = min(status.get("readyReplicas", 0), wanted, len(staying))
     count = Counter(pod.seasoned for pod in staying)
     sure = count[Seasoned.BEYOND_DOUBT]

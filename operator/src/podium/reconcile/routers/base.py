@@ -41,6 +41,8 @@ class Seen:
     routers: Sequence[RouterPod] = ()
     idle: frozenset[str] = frozenset()
     """Revisions that are to have no pods: there is nobody to reach."""
+    refused: str = ""
+    """Why the cluster takes no further pod of the routers' Deployment; empty if it does."""
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def doubt(seen: Seen) -> str:
     if told is None:
         return f"Routers do not understand ConfigMap {place}, and go on with what they had loaded"
     ready = _ready(seen)
+    if not ready and seen.refused:
+        return _no_pods(seen.refused)
     if not ready:
         namespace = seen.config_map["metadata"]["namespace"]
         command = f"kubectl get pods -n {namespace} -l {names.LABEL_ROUTER}={names.ROUTER}"
@@ -105,6 +107,17 @@ def kept_out(seen: Seen) -> str:
             if router.said is not None and revision not in router.said.reached:
                 return _not_reached(router.name, router.said, revision)
     return ""
+
+
+def _no_pods(refusal: str) -> str:
+    """The sentence for routers of which there is no pod, with the way out if it is about what they ask for."""
+    told = f"the cluster refuses the pods of Deployment {names.ROUTER}: {refusal.rstrip('. ')}"
+    if not any(resource in refusal for resource in ("cpu", "memory", "ephemeral-storage")):
+        return told
+    return (
+        f"{told}; set router.resources and router.agentResources in Podium's chart, or change the namespace's "
+        "ResourceQuota or LimitRange"
+    )
 
 
 def _not_reached(router: str, said: Said, revision: str) -> str:
