@@ -67,11 +67,15 @@ class Refusing:
         if call.resource is MODEL_DEPLOYMENTS:
             return
         self.count += 1
-        first = self.count == self.nth and not self.refused
+        first = not self.refused and self.is_due()
         again = self.lasting and self.refused and self.place == (call.verb, call.resource, call.name)
         if first or again:
             self.refused.append(call)
             raise FAULTS[self.fault]()
+
+    def is_due(self) -> bool:
+        """Whether the first refusal is that of this write."""
+        return self.count == self.nth
 
     @property
     def place(self) -> tuple[str, Resource, str]:
