@@ -16,7 +16,8 @@ CPU is the operator's process, user and system; writes come from the API server'
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -49,8 +50,13 @@ class Window:
 
     share: float
     """Of a core."""
-    writes: float
-    """A second."""
+    writes: Mapping[str, float]
+    """A second, by resource."""
+
+    def __str__(self) -> str:
+        most = sorted(self.writes.items(), key=lambda each: -each[1])
+        told = ", ".join(f"{resource} {count:.1f}" for resource, count in most)
+        return f"{self.share:.2%}, {sum(self.writes.values()):.1f} writes/s ({told})"
 
 
 def model(namespace: str, version: str) -> Object:
@@ -99,8 +105,10 @@ class Fleet:
         used, seen, began = self.bench.usage().cpu, len(self.bench.calls()), time.monotonic()
         await asyncio.sleep(SECONDS)
         took = time.monotonic() - began
-        writes = [call for call in self.bench.calls()[seen:] if call.writes and call.resource != "leases"]
-        return Window((self.bench.usage().cpu - used) / took, len(writes) / took)
+        calls = self.bench.calls()[seen:]
+        writes = Counter(call.resource for call in calls if call.writes and call.resource != "leases")
+        share = (self.bench.usage().cpu - used) / took
+        return Window(share, {resource: count / took for resource, count in writes.items()})
 
 
 async def windows(fleet: Fleet) -> list[Window]:
@@ -165,12 +173,8 @@ def figures() -> Iterator[Row]:
         few, analysed, among, all_at_rest = asyncio.run(play(bench))
     alone, beside = analysed.share - few.share, among.share - all_at_rest.share
     yield Row(f"{FEW} at rest: operator's CPU, share of a core", f"{few.share:.2%}")
-    yield Row(
-        f"{FEW} analysed",
-        f"{analysed.share:.2%}, {analysed.writes:.1f} writes/s",
-        "of 100: under half a core, at most 8 writes/s",
-    )
-    yield Row(f"{FEW} analysed among {COUNT} at rest", f"{among.share:.2%}, {among.writes:.1f} writes/s")
+    yield Row(f"{FEW} analysed", str(analysed), "of 100: under half a core, at most 8 writes/s")
+    yield Row(f"{FEW} analysed among {COUNT} at rest", str(among))
     yield Row(f"{FEW} and {COUNT} at rest", f"{all_at_rest.share:.2%}")
     yield Row(
         f"what analysing {FEW} adds beside {COUNT} others, and alone",

@@ -30,9 +30,6 @@ from tests.bench.table import Row, percentile, show
 from tests.unit.serving.harness import model_bytes, serving, tensor
 
 CONNECTIONS = (1, 8, 32, 128)
-CONNECTIONS_OF_LARGE = (1, 8)
-"""Of requests of more than LARGE bytes, for which some servers take half a second: the run is to fit 12 minutes."""
-LARGE = 2**20
 CACHE = Path(os.environ.get("PODIUM_CACHE", Path.home() / ".cache" / "podium")) / "serving-peers"
 START_SECONDS = 60
 
@@ -130,7 +127,7 @@ def measured(name: str, process: int, port: int, case: Case) -> Iterator[Row]:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[-1:])
     try:
-        for connections in CONNECTIONS_OF_LARGE if len(case.body) > LARGE else CONNECTIONS:
+        for connections in CONNECTIONS:
             uvloop.run(load(port, case.body, connections, 0.5))
             before, started = _family_cpu(process), time.perf_counter()
             latencies = uvloop.run(load(port, case.body, connections, SECONDS))
@@ -155,10 +152,13 @@ def figures() -> Iterator[Row]:
         found = cases(folder)
         yield scrape(found[0])
         for case in (*found, convolutional(folder)):
-            with ExitStack() as stack:
-                with first_cores(1):
-                    server = stack.enter_context(serving(case.model))
-                yield from measured("Podium", server.process.pid, server.port, case)
+            try:
+                with ExitStack() as stack:
+                    with first_cores(1):
+                        server = stack.enter_context(serving(case.model))
+                    yield from measured("Podium", server.process.pid, server.port, case)
+            except (AssertionError, OSError) as problem:
+                yield Row(f"{case.name}: Podium", f"failed: {str(problem)[:100]}")
             for peer in PEERS:
                 python = interpreter(peer)
                 if python is None:
