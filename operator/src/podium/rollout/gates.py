@@ -196,18 +196,18 @@ def complete(situation: Situation, moment: Moment) -> Verdict | None:
     elif champion is None:
         rule = Rule(Kind.FIRST)
     else:
-        verdict = STRATEGIES[candidate.record.strategy].complete(situation, champion, candidate, moment)
-        if verdict is None:
+        found = STRATEGIES[candidate.record.strategy].complete(situation, champion, candidate, moment)
+        if found is None:
             return None
-        if isinstance(verdict, Rule) and not verdict.stands:
-            verdict = ended_lately(situation, candidate, moment) or verdict
-        waits = situation.paused or isinstance(verdict, Hold)
+        if isinstance(found, Rule) and not found.stands:
+            found = ended_lately(situation, candidate, moment) or found
+        waits = situation.paused or isinstance(found, Hold)
         if waits and certain and candidate.record.available_at is None:
             # From here on it waits for a person: a lost pod no longer makes the deadline count.
             return Mark(candidate.name, record=candidate.record.available(moment.now))
-        if isinstance(verdict, Hold):
-            return verdict
-        rule = verdict
+        if isinstance(found, Hold):
+            return found
+        rule = found
     if situation.paused:
         return Hold(Reason.PAUSED, sentences(f"{named(candidate, situation)} is ready to be promoted, and is paused"))
     if not certain:
