@@ -39,11 +39,17 @@ class Maker:
     """Makes junk about ModelDeployments of a namespace.
 
     `victims` (name to uid) may get anything, children of their own included; to `others` (names) nothing belongs but by
-    its labels.
+    its labels. `stranger` is an object of the namespace that has nothing to do with Podium.
     """
 
-    def __init__(self, seed: int, namespace: str, victims: dict[str, str], others: Sequence[str]) -> None:
+    def __init__(
+        self, seed: int, namespace: str, victims: dict[str, str], others: Sequence[str], stranger: Object
+    ) -> None:
         self._random = random.Random(seed)
+        meta = stranger["metadata"]
+        self._stranger = {key: stranger[key] for key in ("apiVersion", "kind")} | {
+            key: meta[key] for key in ("name", "uid")
+        }
         self._namespace = namespace
         self._victims = victims
         self._others = list(others)
@@ -80,7 +86,7 @@ class Maker:
         return f"junk-{self._count}"
 
     def _meta(self, *, among: Sequence[str] = ()) -> Object:
-        """Labels of some ModelDeployment, annotations of any content; owners of its own for a victim alone."""
+        """Labels of some ModelDeployment, annotations of any content, and, often, somebody else as its owner."""
         model = self._pick(list(among) or [*self._victims, *self._others, "nobody", names.ROUTER])
         labels = {"podium.dev/model": model, "podium.dev/revision": self._pick([model, f"{model}-bcdfghjklm", "x"])}
         if model == names.ROUTER:
@@ -90,10 +96,9 @@ class Maker:
         if model in self._victims:
             labels |= {"app.kubernetes.io/managed-by": "podium"} if choice < 0.8 else {}
             owners = [owner("ModelDeployment", model, self._victims[model])] if choice < 0.6 else []
-        elif choice < 0.7:
-            owners = [owner(self._pick(["Deployment", "ModelDeployment", "Something"]), model, f"uid-{self._count}")]
-            owners[0]["apiVersion"] = self._pick(["apps/v1", "podium.dev/v1alpha1", "x/v9"])
-            owners[0]["controller"] = choice < 0.6
+        if self._random.random() < (0.2 if model in self._victims else 0.7):
+            # One that is not there would be the garbage collector's reason to take the junk away at once.
+            owners = [{**self._stranger, "controller": self._random.random() < 0.8}]
         annotations = {f"podium.dev/{self._pick(ANNOTATIONS)}": self._text() for _ in range(self._random.randrange(6))}
         if model not in self._victims:
             annotations.pop("podium.dev/applied", None)
@@ -104,8 +109,7 @@ class Maker:
             "labels": labels,
             "annotations": annotations,
         }
-        # Owners that are not there would be the garbage collector's reason to take the junk away at once.
-        return meta | ({"ownerReferences": owners} if owners and model in self._victims else {})
+        return meta | ({"ownerReferences": owners} if owners else {})
 
     def _routers(self) -> Object:
         """Metadata of an object that says it is one of a namespace's routers."""

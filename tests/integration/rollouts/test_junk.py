@@ -45,9 +45,11 @@ async def test_twenty_are_rolled_out_among_junk_of_every_kind_and_the_process_go
         # when they are rolled while the junk is written,
         rolling = asyncio.create_task(roll(cluster, namespace, operator, "v2"))
         taken: Counter[str] = Counter()
+        meta = {"name": "stranger", "namespace": namespace}
+        stranger = await cluster.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
         said = [
             await create(cluster.api, namespace, junk, taken)
-            for junk in Maker(seed, namespace, uids, HEALTHY).all(ROUNDS)
+            for junk in Maker(seed, namespace, uids, HEALTHY, stranger).all(ROUNDS)
         ]
         # then each has its new version,
         await rolling
