@@ -1,6 +1,7 @@
 """Objects as earlier versions of Podium left them in the API server: nothing of them may roll out or restart by itself.
 
-One file per commit whose objects somebody has. Such a file is never edited.
+One file per commit whose objects somebody has, and a folder with the CRDs that they were stored under. Neither is ever
+edited.
 """
 
 import copy
@@ -14,6 +15,11 @@ from podium.manifests.owner import Owner, owner_reference
 
 Object = dict[str, Any]
 COMMITS: Final = sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
+
+
+def crds(commit: str) -> Path:
+    """The folder with the CRDs of a commit."""
+    return Path(__file__).parent / "crds" / commit
 
 
 @dataclass(frozen=True)

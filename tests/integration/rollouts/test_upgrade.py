@@ -1,11 +1,17 @@
 """An upgrade against the real API server: what an earlier Podium stored is taken over as it is."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
 import pytest
 
-from tests.integration.rollouts.api import Object
+from tests.integration.operator import ROOT
+from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object, Refusal, path_of
 from tests.integration.rollouts.kubelet import FETCHED
-from tests.integration.rollouts.stage import MODEL, Stage
-from tests.stored import COMMITS, stored
+from tests.integration.rollouts.stage import MODEL, Stage, spec
+from tests.stored import COMMITS, crds, stored
 
 
 def _uids(objects: list[Object]) -> set[str]:
@@ -19,12 +25,48 @@ def _part(live: object, like: object) -> object:
     return {field: _part(value, like[field]) for field, value in live.items() if field in like}
 
 
+async def install(stage: Stage, folder: Path, *, canary: bool) -> None:
+    """CRDs of a folder, in force: the API server takes a Canary, or none."""
+    await asyncio.to_thread(stage.cluster.plane.install_crds, folder)
+    meta = {"name": "asked", "namespace": stage.namespace}
+    rollout = {"strategy": "Canary"}
+    asked = {"apiVersion": "podium.dev/v1alpha1", "kind": MODEL_DEPLOYMENT, "metadata": meta}
+    asked["spec"] = spec("v1", 1, rollout=rollout)
+
+    async def taken() -> bool:
+        try:
+            path = path_of(MODEL_DEPLOYMENT, stage.namespace)
+            await stage.api.request("POST", path, asked, query={"dryRun": "All"})
+        except Refusal as refusal:
+            if "rollout.strategy" not in str(refusal):
+                raise
+            return False
+        return True
+
+    for _ in range(300):
+        if await taken() is canary:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the CRDs of {folder} are not in force after 30 s")
+
+
+@asynccontextmanager
+async def earlier(stage: Stage, commit: str) -> AsyncIterator[None]:
+    """Meanwhile the CRDs are those of a commit from before there were canaries; then they are today's again."""
+    try:
+        await install(stage, crds(commit), canary=False)
+        yield
+    finally:
+        await install(stage, ROOT / "crds", canary=True)
+
+
 @pytest.mark.parametrize("commit", COMMITS)
 async def test_a_new_operator_and_its_crd_roll_nothing_out(stage: Stage, commit: str) -> None:
     # given objects as that commit's CRD and operator have left them, whose pods serve, and no operator
     stage.operator.kill()
     found = stored(commit)
-    await stage.apply(found.model_deployment["spec"])
+    async with earlier(stage, commit):
+        await stage.apply(found.model_deployment["spec"])
     record, deployment = found.children(stage.namespace, stage.uid)
     await stage.api.create(record)
     await stage.api.apply(deployment, manager="podium")
