@@ -27,6 +27,8 @@ def values(archives: Sequence[Archive] = (), registry: str = "localhost") -> dic
             "podAnnotations": built.get("router", {}),
             # Half of what an installation asks for by default: they outlive a test by ten minutes, on one small node.
             "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+            # In place of 120: a test has a stream outlast it.
+            "drainSeconds": 45,
         },
         # Built here too, in place of upstream's.
         "runtimes": {"registry": registry, "torchserve": {"repository": "podium/torchserve", "tag": TAG}},

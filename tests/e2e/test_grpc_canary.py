@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import grpc
 
+from podium.api import names
 from tests.canaries import (
     command,
     drawn,
     kill_routers,
     ready_routers,
-    routers,
     until_all_are_of,
     until_routed,
     until_weight,
@@ -20,7 +20,7 @@ from tests.canaries import (
 from tests.client import Object, wait
 from tests.e2e.ground import require_host
 from tests.e2e.world import World, scene
-from tests.load import Counts, Load
+from tests.load import Counts
 from tests.load_grpc import OPTIONS
 from tests.models.grpc_server import STREAM, grpc_model, put_grpc_server
 from tests.stage import GRPC_PORT, SLOW_START, Stage
@@ -32,6 +32,8 @@ ENOUGH = 600
 """Calls that a share is judged by."""
 STREAMS = 16
 """Held at once, each on a connection of its own: that a router of two has none of them happens once in 65,536 runs."""
+DRAIN = 45
+"""Seconds that a router of the tests' cluster waits for its callers when it is told to leave: `router.drainSeconds`."""
 LEAVES = 20.0
 """Seconds after which a router that is told to leave has gone if no caller stays: 5 at least, and 10 without a call."""
 ROUTED: Object = {
@@ -59,12 +61,27 @@ class Streams:
 
 
 @dataclass
+class Outlived:
+    """Streams that lasted longer than a router waits for its callers."""
+
+    first: float
+    """Seconds after the router was told to leave until it took the first of them with it."""
+    ends: set[grpc.StatusCode]
+    """How those ended."""
+    others: set[grpc.StatusCode]
+    """How those of the other router ended."""
+    again: set[str]
+    """Revisions that answered the callers' next streams."""
+
+
+@dataclass
 class Called:
     """Parts of the load, and the candidate's revision."""
 
     parts: dict[str, Counts] = field(default_factory=dict)
     candidate: str = ""
     streams: Streams | None = None
+    outlived: Outlived | None = None
 
 
 class Stream:
@@ -92,29 +109,37 @@ class Stream:
         self._channel.close()
 
 
-def fewer_pods(stage: Stage, long: Load) -> Counts:
-    """From two pods of the model to one, and a router less, as its autoscaler would have it, while calls are long."""
+def add_router(stage: Stage) -> None:
+    """A third one, which their autoscaler lets be until it is told otherwise."""
+    leave_be = {"spec": {"behavior": {"scaleDown": {"selectPolicy": "Disabled"}}}}
+    stage.client.patch("HorizontalPodAutoscaler", stage.namespace, names.ROUTER, leave_be)
+    stage.cluster.kubectl(f"--namespace={stage.namespace}", "scale", f"deployment/{names.ROUTER}", "--replicas=3")
+    wait("three routers", lambda: len(ready_routers(stage)) == 3, SLOW_START)
+
+
+def fewer_pods(stage: Stage) -> Counts:
+    """From two pods of the model to one, and by their autoscaler from three routers to two, while calls are long."""
     stage.apply(grpc_model(NAME, "2", **ROUTED | {"replicas": 2}))
     stage.until_ready(NAME, "2")
-    long.await_answers(5)
-    before = routers(stage)
-    stage.apply(grpc_model(NAME, "2", **ROUTED))
-    leaving = before[0]["metadata"]["name"]
-    stage.client.delete("Pod", stage.namespace, leaving)
+    add_router(stage)
+    with stage.grpc_load(NAME, rate=2, lasting=LONG) as long:  # its connections are new: the third router has some
+        long.await_answers(5)
+        stage.apply(grpc_model(NAME, "2", **ROUTED))
+        stage.client.patch("HorizontalPodAutoscaler", stage.namespace, names.ROUTER, {"spec": {"behavior": None}})
+        wait("one pod of the model and two routers", lambda: len(stage.client.list("Pod", stage.namespace)) == 3, 120)
+        return long.await_answers(5)
 
-    def gone() -> bool:
-        pods = {pod["metadata"]["name"] for pod in stage.client.list("Pod", stage.namespace)}
-        return leaving not in pods and len(pods) == len(before) + 1
 
-    wait("one pod of the model, and the router gone", gone, 90)
-    return long.await_answers(5)
+def elder_of_two(stage: Stage) -> str:
+    """The router that has been there for longer: the node may not know of the other one yet."""
+    wait("two routers", lambda: len(ready_routers(stage)) >= 2, SLOW_START)
+    elder = min(ready_routers(stage), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    return str(elder["metadata"]["name"])
 
 
 def hold_streams(stage: Stage) -> Streams:
     """Streams through both routers go on while the elder one leaves, and end when they are done."""
-    wait("two routers", lambda: len(ready_routers(stage)) >= 2, SLOW_START)
-    elder = min(ready_routers(stage), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-    leaving = elder["metadata"]["name"]
+    leaving = elder_of_two(stage)
     host = stage.client.get("Service", stage.namespace, NAME)["spec"]["clusterIP"]
 
     def there() -> bool:
@@ -136,9 +161,43 @@ def hold_streams(stage: Stage) -> Streams:
     return seen
 
 
+def outlast_drain(stage: Stage) -> Outlived:
+    """Streams that do not end when they are asked to, at a router that is told to leave."""
+    leaving = elder_of_two(stage)
+    host = stage.client.get("Service", stage.namespace, NAME)["spec"]["clusterIP"]
+    with ExitStack() as stack:
+        held = [stack.enter_context(closing(Stream(f"{host}:{GRPC_PORT}"))) for _ in range(STREAMS)]
+        for stream in held:
+            stream.ask()
+        stage.client.delete("Pod", stage.namespace, leaving)
+        told, ended = time.monotonic(), dict[Stream, float]()
+
+        def some_ended() -> bool:
+            for stream in held:
+                try:
+                    stream.ask()
+                except grpc.RpcError:
+                    ended.setdefault(stream, time.monotonic() - told)
+            return bool(ended)
+
+        def gone() -> bool:
+            return leaving not in {pod["metadata"]["name"] for pod in stage.client.list("Pod", stage.namespace)}
+
+        wait("streams that the router took with it", some_ended, DRAIN + 60)
+        wait("the router gone", gone, SLOW_START)
+        some_ended()  # one may have been asked just before the others of its router ended
+        again = [stack.enter_context(closing(Stream(f"{host}:{GRPC_PORT}"))).ask() for _ in ended]
+        return Outlived(
+            first=min(ended.values()),
+            ends={stream.end() for stream in ended},
+            others={stream.end() for stream in held if stream not in ended},
+            again=set(again),
+        )
+
+
 @scene
 def canary_of_grpc(world: World) -> Called:
-    """Version 2 at 25 %, promoted; then routers leave, and are killed."""
+    """Version 2 at 25 %, promoted; then routers leave, are killed, and end with streams that do not."""
     require_host(world.cluster)
     put_grpc_server(world.cluster, world.client)
     stage, seen = world.stage("e2e-grpc"), Called()
@@ -160,14 +219,14 @@ def canary_of_grpc(world: World) -> Called:
         seen.parts["promoted"] = after.since(promoted)
         seen.parts["all"] = after.since(begun)
 
-        with stage.grpc_load(NAME, rate=2, lasting=LONG) as long:
-            seen.parts["long calls"] = fewer_pods(stage, long)
+        seen.parts["long calls"] = fewer_pods(stage)
         seen.streams = hold_streams(stage)
 
         left = load.await_answers(1)
         kill_routers(stage)
         wait("a call that failed", lambda: load.counts().failed > left.failed, 60)
         seen.parts["routers killed"] = load.counts().since(left)
+    seen.outlived = outlast_drain(stage)
     return seen
 
 
@@ -175,7 +234,7 @@ def test_no_call_is_lost_from_the_first_weight_to_the_end_of_the_former_pods(can
     assert not canary_of_grpc.parts["all"].failed, str(canary_of_grpc.parts["all"])
 
 
-def test_calls_of_five_seconds_outlast_the_pods_and_the_router_that_leave(canary_of_grpc: Called) -> None:
+def test_calls_of_five_seconds_outlast_a_pod_and_a_router_that_are_scaled_away(canary_of_grpc: Called) -> None:
     counts = canary_of_grpc.parts["long calls"]
 
     assert counts.answered
@@ -189,6 +248,16 @@ def test_a_stream_keeps_the_router_that_leaves_and_lives_to_its_end(canary_of_gr
     assert streams.answers == {canary_of_grpc.candidate}
     assert streams.stayed
     assert set(streams.ends) == {grpc.StatusCode.OK}
+
+
+def test_a_stream_that_outlasts_the_drain_is_told_so_and_begins_anew_elsewhere(canary_of_grpc: Called) -> None:
+    outlived = canary_of_grpc.outlived
+
+    assert outlived
+    assert outlived.first > DRAIN
+    assert outlived.ends == {grpc.StatusCode.UNAVAILABLE}
+    assert outlived.others <= {grpc.StatusCode.OK}
+    assert outlived.again == {canary_of_grpc.candidate}
 
 
 def test_calls_that_routers_took_with_them_are_counted_by_the_same_load(canary_of_grpc: Called) -> None:

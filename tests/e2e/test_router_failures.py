@@ -26,12 +26,13 @@ from tests.canaries import (
 )
 from tests.client import Object, condition, session, wait
 from tests.cluster.progress import run
-from tests.e2e.ground import kill, processes, require_host, until_condition
+from tests.e2e.ground import kill, operator_pods, processes, require_host, until_condition
+from tests.e2e.test_failover import both_ready
 from tests.e2e.world import World, scene_alone
-from tests.load import Counts
+from tests.load import LANES, Counts
 
 NAME = "digits"
-AGENT, ENVOY = "podium.router.agent", "envoy"
+AGENT, ENVOY, SERVER = "podium.router.agent", "envoy", "podium_serving"
 """Words of the command lines."""
 STEPS = [{"weight": 25}, {"pause": True}, {"weight": 50}, {"pause": True}]
 ROUTED: Object = {
@@ -39,8 +40,11 @@ ROUTED: Object = {
     "replicas": 2,
     "rollout": {"strategy": "Canary", "steps": STEPS, "minReadySeconds": 1, "scaleDownDelay": "0s"},
 }
+SERVER_PORT = 8080
 TIMEOUT = 4.0
 """Seconds that a caller waits."""
+CRASH, HANG, DIES = "Envoy started anew", "a server stands still", "a server dies three times"
+"""Parts in which requests are lost, as docs/traffic.md says."""
 ENOUGH = 1_000
 """Requests: over that time, so that what hung before them has been counted."""
 
@@ -61,6 +65,8 @@ class Deprived:
     """A router pod that could not get its configuration."""
     listens: list[int] = field(default_factory=list)
     """Ports of routers at which that pod answered."""
+    dead: bool = False
+    """Whether nothing listened in the server that is listed, before and after the requests of that part."""
 
 
 def answers(pod: Object, port: int, path: str = "/") -> bool:
@@ -90,17 +96,32 @@ def restart(pod: Object, word: str, port: int, path: str) -> None:
     )
 
 
-def without_api_server(world: World, stage: s.Stage, parts: Parts) -> None:
-    """While it is down one router's agent is started anew, and then its Envoy."""
+def without_api_server(world: World, stage: s.Stage, parts: Parts, seen: Deprived) -> None:
+    """While it is down, and then the operator too, a router's agent and its Envoy start anew, and a server dies."""
     pod, port = ready_routers(stage)[0], listener(stage)
+    operators = operator_pods(stage)
+    selector = f"{names.LABEL_REVISION}={stage.get(NAME)['status']['champion']['revision']}"
+    server = stage.client.list("Pod", stage.namespace, selector)[0]
     with world.cluster.without_api_server():
         parts.end("API server down", ENOUGH)
+        for each in operators:
+            kill(each["metadata"]["name"], signal.SIGKILL)
+        parts.end("operator killed, too")
         restart(pod, AGENT, PORT, "/applied")
         parts.end("agent started anew")
         restart(pod, ENVOY, READY_PORT, "/ready")
-        parts.end("Envoy started anew")
+        parts.end(CRASH)
         wait("the model through it", lambda: answers(pod, port, "/v2/health/live"), 60)
         parts.end("all that there was before", ENOUGH)
+        for _ in range(2):
+            restart(server, SERVER, SERVER_PORT, "/v2/health/ready")
+        kill(server["metadata"]["name"], signal.SIGKILL, running=SERVER)  # the third time: it stays so for 20 s
+        until_none_fails(parts.load, 1.0)
+        parts.end(DIES)
+        dead = not answers(server, SERVER_PORT)
+        parts.end("a dead server that is listed")
+        seen.dead = dead and not answers(server, SERVER_PORT)
+    wait("both operators", lambda: both_ready(world), s.SLOW_START)
 
 
 def disagree(stage: s.Stage, parts: Parts, seen: Deprived) -> None:
@@ -171,7 +192,7 @@ def freeze_a_model_server(stage: s.Stage, parts: Parts) -> None:
     try:
         wait("it is listed no more", lambda: not ready(), 60)
         until_none_fails(parts.load, TIMEOUT)  # routers learn of it later
-        parts.end("a server stands still")
+        parts.end(HANG)
         parts.end("it is listed no more", ENOUGH)
     finally:
         kill(name, signal.SIGCONT)
@@ -197,19 +218,15 @@ def deprived(world: World) -> Deprived:
         freeze_a_model_server(stage, parts)
         # At the end: for up to half a minute after it Kubernetes' own controllers do not watch again, and a pod that
         # went then would stay listed.
-        without_api_server(world, stage, parts)
+        without_api_server(world, stage, parts, seen)
     print("".join(f"\n{name}: {counts}" for name, counts in seen.parts.items()))
     return seen
 
 
-CRASH, HANG = "Envoy started anew", "a server stands still"
-"""Parts in which requests are lost, as docs/traffic.md says."""
-
-
 def test_what_a_router_lives_on_may_be_gone_and_no_request_is_lost(deprived: Deprived) -> None:
-    sound = {name: counts for name, counts in deprived.parts.items() if name not in (CRASH, HANG)}
+    sound = {name: counts for name, counts in deprived.parts.items() if name not in (CRASH, HANG, DIES)}
 
-    assert len(sound) == 10, list(deprived.parts)
+    assert len(sound) == 12, list(deprived.parts)
     for name, counts in sound.items():
         assert not counts.failed, f"{name}: {counts}"
 
@@ -221,7 +238,21 @@ def test_routers_keep_the_weight_while_the_API_server_is_down_and_after_their_ow
 
 
 def test_a_crash_of_Envoy_costs_connections_and_no_answer_is_wrong_or_late(deprived: Deprived) -> None:
-    assert set(deprived.parts[CRASH].failures) <= {"connect", "reset"}, str(deprived.parts[CRASH])
+    counts = deprived.parts[CRASH]
+
+    assert set(counts.failures) <= {"connect", "reset"}, str(counts)
+    # Until the kubelet has started it again; a restart of the whole pod would take some ten times as long.
+    assert counts.failed_for <= 5, str(counts)
+
+
+def test_a_server_that_dies_takes_with_it_what_it_was_answering_and_nothing_that_comes_later(
+    deprived: Deprived,
+) -> None:
+    counts = deprived.parts[DIES]
+
+    assert deprived.dead
+    assert set(counts.failures) <= {"status 503"}, str(counts)
+    assert counts.failed <= 3 * LANES, str(counts)
 
 
 def test_a_weight_that_one_router_has_not_taken_is_not_applied_and_that_router_is_named(deprived: Deprived) -> None:
