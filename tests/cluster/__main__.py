@@ -77,8 +77,9 @@ def prepare(arguments: argparse.Namespace) -> None:
     build(arguments)
     for version in binaries.OTHER_APISERVERS:
         binaries.apiserver(version)
-    binaries.apt(binaries.ARGOCD_PACKAGES)
+    binaries.apt(binaries.ARGOCD_PACKAGES | binaries.POLICY_PACKAGES)
     binaries.argocd()
+    binaries.kube_router()
     binaries.flux()
     binaries.flux_crds()
 

@@ -35,6 +35,7 @@ IMAGE_PACKAGES = {
     "buildah": "buildah", "mmdebstrap": "mmdebstrap", "gcc": "gcc", "/usr/include/stdio.h": "libc6-dev",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }  # fmt: skip
+POLICY_PACKAGES = {"ipset": "ipset"}
 PROMETHEUS_PACKAGES = {"prometheus": "prometheus"}
 ARGOCD_PACKAGES = {"redis-server": "redis-server", "git": "git"}
 ARGOCD_MANIFESTS = (
@@ -134,6 +135,12 @@ def component(name: str, folder: Path) -> Path:
 def versitygw() -> Path:
     """The S3 gateway that stands for a model store."""
     return _go_build("versitygw", HERE / "versitygw", "github.com/versity/versitygw/cmd/versitygw", "1 min", [])
+
+
+def kube_router() -> Path:
+    """The firewall by which NetworkPolicies are enforced, where a test asks for that."""
+    package = "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"
+    return _go_build("kube-router", HERE / "kube-router", package, "1 min once kube is compiled, else 4", [])
 
 
 def argocd() -> Path:

@@ -1,85 +1,169 @@
-"""What a namespace's network may keep from what: routers from pods, callers and the operator from routers, and routers
-from the API server. Where Podium can see it a condition says so, and the champion serves on.
+"""What a namespace's NetworkPolicies may keep from what: routers from pods, callers and the operator from routers, and
+routers from the API server. Where Podium can see it a condition says so, and the champion serves on.
 
-The local cluster's network plugin enforces no NetworkPolicy. What stands in for a default-deny one is what enforces it
-elsewhere: the node drops what comes from other pods, and lets in what comes from itself, as probes do.
+The namespaces deny all that no policy lets in. What lets in whom routers need are the policies of docs/traffic.md, as
+they are shown there. kube-router enforces them (tests/cluster/policies.py), as long as a scene lasts. The load comes
+from outside the cluster, as from a load balancer, and is always let in; other callers are pods.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import re
 from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
 
 from podium.api import names
 from podium.router.places import PORT
-from podium.router.routing import LAST_PORT, LEAST_PORT
 from tests import stage as s
 from tests.canaries import Parts, command, ready_routers, until_routed, until_weight
 from tests.client import Object, condition, wait
+from tests.cluster.cache import REPOSITORY
+from tests.cluster.node import PAUSE
+from tests.cluster.policies import enforced
 from tests.cluster.progress import ClusterError, run
 from tests.cluster.slot import Slot
-from tests.e2e.ground import operator_pods, require_host, until_condition
+from tests.e2e.ground import processes, require_host, until_condition
 from tests.e2e.test_rollouts import QUICK
 from tests.e2e.world import World, scene
 from tests.load import Counts
 
 NAME = "digits"
+ROUTERS, MODELS = "podium-router", "models-from-routers"
+"""Policies of docs/traffic.md."""
+TO_MODELS = "routers-to-models-alone"
+CALLERS, OPERATOR, API = "callers to routers", "operator to routers", "routers to the API server"
+SHOP, STRANGER = "shop", "stranger"
+"""Pods that call: one that the policies name, and another one."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Denied:
-    """What was seen while pods were kept from pods, and afterwards."""
+    """What was seen while the policies that routers need came one by one, and afterwards."""
 
-    told: Object
-    """The condition."""
-    selector: Object
+    told: dict[str, Object] = field(default_factory=dict)
+    """The condition: without any of them, and once what is missing is the way to the pods."""
+    selector: Object = field(default_factory=dict)
     """Of the stable Service, then."""
-    status: Object
+    status: Object = field(default_factory=dict)
     """Of the ModelDeployment, then."""
-    after: Object
-    """The ModelDeployment, once they were let in."""
-    counts: Counts
+    after: Object = field(default_factory=dict)
+    """The ModelDeployment, once there were all."""
+    counts: Counts = field(default_factory=Counts)
 
 
-@contextmanager
-def dropped(slot: Slot, rules: list[list[str]]) -> Iterator[None]:
-    """What these rules of iptables match, each with its chain first, is dropped by the node."""
-    rules = [[*rule, "--jump", "DROP"] for rule in rules]
-    for rule in rules:
-        run(slot.inside("iptables", "--wait", "--insert", *rule))
+def policy(name: str, pods: Object, **spec: Any) -> Object:
+    """A NetworkPolicy for these pods."""
+    spec = {"podSelector": pods, "policyTypes": ["Ingress"], **spec}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec}
+
+
+def documented(name: str) -> Object:
+    """The NetworkPolicy of this name, as docs/traffic.md shows it."""
+    shown = re.findall(r"^```yaml\n(.*?)^```$", (REPOSITORY / "docs/traffic.md").read_text(), re.DOTALL | re.MULTILINE)
+    found = [obj for text in shown for obj in yaml.safe_load_all(text)]
+    return next(obj for obj in found if (obj["kind"], obj["metadata"]["name"]) == ("NetworkPolicy", name))
+
+
+def without(found: Object, port: int) -> Object:
+    """The policy without the rule that opens this port."""
+    rules = found["spec"]["ingress"]
+    kept = [rule for rule in rules if port not in [each["port"] for each in rule["ports"]]]
+    assert len(kept) == len(rules) - 1
+    return found | {"spec": found["spec"] | {"ingress": kept}}
+
+
+def denying(slot: Slot) -> list[Object]:
+    """What denies by default, after what lets in the load: no moment is between them in which it is kept out."""
+    load = policy("load-from-outside", {}, ingress=[{"from": [{"ipBlock": {"cidr": f"{slot.host}/32"}}]}])
+    return [load, policy("default-deny", {})]
+
+
+def fresh(world: World, namespace: str) -> s.Stage:
+    """A namespace without policies: on a cluster that is kept, those of the run before are still there."""
+    require_host(world.cluster)
+    stage = world.stage(namespace)
+    world.cluster.kubectl(f"--namespace={namespace}", "delete", "networkpolicy", "--all")
+    return stage
+
+
+def put(stage: s.Stage, *policies: Object) -> None:
+    """Applies policies, one after the other."""
+    listed = {"apiVersion": "v1", "kind": "List", "items": policies}
+    stage.cluster.kubectl(f"--namespace={stage.namespace}", "apply", "-f", "-", stdin=json.dumps(listed))
+
+
+def caller(stage: s.Stage, app: str) -> str:
+    """A pod that does nothing by itself, and is labelled `app`; its name, which no other namespace's pod has."""
+    name = f"{stage.namespace}-{app}"
+    own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    spec: Object = {
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "automountServiceAccountToken": False,
+        "containers": [{"name": "caller", "image": PAUSE, "securityContext": own}],
+    }
+    stage.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": app}}, "spec": spec})
+    wait(f"the pod {name} runs", lambda: bool(processes(name)), s.SLOW_START)
+    return name
+
+
+def answered(pod: str, url: str) -> bool:
+    """Whether a request over a new connection from a pod's network is answered with 200."""
+    inside = ["nsenter", f"--net=/proc/{processes(pod)[0]}/ns/net"]
     try:
-        yield
-    finally:
-        for rule in rules:
-            run(slot.inside("iptables", "--wait", "--delete", *rule))
+        run([*inside, "curl", "--silent", "--fail", "--insecure", "--max-time", "5", url])
+    except ClusterError:
+        return False
+    return True
 
 
-def addresses(pods: list[Object]) -> list[str]:
-    """Theirs."""
-    return [str(pod["status"]["podIP"]) for pod in pods]
+def live(stage: s.Stage) -> str:
+    """The URL at which the model says that it is live, to callers of its Service."""
+    return f"{stage.address(NAME)}/v2/health/live"
 
 
 @scene
 def denied(world: World) -> Denied:
-    """`router: Envoy` where no router gets through to a pod; then it does."""
-    require_host(world.cluster)
-    stage = world.stage("e2e-denied")
+    """`router: Envoy` in a namespace that denies by default; then it gets the policies that routers need."""
+    stage, seen = fresh(world, "e2e-denied"), Denied()
     stage.apply(s.onnx(NAME, "1", replicas=1, rollout=QUICK))
+    shop = caller(stage, SHOP)
     stage.until_ready(NAME, "1")
-    pods = stage.client.list("Pod", stage.namespace, f"{names.LABEL_MODEL}={NAME}")
 
     def selector() -> Object:
         return dict(stage.client.get("Service", stage.namespace, NAME)["spec"]["selector"])
 
-    with world.load_turn, stage.load(NAME, world.digits.questions()) as load:
+    with world.load_turn, enforced(world.cluster), stage.load(NAME, world.digits.questions()) as load:
         load.await_answers()
-        slot = world.cluster.slot
-        with dropped(slot, [["FORWARD", "--source", slot.pods, "--destination", each] for each in addresses(pods)]):
-            stage.apply(s.onnx(NAME, "1", replicas=1, rollout=QUICK, traffic={"router": "Envoy"}))
-            told = until_condition(stage, NAME, "RouterUnreachable", "does not reach any pod", seconds=120)
-            kept, status = selector(), stage.get(NAME)["status"]
+        assert answered(shop, live(stage))
+        put(stage, *denying(world.cluster.slot))
+        wait("nobody is let in who is not named", lambda: not answered(shop, live(stage)), 30)
+
+        stage.apply(s.onnx(NAME, "1", replicas=1, rollout=QUICK, traffic={"router": "Envoy"}))
+        seen.told["none of them"] = until_condition(stage, NAME, "RouterUnreachable", f"port {PORT}", seconds=120)
+        put(stage, documented(ROUTERS))
+        seen.told[ROUTERS] = until_condition(stage, NAME, "RouterUnreachable", "does not reach any pod", seconds=120)
+        seen.selector, seen.status = selector(), stage.get(NAME)["status"]
+        put(stage, documented(MODELS))
         wait("the Service leads to the routers", lambda: selector() == names.router_selector(), s.SLOW_START)
+        wait("whom the policies name is let in", lambda: answered(shop, live(stage)), 30)
         load.await_answers(200)
-        return Denied(told, kept, status, stage.until_ready(NAME, "1"), load.close())
+        seen.after, seen.counts = stage.until_ready(NAME, "1"), load.close()
+    return seen
+
+
+def close_api_server(stage: s.Stage, slot: Slot) -> None:
+    """Routers may connect to pods of models and to nobody else, and what they have open to the API server ends."""
+    there = {pod["metadata"]["name"]: str(pod["status"]["podIP"]) for pod in ready_routers(stage)}
+    url = f"https://{slot.node}:6443/livez"
+    assert all(answered(name, url) for name in there)
+    models = {"matchExpressions": [{"key": names.LABEL_MODEL, "operator": "Exists"}]}
+    egress = {"policyTypes": ["Egress"], "egress": [{"to": [{"podSelector": models}]}]}
+    put(stage, policy(TO_MODELS, {"matchLabels": names.router_selector()}, **egress))
+    wait("no router gets through to the API server", lambda: not any(answered(name, url) for name in there), 30)
+    # A policy is about new connections here, as with many network plugins; the routers' watches last for minutes.
+    for address in there.values():
+        run(slot.inside("ss", "--kill", "dst", address, "sport", "=", ":6443"))
 
 
 @dataclass
@@ -91,77 +175,62 @@ class CutOff:
     status: dict[str, Object] = field(default_factory=dict)
     """Of the ModelDeployment, by the same."""
     parts: dict[str, Counts] = field(default_factory=dict)
-    asked: dict[str, bool] = field(default_factory=dict)
-    """Whether a caller on the node was answered: before its way was closed, and then."""
+    asked: dict[str, dict[str, bool]] = field(default_factory=dict)
+    """Who of the callers was answered: before, while their way was closed, and once it was open again."""
     revisions: dict[str, str] = field(default_factory=dict)
     """By version, of the rollouts in their order."""
     kept: int = 0
     """Ready pods of version 1 while the routers did not say whether they still send requests there."""
 
 
-CALLERS, OPERATOR, API = "callers to routers", "operator to routers", "routers to the API server"
-
-
-def answered(world: World, stage: s.Stage) -> bool:
-    """Whether a caller on the node is answered by the model."""
-    url = f"{stage.address(NAME)}/v2/health/live"
-    try:
-        run(world.cluster.slot.inside("curl", "--silent", "--fail", "--max-time", "5", url))
-    except ClusterError:
-        return False
-    return True
-
-
 @scene
 def cut_off(world: World) -> CutOff:
-    """A canary while a caller is kept from the routers, its promotion while the operator is; another while the routers
+    """A canary while callers are kept from the routers, its promotion while the operator is; another while the routers
     are kept from the API server.
     """
-    require_host(world.cluster)
-    stage, seen, slot = world.stage("e2e-cut"), CutOff(), world.cluster.slot
+    stage, seen, slot = fresh(world, "e2e-cut"), CutOff(), world.cluster.slot
+    put(stage, *denying(slot), documented(ROUTERS), documented(MODELS))
     steps = [{"weight": 50}, {"pause": True}]
     rollout = {"strategy": "Canary", "steps": steps, "minReadySeconds": 1, "scaleDownDelay": "0s"}
     routed: Object = {"replicas": 1, "rollout": rollout, "traffic": {"router": "Envoy"}}
     stage.apply(s.onnx(NAME, "1", **routed))
+    callers = {app: caller(stage, app) for app in (SHOP, STRANGER)}
     champion = stage.until_ready(NAME, "1")["status"]["champion"]["revision"]
     until_routed(stage, NAME)
     wait("two routers", lambda: len(ready_routers(stage)) == 2, s.SLOW_START)
-    there = addresses(ready_routers(stage))
 
-    with world.load_turn, stage.load(NAME, world.digits.questions()) as load:
+    def ask() -> dict[str, bool]:
+        return {app: answered(pod, live(stage)) for app, pod in callers.items()}
+
+    with world.load_turn, enforced(world.cluster), stage.load(NAME, world.digits.questions()) as load:
         parts = Parts(load, seen.parts)
-        seen.asked["before"] = answered(world, stage)
-        listeners = ["--protocol", "tcp", "--dport", f"{LEAST_PORT}:{LAST_PORT}"]
-        # Here the caller is a process of the node; the load comes from outside, and is let through.
-        with dropped(slot, [["OUTPUT", "--destination", each, *listeners] for each in there]):
-            stage.apply(s.onnx(NAME, "2", **routed))
-            seen.revisions["2"] = until_weight(stage, NAME, "2", 50)
-            seen.asked[CALLERS] = answered(world, stage)
-            seen.status[CALLERS] = stage.get(NAME)["status"]
+        seen.asked["before"] = ask()
+        put(stage, without(documented(ROUTERS), 20_000))
+        wait("no pod may call", lambda: not answered(callers[SHOP], live(stage)), 30)
+        stage.apply(s.onnx(NAME, "2", **routed))
+        seen.revisions["2"] = until_weight(stage, NAME, "2", 50)
+        seen.asked[CALLERS] = ask()
+        seen.status[CALLERS] = stage.get(NAME)["status"]
         parts.end(CALLERS)
 
-        operators = addresses(operator_pods(stage))
-        agents = ["--protocol", "tcp", "--dport", str(PORT)]
-        ways = [["FORWARD", "--source", one, "--destination", each, *agents] for one in operators for each in there]
-        with dropped(slot, ways):
-            command(stage, NAME, "promote", seen.revisions["2"])
-            seen.told[OPERATOR] = until_condition(stage, NAME, "RouterUnreachable", str(PORT))
-            parts.end(OPERATOR)
-            seen.status[OPERATOR] = stage.get(NAME)["status"]
-            seen.kept = int(stage.client.get("Deployment", stage.namespace, champion)["status"].get("readyReplicas", 0))
+        put(stage, without(documented(ROUTERS), PORT))
+        wait("the shop may call again", lambda: answered(callers[SHOP], live(stage)), 30)
+        command(stage, NAME, "promote", seen.revisions["2"])
+        seen.told[OPERATOR] = until_condition(stage, NAME, "RouterUnreachable", str(PORT))
+        parts.end(OPERATOR)
+        seen.status[OPERATOR] = stage.get(NAME)["status"]
+        seen.kept = int(stage.client.get("Deployment", stage.namespace, champion)["status"].get("readyReplicas", 0))
+        put(stage, documented(ROUTERS))
         stage.until_ready(NAME, "2")
+        seen.asked["promoted"] = ask()
         parts.end("promoted")
 
-        api = ["--protocol", "tcp"]
-        there = addresses(ready_routers(stage))
-        ways = [["INPUT", "--source", each, "--destination", slot.node, *api, "--dport", "6443"] for each in there]
-        ways += [["OUTPUT", "--source", slot.node, "--destination", each, *api, "--sport", "6443"] for each in there]
-        with dropped(slot, ways):
-            stage.apply(s.onnx(NAME, "1", **routed))
-            told = until_condition(stage, NAME, "RouterUnreachable", "has not loaded ConfigMap")
-            seen.told[API] = told
-            parts.end(API)
-            seen.status[API] = stage.get(NAME)["status"]
+        close_api_server(stage, slot)
+        stage.apply(s.onnx(NAME, "1", **routed))
+        seen.told[API] = until_condition(stage, NAME, "RouterUnreachable", "has not loaded ConfigMap")
+        parts.end(API)
+        seen.status[API] = stage.get(NAME)["status"]
+        stage.cluster.kubectl(f"--namespace={stage.namespace}", "delete", "networkpolicy", TO_MODELS)
         seen.revisions["1"] = until_weight(stage, NAME, "1", 50)
         parts.end("at 50 %")
     assert champion != seen.revisions["2"]
@@ -169,9 +238,15 @@ def cut_off(world: World) -> CutOff:
 
 
 def test_the_condition_names_the_router_the_revision_and_the_way_out(denied: Denied) -> None:
-    assert "NetworkPolicies" in denied.told["message"]
-    assert denied.status["champion"]["revision"] in denied.told["message"]
-    assert "podium-router-" in denied.told["message"]
+    told = denied.told[ROUTERS]["message"]
+
+    assert "NetworkPolicies" in told
+    assert denied.status["champion"]["revision"] in told
+    assert "podium-router-" in told
+
+
+def test_before_any_of_the_policies_it_names_the_port_at_which_the_operator_is_kept_out(denied: Denied) -> None:
+    assert f"does not answer the operator at port {PORT}" in denied.told["none of them"]["message"]
 
 
 def test_the_service_goes_on_leading_to_the_pods_until_they_can_be_reached(denied: Denied) -> None:
@@ -184,8 +259,12 @@ def test_nobody_who_calls_notices(denied: Denied) -> None:
     assert not denied.counts.failed, str(denied.counts)
 
 
+def test_the_policies_of_the_docs_let_in_whom_they_name_and_nobody_else(cut_off: CutOff) -> None:
+    assert cut_off.asked["before"] == cut_off.asked["promoted"] == {SHOP: True, STRANGER: False}
+
+
 def test_a_caller_that_may_not_reach_the_routers_is_not_answered_and_Podium_cannot_see_it(cut_off: CutOff) -> None:
-    assert cut_off.asked == {"before": True, CALLERS: False}
+    assert cut_off.asked[CALLERS] == {SHOP: False, STRANGER: False}
     assert not condition({"status": cut_off.status[CALLERS]}, "RouterUnreachable")
     assert condition({"status": cut_off.status[CALLERS]}, "Available")["status"] == "True"
 
