@@ -47,7 +47,7 @@ test-integration: venv ## The operator as a process against a real API server an
 	$(PYTEST) tests/integration
 
 .PHONY: test-refusals
-test-refusals: venv ## Writes of every scenario refused in seven ways by a real API server; make test plays two of them
+test-refusals: venv ## Every write of every scenario refused in seven ways by a real API server; of six of these, make test plays a third
 	PODIUM_REFUSALS=1 $(PYTEST) tests/integration/rollouts/test_refused.py
 
 .PHONY: test-counting

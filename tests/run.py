@@ -69,7 +69,7 @@ LEFT = """\
 Left to `make soak`: the server for 10 minutes (here 1), 100 canaries in a row with the operator (here 10 of a router
 alone), 40 canaries of the model that serves.
 Left to `make fuzz`: the readers for 10 minutes each (here 1).
-Left to `make test-refusals`: refusals in five of six ways other than 403 (here one, by the commit's hash)."""
+Left to `make test-refusals`: two thirds of the refusals other than 403 (here a third, by the commit's hash)."""
 """What this does not do, for want of time."""
 
 
