@@ -56,17 +56,15 @@ def seed() -> str:
         return "no-commit"
 
 
-def ways(by: str, *, every: bool = False) -> tuple[str, ...]:
-    """403 and, of the other ways to refuse, every one or one that is chosen by the seed."""
-    return ("403", *(OTHERS if every else [random.Random(f"{by} way").choice(OTHERS)]))
-
-
 @dataclass(frozen=True)
 class Chosen:
     """One run: how every third write is answered, from the `first` on (1, 2 or 3)."""
 
     scenario: str
+    way: str
+    """403, or one of OTHERS."""
     fault: str
+    """Of FAULTS."""
     lasting: bool
     first: int
 
@@ -74,16 +72,16 @@ class Chosen:
         return f"{self.scenario}: {self.fault} {'for a while' if self.lasting else 'once'} from write {self.first}"
 
 
-def chosen(scenarios: tuple[str, ...], status: str, by: str) -> list[Chosen]:
-    """All runs with 403, each by one of its two sentences, and a third of those with another answer."""
+def chosen(scenarios: tuple[str, ...], way: str, by: str, *, every: bool = False) -> list[Chosen]:
+    """All runs with 403, each by one of its two sentences, and every one or a third of those with another answer."""
     found = []
     for scenario in scenarios:
         for lasting in (False, True):
-            dice = random.Random(f"{by} {scenario} {status} {lasting}")
-            firsts = range(1, APART + 1) if status == "403" else [dice.randint(1, APART)]
+            dice = random.Random(f"{by} {scenario} {way} {lasting}")
+            firsts = range(1, APART + 1) if every or way == "403" else [dice.randint(1, APART)]
             for first in firsts:
-                fault = dice.choice(["no-right", "a-policy"]) if status == "403" else status
-                found.append(Chosen(scenario, fault, lasting, first))
+                fault = dice.choice(["no-right", "a-policy"]) if way == "403" else way
+                found.append(Chosen(scenario, way, fault, lasting, first))
     return found
 
 

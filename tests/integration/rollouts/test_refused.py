@@ -1,9 +1,9 @@
 """Whatever write is refused, once or for a while: status says what was written, what serves is made again, same end.
 
-Every write of every scenario is refused with 403, and a third of them in another way. Which way and which third follow
-from the commit's hash or from PODIUM_REFUSALS_SEED, which is printed; `make test-refusals` plays every way. A run is
-refused every third of its writes. Passes that fall together after a refusal make fewer writes than the undisturbed run;
-the numbers that are then reached by no run are printed.
+Every write of every scenario is refused with 403, and a third of them in each of the other ways. Which third follows
+from the commit's hash or from PODIUM_REFUSALS_SEED, which is printed; `make test-refusals` refuses all in every way. A
+run is refused every third of its writes. Passes that fall together after a refusal make fewer writes than the
+undisturbed run; the numbers that are then reached by no run are printed.
 """
 
 import asyncio
@@ -31,7 +31,6 @@ from tests.integration.rollouts.refusing import (
     Shared,
     chosen,
     seed,
-    ways,
     what_serves_is_made_again,
 )
 from tests.integration.rollouts.scenarios import BY_NAME, SCENARIOS, run
@@ -42,8 +41,9 @@ AT_ONCE: Final = 32
 FEWER: Final = 0.1
 OTHERS_FEWER: Final = 0.35
 """Share of an undisturbed run's writes that no run with refusals need make; more where one third alone is played."""
-WAYS: Final = ways(seed(), every=bool(os.environ.get("PODIUM_REFUSALS")))
-"""`make test` plays 403 and one of the six others, so that all have their turn; `make test-refusals` all of them."""
+EVERY: Final = bool(os.environ.get("PODIUM_REFUSALS"))
+WAYS: Final = {"403": ("403",), **({way: (way,) for way in OTHERS} if EVERY else {"a third of the others": OTHERS})}
+"""Played at once, by name."""
 
 Ends = dict[str, tuple[int, Object]]
 """By scenario: how many writes it takes, and what it leaves behind when nothing is refused."""
@@ -70,43 +70,49 @@ async def ends(cluster: Cluster, nursery: Nursery) -> AsyncIterator[Ends]:
     yield found
 
 
-def test_all_other_ways_have_their_turn() -> None:
-    played = [ways(f"{commit:012x}") for commit in range(100)]
-    assert {first for first, _ in played} == {"403"}
-    assert {other for _, other in played} == set(OTHERS)
-    assert ways("any", every=True) == ("403", *OTHERS)
+def test_every_third_of_each_other_way_has_its_turn() -> None:
+    def runs_of(by: str, *, every: bool = False) -> set[str]:
+        return {str(one) for way in OTHERS for one in chosen(tuple(BY_NAME), way, by, every=every)}
+
+    runs, played = runs_of("any", every=True), [runs_of(f"{commit:012x}") for commit in range(50)]
+    assert {len(some) for some in played} == {len(runs) // APART}
+    assert set().union(*played) == runs
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ways", WAYS.values(), ids=WAYS)
 async def test_whichever_write_is_refused_the_rest_goes_on_and_the_end_is_the_same(
-    cluster: Cluster, nursery: Nursery, ends: Ends, way: str, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, nursery: Nursery, ends: Ends, ways: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     by = seed()
-    plays = chosen(tuple(BY_NAME), way, by)
+    plays = [one for way in ways for one in chosen(tuple(BY_NAME), way, by, every=EVERY)]
     with capsys.disabled():
-        print(f"\n  {way} by PODIUM_REFUSALS_SEED={by}: {'; '.join(str(one) for one in plays)}", end=" ", flush=True)
+        print(f"\n  PODIUM_REFUSALS_SEED={by}: {'; '.join(str(one) for one in plays)}", end=" ", flush=True)
     runs: dict[Chosen, Refusing] = {}
-    async with Shared(cluster, nursery, f"refused-{way}") as shared:
+    async with Shared(cluster, nursery, f"refused-{ways[0]}") as shared:
         await all_well({str(one): partial(refused, shared, one, ends[one.scenario], runs) for one in plays}, AT_ONCE)
     due, at = _numbers(ends, runs)
-    unreached = {scenario: sorted(due[scenario] - at[scenario]) for scenario in due if due[scenario] - at[scenario]}
+    unreached = {" ".join(one): sorted(due[one] - at[one]) for one in due if due[one] - at[one]}
     with capsys.disabled():
         hit = sum(len(one.at) for one in runs.values())
         print(f"({hit} refusals; no run made the writes {unreached or '-'})", end=" ", flush=True)
     total, fewer = sum(map(len, due.values())), sum(map(len, unreached.values()))
-    share = FEWER if way == "403" else OTHERS_FEWER
+    share = FEWER if ways == ("403",) else OTHERS_FEWER
     assert fewer <= total * share, f"{fewer} of {total} writes were made by no run: {unreached}"
     missed = {str(one): left for one in runs if (left := _missed(one, ends[one.scenario][0], runs[one]))}
     assert not missed, f"writes that were made, and not refused: {missed}"
 
 
-def _numbers(ends: Ends, runs: Mapping[Chosen, Refusing]) -> tuple[dict[str, set[int]], dict[str, set[int]]]:
-    """By scenario: which writes of the undisturbed run were to be refused, and which were."""
-    due: dict[str, set[int]] = defaultdict(set)
-    at: dict[str, set[int]] = defaultdict(set)
+Numbers = dict[tuple[str, str], set[int]]
+"""Which writes, by scenario and way."""
+
+
+def _numbers(ends: Ends, runs: Mapping[Chosen, Refusing]) -> tuple[Numbers, Numbers]:
+    """Which writes of the undisturbed run were to be refused, and which were."""
+    due: Numbers = defaultdict(set)
+    at: Numbers = defaultdict(set)
     for one, refusing in runs.items():
-        due[one.scenario] |= set(range(one.first, ends[one.scenario][0] + 1, APART))
-        at[one.scenario] |= set(refusing.at)
+        due[one.scenario, one.way] |= set(range(one.first, ends[one.scenario][0] + 1, APART))
+        at[one.scenario, one.way] |= set(refusing.at)
     return due, at
 
 
