@@ -7,7 +7,7 @@ from typing import Any
 from podium.kube.client import ApiError, Object
 from podium.kube.resources import MODEL_DEPLOYMENTS, Resource
 from tests.unit.planner.apiserver import Call
-from tests.unit.planner.world import CHILDREN, NAMESPACE, World
+from tests.unit.planner.world import NAMESPACE, World
 
 FAULTS: dict[str, Callable[[], ApiError]] = {
     "no right": lambda: ApiError(
@@ -37,6 +37,8 @@ class Refusing:
     fault: str
     lasting: bool
     made: bool = False
+    of_status: bool = False
+    """Whether writes of status are meant, and not those of children."""
     refused: list[Call] = field(default_factory=list)
     count: int = 0
     idle: list[Call] = field(default_factory=list)
@@ -61,10 +63,12 @@ class Refusing:
     @property
     def changes(self) -> int:
         """How many there have been of children."""
-        return sum(len(stream) for resource, stream in self.world.api.streams.items() if resource in CHILDREN)
+        return sum(
+            len(stream) for resource, stream in self.world.api.streams.items() if resource is not MODEL_DEPLOYMENTS
+        )
 
     def judge(self, call: Call) -> None:
-        if call.resource is MODEL_DEPLOYMENTS:
+        if (call.resource is MODEL_DEPLOYMENTS) is not self.of_status:
             return
         self.count += 1
         first = not self.refused and self.is_due()
@@ -89,15 +93,23 @@ class Refusing:
         self.world.client.after.remove(self.compare)
 
 
-def refuse(world: World, fault: str, which: Callable[[Call], bool]) -> Callable[[], None]:
-    """Refuse these writes until the answer is called."""
+def refuse(
+    world: World, fault: str, which: Callable[[Call], bool], *, of_status: bool = False
+) -> Callable[[], list[Call]]:
+    """Refuse these writes, of children or of status, until the answer is called; that answers which were refused."""
+    refused: list[Call] = []
 
     def judge(call: Call) -> None:
-        if call.resource is not MODEL_DEPLOYMENTS and which(call):
+        if (call.resource is MODEL_DEPLOYMENTS) is of_status and which(call):
+            refused.append(call)
             raise FAULTS[fault]()
 
+    def end() -> list[Call]:
+        world.client.before.remove(judge)
+        return refused
+
     world.client.before.insert(0, judge)
-    return lambda: world.client.before.remove(judge)
+    return end
 
 
 def lose_answer(world: World, which: Callable[[Call], bool]) -> list[Call]:

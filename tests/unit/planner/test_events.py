@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from podium.api import names
-from podium.kube.resources import CONTROLLER_REVISIONS, MODEL_DEPLOYMENTS, SERVICES
+from podium.kube.resources import CONTROLLER_REVISIONS, SERVICES
 from tests.unit.planner.apiserver import Call
 from tests.unit.planner.given import BLUE_GREEN, MANUAL, rolled_back, serving, switched, updating
 from tests.unit.planner.refusing import refuse
@@ -162,10 +162,11 @@ def of_version_2(said: list[Said], revision: str) -> list[Said]:
 
 def test_a_rollback_is_told_once_although_the_status_that_tells_it_is_refused_at_first() -> None:
     world = updating(replicas=2)
-    end = refuse(world, "a policy", lambda call: call.resource is MODEL_DEPLOYMENTS)
+    end = refuse(world, "a policy", lambda _: True, of_status=True)
     world.behave("2", failure="crash")
     world.until(lambda: world.outcome(world.revision("2")) == "RolledBack")
-    end()
+    world.advance(60)
+    assert end()
     world.rest()
 
     assert len(world.events("RolledBack")) == 1, world.heard.said

@@ -18,11 +18,13 @@ from podium.watch.queue import LAST_BACKOFF
 from tests.unit.planner.forks import Forks
 from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, rolled_back, serving, switched
 from tests.unit.planner.refusing import FAULTS, Refusing
+from tests.unit.planner.test_envoy import routed
 from tests.unit.planner.world import NAME, NAMESPACE, RETRY, World, model
 
 LASTS = 90
 """Seconds for which a lasting fault refuses; less than any deadline."""
 
+CANARY = {"strategy": "Canary", "steps": [{"weight": 50, "for": "10s"}]}
 DECISIONS = {"RolloutStarted", "Promoted"}
 """Events that tell of a decision alone; that of a rollback shares its reason with a condition."""
 
@@ -60,6 +62,10 @@ SCENARIOS = {
         lambda: _mended(rolled_back(replicas=2)), lambda world: world.command("retry", world.revision("2"))
     ),
     "undone": Scenario(lambda: switched(replicas=2), _abort),
+    "canary": Scenario(
+        lambda: routed(replicas=2, rollout={**CANARY, "analysis": {"metrics": []}, "scaleDownDelay": "10s"}),
+        lambda world: world.edit(model=model("2")),
+    ),
     "autoscaled": Scenario(lambda: serving(replicas=2), lambda world: world.edit(autoscaling=AUTOSCALING)),
     "scaled down": Scenario(lambda: serving(replicas=3), lambda world: world.edit(replicas=1)),
 }
@@ -114,17 +120,28 @@ def says_only_what_was_written(world: World) -> None:
         assert (last["value"], last["result"]) in {(c.get("value"), c.get("result")) for c in commands}, last
 
 
+def champion(world: World) -> str:
+    """By the records, which a status that is refused does not tell of; empty without one."""
+    metas = [revision["metadata"] for revision in world.api.all(CONTROLLER_REVISIONS)]
+    promoted = {
+        meta["name"]: meta["annotations"][names.ANNOTATION_DECIDED_AT]
+        for meta in metas
+        if (meta.get("annotations") or {}).get(names.ANNOTATION_OUTCOME) == "Promoted"
+    }
+    return max(promoted, key=lambda name: promoted[name], default="")
+
+
 def what_serves_is_made_again(world: World, refusing: Refusing) -> None:
     """The champion's Deployment and its Service come back whatever else is refused."""
-    champion = world.status.get("champion", {}).get("revision")
-    if champion is None:
+    revision = champion(world)
+    if not revision:
         return
-    for resource, name in ((DEPLOYMENTS, champion), (SERVICES, NAME)):
+    for resource, name in ((DEPLOYMENTS, revision), (SERVICES, NAME)):
         if refusing.refused and (resource, name) == refusing.place[1:]:
             continue
         world.api.delete(resource, NAMESPACE, name)
         world.advance(35)
-        there = world.live(resource, name) is not None or world.status["champion"]["revision"] != champion
+        there = world.live(resource, name) is not None or champion(world) != revision
         assert there, f"{resource.kind} {name}: {world.describe()}"
 
 
@@ -156,22 +173,29 @@ def test_whichever_write_is_made_without_an_answer_the_end_is_the_same_and_as_mu
     _all_writes(scenario, "time-out", lasting=False, made=True)
 
 
-def _all_writes(scenario: str, fault: str, *, lasting: bool, made: bool = False) -> None:
+@pytest.mark.parametrize("fault", ["no right", "not found", "invalid", "webhook"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_whichever_status_is_refused_once_or_for_a_while_the_end_is_the_same(scenario: str, fault: str) -> None:
+    for lasting in (False, True):
+        _all_writes(scenario, fault, lasting=lasting, of_status=True)
+
+
+def _all_writes(scenario: str, fault: str, *, lasting: bool, made: bool = False, of_status: bool = False) -> None:
     """The scenario goes on undisturbed, and at each of its writes once more with this one refused."""
-    undisturbed, writes = _undisturbed(scenario)
+    undisturbed, writes = _undisturbed(scenario, of_status)
     with Forks() as forks:
         world = SCENARIOS[scenario].given()
         SCENARIOS[scenario].act(world)
         # While a fault lasts, tries are as far apart as the queue has them: the rest goes on between them all the same.
         world.wakes.longest = LAST_BACKOFF if lasting else RETRY
-        refusing = RefusingEach(world, 0, fault, lasting, made)
+        refusing = RefusingEach(world, 0, fault, lasting, made, of_status)
         refusing.forks = forks
-        if not made:
+        if not (made or of_status):
             world.after_pass.append(lambda: says_only_what_was_written(world))
         world.until(lambda: refusing.refused or refusing.count >= writes, within=7200)
         if not refusing.refused:
             return
-        if made:  # of what was made, and not answered, the pass itself does not know
+        if made or of_status:  # of what was made, and not answered, the pass itself does not know
             world.after_pass.append(lambda: says_only_what_was_written(world))
         world.advance(LASTS if lasting else 5)
         if lasting:
@@ -183,10 +207,10 @@ def _all_writes(scenario: str, fault: str, *, lasting: bool, made: bool = False)
 
 
 @cache
-def _undisturbed(scenario: str) -> tuple[dict[str, Any], int]:
-    """What it comes to when nothing is refused, and how many writes of children that takes."""
+def _undisturbed(scenario: str, of_status: bool) -> tuple[dict[str, Any], int]:
+    """What it comes to when nothing is refused, and how many writes of children, or of status, that takes."""
     world = SCENARIOS[scenario].given()
     SCENARIOS[scenario].act(world)
-    counting = Refusing(world, 0, "conflict", False)
+    counting = Refusing(world, 0, "conflict", False, of_status=of_status)
     world.rest()
     return end_of(world), counting.count
