@@ -15,11 +15,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from podium_serving.budget import NO_ROOM, Budget, tensors_too_large
+from podium_serving.calls import Call
 from podium_serving.durations import Durations
-from podium_serving.inference import InferRequest, InferResult, Misfit
+from podium_serving.inference import InferRequest, InferResult, Misfit, Overloaded
 from podium_serving.last_words import NoWords, Words
 from podium_serving.metrics import Metrics
-from podium_serving.signature import TensorSpec
+from podium_serving.signature import TensorSpec, TooLarge
 from podium_serving.waiting import Entry, Limits, Waiting
 
 # The longest run that may keep health checks and other connections waiting; and, where there are cores that could run
@@ -39,6 +41,7 @@ Outcome = InferResult | Exception
 
 
 class _Run(NamedTuple):
+    call: Call
     request: InferRequest
     size: int
 
@@ -47,20 +50,14 @@ class Engine:
     """Runs requests on one model. Everything but the workers' own loop is called on the event loop's thread."""
 
     def __init__(
-        self,
-        model: Runs,
-        metrics: Metrics,
-        limits: Limits,
-        words: Words | None = None,
-        no_room: Callable[[int], str] = lambda own: "",
+        self, model: Runs, metrics: Metrics, limits: Limits, budget: Budget, words: Words | None = None
     ) -> None:
         """`words` is told of each run, in case that it is the last.
 
-        `no_room` says why there is none for the result of a request that holds so many bytes; empty if there is. How
-        many a result takes is not known beforehand: those that wait are not run while others' results use it up.
+        How much of the budget a result takes is not known beforehand: nothing is run while others use it up.
         """
         self._words = words or NoWords()
-        self._no_room = no_room
+        self._budget = budget
         self._model = model
         self._metrics = metrics
         self._workers = limits.workers
@@ -76,20 +73,50 @@ class Engine:
         """Requests that wait for a worker."""
         return len(self._waiting)
 
-    def submit(self, request: InferRequest, waited: float = 0.0) -> "InferResult | asyncio.Future[InferResult]":
-        """The result, or a future of it; cancelling the future gives the request up.
+    @property
+    def memory(self) -> int:
+        """Bytes that the tensors of a request may take: as many as all requests together."""
+        return self._budget.size
 
-        `waited` is how many seconds the request has waited already. Raises Overloaded and RunError; so does the future.
+    def begin(self, body: int = 0) -> Call:
+        """A request has come, of which the front holds so many bytes of the budget.
+
+        The front ends the call, once it has its answer or its client is gone.
         """
+        return Call(self._metrics, self._budget, body)
+
+    def admit(self, call: Call) -> None:
+        """Raises Overloaded while the memory is used up by others than the call.
+
+        `submit` asks as well; a front asks before it decodes what would be decoded in vain.
+        """
+        if self._budget.used_up(call.own):
+            self._metrics.shed("memory")
+            raise Overloaded(NO_ROOM)
+
+    def submit(
+        self, call: Call, request: InferRequest, waited: float = 0.0
+    ) -> "InferResult | asyncio.Future[InferResult]":
+        """The result, or a future of it; cancelling the future gives the request up. The call holds what is there.
+
+        `waited` is how many seconds the request has waited already. Raises Overloaded, RunError, and TooLarge; so does
+        the future.
+        """
+        self.admit(call)
+        nbytes = request.nbytes
+        if nbytes > self._budget.size:
+            raise TooLarge(tensors_too_large(nbytes, self._budget.size))
         size = _size_of(request)
         if self._durations.expect(size) < self._inline:
             outcome, seconds = self._attempt(request)
             # The time that passed, which interruptions by others add to: asking for CPU time costs as much as it tells.
             self._count(outcome, seconds, seconds, size, waited)
             if isinstance(outcome, InferResult):
+                call.hold(nbytes + outcome.nbytes)
                 return outcome
             raise outcome
-        entry = self._waiting.enter(_Run(request, size), waited)
+        entry = self._waiting.enter(_Run(call, request, size), waited)
+        call.hold(nbytes)
         self._start_workers()
         self._wake.put(None)
         return entry.future
@@ -115,8 +142,8 @@ class Engine:
         report: Callable[[], None]
         if self._waiting.overdue(entry, started):
             report = partial(self._waiting.expire, entry)
-        elif refused := self._no_room(entry.work.request.nbytes):
-            report = partial(self._waiting.shed, entry, "memory", refused)
+        elif self._budget.used_up(entry.work.call.own):
+            report = partial(self._waiting.shed, entry, "memory", NO_ROOM)
         else:
             # CPU time: on a busy node every run is interrupted now and then, and would be sent here for good.
             held = time.thread_time()
@@ -150,7 +177,10 @@ class Engine:
     def _ran(
         self, entry: Entry[_Run, InferResult], outcome: Outcome, seconds: float, holding: float, waited: float
     ) -> None:
-        self._count(outcome, seconds, holding, entry.work.size, waited)
+        call, request, size = entry.work
+        self._count(outcome, seconds, holding, size, waited)
+        if isinstance(outcome, InferResult) and not entry.future.done():
+            call.hold(request.nbytes + outcome.nbytes)
         entry.settle(outcome)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from podium_serving.signature import TensorSpec
 
-_STRING = 64  # bytes of an object and of what refers to it
+STRING_BYTES = 64
+"""Bytes of a string's object and of what refers to it, beside its characters."""
 _COUNTED_AT_ONCE = 4096
 
 
@@ -33,7 +34,7 @@ class InferRequest(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors, as of a result; of strings those that `characters` has."""
-        return sum(_nbytes(tensor) for tensor in self.feeds.values()) + self.characters
+        return sum(size_of(tensor) for tensor in self.feeds.values()) + self.characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class InferResult:
     def __post_init__(self) -> None:
         size = 0
         for each in self.tensors:
-            size += _nbytes(each) + characters(each) if each.dtype.hasobject else each.nbytes
+            size += size_of(each) + characters(each) if each.dtype.hasobject else each.nbytes
         object.__setattr__(self, "nbytes", size)
 
 
@@ -61,8 +62,9 @@ def characters(tensor: "np.ndarray[Any, Any]") -> int:
     return sum(sum(map(len, flat[start : start + _COUNTED_AT_ONCE])) for start in range(0, flat.size, _COUNTED_AT_ONCE))
 
 
-def _nbytes(tensor: "np.ndarray[Any, Any]") -> int:
-    return tensor.size * _STRING if tensor.dtype.hasobject else tensor.nbytes
+def size_of(tensor: "np.ndarray[Any, Any]") -> int:
+    """Bytes of a tensor; of strings without their characters."""
+    return tensor.size * STRING_BYTES if tensor.dtype.hasobject else tensor.nbytes
 
 
 class RunError(Exception):

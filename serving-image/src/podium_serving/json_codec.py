@@ -12,7 +12,7 @@ import contextlib
 import math
 import struct
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -20,9 +20,10 @@ import numpy as np
 import orjson
 
 from podium_serving import json_pieces
+from podium_serving.budget import tensors_too_large
 from podium_serving.datatypes import Datatype
-from podium_serving.inference import InferRequest, InferResult, RequestedOutput, characters
-from podium_serving.signature import BadRequest, Signature, TensorSpec, shown
+from podium_serving.inference import STRING_BYTES, InferRequest, InferResult, RequestedOutput, characters, size_of
+from podium_serving.signature import BadRequest, Signature, TensorSpec, TooLarge, shown
 
 LARGE = 2**18
 """Bytes of JSON, or of a result, that are read or written at once, in up to 10 ms."""
@@ -35,9 +36,15 @@ NO_BINARY = "the binary tensor extension, which this server does not offer yet"
 class JsonCodec:
     """Decodes requests for one model and encodes its answers."""
 
-    def __init__(self, signature: Signature, model: str, version: str, large: int = LARGE) -> None:
-        """Bodies and results of more than `large` bytes are read and written in pieces."""
+    def __init__(
+        self, signature: Signature, model: str, version: str, large: int = LARGE, memory: float = math.inf
+    ) -> None:
+        """Bodies and results of more than `large` bytes are read and written in pieces.
+
+        `memory`: bytes that the tensors of a request may take.
+        """
         self.large = large
+        self._memory = memory
         self._signature = signature
         self._by_name = {spec.name: spec for spec in signature.inputs}
         self._all_outputs = tuple(RequestedOutput(spec) for spec in signature.outputs)
@@ -46,7 +53,7 @@ class JsonCodec:
         self._head: dict[str, object] = {"model_name": model, "model_version": version}
 
     def decode(self, given: memoryview) -> InferRequest:
-        """Raises BadRequest, naming the input, for whatever the model cannot take."""
+        """Raises BadRequest, naming the input, for whatever the model cannot take; TooLarge for what memory cannot."""
         body = _whole(given)
         if body.startswith(_BYTE_ORDER_MARK):
             body = body[len(_BYTE_ORDER_MARK) :]
@@ -68,8 +75,14 @@ class JsonCodec:
         strict = (b"r" in body and b"true" in body) or (b"l" in body and b"false" in body)
         inputs = _objects(request, "inputs")
         self._signature.check_names([each["name"] for each in inputs])
-        feeds = {each["name"]: self._tensor(each, strict, arrays) for each in inputs}
+        feeds: dict[str, np.ndarray[Any, Any]] = {}
+        taken = 0
+        for each in inputs:
+            feeds[each["name"]] = tensor = self._tensor(each, strict, arrays, taken)
+            taken += size_of(tensor)
         counted = sum(characters(each) for each in feeds.values() if each.dtype.hasobject) if self._has_strings else 0
+        if taken + counted > self._memory:
+            raise TooLarge(tensors_too_large(taken + counted, self._memory))
         return InferRequest(identifier, feeds, self._outputs(request), counted)
 
     def encode(self, request: InferRequest, result: InferResult) -> bytes | bytearray:
@@ -112,8 +125,9 @@ class JsonCodec:
         return body
 
     def _tensor(
-        self, given: dict[str, Any], strict: bool, arrays: dict[str, json_pieces.Array]
+        self, given: dict[str, Any], strict: bool, arrays: dict[str, json_pieces.Array], taken: int
     ) -> "np.ndarray[Any, Any]":
+        """The input's tensor; those before it take `taken` bytes."""
         spec = self._by_name[given["name"]]
         shape = spec.check(given.get("datatype"), given.get("shape"))
         if "parameters" in given:
@@ -127,20 +141,30 @@ class JsonCodec:
         if not isinstance(data, list):
             cut_out = arrays.get(data) if isinstance(data, str) else None
             if cut_out is not None:
-                return self._tensor_of_pieces(spec, shape, cut_out)
+                return self._tensor_of_pieces(spec, shape, cut_out, taken)
             raise BadRequest(f"input {spec.name!r}: data must be a list, given {_kind(data)}")
         flat = _flatten(spec, data, shape)
+        self._check_room(spec, taken, len(flat))
         if spec.datatype.name == "BYTES":
             return _strings(spec, flat).reshape(shape)
         if strict or spec.datatype.name == "BOOL":
             _check_booleans(spec, flat)
         return np.ndarray(shape, spec.datatype.dtype, _pack(spec, flat))
 
-    @staticmethod
-    def _tensor_of_pieces(spec: TensorSpec, shape: tuple[int, ...], array: json_pieces.Array) -> "np.ndarray[Any, Any]":
+    def _tensor_of_pieces(
+        self, spec: TensorSpec, shape: tuple[int, ...], array: json_pieces.Array, taken: int
+    ) -> "np.ndarray[Any, Any]":
         if spec.datatype.name == "BYTES":
             raise BadRequest(f"input {spec.name!r}: data has numbers; BYTES takes strings")
-        return json_pieces.tensor(spec, shape, array, _pack_checked)
+        return json_pieces.tensor(spec, shape, array, _pack_checked, partial(self._check_room, spec, taken))
+
+    def _check_room(self, spec: TensorSpec, taken: int, count: int) -> None:
+        """Raises TooLarge if so many elements beside `taken` bytes are more than there may be."""
+        dtype = spec.datatype.dtype
+        assert dtype is not None  # else it has no form in JSON
+        size = taken + count * (STRING_BYTES if dtype.hasobject else dtype.itemsize)
+        if size > self._memory:
+            raise TooLarge(f"input {spec.name!r}: {tensors_too_large(size, self._memory)}")
 
     def _outputs(self, request: dict[str, Any]) -> tuple[RequestedOutput, ...]:
         if self._all_in_json and request.get("outputs") is None:

@@ -110,15 +110,21 @@ def _skip(body: Buffer, at: int) -> int:
 
 
 def tensor(
-    spec: TensorSpec, shape: tuple[int, ...], array: Array, pack: PackPiece, piece: int = PIECE
+    spec: TensorSpec,
+    shape: tuple[int, ...],
+    array: Array,
+    pack: PackPiece,
+    check_room: Callable[[int], None],
+    piece: int = PIECE,
 ) -> "np.ndarray[Any, Any]":
     """The array's tensor. `pack` makes a tensor's bytes of some elements and the index of the first of them.
 
-    Raises BadRequest.
+    `check_room` is asked first whether there is room for so many elements. Raises BadRequest, and what that raises.
     """
     count = math.prod(shape)
     if 2 * count > array.end - array.start:
         raise BadRequest(f"input {spec.name!r}: shape {shown(list(shape))} has {count} elements, data has fewer")
+    check_room(count)
     structure = _Structure(spec, shape, array)
     if not count:
         return structure.empty()

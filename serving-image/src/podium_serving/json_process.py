@@ -11,6 +11,7 @@ is the process; FD is its end of a pair of sockets.
 """
 
 import contextlib
+import math
 import socket
 import subprocess
 import sys
@@ -48,10 +49,14 @@ class JsonProcess:
         version: str,
         idle: float = IDLE_SECONDS,
         longest: Callable[[int], float] = longest,
+        memory: float = math.inf,
     ) -> None:
-        """Starts nothing yet. `longest` is how many seconds it may take over so many bytes."""
+        """Starts nothing yet. `longest` is how many seconds it may take over so many bytes.
+
+        `memory`: bytes that the tensors of a request may take.
+        """
         self._longest = longest
-        self._begin = (signature, model, version, idle)
+        self._begin = (signature, model, version, idle, memory)
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
 
@@ -150,8 +155,8 @@ def main(number: int) -> int:
     begin = receive(connection)
     if begin is None:
         return 0
-    signature, model, version, idle = begin[1]
-    codec = JsonCodec(signature, model, version)
+    signature, model, version, idle, memory = begin[1]
+    codec = JsonCodec(signature, model, version, memory=memory)
     connection.settimeout(idle)
     with contextlib.suppress(TimeoutError, BrokenPipeError, ConnectionResetError):
         while message := receive(connection):

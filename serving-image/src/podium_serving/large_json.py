@@ -1,6 +1,7 @@
 """The thread that has large JSON read and written by the process for it, and what waits for that thread.
 
-Bodies wait as requests do for a worker: bounded by number and by age. Answers are computed already, so that none is
+Bodies wait as requests do for a worker: bounded by number and by age; also for the memory that their tensors take, so
+that what others hold leaves room for what is read next. Answers are computed already, so that none is
 refused any more, and they go before bodies; what is bounded is how many may wait before no further one is computed.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from podium_serving.budget import Budget
 from podium_serving.inference import InferRequest, InferResult, Overloaded
 from podium_serving.json_process import JsonProcess
 from podium_serving.metrics import Metrics
@@ -23,26 +25,29 @@ _UNBOUNDED = Limits(1, math.inf, math.inf)
 
 
 class _Job:
-    """What is to be done, and how long it had to wait."""
+    """What is to be done, what tells whether it may begin, and how long it had to wait."""
 
-    __slots__ = ("do", "waited")
+    __slots__ = ("do", "may_begin", "waited")
 
-    def __init__(self, do: Callable[[], Any]) -> None:
+    def __init__(self, do: Callable[[], Any], may_begin: Callable[[], bool]) -> None:
         self.do = do
+        self.may_begin = may_begin
         self.waited = 0.0
 
 
 class LargeJson:
-    """Everything but the thread's own loop is called on the event loop's thread."""
+    """Everything but the thread's own loop is called on the event loop's thread, which says what is done next."""
 
-    def __init__(self, process: JsonProcess, metrics: Metrics, limits: Limits) -> None:
-        """Starts nothing before it is needed."""
+    def __init__(self, process: JsonProcess, metrics: Metrics, limits: Limits, budget: Budget) -> None:
+        """Starts nothing before it is needed. Where a body may not begin, it is asked again as the budget is freed."""
+        self._budget = budget
         self._process = process
         self._metrics = metrics
         self._limits = limits
         self._bodies: Waiting[_Job, Any] = Waiting(metrics, limits)
         self._answers: Waiting[_Job, Any] = Waiting(metrics, _UNBOUNDED)
-        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._handed: queue.SimpleQueue[Entry[_Job, Any]] = queue.SimpleQueue()
+        self._busy = False
         self._thread: threading.Thread | None = None
         metrics.queues.append(self._bodies)
 
@@ -59,9 +64,14 @@ class LargeJson:
                 f"the server is overloaded: {len(self._answers)} responses wait to be written (PODIUM_QUEUE_LENGTH)"
             )
 
-    async def decode(self, body: memoryview) -> tuple[InferRequest, float]:
-        """As JsonProcess.decode; also the seconds that the body had to wait. Raises Overloaded if that is too long."""
-        entry = self._enter(self._bodies, partial(self._process.decode, body))
+    async def decode(self, body: memoryview, may_begin: Callable[[], bool]) -> tuple[InferRequest, float]:
+        """As JsonProcess.decode; also the seconds that the body had to wait. Raises Overloaded if that is too long.
+
+        `may_begin` is asked, once it is this body's turn, whether there is room for its tensors; if so, it takes it.
+        """
+        entry = self._enter(self._bodies, _Job(partial(self._process.decode, body), may_begin))
+        # Who has left while it had no room no longer keeps those behind it waiting.
+        entry.future.add_done_callback(lambda _: self._next())
         return await entry.future, entry.work.waited
 
     async def encode(self, request: InferRequest, result: InferResult) -> bytearray:
@@ -71,43 +81,61 @@ class LargeJson:
 
     async def aside(self, write: Callable[[], Any]) -> Any:
         """What `write` makes in the thread, among the answers."""
-        return await self._enter(self._answers, write).future
+        return await self._enter(self._answers, _Job(write, lambda: True)).future
 
-    def _enter(self, waiting: "Waiting[_Job, Any]", do: Callable[[], Any]) -> Entry[_Job, Any]:
-        entry = waiting.enter(_Job(do))
+    def _enter(self, waiting: "Waiting[_Job, Any]", job: _Job) -> Entry[_Job, Any]:
+        entry = waiting.enter(job)
         if self._thread is None:
             loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._work, args=(loop,), name="large-json", daemon=True)
             self._thread.start()
-        self._wake.put(None)
+        self._next()
         return entry
+
+    def _next(self) -> None:
+        """Hands the thread what is next, if it has nothing to do."""
+        if self._busy:
+            return
+        self._budget.freed = None  # it is asked below, and asks for no second time meanwhile
+        entry = self._answers.take() or self._next_body()
+        if entry is not None:
+            self._busy = True
+            entry.work.waited = time.monotonic() - entry.since
+            self._handed.put(entry)
+
+    def _next_body(self) -> Entry[_Job, Any] | None:
+        """The body whose turn it is, if there is room for it; those that have waited too long are told so."""
+        while (entry := self._bodies.first()) is not None:
+            if self._bodies.overdue(entry, time.monotonic()):
+                self._bodies.take()
+                self._bodies.expire(entry)
+            elif entry.future.done():
+                self._bodies.take()  # it was given up just now
+            elif entry.work.may_begin():
+                return self._bodies.take()
+            else:
+                self._budget.freed = self._next
+                return None
+        return None
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
-            self._wake.get()
             self._work_once(loop)
 
     def _work_once(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Does what is next. A function, so that a thread that waits holds nothing of the last one."""
-        waiting = self._answers if self._answers else self._bodies
-        entry = waiting.take()
-        if entry is None:
-            return  # whoever called for it has left
-        now = time.monotonic()
-        entry.work.waited = now - entry.since
-        report: Callable[[], None]
-        if waiting.overdue(entry, now):
-            report = partial(waiting.expire, entry)
-        else:
-            report = partial(self._done, entry, _outcome(entry.work.do))
+        """Does what it is handed. A function, so that a thread that waits holds nothing of the last one."""
+        entry = self._handed.get()
+        report = partial(self._done, entry, _outcome(entry.work.do))
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
             loop.call_soon_threadsafe(report)
 
     def _done(self, entry: Entry[_Job, Any], outcome: Any) -> None:
+        self._busy = False
         # The process could not be had, or nothing be handed to it: the queue has no part in that.
         if isinstance(outcome, Overloaded) and not entry.future.done():
             self._metrics.shed("memory")
         entry.settle(outcome)
+        self._next()
 
 
 def _outcome(do: Callable[[], Any]) -> Any:

@@ -13,11 +13,11 @@ Endpoint = Callable[[Request], Response | asyncio.Future[Response]]
 
 @dataclass(frozen=True)
 class Resource:
-    """A path whose {names} stand for one segment each, the methods it knows, and what answers them."""
+    """A path whose {names} stand for one segment each, the methods it knows, and what answers them; None: the model."""
 
     path: str
     methods: tuple[str, ...]
-    endpoint: Endpoint
+    endpoint: Endpoint | None
 
     @property
     def segments(self) -> list[str]:

@@ -12,8 +12,9 @@ import time
 from typing import NoReturn
 
 from podium_serving import cpu, last_words, memory
+from podium_serving.budget import Budget
 from podium_serving.engine import Engine
-from podium_serving.http.context import NO_ROOM, Budget, Context
+from podium_serving.http.context import Context
 from podium_serving.http.protocol import Connection
 from podium_serving.json_process import JsonProcess
 from podium_serving.large_json import LargeJson
@@ -65,9 +66,10 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
     words = last_words.opened(workers + 1)
     limits = Limits(workers, settings.queue_length, settings.queue_seconds)
     budget = Budget(settings.memory or memory.for_requests(memory.limit(), memory.resident()))
-    engine = Engine(model, metrics, limits, words, lambda own: NO_ROOM if budget.used_up(own) else "")
-    large = LargeJson(JsonProcess(model.signature, settings.model, settings.version), metrics, limits)
-    service = Service(settings, model.signature, engine, metrics, large, budget)
+    engine = Engine(model, metrics, limits, budget, words)
+    process = JsonProcess(model.signature, settings.model, settings.version, memory=budget.size)
+    large = LargeJson(process, metrics, limits, budget)
+    service = Service(settings, model.signature, engine, metrics, large)
     context = Context(
         handler=service.handle,
         max_body=settings.max_body,

@@ -3,14 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
 from functools import partial
-from typing import Any
 from urllib.parse import parse_qsl
 
-from podium_serving import __version__
+from podium_serving import __version__, json_size
+from podium_serving.calls import Call
 from podium_serving.engine import Engine
-from podium_serving.http.context import NO_ROOM, Budget, Holding
 from podium_serving.http.message import Request, Response, error, json_response
 from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded, RunError, TooSlow
 from podium_serving.json_codec import LARGE, JsonCodec
@@ -30,26 +28,17 @@ class Service:
     """Answers requests for one model. `handle` never raises."""
 
     def __init__(
-        self,
-        settings: Settings,
-        signature: Signature,
-        engine: Engine,
-        metrics: Metrics,
-        large: LargeJson,
-        budget: Budget,
+        self, settings: Settings, signature: Signature, engine: Engine, metrics: Metrics, large: LargeJson
     ) -> None:
-        """Of the budget, which is that of all connections, tensors are held for as long as they are there."""
-        self._budget = budget
         self._settings = settings
         self._signature = signature
         self._engine = engine
         self._metrics = metrics
         self._large = large
-        self._codec = JsonCodec(signature, settings.model, settings.version)
+        self._codec = JsonCodec(signature, settings.model, settings.version, memory=engine.memory)
         self.draining = False
         # Monotonic time of the latest inference request.
         self.last_request = time.monotonic()
-        self._infer_endpoint = self._infer
         self._routes = Routes(self._resources(), {"model": settings.model, "version": settings.version})
 
     def _resources(self) -> list[Resource]:
@@ -61,17 +50,17 @@ class Service:
             Resource("/metrics", _READ, self._exposition),
             *(Resource(path, _READ, self._model_metadata) for path in (model, version)),
             *(Resource(f"{path}/ready", _READ, self._model_ready) for path in (model, version)),
-            *(Resource(f"{path}/infer", ("POST",), self._infer_endpoint) for path in (model, version)),
+            *(Resource(f"{path}/infer", ("POST",), None) for path in (model, version)),
         ]
 
     def handle(self, request: Request) -> Answer:
         """The answer, or a future of it that never fails; cancelling that gives the request up."""
+        call: Call | None = None
         try:
             resource, missing = self._routes.find(request.target)
             # What does not reach the model is counted all the same, where it was meant for it.
-            counted = resource is not None and resource.endpoint is self._infer_endpoint
-            if counted:
-                self._metrics.started()
+            if resource is not None and resource.endpoint is None:
+                call = self._engine.begin(request.body.nbytes)
             answer: Answer
             if request.refusal is not None:
                 answer = request.refusal
@@ -79,27 +68,30 @@ class Service:
                 answer = error(404, missing)
             elif request.method.decode("latin-1") not in resource.methods:
                 answer = _not_allowed(request, resource.methods)
-            else:
+            elif resource.endpoint is not None:
                 answer = resource.endpoint(request)
+            else:
+                assert call is not None
+                answer = self._infer(request, call)
         except Exception as problem:
             answer = _internal(problem)
-        if not counted:
+        if call is None:
             return answer
         if isinstance(answer, Response):
-            return self._answered(request, answer)
-        answer.add_done_callback(lambda done: self._ended(request, done))
+            return self._answered(request, call, answer)
+        answer.add_done_callback(partial(self._ended, request, call))
         return answer
 
-    def _ended(self, request: Request, done: asyncio.Future[Response]) -> None:
+    def _ended(self, request: Request, call: Call, done: asyncio.Future[Response]) -> None:
         if done.cancelled():
-            self._metrics.abandoned()
+            call.abandoned()
         else:
-            self._answered(request, done.result())
+            self._answered(request, call, done.result())
 
-    def _answered(self, request: Request, response: Response) -> Response:
+    def _answered(self, request: Request, call: Call, response: Response) -> Response:
         now = time.monotonic()
         self.last_request = now
-        self._metrics.answered(response.status, now - request.received)
+        call.answered(response.status, now - request.received)
         return response
 
     # metadata and health
@@ -141,73 +133,51 @@ class Service:
 
     # inference
 
-    def _infer(self, request: Request) -> Answer:
+    def _infer(self, request: Request, call: Call) -> Answer:
         if b"inference-header-content-length" in request.headers:
             return error(
                 400,
                 "the binary tensor extension (Inference-Header-Content-Length) is not offered by this server yet; "
                 "send the tensors as JSON",
             )
-        holding = Holding(self._budget)
         try:
-            self._admit(request)
+            self._engine.admit(call)
+            self._large.admit()
             if request.body.nbytes > LARGE:
-                return _until_done(self._infer_large(request, holding), holding)
-            call = self._codec.decode(request.body)
-            result = self._engine.submit(call)
+                return asyncio.ensure_future(self._infer_large(request, call))
+            asked = self._codec.decode(request.body)
+            result = self._engine.submit(call, asked)
             if isinstance(result, InferResult) and result.nbytes <= LARGE:
-                return Response(200, self._codec.encode(call, result))
+                return Response(200, self._codec.encode(asked, result))
         except Exception as problem:
             return _failed(problem)
-        # Now, not when the task begins: by then as many others are here as there are connections.
-        holding.add(call.nbytes + (result.nbytes if isinstance(result, InferResult) else 0))
-        return _until_done(self._finish(call, result, holding), holding)
+        return asyncio.ensure_future(self._finish(asked, result))
 
-    def _admit(self, request: Request) -> None:
-        """Raises Overloaded while answers, or anything else, are more than what there is room for.
-
-        How much an answer will need is not known before it is computed.
-        """
-        if self._budget.used_up(request.body.nbytes):
-            self._metrics.shed("memory")
-            raise Overloaded(NO_ROOM)
-        self._large.admit()
-
-    async def _infer_large(self, request: Request, holding: Holding) -> Response:
+    async def _infer_large(self, request: Request, call: Call) -> Response:
         try:
-            call, waited = await self._large.decode(request.body)
+            most = await json_size.most(self._signature, request.body)
+            asked, waited = await self._large.decode(request.body, partial(call.reserve, most))
+            # In this order: others must not get the room of the body before that of the tensors is taken.
+            call.hold(asked.nbytes)
             request.let_go()
-            holding.add(call.nbytes)
-            result = self._engine.submit(call, waited)
-            if isinstance(result, InferResult):
-                holding.add(result.nbytes)
+            call.body = 0
+            result = self._engine.submit(call, asked, waited)
         except Exception as problem:
             return _failed(problem)
-        return await self._finish(call, result, holding)
+        return await self._finish(asked, result)
 
-    async def _finish(
-        self, call: InferRequest, result: "InferResult | asyncio.Future[InferResult]", holding: Holding
-    ) -> Response:
-        """`holding` has what is there: the request's tensors, and the result's unless it is still to come."""
+    async def _finish(self, asked: InferRequest, result: "InferResult | asyncio.Future[InferResult]") -> Response:
         try:
             if not isinstance(result, InferResult):
                 result = await result
-                holding.add(result.nbytes)
             if result.nbytes <= LARGE:
-                return Response(200, self._codec.encode(call, result))
+                return Response(200, self._codec.encode(asked, result))
             # Strings would hold up this process on their way to the other as much as they do here.
             if any(tensor.dtype.hasobject for tensor in result.tensors):
-                return Response(200, await self._large.aside(partial(self._codec.encode, call, result)))
-            return Response(200, await self._large.encode(call, result))
+                return Response(200, await self._large.aside(partial(self._codec.encode, asked, result)))
+            return Response(200, await self._large.encode(asked, result))
         except Exception as problem:
             return _failed(problem)
-
-
-def _until_done(answer: Coroutine[Any, Any, Response], holding: Holding) -> asyncio.Future[Response]:
-    """The answer's task, also one that is cancelled, at whose end nothing is held any more."""
-    task = asyncio.ensure_future(answer)
-    task.add_done_callback(lambda _: holding.release())
-    return task
 
 
 def _failed(problem: Exception) -> Response:

@@ -87,6 +87,10 @@ class Waiting(Generic[Work, Made]):
         except KeyError:
             return None
 
+    def first(self) -> Entry[Work, Made] | None:
+        """The one that came first, which stays; only where none is taken by another thread."""
+        return next(iter(self._entries), None)
+
     def overdue(self, entry: Entry[Work, Made], now: float) -> bool:
         """Whether it has waited too long by this monotonic time."""
         return now - entry.since >= self._limits.queue_seconds

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 import uvloop
 
-from podium_serving.http.context import Budget, Context
+from podium_serving.budget import Budget
+from podium_serving.http.context import Context
 from podium_serving.http.message import Request, Response
 from podium_serving.http.protocol import Connection
 from tests.unit.serving.clock import Clock

@@ -4,18 +4,19 @@ import asyncio
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from podium_serving.budget import Budget
 from podium_serving.datatypes import BY_NAME
 from podium_serving.engine import Engine
 from podium_serving.inference import InferRequest, InferResult, Misfit, Overloaded, RequestedOutput, RunError
 from podium_serving.metrics import Metrics
 from podium_serving.settings import Settings
-from podium_serving.signature import TensorSpec
+from podium_serving.signature import TensorSpec, TooLarge
 from podium_serving.waiting import Limits
 from tests.until import until
 
@@ -45,12 +46,11 @@ class Gated:
 class Stand:
     """An engine with room for two that wait."""
 
-    def __init__(
-        self, model: Gated, queue_seconds: float, workers: int = 1, no_room: Callable[[int], str] = lambda own: ""
-    ) -> None:
+    def __init__(self, model: Gated, queue_seconds: float, workers: int = 1, memory: int = 2**30) -> None:
         self.model = model
+        self.budget = Budget(memory)
         self.metrics = Metrics(Settings.from_environment({"PODIUM_MODEL": "model"}))
-        self.engine = Engine(model, self.metrics, Limits(workers, 2, queue_seconds), no_room=no_room)
+        self.engine = Engine(model, self.metrics, Limits(workers, 2, queue_seconds), self.budget)
 
     def count(self, name: str, labels: str = "") -> float:
         for line in self.metrics.exposition([name]).decode().splitlines():
@@ -58,15 +58,18 @@ class Stand:
                 return float(line.split()[-1])
         raise AssertionError(f"{name} is not there")
 
+    def submit(self, given: InferRequest, waited: float = 0) -> "InferResult | asyncio.Future[InferResult]":
+        return self.engine.submit(self.engine.begin(), given, waited)
+
     async def occupied(self) -> "asyncio.Future[InferResult]":
         """A run that keeps the worker busy until the gate opens."""
-        first = self.engine.submit(request(0))
+        first = self.submit(request(0))
         assert isinstance(first, asyncio.Future)
         await until(lambda: not self.count("podium_serving_queue_length"), 20)
         return first
 
     def waiting(self, value: float) -> "asyncio.Future[InferResult]":
-        result = self.engine.submit(request(value))
+        result = self.submit(request(value))
         assert isinstance(result, asyncio.Future)
         return result
 
@@ -87,7 +90,7 @@ async def test_a_result_has_the_tensors_of_the_outputs_asked_for(stand: Stand) -
 async def test_once_runs_are_known_to_be_short_they_are_done_at_once(stand: Stand) -> None:
     stand.model.gate.set()
     await stand.waiting(1)
-    assert isinstance(stand.engine.submit(request(2)), InferResult)
+    assert isinstance(stand.submit(request(2)), InferResult)
 
 
 class Brief(Gated):
@@ -111,16 +114,16 @@ async def test_a_long_text_is_not_taken_for_as_short_a_run_as_a_short_one(stand:
 
     stand.model.gate.set()
     for _ in range(2):
-        first = stand.engine.submit(text(10))
+        first = stand.submit(text(10))
         if isinstance(first, asyncio.Future):
             await first
-    assert isinstance(stand.engine.submit(text(10)), InferResult)
-    assert isinstance(stand.engine.submit(text(10**9)), asyncio.Future)
+    assert isinstance(stand.submit(text(10)), InferResult)
+    assert isinstance(stand.submit(text(10**9)), asyncio.Future)
 
 
 async def test_strings_are_not_looked_through_on_the_loops_thread(stand: Stand) -> None:
     uncounted = request(0)._replace(feeds={"x": np.array([0.0]), "text": np.array([object()], dtype=object)})
-    result = stand.engine.submit(uncounted)
+    result = stand.submit(uncounted)
     stand.model.gate.set()
     assert isinstance(result, asyncio.Future)
     assert (await result).tensors[0].tolist() == [0.0]
@@ -143,14 +146,14 @@ async def test_with_one_core_they_are_done_at_once_since_nobody_could_run_them_m
     stand = Stand(Brief(), queue_seconds=60)
     stand.model.gate.set()
     await stand.waiting(0)
-    assert isinstance(stand.engine.submit(request(1)), InferResult)
+    assert isinstance(stand.submit(request(1)), InferResult)
 
 
 async def test_more_than_may_wait_are_refused_and_counted(stand: Stand) -> None:
     first = await stand.occupied()
     others = [stand.waiting(value) for value in (1, 2)]
     with pytest.raises(Overloaded, match=r"the server is overloaded: 2 requests wait already \(PODIUM_QUEUE_LENGTH\)"):
-        stand.engine.submit(request(3))
+        stand.submit(request(3))
     stand.model.gate.set()
     await asyncio.gather(first, *others)
     assert stand.model.ran == [0, 1, 2]
@@ -169,24 +172,80 @@ async def test_what_has_waited_too_long_is_refused_while_the_worker_is_still_bus
     assert stand.count("podium_serving_requests_shed_total", 'reason="queue_age"') == 1
 
 
-async def test_what_waits_is_not_run_while_there_is_no_room_for_its_result() -> None:
-    refusal, asked = "", []
-
-    def no_room(own: int) -> str:
-        asked.append(own)
-        return refusal
-
-    stand = Stand(Gated(), queue_seconds=60, no_room=no_room)
+@pytest.mark.parametrize(("others", "refused"), [(100, True), (99, False)])
+async def test_what_waits_is_not_run_while_others_use_up_the_memory(others: int, refused: bool) -> None:
+    stand = Stand(Gated(), queue_seconds=60, memory=100)
     first = await stand.occupied()
     waiting = stand.waiting(1)
-    refusal = "the memory is used up"
+    assert stand.budget.used == 4 + 4, "the tensor of each"
+    stand.budget.change(others - 4)  # what it holds itself does not speak against it
     stand.model.gate.set()
     await first
-    with pytest.raises(Overloaded, match="the memory is used up"):
-        await waiting
-    assert stand.model.ran == [0]
-    assert asked == [4, 4], "what it holds itself does not speak against it"
+    if refused:
+        with pytest.raises(Overloaded, match=r"used up \(PODIUM_MEMORY_BYTES\)"):
+            await waiting
+    await asyncio.wait([waiting])
+    assert stand.model.ran == [0.0] + [1.0] * (not refused)
+    assert stand.count("podium_serving_requests_shed_total", 'reason="memory"') == refused
+
+
+@pytest.mark.parametrize("short", [True, False], ids=["would be run at once", "would wait"])
+async def test_whatever_front_it_comes_by_nothing_is_taken_while_others_use_up_the_memory(
+    stand: Stand, short: bool
+) -> None:
+    stand.model.gate.set()
+    if short:
+        await stand.waiting(0)  # now runs are known to be short
+    ran = stand.model.ran.copy()
+    stand.budget.change(stand.budget.size)
+    with pytest.raises(Overloaded, match=r"used up \(PODIUM_MEMORY_BYTES\)"):
+        stand.submit(request(1))
+    assert stand.model.ran == ran
     assert stand.count("podium_serving_requests_shed_total", 'reason="memory"') == 1
+
+
+async def test_a_request_whose_tensors_are_larger_than_all_the_memory_is_refused() -> None:
+    stand = Stand(Gated(), queue_seconds=60, memory=3)
+    with pytest.raises(TooLarge, match=r"take 4 bytes, which exceeds 3 bytes, .*raise spec\.runtime\.resources"):
+        stand.submit(request(1))
+
+
+@pytest.mark.parametrize("short", [True, False], ids=["run at once", "run by a worker"])
+async def test_a_call_holds_its_tensors_and_its_result_until_it_has_ended(stand: Stand, short: bool) -> None:
+    stand.model.gate.set()
+    if short:
+        await stand.waiting(0)
+    before = stand.budget.used
+    call = stand.engine.begin()
+    result = stand.engine.submit(call, request(1))
+    assert isinstance(result, InferResult) == short
+    if isinstance(result, asyncio.Future):
+        await result
+    assert stand.budget.used - before == 4 + 4
+    call.answered(200, 0.1)
+    assert stand.budget.used == before
+
+
+async def test_a_call_that_has_ended_before_its_run_holds_nothing_of_the_result(stand: Stand) -> None:
+    call = stand.engine.begin()
+    given_up = stand.engine.submit(call, request(1))
+    assert isinstance(given_up, asyncio.Future)
+    await until(lambda: not stand.engine.waiting, 20)
+    given_up.cancel()
+    call.abandoned()
+    stand.model.gate.set()
+    await stand.waiting(2)
+    assert stand.budget.used == 4 + 4, "those of the last one"
+
+
+async def test_calls_are_counted_by_whatever_front_they_come(stand: Stand) -> None:
+    answered, abandoned, _ = (stand.engine.begin() for _ in range(3))
+    answered.answered(503, 0.1)
+    abandoned.abandoned()
+    assert stand.count("podium_serving_requests_started_total") == 3
+    assert stand.count("podium_serving_requests_in_flight") == 1
+    assert stand.count("podium_serving_requests_total", 'code="503"') == 1
+    assert stand.count("podium_serving_requests_abandoned_total") == 1
 
 
 async def test_what_is_given_up_while_it_waits_is_never_run_and_makes_room(stand: Stand) -> None:
@@ -207,7 +266,7 @@ async def test_nothing_is_kept_of_what_is_given_up_or_refused_however_long_the_w
     for give_up in (True, False):
         waiting = request(1)
         kept.append(weakref.ref(waiting.feeds["x"]))
-        future = stand.engine.submit(waiting)
+        future = stand.submit(waiting)
         assert isinstance(future, asyncio.Future)
         del waiting
         if give_up:
@@ -226,7 +285,7 @@ async def test_what_has_waited_elsewhere_may_wait_so_much_less_and_is_refused_be
     stand: Stand,
 ) -> None:
     first = await stand.occupied()
-    fresh, tired = stand.waiting(1), stand.engine.submit(request(2), waited=60)
+    fresh, tired = stand.waiting(1), stand.submit(request(2), waited=60)
     assert isinstance(tired, asyncio.Future)
     with pytest.raises(Overloaded, match="waited 60 s for its turn"):
         await tired
@@ -260,7 +319,7 @@ async def test_the_time_in_the_queue_is_measured_for_every_run(stand: Stand) -> 
     stand.model.gate.set()
     await asyncio.gather(first, second)
     # Where there was nothing to wait for here, what was waited elsewhere.
-    assert isinstance(stand.engine.submit(request(2), waited=7), InferResult)
+    assert isinstance(stand.submit(request(2), waited=7), InferResult)
     assert 7 <= stand.count("podium_serving_queue_duration_seconds_sum") < 27
     text = stand.metrics.exposition(["podium_serving_queue_duration_seconds"]).decode()
     assert text.endswith('podium_serving_queue_duration_seconds_count{model="model",version="1",revision=""} 3\n')

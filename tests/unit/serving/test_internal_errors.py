@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from podium_serving import logs
+from podium_serving.budget import Budget
 from podium_serving.engine import Engine
-from podium_serving.http.context import Budget
 from podium_serving.http.head import MaxBody
 from podium_serving.http.message import Request, Response
 from podium_serving.http.reader import Reader
@@ -52,13 +52,14 @@ class Faulty:
 async def test_a_fault_of_the_server_is_a_500_without_details_and_a_traceback_in_the_log() -> None:
     settings, signature, limits = Settings.from_environment({"PODIUM_MODEL": "m"}), Signature((), ()), Limits(1, 1, 60)
     metrics = Metrics(settings)
-    engine = Engine(Faulty(), metrics, limits)
-    large = LargeJson(JsonProcess(signature, "m", "1"), metrics, limits)
+    budget = Budget(2**20)
+    engine = Engine(Faulty(), metrics, limits, budget)
+    large = LargeJson(JsonProcess(signature, "m", "1"), metrics, limits, budget)
     request = Request(0.0)
     request.method, request.target, request.body = b"POST", b"/v2/models/m/infer", memoryview(b'{"inputs":[]}')
 
     with logged() as lines:
-        answer = Service(settings, signature, engine, metrics, large, Budget(2**20)).handle(request)
+        answer = Service(settings, signature, engine, metrics, large).handle(request)
         response = answer if isinstance(answer, Response) else await answer
 
     assert response.status == 500

@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 
+from podium_serving.budget import Budget
 from podium_serving.inference import InferRequest, Overloaded
 from podium_serving.json_process import JsonProcess
 from podium_serving.large_json import LargeJson
@@ -34,9 +36,9 @@ class Stand:
     """A thread that is busy until the gate opens."""
 
     def __init__(self, queue_seconds: float) -> None:
-        self.process = Noted()
+        self.process, self.budget = Noted(), Budget(100)
         self.metrics = Metrics(Settings.from_environment({"PODIUM_MODEL": "model"}))
-        self.large = LargeJson(self.process, self.metrics, Limits(1, 10, queue_seconds))
+        self.large = LargeJson(self.process, self.metrics, Limits(1, 10, queue_seconds), self.budget)
         self.gate, self.busy = threading.Event(), threading.Event()
 
     async def occupied(self) -> "asyncio.Task[object]":
@@ -48,8 +50,10 @@ class Stand:
         await until(self.busy.is_set, 20)
         return first
 
-    def body(self, name: str) -> "asyncio.Task[tuple[InferRequest, float]]":
-        return asyncio.ensure_future(self.large.decode(memoryview(name.encode())))
+    def body(
+        self, name: str, may_begin: Callable[[], bool] = lambda: True
+    ) -> "asyncio.Task[tuple[InferRequest, float]]":
+        return asyncio.ensure_future(self.large.decode(memoryview(name.encode()), may_begin))
 
     def answer(self, name: str) -> "asyncio.Task[object]":
         return asyncio.ensure_future(self.large.aside(lambda: self.process.given.append(name)))
@@ -96,3 +100,33 @@ async def test_what_cannot_be_handed_to_the_process_is_counted_as_refused_for_wa
         await stand.body("body")
     counted = stand.metrics.exposition(["podium_serving_requests_shed_total"]).decode()
     assert 'reason="memory"} 1\n' in counted
+
+
+async def test_a_body_for_whose_tensors_there_is_no_room_waits_until_some_is_given_back_and_answers_do_not() -> None:
+    stand, room = Stand(60), []
+    body = stand.body("body", lambda: bool(room))
+    await until(lambda: stand.large.waiting == 1)
+    await stand.answer("answer")
+    assert stand.process.given == ["answer"]
+    room.append("now there is some")
+    stand.budget.change(-1)
+    await body
+    assert stand.process.given == ["answer", "body"]
+
+
+async def test_a_body_that_waits_too_long_for_room_is_told_to_come_again_and_is_not_read() -> None:
+    stand = Stand(0.05)
+    with pytest.raises(Overloaded, match=r"waited 0.05 s for its turn \(PODIUM_QUEUE_SECONDS\)"):
+        await stand.body("body", lambda: False)
+    assert stand.process.given == []
+    counted = stand.metrics.exposition(["podium_serving_requests_shed_total"]).decode()
+    assert 'reason="queue_age"} 1\n' in counted
+
+
+async def test_who_gives_up_waiting_for_room_no_longer_keeps_others_waiting() -> None:
+    stand = Stand(60)
+    given_up, kept = stand.body("body 1", lambda: False), stand.body("body 2")
+    await until(lambda: stand.large.waiting == 2)
+    given_up.cancel()
+    await kept
+    assert stand.process.given == ["body 2"]

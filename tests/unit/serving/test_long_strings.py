@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from podium_serving.budget import Budget
 from podium_serving.datatypes import BY_NAME
 from podium_serving.engine import Engine
-from podium_serving.http.context import Budget
 from podium_serving.http.message import Request, Response
 from podium_serving.inference import InferRequest, InferResult
 from podium_serving.json_codec import LARGE
@@ -61,10 +61,9 @@ class Texts:
 class Noted(LargeJson):
     """Notes what the budget has while an answer is written aside, and by which thread it is."""
 
-    budget: Budget
-
-    def __init__(self, metrics: Metrics) -> None:
-        super().__init__(JsonProcess(SIGNATURE, "m", "1"), metrics, Limits(1, 1, 60))
+    def __init__(self, metrics: Metrics, budget: Budget) -> None:
+        super().__init__(JsonProcess(SIGNATURE, "m", "1"), metrics, Limits(1, 1, 60), budget)
+        self.budget = budget
         self.seen: list[tuple[int, bool]] = []
 
     async def aside(self, write: Callable[[], Any]) -> Any:
@@ -79,10 +78,9 @@ class Noted(LargeJson):
 async def test_a_few_long_strings_are_written_aside_and_count_while_they_are_there(at_once: bool) -> None:
     settings = Settings.from_environment({"PODIUM_MODEL": "m"})
     metrics, budget = Metrics(settings), Budget(2**30)
-    large = Noted(metrics)
-    large.budget = budget
-    engine = Engine(Texts(), metrics, Limits(1, 1, 60))
-    service = Service(settings, SIGNATURE, engine, metrics, large, budget)
+    large = Noted(metrics, budget)
+    engine = Engine(Texts(), metrics, Limits(1, 1, 60), budget)
+    service = Service(settings, SIGNATURE, engine, metrics, large)
 
     async def texts(length: int) -> list[str]:
         request = Request(0.0)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.serving.bad_requests import BODY, corpus
+from tests.unit.serving.bad_requests import BODY, bad_json, corpus, malformed_http
 from tests.unit.serving.harness import JSON_TYPES, Server, identity, serving
 
 IDLE = 10_000
@@ -62,8 +62,10 @@ def served(server: Server) -> bool:
     return statuses(exchange(server, REQUEST)) == [200]
 
 
-def test_there_are_at_least_two_hundred_bad_requests() -> None:
-    assert len(corpus()) >= 200
+def test_at_least_two_hundred_requests_are_malformed_as_http_whatever_they_carry() -> None:
+    assert len(set(malformed_http().values())) >= 200
+    assert len(set(bad_json().values())) >= 50
+    assert corpus() == malformed_http() | bad_json()
 
 
 def test_every_bad_request_is_refused_or_cut_off_and_the_next_one_is_served(server: Server) -> None:
@@ -83,7 +85,11 @@ def many_files() -> Iterator[None]:
     """This process may have as many connections as the system lets it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < IDLE + 1000:
-        pytest.skip(f"a process may have {hard} files here (ulimit -Hn), too few for {IDLE} connections")
+        pytest.fail(
+            f"a process may have {hard} files here, too few for {IDLE:,} idle connections: run the tests where "
+            f"`ulimit -Hn` is at least {IDLE + 1000} (by LimitNOFILE= of a systemd unit, `docker run --ulimit "
+            f"nofile={IDLE + 1000}`, or as root `ulimit -n {IDLE + 1000}`)"
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -2,19 +2,19 @@
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Protocol
 
+from podium_serving.budget import Budget, Waiter
 from podium_serving.http.message import Request, Response
 
 Handler = Callable[[Request], "Response | asyncio.Future[Response]"]
 Draw = Callable[[float, float], float]
 
 
-class Client(Protocol):
+class Client(Waiter, Protocol):
     """A connection, as its context and the server see it."""
 
     @property
@@ -29,74 +29,6 @@ class Client(Protocol):
 
     def check_timeouts(self, now: float) -> None:
         """To be called every second."""
-
-    def room_given(self) -> None:
-        """The memory that it waits for is its own now."""
-
-
-NO_ROOM = "the memory for requests is used up (PODIUM_MEMORY_BYTES): the server is overloaded"
-
-
-class Budget:
-    """Bytes that all connections together may hold of requests, of what is made of them, and of answers.
-
-    Only what a request announces is asked for beforehand, and waits in turn while it does not fit; what is there
-    already counts as well, whether it fits or not.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.used = 0
-        self._waiting: deque[tuple[Client, int]] = deque()
-
-    def take(self, client: Client, size: int) -> bool:
-        """Whether there is room; if not, the client is told by `room_given` once it has it, in the order of asking."""
-        if not self._waiting and self.used + size <= self.size:
-            self.used += size
-            return True
-        self._waiting.append((client, size))
-        return False
-
-    def change(self, difference: int) -> None:
-        """A client holds so many bytes more, or fewer."""
-        self.used += difference
-        while self._waiting and self.used + self._waiting[0][1] <= self.size:
-            client, size = self._waiting.popleft()
-            self.used += size
-            client.room_given()
-
-    @property
-    def awaited(self) -> bool:
-        """Whether somebody waits for room."""
-        return bool(self._waiting)
-
-    def used_up(self, own: int) -> bool:
-        """Whether nothing is left, apart from the bytes that the asking one holds itself."""
-        return self.used - own >= self.size
-
-    def withdraw(self, client: Client) -> None:
-        """The client waits no longer."""
-        self._waiting = deque(each for each in self._waiting if each[0] is not client)
-        self.change(0)
-
-
-class Holding:
-    """Bytes of the budget that are held for one request beside its body, until they are released together."""
-
-    def __init__(self, budget: Budget) -> None:
-        """Nothing yet."""
-        self._budget = budget
-        self._size = 0
-
-    def add(self, size: int) -> None:
-        """So many bytes more, which are there already."""
-        self._size += size
-        self._budget.change(size)
-
-    def release(self) -> None:
-        """All of them."""
-        size, self._size = self._size, 0
-        self._budget.change(-size)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from podium_serving.budget import of_all
 from podium_serving.http.message import Request, Response, error
 
 MAX_HEAD = 64 * 1024
@@ -26,12 +27,7 @@ class MaxBody:
         """The answer to a larger body."""
         if not self.by_memory:
             return error(413, f"the request's body exceeds {self.size} bytes (PODIUM_MAX_BODY_BYTES)")
-        return error(
-            413,
-            f"the request's body exceeds {self.size} bytes, the memory for all requests (PODIUM_MEMORY_BYTES, or a "
-            "quarter of what the model leaves of the container's limit): send fewer rows at once, or raise "
-            "spec.runtime.resources.limits.memory",
-        )
+        return error(413, f"the request's body exceeds {of_all(self.size)}")
 
 
 def refusal(request: Request, hosts: int, max_body: MaxBody) -> Response | None:

@@ -12,7 +12,8 @@ import socket
 from collections import deque
 from typing import cast
 
-from podium_serving.http.context import NO_ROOM, Context
+from podium_serving.budget import NO_ROOM
+from podium_serving.http.context import Context
 from podium_serving.http.head import MaxBody
 from podium_serving.http.message import REASONS, Request, Response, error
 from podium_serving.http.reader import Reader
