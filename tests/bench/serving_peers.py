@@ -175,4 +175,6 @@ def figures() -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    show(list(figures()))
+    table = list(figures())
+    show(table)
+    sys.exit(any(row.what.endswith(": Podium") and row.figure.startswith("failed") for row in table))

@@ -110,6 +110,7 @@ def test_the_routers_values_are_their_defaults_and_reach_the_operator() -> None:
 
 def test_further_settings_become_arguments() -> None:
     assert "--fetcher-proxy=http://proxy:3128" in arguments("settings.fetcher-proxy=http://proxy:3128")
+    assert "--fetcher-no-proxy=.svc,10.0.0.0/8" in arguments(r"settings.fetcher-no-proxy=.svc\,10.0.0.0/8")
     assert "--crash-grace=2.5" in arguments("settings.crash-grace=2.5")
     assert "--lease-duration=12" in arguments("settings.lease-duration=12")
 
