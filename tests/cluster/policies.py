@@ -33,7 +33,7 @@ def enforced(cluster: Cluster) -> Iterator[None]:
     binaries.apt(binaries.POLICY_PACKAGES)
     layout, processes = cluster.layout, cluster.processes
     end(cluster)  # what a killed test left on a cluster that is kept
-    processes.start(FIREWALL, layout.slot.inside(*kube_router(layout)), ROOMY)
+    processes.start(FIREWALL, layout.slot.inside(*command_line(layout)), ROOMY)
     try:
         if not await_true(lambda: judges(cluster), _STARTS_WITHIN, every=0.1):
             raise ClusterError(f"{FIREWALL} does not judge any pod; {tail(processes.log(FIREWALL))}")
@@ -43,7 +43,7 @@ def enforced(cluster: Cluster) -> Iterator[None]:
         end(cluster)
 
 
-def kube_router(layout: Layout) -> list[str | Path]:
+def command_line(layout: Layout) -> list[str | Path]:
     """Its command line: the firewall, and neither its routes nor its proxy."""
     return [
         binaries.kube_router(), "--run-firewall=true", "--run-router=false", "--run-service-proxy=false",

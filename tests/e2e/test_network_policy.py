@@ -202,6 +202,7 @@ def cut_off(world: World) -> CutOff:
     def ask() -> dict[str, bool]:
         return {app: answered(pod, live(stage)) for app, pod in callers.items()}
 
+    wait("everybody is answered as long as no policy holds", lambda: all(ask().values()), 30)
     with world.load_turn, enforced(world.cluster), stage.load(NAME, world.digits.questions()) as load:
         parts = Parts(load, seen.parts)
         seen.asked["before"] = ask()

@@ -7,8 +7,8 @@ from typing import Protocol
 NO_ROOM = "the memory for requests is used up (PODIUM_MEMORY_BYTES): the server is overloaded"
 
 
-def of_all(memory: float) -> str:
-    """The budget's size, for the message that refuses what is larger, and the ways out."""
+def memory_of_all(memory: float) -> str:
+    """The words for the budget's size, in a message that refuses what is larger, and the ways out."""
     return (
         f"{memory} bytes, the memory for all requests (PODIUM_MEMORY_BYTES, or a quarter of what the model leaves of "
         "the container's limit): send fewer rows at once, or raise spec.runtime.resources.limits.memory"
@@ -17,7 +17,7 @@ def of_all(memory: float) -> str:
 
 def tensors_too_large(size: int, memory: float) -> str:
     """Why a request is refused whose tensors take so many bytes."""
-    return f"the request's tensors take {size} bytes, which exceeds {of_all(memory)}"
+    return f"the request's tensors take {size} bytes, which exceeds {memory_of_all(memory)}"
 
 
 class Waiter(Protocol):
@@ -31,7 +31,8 @@ class Budget:
     """Bytes that all connections together may hold of requests, of what is made of them, and of answers.
 
     What a request announces, and what a large body can become at most, is asked for beforehand, and waits while it does
-    not fit; what is there already counts as well, whether it fits or not. Changed on the event loop's thread only.
+    not fit, unless no other large body is there; what is there already counts as well, whether it fits or not. Changed
+    on the event loop's thread only.
     """
 
     def __init__(self, size: int) -> None:

@@ -5,8 +5,9 @@ from podium_serving.metrics import Metrics
 
 
 class Call:
-    """Begins with a request and ends once, answered or abandoned; then nothing is held for it any more.
+    """Begins with a request and ends once, answered or abandoned; then no memory is counted for it any more.
 
+    What a worker or the process for large JSON is still doing for a client that has gone is not counted.
     `body` is how many bytes of the budget the front holds for the request itself, until it lets go of them.
     """
 
@@ -29,8 +30,8 @@ class Call:
     def reserve(self, most: int) -> bool:
         """Whether its body may be read, whose tensors take `most` bytes at the most; if so, they are held.
 
-        Tensors take the place of the body. Too little room for them is enough where no other large body is there: small
-        ones, of which there are always some, must not keep it waiting for ever.
+        Tensors take the place of the body. The only large body is read even if they do not fit beside what small
+        requests hold, of which there are always some: they must not keep it waiting for ever.
         """
         budget = self._budget
         more = max(min(most, budget.size) - self.body, 0)

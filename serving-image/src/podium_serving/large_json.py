@@ -1,8 +1,8 @@
 """The thread that has large JSON read and written by the process for it, and what waits for that thread.
 
-Bodies wait as requests do for a worker: bounded by number and by age; also for the memory that their tensors take, so
-that what others hold leaves room for what is read next. Answers are computed already, so that none is
-refused any more, and they go before bodies; what is bounded is how many may wait before no further one is computed.
+Bodies wait as requests do for a worker: bounded by number and by age. They also wait until their tensors have room in
+the memory for requests. Answers are computed already, so that none is refused any more, and they go before bodies;
+what is bounded is how many may wait before no further one is computed.
 """
 
 import asyncio

@@ -275,7 +275,7 @@ def test_max_duration_stands_still_while_it_is_paused() -> None:
     until_weighed(world)
     world.advance(60)
     world.edit(paused=True)
-    world.advance(3600)
+    world.advance(900)
     world.edit(paused=False)
     world.advance(400)
     assert world.phase == "Analyzing"
@@ -288,7 +288,7 @@ def test_max_duration_stands_still_while_it_is_suspended_and_until_the_champion_
     until_weighed(world)
     world.advance(60)
     world.edit(suspend=True)
-    world.advance(1800)
+    world.advance(700)
     world.edit(suspend=False)
     world.advance(400)
     assert outcome(world) == ("", "")

@@ -183,6 +183,7 @@ def test_whichever_status_is_refused_once_or_for_a_while_the_end_is_the_same(sce
 def _all_writes(scenario: str, fault: str, *, lasting: bool, made: bool = False, of_status: bool = False) -> None:
     """The scenario goes on undisturbed, and at each of its writes once more with this one refused."""
     undisturbed, writes = _undisturbed(scenario, of_status)
+    assert writes
     with Forks() as forks:
         world = SCENARIOS[scenario].given()
         SCENARIOS[scenario].act(world)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from podium_serving.budget import of_all
+from podium_serving.budget import memory_of_all
 from podium_serving.http.message import Request, Response, error
 
 MAX_HEAD = 64 * 1024
@@ -27,7 +27,7 @@ class MaxBody:
         """The answer to a larger body."""
         if not self.by_memory:
             return error(413, f"the request's body exceeds {self.size} bytes (PODIUM_MAX_BODY_BYTES)")
-        return error(413, f"the request's body exceeds {of_all(self.size)}")
+        return error(413, f"the request's body exceeds {memory_of_all(self.size)}")
 
 
 def refusal(request: Request, hosts: int, max_body: MaxBody) -> Response | None:

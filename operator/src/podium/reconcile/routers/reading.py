@@ -70,7 +70,7 @@ def doubt(seen: Seen) -> str:
     if told is None:
         return f"Routers do not understand ConfigMap {place}, and go on with what they had loaded"
     ready = _ready(seen)
-    if not ready and seen.refused:
+    if not seen.routers and seen.refused:
         return _no_pods(seen.refused)
     if not ready:
         namespace = seen.config_map["metadata"]["namespace"]
