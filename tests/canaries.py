@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass, field
 
 from podium.api import names
-from tests.client import Object, condition, wait
+from podium.router.places import STATS_PORT
+from tests.client import Object, condition, session, wait
 from tests.load import Counts, Load
 from tests.stage import SLOW_START, Stage
 
@@ -22,6 +23,15 @@ def routers(stage: Stage) -> list[Object]:
 def ready_routers(stage: Stage) -> list[Object]:
     """Those of them that are Ready."""
     return [pod for pod in routers(stage) if condition(pod, "Ready").get("status") == "True"]
+
+
+def callers(router: Object, name: str) -> int:
+    """How many connections the callers of a ModelDeployment have to a router, as its Envoy counts them."""
+    connected = f"http.to.{name}.downstream_cx_active"
+    url = f"http://{router['status']['podIP']}:{STATS_PORT}/stats?filter={connected}"
+    with session() as asking:
+        _, _, count = asking.get(url, timeout=5).text.strip().partition(": ")
+    return int(count or 0)
 
 
 def until_routed(stage: Stage, name: str) -> None:

@@ -2,19 +2,15 @@
 
 from dataclasses import dataclass, field
 
-import requests
-
 from podium.api import names
-from podium.router.places import STATS_PORT
 from tests import stage as s
+from tests.canaries import callers
 from tests.client import Object, condition, wait
 from tests.e2e.world import World, scene
 from tests.load import Counts
 
 QUICK = {"minReadySeconds": 5}
 NAME = "digits"
-CONNECTED = f"http.to.{NAME}.downstream_cx_active"
-"""Envoy's figure of the callers that a ModelDeployment has at a router."""
 
 
 @dataclass
@@ -25,13 +21,6 @@ class Journey:
     weights: list[tuple[int, ...]] = field(default_factory=list)
     conditions: list[Object] = field(default_factory=list)
     routers: list[Object] = field(default_factory=list)
-
-
-def callers(router: Object) -> int:
-    """How many connections callers have to a router."""
-    url = f"http://{router['status']['podIP']}:{STATS_PORT}/stats?filter={CONNECTED}"
-    _, _, count = requests.get(url, timeout=5).text.strip().partition(": ")
-    return int(count or 0)
 
 
 @scene
@@ -78,9 +67,9 @@ def through_routers(world: World) -> Journey:
         stage.apply(s.onnx(NAME, "1", rollout=green))
         wait("the Service leads to the pods", lambda: not selects_routers(), 60)
         stage.until_ready(NAME, "1")
-        assert any(map(callers, seen.routers)), "half of the load keeps its connections"
+        assert any(callers(each, NAME) for each in seen.routers), "half of the load keeps its connections"
         part("from the routers")
-        wait("all callers have left the routers", lambda: not any(map(callers, seen.routers)), 240)
+        wait("all callers have left the routers", lambda: not any(callers(each, NAME) for each in seen.routers), 240)
         part("past the routers")
     return seen
 
