@@ -39,11 +39,8 @@ PLAYS = "tests/unit/planner/test_refused.py"
 MACHINES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/unit/planner").glob("test_machine*.py"))
 """State machines, in processes of their own: what Hypothesis draws depends on the modules that are imported."""
 ROLLOUTS = "tests/integration/rollouts"
-KILLS = f"{ROLLOUTS}/test_kill.py"
-"""After every write of every scenario: they need the cores, and the end-to-end tests wait for half of their time."""
-REFUSALS = f"{ROLLOUTS}/test_refused.py"
-"""Most of the time of its hundreds of runs is waiting, for which they are played at once: alone they take minutes, and
-beside the end-to-end tests they would disturb these to their end."""
+DOZENS = ("tests/integration/rollouts/test_kill.py", "tests/integration/rollouts/test_refused.py")
+"""Every write of every scenario: they need the cores, and the end-to-end tests wait for half of their time."""
 RACES = "tests/integration/metrics"
 """Callers there give up 100 ms before or after an answer: nothing runs beside it."""
 UNIT = Step("unit", [*PYTEST, "-q", "-n", "3", "tests/unit", *(f"--ignore={path}" for path in (PLAYS, *MACHINES))])
@@ -56,7 +53,7 @@ SUITES: tuple[tuple[Step, ...], ...] = (
             "integration: all but rollouts",
             [*PYTEST, "-q", "tests/integration", f"--ignore={ROLLOUTS}", f"--ignore={RACES}"],
         ),
-        Step("integration: rollouts", [*PYTEST, "-q", ROLLOUTS, *(f"--ignore={path}" for path in (KILLS, REFUSALS))]),
+        Step("integration: rollouts", [*PYTEST, "-q", ROLLOUTS, *(f"--ignore={path}" for path in DOZENS)]),
         Step("unit: refusals", [*PATIENT, *PYTEST, "-q", PLAYS]),
         Step("state machines", [*PATIENT, *PYTEST, "-q", *MACHINES]),
         Step("fuzzing the server's readers", [*PATIENT, sys.executable, "-m", "tests.fuzz", "--seconds", "60"]),
@@ -64,9 +61,8 @@ SUITES: tuple[tuple[Step, ...], ...] = (
     ),
     (
         Step("e2e", [*PYTEST, "-v", "--durations=30", "tests/e2e"]),
-        Step("integration: kills", [*PATIENT, *PYTEST, "-q", KILLS]),
+        Step("integration: kills and refusals", [*PATIENT, *PYTEST, "-q", *DOZENS]),
     ),
-    (Step("integration: refusals", [*PYTEST, "-q", REFUSALS]),),
 )
 """One after the other; those of a row side by side."""
 LEFT = """\
