@@ -1,6 +1,7 @@
 """What the rules ask of a state. Pure."""
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -108,6 +109,13 @@ def champion(state: State) -> Object | None:
     if None in stamps.values():
         return max(found, key=lambda one: int(one["revision"]))
     return max(found, key=lambda one: stamps[one["metadata"]["name"]], default=None)  # type: ignore[arg-type,return-value]
+
+
+def champion_of(records: Iterable[Object]) -> str:
+    """The revision that ControllerRevisions call champion; empty without one. Their stamps are those of Podium."""
+    marks = {one["metadata"]["name"]: annotations(one) for one in records}
+    found = [name for name, marked in marks.items() if marked.get(names.ANNOTATION_OUTCOME) == "Promoted"]
+    return max(found, key=lambda name: marks[name][names.ANNOTATION_DECIDED_AT], default="")
 
 
 def command(record: Object) -> tuple[str, str] | None:

@@ -62,9 +62,14 @@ def characters(tensor: "np.ndarray[Any, Any]") -> int:
     return sum(sum(map(len, flat[start : start + _COUNTED_AT_ONCE])) for start in range(0, flat.size, _COUNTED_AT_ONCE))
 
 
+def element_size(dtype: "np.dtype[Any]") -> int:
+    """Bytes of an element; of a string without its characters."""
+    return STRING_BYTES if dtype.hasobject else dtype.itemsize
+
+
 def size_of(tensor: "np.ndarray[Any, Any]") -> int:
     """Bytes of a tensor; of strings without their characters."""
-    return tensor.size * STRING_BYTES if tensor.dtype.hasobject else tensor.nbytes
+    return tensor.size * element_size(tensor.dtype)
 
 
 class RunError(Exception):

@@ -22,7 +22,7 @@ import orjson
 from podium_serving import json_pieces
 from podium_serving.budget import tensors_too_large
 from podium_serving.datatypes import Datatype
-from podium_serving.inference import STRING_BYTES, InferRequest, InferResult, RequestedOutput, characters, size_of
+from podium_serving.inference import InferRequest, InferResult, RequestedOutput, characters, element_size, size_of
 from podium_serving.signature import BadRequest, Signature, TensorSpec, TooLarge, shown
 
 LARGE = 2**18
@@ -162,7 +162,7 @@ class JsonCodec:
         """Raises TooLarge if so many elements beside `taken` bytes are more than there may be."""
         dtype = spec.datatype.dtype
         assert dtype is not None  # else it has no form in JSON
-        size = taken + count * (STRING_BYTES if dtype.hasobject else dtype.itemsize)
+        size = taken + count * element_size(dtype)
         if size > self._memory:
             raise TooLarge(f"input {spec.name!r}: {tensors_too_large(size, self._memory)}")
 

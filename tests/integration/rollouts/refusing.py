@@ -17,6 +17,7 @@ from tests.integration.proxy import Call, Fault, Match, Proxy, writes
 from tests.integration.rollouts.api import MODEL_DEPLOYMENT, Object, path_of
 from tests.integration.rollouts.nursery import Nursery, Nursling
 from tests.integration.rollouts.stage import MODEL, SHORT, Cluster, Stage
+from tests.invariants.reading import champion_of
 
 LABEL: Final = "podium-test/refused"
 APART: Final = 3
@@ -198,10 +199,7 @@ class Shared:
 
 def champion(stage: Stage) -> str:
     """The revision that the records call champion; empty without one."""
-    metas = [one["metadata"] for one in stage.all("ControllerRevision")]
-    marks = {meta["name"]: meta.get("annotations") or {} for meta in metas}
-    promoted = [name for name, found in marks.items() if found.get(names.ANNOTATION_OUTCOME) == "Promoted"]
-    return max(promoted, key=lambda name: marks[name][names.ANNOTATION_DECIDED_AT], default="")
+    return champion_of(stage.all("ControllerRevision"))
 
 
 async def what_serves_is_made_again(stage: Stage, refusing: Refusing, deleted: set[str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from podium.api import names
 from podium.kube.resources import CONTROLLER_REVISIONS, DEPLOYMENTS, HPAS, PDBS, SERVICES
 from podium.watch.queue import LAST_BACKOFF
+from tests.invariants.reading import champion_of
 from tests.unit.planner.forks import Forks
 from tests.unit.planner.given import AUTOSCALING, BLUE_GREEN, created, rolled_back, serving, switched
 from tests.unit.planner.refusing import FAULTS, Refusing
@@ -122,13 +123,7 @@ def says_only_what_was_written(world: World) -> None:
 
 def champion(world: World) -> str:
     """By the records, which a status that is refused does not tell of; empty without one."""
-    metas = [revision["metadata"] for revision in world.api.all(CONTROLLER_REVISIONS)]
-    promoted = {
-        meta["name"]: meta["annotations"][names.ANNOTATION_DECIDED_AT]
-        for meta in metas
-        if (meta.get("annotations") or {}).get(names.ANNOTATION_OUTCOME) == "Promoted"
-    }
-    return max(promoted, key=lambda name: promoted[name], default="")
+    return champion_of(world.api.all(CONTROLLER_REVISIONS))
 
 
 def what_serves_is_made_again(world: World, refusing: Refusing) -> None:
