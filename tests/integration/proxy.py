@@ -21,7 +21,6 @@ import ssl
 import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,8 @@ from typing import Any, Self, TypeVar
 import aiohttp
 import yaml
 from aiohttp import web
+
+from tests.integration.connector import Connector
 
 T = TypeVar("T")
 
@@ -255,7 +256,7 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     async def _start(self) -> None:
-        self._connector = _Connector(limit=0, ssl=self._ssl)
+        self._connector = Connector(limit=0, ssl=self._ssl)
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             auto_decompress=False,
@@ -400,26 +401,6 @@ class Proxy:
             finally:
                 self._watching.discard(transport)
             return answer
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Can end its connections at once, where closing would wait for the other end's farewell in TLS."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._transports: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
-
-    async def _create_connection(self, *arguments: Any) -> Any:
-        protocol = await super()._create_connection(*arguments)
-        self._transports.add(protocol.transport)  # type: ignore[arg-type]
-        return protocol
-
-    async def abort(self) -> None:
-        """End every connection, and return when the sockets are closed."""
-        for transport in list(self._transports):
-            transport.abort()
-        for _ in range(3):  # to the TLS layer, from there to the socket, and back
-            await asyncio.sleep(0)
 
 
 _EXPIRED = json.dumps(

@@ -1,6 +1,5 @@
 """The API server as a test speaks to it: as admin, past the operator and its proxy."""
 
-import asyncio
 import base64
 import io
 import json
@@ -15,6 +14,8 @@ from typing import Any, Final, Self
 import aiohttp
 import orjson
 import yaml
+
+from tests.integration.connector import Connector
 
 Object = dict[str, Any]
 
@@ -79,8 +80,9 @@ class Api:
         self._ssl = _context(config)
 
     async def __aenter__(self) -> Self:
+        self._connector = Connector(limit=0, ssl=self._ssl)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl),
+            connector=self._connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
             headers={"User-Agent": "podium-test"},
             read_bufsize=2**21,
@@ -90,11 +92,8 @@ class Api:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._session.connector is not None
-        # Else transports of watches are still saying goodbye when the loop ends, and are told of as unclosed.
-        await self._session.connector.close(abort_ssl=True)
+        await self._connector.abort()
         await self._session.close()
-        await asyncio.sleep(0)  # a transport that was aborted closes its socket in the loop's next turn
 
     async def request(
         self,
