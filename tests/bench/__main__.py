@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from tests.bench import (
     bench_analysing,
     bench_analysis,
+    bench_arena,
     bench_argo_rollouts,
     bench_cluster,
     bench_floor,
@@ -55,6 +56,7 @@ PARTS: dict[str, Callable[[], Iterable[Row]]] = {
     "rollouts": bench_rollouts.figures,
     "server": bench_serving.figures,
     "two-cores": bench_two_cores.figures,
+    "arena": bench_arena.figures,
     "router": bench_router.figures,
     "event-loop": bench_loop.figures,
     "images": bench_images.figures,

@@ -20,6 +20,11 @@ def tensors_too_large(size: int, memory: float) -> str:
     return f"the request's tensors take {size} bytes, which exceeds {memory_of_all(memory)}"
 
 
+def result_too_large(size: int, memory: float) -> str:
+    """Why a result of so many bytes is not written."""
+    return f"the result takes {size} bytes, and all requests together {memory} (PODIUM_MEMORY_BYTES)"
+
+
 class Waiter(Protocol):
     """Who waits for room."""
 

@@ -7,18 +7,18 @@ from podium_serving.metrics import Metrics
 class Call:
     """Begins with a request and ends once, answered or abandoned; then no memory is counted for it any more.
 
-    What a worker or the process for large JSON is still doing for a client that has gone is not counted.
+    Unless a worker or the process for large JSON is busy with it, which nobody can stop: then it is until that is done.
     `body` is how many bytes of the budget the front holds for the request itself, until it lets go of them.
     """
 
-    __slots__ = ("_budget", "_ended", "_held", "_large", "_metrics", "body")
+    __slots__ = ("_budget", "_ended", "_held", "_kept", "_large", "_metrics", "body")
 
     def __init__(self, metrics: Metrics, budget: Budget, body: int) -> None:
         """Counts it as started."""
         self.body = body
         self._metrics = metrics
         self._budget = budget
-        self._large = self._ended = False
+        self._large = self._kept = self._ended = False
         self._held = 0
         metrics.started()
 
@@ -51,6 +51,20 @@ class Call:
         if difference:
             self._budget.change(difference)
 
+    def keep(self) -> None:
+        """Who asked has gone, and somebody is busy with it: what it holds is counted until `done`.
+
+        The front lets go of the body now, and the one who reads it does not.
+        """
+        self.hold(self._held + self.body)
+        self._kept = True
+
+    def done(self) -> None:
+        """Nobody is busy with it any more."""
+        if self._kept:
+            self._kept = False
+            self._release()
+
     def answered(self, code: int, seconds: float) -> None:
         """Its answer, with this status of HTTP's, was ready `seconds` after the request's last byte."""
         self._end()
@@ -63,6 +77,10 @@ class Call:
 
     def _end(self) -> None:
         self._ended = True
+        if not self._kept:
+            self._release()
+
+    def _release(self) -> None:
         held, self._held = self._held, 0
         if self._large:
             self._large = False

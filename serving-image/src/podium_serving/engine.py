@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from podium_serving.budget import NO_ROOM, Budget, tensors_too_large
+from podium_serving.budget import NO_ROOM, Budget, result_too_large, tensors_too_large
 from podium_serving.calls import Call
 from podium_serving.durations import Durations
-from podium_serving.inference import InferRequest, InferResult, Misfit, Overloaded
+from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded
 from podium_serving.last_words import NoWords, Words
 from podium_serving.metrics import Metrics
 from podium_serving.signature import TensorSpec, TooLarge
@@ -115,7 +115,7 @@ class Engine:
                 call.hold(nbytes + outcome.nbytes)
                 return outcome
             raise outcome
-        entry = self._waiting.enter(_Run(call, request, size), waited)
+        entry = self._waiting.enter(_Run(call, request, size), waited, call.keep)
         call.hold(nbytes)
         self._start_workers()
         self._wake.put(None)
@@ -151,14 +151,20 @@ class Engine:
             held = time.thread_time() - held
             report = partial(self._ran, entry, outcome, seconds, held, started - entry.since)
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
-            loop.call_soon_threadsafe(report)
+            loop.call_soon_threadsafe(self._report, entry.work.call, report)
+
+    def _report(self, call: Call, report: Callable[[], None]) -> None:
+        report()
+        call.done()
 
     def _attempt(self, request: InferRequest) -> tuple[Outcome, float]:
         """What comes of a run, and seconds. In a worker or on the event loop; counts nothing: counts are the loop's."""
         place = self._words.begin(request)
         started = time.perf_counter()
         try:
-            outcome: Outcome = InferResult(self._model.run(request.feeds, [each.spec for each in request.outputs]))
+            result = InferResult(self._model.run(request.feeds, [each.spec for each in request.outputs]))
+            most = self._budget.size
+            outcome: Outcome = result if result.nbytes <= most else NoMemory(result_too_large(result.nbytes, most))
         except Exception as problem:
             outcome = problem
         seconds = time.perf_counter() - started

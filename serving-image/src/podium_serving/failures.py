@@ -6,7 +6,10 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from podium_serving.inference import Misfit, NoMemory, RunError
 
-_NO_MEMORY = re.compile(r"Failed to allocate memory|bad_alloc|bad allocation", re.IGNORECASE)
+_NO_MEMORY = re.compile(
+    r"Failed to allocate memory|bad_alloc|bad allocation|Available memory of \d+ is smaller than requested",
+    re.IGNORECASE,
+)
 _IN_A_NODE = "Non-zero status code returned while running"
 """How onnxruntime begins the message when a node of the graph failed, as opposed to the check of the inputs."""
 _SOURCE = re.compile(r"/\S+\.(?:cc|cpp|cu|h|hpp):\d+ ")

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from podium_serving.budget import Budget
+from podium_serving.calls import Call
 from podium_serving.inference import InferRequest, InferResult, Overloaded
 from podium_serving.json_process import JsonProcess
 from podium_serving.metrics import Metrics
@@ -27,9 +28,10 @@ _UNBOUNDED = Limits(1, math.inf, math.inf)
 class _Job:
     """What is to be done, what tells whether it may begin, and how long it had to wait."""
 
-    __slots__ = ("do", "may_begin", "waited")
+    __slots__ = ("call", "do", "may_begin", "waited")
 
-    def __init__(self, do: Callable[[], Any], may_begin: Callable[[], bool]) -> None:
+    def __init__(self, call: Call, do: Callable[[], Any], may_begin: Callable[[], bool] = lambda: True) -> None:
+        self.call = call
         self.do = do
         self.may_begin = may_begin
         self.waited = 0.0
@@ -64,27 +66,27 @@ class LargeJson:
                 f"the server is overloaded: {len(self._answers)} responses wait to be written (PODIUM_QUEUE_LENGTH)"
             )
 
-    async def decode(self, body: memoryview, may_begin: Callable[[], bool]) -> tuple[InferRequest, float]:
+    async def decode(self, call: Call, body: memoryview, may_begin: Callable[[], bool]) -> tuple[InferRequest, float]:
         """As JsonProcess.decode; also the seconds that the body had to wait. Raises Overloaded if that is too long.
 
         `may_begin` is asked, once it is this body's turn, whether there is room for its tensors; if so, it takes it.
         """
-        entry = self._enter(self._bodies, _Job(partial(self._process.decode, body), may_begin))
+        entry = self._enter(self._bodies, _Job(call, partial(self._process.decode, body), may_begin))
         # Who has left while it had no room no longer keeps those behind it waiting.
         entry.future.add_done_callback(lambda _: self._next())
         return await entry.future, entry.work.waited
 
-    async def encode(self, request: InferRequest, result: InferResult) -> bytearray:
+    async def encode(self, call: Call, request: InferRequest, result: InferResult) -> bytearray:
         """As JsonProcess.encode."""
-        made: bytearray = await self.aside(partial(self._process.encode, request, result))
+        made: bytearray = await self.aside(call, partial(self._process.encode, request, result))
         return made
 
-    async def aside(self, write: Callable[[], Any]) -> Any:
+    async def aside(self, call: Call, write: Callable[[], Any]) -> Any:
         """What `write` makes in the thread, among the answers."""
-        return await self._enter(self._answers, _Job(write, lambda: True)).future
+        return await self._enter(self._answers, _Job(call, write)).future
 
     def _enter(self, waiting: "Waiting[_Job, Any]", job: _Job) -> Entry[_Job, Any]:
-        entry = waiting.enter(job)
+        entry = waiting.enter(job, too_late=job.call.keep)
         if self._thread is None:
             loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._work, args=(loop,), name="large-json", daemon=True)
@@ -110,7 +112,8 @@ class LargeJson:
                 self._bodies.take()
                 self._bodies.expire(entry)
             elif entry.future.done():
-                self._bodies.take()  # it was given up just now
+                self._bodies.take()
+                entry.busy = False  # it was given up just now
             elif entry.work.may_begin():
                 return self._bodies.take()
             else:
@@ -135,6 +138,7 @@ class LargeJson:
         if isinstance(outcome, Overloaded) and not entry.future.done():
             self._metrics.shed("memory")
         entry.settle(outcome)
+        entry.work.call.done()
         self._next()
 
 

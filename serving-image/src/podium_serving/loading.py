@@ -8,6 +8,7 @@ from podium_serving import memory
 from podium_serving.inference import RunError
 from podium_serving.logs import log
 from podium_serving.model import Model
+from podium_serving.model_file import find, size
 from podium_serving.probe import Probed, attempts, probe
 from podium_serving.settings import Settings
 from podium_serving.warm_up import samples
@@ -29,7 +30,8 @@ def load(settings: Settings) -> tuple[Model, WarmUp]:
     if settings.probe_seconds:
         probed = probe(settings.path, settings.threads, settings.probe_seconds, memory.limit())
     probe_ended = time.monotonic()
-    model = Model(settings.path, settings.threads)
+    run_memory = settings.run_memory or memory.for_runs(memory.limit(), memory.resident() + _taken(settings, probed))
+    model = Model(settings.path, settings.threads, run_memory)
     model.refusals = tuple(probed.refusals)
     loaded = time.monotonic()
     warm = _warm_up(model, probed)
@@ -45,11 +47,17 @@ def load(settings: Settings) -> tuple[Model, WarmUp]:
         probed=len(probed.finished),
         file=str(model.file),
         threads=model.threads,
+        run_memory=run_memory,
         probe_seconds=round(probe_ended - started, 3),
         load_seconds=round(loaded - probe_ended, 3),
         warm_up_seconds=round(time.monotonic() - loaded, 3),
     )
     return model, warm
+
+
+def _taken(settings: Settings, probed: Probed) -> int:
+    """Bytes that the model is going to take once it is loaded; its files' sizes where the probe does not know."""
+    return probed.taken or size(find(settings.path))
 
 
 def _warm_up(model: Model, probed: Probed) -> WarmUp:

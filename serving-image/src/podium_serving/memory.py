@@ -44,6 +44,11 @@ def for_requests(limit: int, resident: int) -> int:
     return max(SMALLEST, (limit - resident) // _SHARE)
 
 
+def for_runs(limit: int, resident: int) -> int:
+    """Bytes that the model's runs may take together: the other three quarters."""
+    return max(SMALLEST, limit - resident - for_requests(limit, resident))
+
+
 def _limit_v2(folder: Path) -> float | None:
     return _number(folder / "memory.max")
 

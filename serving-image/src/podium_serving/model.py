@@ -12,8 +12,10 @@ import numpy as np
 import onnxruntime
 
 from podium_serving import cpu, empty, model_file, onnx_file
+from podium_serving.arena import Arena
 from podium_serving.datatypes import BY_ONNX
 from podium_serving.failures import failure, sentence
+from podium_serving.inference import NoMemory
 from podium_serving.model_file import ModelError, find
 from podium_serving.refusals import Refusal
 from podium_serving.signature import Signature, TensorSpec
@@ -28,13 +30,17 @@ onnxruntime.set_default_logger_severity(_FATAL)
 class Model:
     """A loaded model. `run` may be called from several threads at once."""
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
-        """Loads the file, or the only .onnx file of the folder; threads 0: as many as suit it. Raises ModelError."""
+    def __init__(self, path: Path, threads: int = 0, run_memory: int = 0) -> None:
+        """Loads the file, or the only .onnx file of the folder. Raises ModelError.
+
+        Threads 0: as many as suit it. Its runs may take `run_memory` bytes together; 0: as much as there is.
+        """
         self.file = find(path)
         # The folder that a user means by "the model's folder".
         self.top = path if path.is_dir() else path.parent
         self.threads = threads or (1 if model_file.size(self.file) < TINY_BYTES else cpu.available())
-        self._session = _session(self.file, self.threads)
+        self._arena = Arena(run_memory)
+        self._session = _session(self.file, self.threads, self._arena)
         self.left_out = tuple(f"{each.name} ({each.type})" for each in self._session.get_outputs() if not _served(each))
         self.signature = _signature(self._session)
         self.refusals: tuple[Refusal, ...] = ()
@@ -56,19 +62,30 @@ class Model:
 
     def _run(self, feeds: "dict[str, np.ndarray[Any, Any]]", names: list[str]) -> "list[np.ndarray[Any, Any]]":
         try:
+            return self._attempt(feeds, names)
+        except NoMemory:
+            # What other runs have left may be in pieces that are too small for this one.
+            self._arena.sweep()
+        return self._attempt(feeds, names)
+
+    def _attempt(self, feeds: "dict[str, np.ndarray[Any, Any]]", names: list[str]) -> "list[np.ndarray[Any, Any]]":
+        try:
             tensors: list[np.ndarray[Any, Any]] = self._session.run(names, feeds)
         except Exception as problem:
             raise failure(problem) from None
         return tensors
 
+    def give_back(self) -> None:
+        """To the system what earlier runs have taken and no tensor lies in any more."""
+        self._arena.sweep()
 
-def _session(file: Path, threads: int) -> Any:
+
+def _session(file: Path, threads: int, arena: Arena) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL
-    # It would keep the memory of the largest batch for ever: docs/decisions/no-arena.md.
-    options.enable_cpu_mem_arena = False
+    arena.use(options)
     # Threads that spin while they wait use up the CPU quota of a container.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from podium_serving import memory
 from podium_serving.inference import RunError
 from podium_serving.logs import log
 from podium_serving.model import Model
@@ -36,13 +37,17 @@ _NO_MEMORY = b"bad_alloc"
 
 @dataclass
 class Probed:
-    """What the probe has found. `base` names the attempt that the model ran on first, "" if it ran on none."""
+    """What the probe has found.
+
+    `base` names the attempt that the model ran on first, "" if it ran on none; `taken` is how many bytes of memory the
+    loaded model took, 0 if it was not loaded.
+    """
 
     refusals: list[Refusal] = field(default_factory=list)
     base: str = ""
     finished: set[str] = field(default_factory=set)
     survived: dict[str, float] = field(default_factory=dict)
-    loaded: bool = False
+    taken: int = 0
     incomplete: str = ""
 
 
@@ -94,7 +99,7 @@ def _one_child(found: Probed, deadline: float, work: Callable[[int], None]) -> b
                 running = _case(event["case"])
             elif "incomplete" in event:
                 found.incomplete = event["incomplete"]
-            found.loaded = True if "loaded" in event else found.loaded
+            found.taken = event.get("taken", found.taken)
             found.base = event.get("base", found.base)
             found.finished.update(event.get("finished", ()))
             found.survived.update(event.get("survived", {}))
@@ -151,13 +156,14 @@ def _probe(found: Probed, write: int, path: Path, threads: int, limit: int) -> N
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
     # Or else a death by signal leaves a large file on the node.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    before = memory.resident()
     try:
-        model = Model(path, threads)
+        model = Model(path, threads, limit)
     except Exception as problem:
         # Where it is not for want of memory, the server will say so.
         tell(incomplete=f"the model could not be loaded with a third of the memory limit: {problem}")
         return
-    tell(loaded=True)
+    tell(taken=memory.resident() - before)
 
     def survives(case: Case, feeds: "dict[str, np.ndarray[Any, Any]]") -> bool:
         """Whether the process does; a run may fail."""

@@ -88,7 +88,7 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
     # What is there now stays, and need not be looked through again: 20 ms, in the middle of some request.
     gc.collect()
     gc.freeze()
-    ticker = loop.create_task(_tick(context))
+    ticker = loop.create_task(_tick(context, model))
     server = await loop.create_server(lambda: Connection(context), sock=listener, backlog=_BACKLOG)
     log(logging.INFO, "ready", port=listener.getsockname()[1], seconds_since_start=_age())
     await stop.wait()
@@ -101,10 +101,11 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
     os._exit(code)
 
 
-async def _tick(context: Context) -> None:
+async def _tick(context: Context, model: Model) -> None:
     while True:
         await asyncio.sleep(1)
         context.tick()
+        model.give_back()
 
 
 async def _drain(settings: Settings, service: Service, context: Context, server: asyncio.AbstractServer) -> int:

@@ -151,12 +151,12 @@ class Service:
                 return Response(200, self._codec.encode(asked, result))
         except Exception as problem:
             return _failed(problem)
-        return asyncio.ensure_future(self._finish(asked, result))
+        return asyncio.ensure_future(self._finish(call, asked, result))
 
     async def _infer_large(self, request: Request, call: Call) -> Response:
         try:
             most = await json_size.most(self._signature, request.body)
-            asked, waited = await self._large.decode(request.body, partial(call.reserve, most))
+            asked, waited = await self._large.decode(call, request.body, partial(call.reserve, most))
             # In this order: others must not get the room of the body before that of the tensors is taken.
             call.hold(asked.nbytes)
             request.let_go()
@@ -164,9 +164,11 @@ class Service:
             result = self._engine.submit(call, asked, waited)
         except Exception as problem:
             return _failed(problem)
-        return await self._finish(asked, result)
+        return await self._finish(call, asked, result)
 
-    async def _finish(self, asked: InferRequest, result: "InferResult | asyncio.Future[InferResult]") -> Response:
+    async def _finish(
+        self, call: Call, asked: InferRequest, result: "InferResult | asyncio.Future[InferResult]"
+    ) -> Response:
         try:
             if not isinstance(result, InferResult):
                 result = await result
@@ -174,8 +176,8 @@ class Service:
                 return Response(200, self._codec.encode(asked, result))
             # Strings would hold up this process on their way to the other as much as they do here.
             if any(tensor.dtype.hasobject for tensor in result.tensors):
-                return Response(200, await self._large.aside(partial(self._codec.encode, asked, result)))
-            return Response(200, await self._large.encode(asked, result))
+                return Response(200, await self._large.aside(call, partial(self._codec.encode, asked, result)))
+            return Response(200, await self._large.encode(call, asked, result))
         except Exception as problem:
             return _failed(problem)
 
@@ -192,7 +194,8 @@ def _failed(problem: Exception) -> Response:
         return error(503, str(problem), f"retry-after: {problem.retry_after}\r\n".encode())
     if isinstance(problem, NoMemory):
         what = (
-            "the memory does not suffice for this run; send fewer rows at once, or raise the container's memory limit"
+            "the memory does not suffice for this run; send fewer rows at once, or raise "
+            "spec.runtime.resources.limits.memory"
         )
     elif isinstance(problem, TooSlow):
         what = "large JSON took too long and was given up; send fewer rows at once, or raise the container's CPU limit"

@@ -33,6 +33,7 @@ class Settings:
     body_timeout: float
     connection_life: float
     memory: int
+    run_memory: int
     queue_length: int
     queue_seconds: float
     threads: int
@@ -58,6 +59,7 @@ class Settings:
             body_timeout=env.seconds("PODIUM_BODY_SECONDS", 600),
             connection_life=env.seconds("PODIUM_CONNECTION_SECONDS", 10),
             memory=env.integer("PODIUM_MEMORY_BYTES", 0, 0, 2**50),
+            run_memory=env.integer("PODIUM_RUN_MEMORY_BYTES", 0, 0, 2**50),
             queue_length=env.integer("PODIUM_QUEUE_LENGTH", 128, 1, 2**20),
             queue_seconds=env.seconds("PODIUM_QUEUE_SECONDS", 5),
             threads=env.integer("PODIUM_INTRA_OP_THREADS", 0, 0, 1024),

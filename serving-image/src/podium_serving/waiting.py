@@ -9,6 +9,7 @@ left is let go of at once, however long the threads are busy with others.
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -30,17 +31,20 @@ class Limits:
 
 
 class Entry(Generic[Work, Made]):
-    """One that waits. Hashed by identity: a key of the queue."""
+    """One that waits, and then is worked on. Hashed by identity: a key of the queue."""
 
-    __slots__ = ("future", "since", "work")
+    __slots__ = ("busy", "future", "since", "work")
 
     def __init__(self, work: Work, since: float, future: "asyncio.Future[Made]") -> None:
         self.work = work
         self.since = since
         self.future = future
+        # Whether somebody has taken it out and is not done yet.
+        self.busy = False
 
     def settle(self, outcome: Made | Exception) -> None:
         """Tells the outcome, if somebody still waits for it; on the event loop's thread."""
+        self.busy = False
         if self.future.done():
             return
         if isinstance(outcome, Exception):
@@ -61,10 +65,11 @@ class Waiting(Generic[Work, Made]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def enter(self, work: Work, waited: float = 0.0) -> Entry[Work, Made]:
+    def enter(self, work: Work, waited: float = 0.0, too_late: Callable[[], None] = lambda: None) -> Entry[Work, Made]:
         """The entry, whose future is to be settled by whoever takes it; cancelling that takes it out.
 
-        `waited` seconds elsewhere count for its age. Raises Overloaded.
+        `waited` seconds elsewhere count for its age. `too_late` is called if the future is cancelled while somebody is
+        busy with the entry. Raises Overloaded.
         """
         if len(self._entries) >= self._limits.queue_length:
             self._metrics.shed("queue_length")
@@ -75,7 +80,9 @@ class Waiting(Generic[Work, Made]):
         future: asyncio.Future[Made] = loop.create_future()
         entry = Entry(work, time.monotonic() - waited, future)
         self._entries[entry] = None
-        future.add_done_callback(lambda done: done.cancelled() and self._leave(entry))
+        future.add_done_callback(
+            lambda done: too_late() if done.cancelled() and not self._leave(entry) and entry.busy else None
+        )
         if self._sweep is None:
             self._sweep = loop.call_later(_SWEEP_SECONDS, self._sweep_all)
         return entry
@@ -83,9 +90,11 @@ class Waiting(Generic[Work, Made]):
     def take(self) -> Entry[Work, Made] | None:
         """The one that came first; None if all have left. For any thread."""
         try:
-            return self._entries.popitem(last=False)[0]
+            entry = self._entries.popitem(last=False)[0]
         except KeyError:
             return None
+        entry.busy = True
+        return entry
 
     def first(self) -> Entry[Work, Made] | None:
         """The one that came first, which stays; only where none is taken by another thread."""
@@ -104,7 +113,7 @@ class Waiting(Generic[Work, Made]):
         """Tells one that was taken out that it is not worked on; counted by that reason."""
         if not entry.future.done():
             self._metrics.shed(reason)
-            entry.settle(Overloaded(message))
+        entry.settle(Overloaded(message))
 
     def _leave(self, entry: Entry[Work, Made]) -> bool:
         """Takes this one out, unless somebody has."""

@@ -211,6 +211,18 @@ def identity(types: Mapping[str, int], shape: list[int | str] | None) -> bytes:
     )
 
 
+def as_large_as_asked() -> bytes:
+    """Gives as many zeros, of four bytes each, as the client asks for."""
+    node = helper.make_node("ConstantOfShape", ["size"], ["y"])
+    given, made = tensor("size", TensorProto.INT64, [1]), tensor("y", TensorProto.FLOAT, ["n"])
+    return model_bytes([node], [given], [made])
+
+
+def zeros(count: int) -> dict[str, Any]:
+    """The request for so many to as_large_as_asked."""
+    return {"inputs": [{"name": "size", "shape": [1], "datatype": "INT64", "data": [count]}]}
+
+
 def slow() -> bytes:
     """Multiplies a 400 x 400 matrix by itself `times` times over: as long a run as the client asks for."""
     scalar = helper.make_tensor("scalar", TensorProto.INT64, [0], [])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from podium_serving.budget import Budget
+from podium_serving.calls import Call
 from podium_serving.inference import InferRequest, Overloaded
 from podium_serving.json_process import JsonProcess
 from podium_serving.large_json import LargeJson
@@ -41,22 +42,25 @@ class Stand:
         self.large = LargeJson(self.process, self.metrics, Limits(1, 10, queue_seconds), self.budget)
         self.gate, self.busy = threading.Event(), threading.Event()
 
+    def call(self) -> Call:
+        return Call(self.metrics, self.budget, 0)
+
     async def occupied(self) -> "asyncio.Task[object]":
         def work() -> None:
             self.busy.set()
             assert self.gate.wait(20)
 
-        first = asyncio.ensure_future(self.large.aside(work))
+        first = asyncio.ensure_future(self.large.aside(self.call(), work))
         await until(self.busy.is_set, 20)
         return first
 
     def body(
         self, name: str, may_begin: Callable[[], bool] = lambda: True
     ) -> "asyncio.Task[tuple[InferRequest, float]]":
-        return asyncio.ensure_future(self.large.decode(memoryview(name.encode()), may_begin))
+        return asyncio.ensure_future(self.large.decode(self.call(), memoryview(name.encode()), may_begin))
 
     def answer(self, name: str) -> "asyncio.Task[object]":
-        return asyncio.ensure_future(self.large.aside(lambda: self.process.given.append(name)))
+        return asyncio.ensure_future(self.large.aside(self.call(), lambda: self.process.given.append(name)))
 
 
 async def test_answers_are_written_before_further_bodies_are_read() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from podium_serving.budget import Budget
+from podium_serving.calls import Call
 from podium_serving.datatypes import BY_NAME
 from podium_serving.engine import Engine
 from podium_serving.http.message import Request, Response
@@ -66,12 +67,12 @@ class Noted(LargeJson):
         self.budget = budget
         self.seen: list[tuple[int, bool]] = []
 
-    async def aside(self, write: Callable[[], Any]) -> Any:
+    async def aside(self, call: Call, write: Callable[[], Any]) -> Any:
         def noted() -> Any:
             self.seen.append((self.budget.used, threading.current_thread() is threading.main_thread()))
             return write()
 
-        return await super().aside(noted)
+        return await super().aside(call, noted)
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["run by a worker", "run at once"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podium_serving.memory import SMALLEST, for_requests, limit
+from podium_serving.memory import SMALLEST, for_requests, for_runs, limit
 from tests.unit.serving.cgroup import write
 from tests.unit.serving.harness import JSON_TYPES, identity, serving
 
@@ -59,6 +59,19 @@ def test_without_cgroups_the_machines_memory_is_there(tmp_path: Path) -> None:
 )
 def test_requests_may_take_a_quarter_of_what_the_model_leaves(container: int, model: int, requests: int) -> None:
     assert for_requests(container, model) == requests
+
+
+@pytest.mark.parametrize(
+    ("container", "model", "runs"),
+    [
+        (1024 * MIB, 224 * MIB, 600 * MIB),
+        # What requests are left at the least is nothing that runs could have.
+        (160 * MIB, 112 * MIB, 32 * MIB),
+        (128 * MIB, 200 * MIB, SMALLEST),
+    ],
+)
+def test_runs_may_take_the_rest(container: int, model: int, runs: int) -> None:
+    assert for_runs(container, model) == runs
 
 
 def test_a_server_that_is_not_told_how_much_requests_may_take_goes_by_its_limit(folder: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto, helper
 
-from tests.unit.serving.harness import Answer, Server, model_bytes, serving, slow_by_rows, tensor
+from tests.unit.serving.harness import Answer, Server, identity, model_bytes, serving, slow_by_rows, tensor
 from tests.unit.serving.watched import INFER, InBackground, children, in_flight, value, wait_until
 
 MIB = 2**20
 SHED = "podium_serving_requests_shed_total"
+ABANDONED = "podium_serving_requests_abandoned_total"
+WAITING = "podium_serving_queue_length"
 RUNS = "podium_serving_inference_duration_seconds_count"
 
 
@@ -56,6 +59,22 @@ def sent(server: Server, body: bytes) -> Iterator[socket.socket]:
         yield connection
 
 
+@contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """Inside, its process for large JSON, which must run already, does nothing."""
+    (process,) = children(server)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def reset_at_its_end(connection: socket.socket) -> None:
+    """A client that ends so is known to have gone; one that only closes may still wait for its answer."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 def refused(server: Server, body: bytes) -> bool:
     """Whether a request is told that there is no memory, and to come again; others are not concerned.
 
@@ -91,15 +110,13 @@ def test_answers_that_nobody_reads_leave_no_room_for_others_until_they_are_read_
 def test_results_that_wait_to_be_written_count(giving: Path) -> None:
     with limited(giving, 4 * MIB) as server:
         assert server.infer(of(MIB // 2)).status == 200
-        (process,) = children(server)
-        os.kill(process, signal.SIGSTOP)
-        asked = [InBackground(server, of(MIB // 2))]
-        wait_until(lambda: value(server, RUNS) == 2)
-        assert not refused(server, of(1))
-        asked.append(InBackground(server, of(MIB // 2)))
-        wait_until(lambda: value(server, RUNS) == 4)
-        assert refused(server, of(1))
-        os.kill(process, signal.SIGCONT)
+        with stopped(server):
+            asked = [InBackground(server, of(MIB // 2))]
+            wait_until(lambda: value(server, RUNS) == 2)
+            assert not refused(server, of(1))
+            asked.append(InBackground(server, of(MIB // 2)))
+            wait_until(lambda: value(server, RUNS) == 4)
+            assert refused(server, of(1))
         for each in asked:
             each.join()
         assert [each.answer.status for each in asked if isinstance(each.answer, Answer)] == [200, 200]
@@ -115,3 +132,33 @@ def test_tensors_count_which_are_larger_than_their_text(folder: Path) -> None:
     with limited(path, 5 * count) as server, sent(server, body):
         wait_until(lambda: in_flight(server) == 1)
         assert refused(server, request("x", "FP32", 1))
+
+
+def test_what_is_still_computed_for_a_client_that_has_gone_counts_until_it_is_done(folder: Path) -> None:
+    path = folder / "slow-by-rows.onnx"
+    path.write_bytes(slow_by_rows())
+    count = 60_000
+    body = request("x", "FP32", *[1] * count).replace(b" ", b"")
+    with limited(path, 4 * count) as server:
+        with sent(server, body) as connection:
+            wait_until(lambda: in_flight(server) == 1 and value(server, WAITING) == 0)
+            reset_at_its_end(connection)
+        wait_until(lambda: value(server, ABANDONED) == 1)
+        assert refused(server, request("x", "FP32", 1))
+        wait_until(lambda: not refused(server, request("x", "FP32", 1)))
+
+
+def test_a_body_that_is_still_read_for_a_client_that_has_gone_counts_until_it_is_done(folder: Path) -> None:
+    path = folder / "any.onnx"
+    path.write_bytes(identity({"x": TensorProto.FLOAT}, ["n"]))
+    count = 150_000
+    large = request("x", "FP32", *[1] * count).replace(b" ", b"")
+    with limited(path, 4 * count) as server:
+        assert server.infer(large).status == 200
+        with stopped(server):
+            with sent(server, large) as connection:
+                wait_until(lambda: in_flight(server) == 1 and value(server, WAITING) == 0)
+                reset_at_its_end(connection)
+            wait_until(lambda: value(server, ABANDONED) == 1)
+            assert refused(server, request("x", "FP32", 1))
+        wait_until(lambda: not refused(server, request("x", "FP32", 1)))

@@ -10,7 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from tests.unit.serving.harness import JSON_TYPES, Server, identity, model_bytes, serving, tensor
+from tests.unit.serving.harness import (
+    JSON_TYPES,
+    Server,
+    as_large_as_asked,
+    identity,
+    model_bytes,
+    serving,
+    tensor,
+    zeros,
+)
 
 
 def x(**changes: Any) -> dict[str, Any]:
@@ -215,19 +224,14 @@ def test_an_index_out_of_bounds_is_found_by_the_model_and_not_by_validation(fold
 
 def test_want_of_memory_is_the_servers_fault_although_the_model_has_worked(folder: Path) -> None:
     path = folder / "as-large-as-asked.onnx"
-    node = helper.make_node("ConstantOfShape", ["size"], ["y"])
-    path.write_bytes(model_bytes([node], [tensor("size", TensorProto.INT64, [1])], [tensor("y", 1, ["n"])]))
-
-    def asked(elements: int) -> dict[str, Any]:
-        return {"inputs": [{"name": "size", "shape": [1], "datatype": "INT64", "data": [elements]}]}
-
+    path.write_bytes(as_large_as_asked())
     with serving(path) as server:
-        assert server.infer(asked(1)).status == 200
+        assert server.infer(zeros(1)).status == 200
         # More than a process can address, so that no machine has it.
-        answer = server.infer(asked(2**50))
+        answer = server.infer(zeros(2**50))
         assert answer.status == 500
         assert "the memory does not suffice for this run; send fewer rows at once" in answer.json["error"]
-        assert server.infer(asked(2**62)).status == 500
+        assert server.infer(zeros(2**62)).status == 500
     assert all(json.loads(line) for line in server.lines)
 
 

@@ -1,0 +1,120 @@
+"""What a model's runs take is bounded, so that no request ends the pod, and goes back to the system after them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from podium_serving.arena import _NOTHING
+from podium_serving.memory import for_runs, limit
+from tests.unit.serving.harness import Answer, Server, as_large_as_asked, model_bytes, serving, tensor, zeros
+from tests.unit.serving.watched import wait_until
+
+MIB = 2**20
+CHANNELS, SIDE, ROWS = 8, 64, 160
+ROW_BYTES = CHANNELS * SIDE * SIDE * 4  # of each tensor between two convolutions
+BATCH_BYTES = ROWS * ROW_BYTES
+
+
+def convolutional() -> bytes:
+    """Spreads each element of `x` over an image, and folds that four times; the answer is one number a row."""
+    weights = np.full((CHANNELS, CHANNELS, 3, 3), 0.01, dtype=np.float32)
+    column = helper.make_tensor("column", TensorProto.INT64, [4], [-1, 1, 1, 1])
+    image = helper.make_tensor("image", TensorProto.INT64, [4], [1, CHANNELS, SIDE, SIDE])
+    nodes = [
+        helper.make_node("Reshape", ["x", "column"], ["columns"]),
+        helper.make_node("Expand", ["columns", "image"], ["layer0"]),
+        *(helper.make_node("Conv", [f"layer{n}", "weights"], [f"layer{n + 1}"], pads=[1, 1, 1, 1]) for n in range(4)),
+        helper.make_node("ReduceMax", ["layer4", "axes"], ["y"], keepdims=0),
+    ]
+    axes = helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])
+    constants = (column, image, axes, numpy_helper.from_array(weights, "weights"))
+    given, made = tensor("x", TensorProto.FLOAT, ["n"]), tensor("y", TensorProto.FLOAT, ["n"])
+    return model_bytes(nodes, [given], [made], constants)
+
+
+def memory(server: Server, what: str) -> int:
+    """Bytes: VmRSS is what the server has now, VmHWM what it had at the most."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.split(f"{what}:")[1].split()[0]) * 1024
+
+
+def infer(server: Server, rows: int) -> None:
+    given = {"name": "x", "shape": [rows], "datatype": "FP32", "data": [1] * rows}
+    assert server.infer({"inputs": [given]}).status == 200
+
+
+@pytest.fixture(scope="module")
+def giving(folder: Path) -> Path:
+    path = folder / "as-large-as-asked.onnx"
+    path.write_bytes(as_large_as_asked())
+    return path
+
+
+def ask(server: Server, size: int) -> Answer:
+    """For so many bytes of zeros."""
+    return server.infer(zeros(size // 4))
+
+
+def test_the_memory_of_a_large_batch_does_not_stay(folder: Path) -> None:
+    path = folder / "convolutional.onnx"
+    path.write_bytes(convolutional())
+    with serving(path) as server:
+        infer(server, 1)
+        before = memory(server, "VmRSS")
+        infer(server, ROWS)
+        assert memory(server, "VmHWM") > before + BATCH_BYTES
+        wait_until(lambda: memory(server, "VmRSS") < before + BATCH_BYTES / 2)
+
+
+def test_a_run_that_wants_more_than_there_is_is_refused_and_the_server_goes_on(giving: Path) -> None:
+    with serving(giving, PODIUM_RUN_MEMORY_BYTES=64 * MIB) as server:
+        assert ask(server, MIB).status == 200
+        before = memory(server, "VmHWM")
+        refused = ask(server, 2048 * MIB)
+        assert refused.status == 500
+        assert "the memory does not suffice for this run; send fewer rows at once, or raise " in refused.json["error"]
+        assert "spec.runtime.resources.limits.memory" in refused.json["error"]
+        assert memory(server, "VmHWM") < before + 64 * MIB
+        assert ask(server, MIB).status == 200
+
+
+def test_runs_have_all_of_it_although_earlier_ones_have_left_it_in_pieces(giving: Path) -> None:
+    with serving(giving, PODIUM_RUN_MEMORY_BYTES=64 * MIB) as server:
+        assert [ask(server, size * MIB).status for size in (20, 24, 28, 32, 63)] == [200] * 5
+
+
+def test_a_result_is_not_written_that_is_larger_than_the_memory_for_requests(giving: Path) -> None:
+    with serving(giving, PODIUM_MEMORY_BYTES=8 * MIB) as server:
+        refused = ask(server, 9 * MIB)
+        assert refused.status == 500
+        assert f"the result takes {9 * MIB} bytes, and all requests together {8 * MIB}" in refused.json["error"]
+        assert ask(server, 7 * MIB).status == 200
+
+
+def test_what_the_model_takes_itself_is_left_out(folder: Path) -> None:
+    weights = np.ones((8 * MIB,), dtype=np.float32)
+    node = helper.make_node("Add", ["x", "weights"], ["y"])
+    given, made = tensor("x", TensorProto.FLOAT, [1]), tensor("y", TensorProto.FLOAT, [weights.size])
+    path = folder / "heavy.onnx"
+    path.write_bytes(model_bytes([node], [given], [made], (numpy_helper.from_array(weights, "weights"),)))
+    told = {}
+    for seconds in (0, 10):  # by the file's size, and by what the probe has seen
+        with serving(path, PODIUM_PROBE_SECONDS=seconds) as server:
+            line = next(line for line in server.lines if "model loaded" in line)
+            told[seconds] = json.loads(line)["run_memory"]
+    nothing = for_runs(limit(), 64 * MIB)
+    for run_memory in told.values():
+        assert nothing - 2 * weights.nbytes < run_memory < nothing - weights.nbytes / 2
+
+
+def test_the_model_that_gives_memory_back_takes_none() -> None:
+    model = onnx.load_model_from_string(_NOTHING)
+    onnx.checker.check_model(model)
+    (node,), (given,), (made,) = model.graph.node, model.graph.input, model.graph.output
+    assert (node.op_type, [*node.input], [*node.output]) == ("Identity", [given.name], [made.name])
+    for each in (given, made):
+        assert [size.dim_value for size in each.type.tensor_type.shape.dim] == [0]
