@@ -128,6 +128,12 @@ def joint(runs: int) -> Iterator[Promise]:
     world = World(looks(400, 50, 150), four(hanging, base))
     result = simulate(world, guardrails(*base), runs, SEED, starts=TIMED)
     yield told("defaults, 30 % hang until given up", result, "100 % rolled back", result.back == 1)
+    base = (0.0, 0.0, 0.0, 0.05)
+    for slow, aim in ((0.075, "<= 5 % promoted"), (0.1, ">= 99 % rolled back"), (0.15, ">= 99 % rolled back")):
+        world = World(looks(400, 50, 150), four((0.0, 0.0, 0.0, slow), base))
+        result = simulate(world, guardrails(*base), runs, SEED, starts=TIMED)
+        kept = result.up <= 0.05 if slow == 0.075 else result.back >= 0.99
+        yield told(f"defaults, 5 % slow -> {slow:.1%} slow", result, aim, kept)
 
 
 def reach(runs: int) -> Iterator[Promise]:

@@ -97,3 +97,16 @@ def test_a_candidate_that_hangs_until_its_callers_give_up_is_rolled_back() -> No
     base = (0.0, 0.0, 0.0, 0.05)
     world = World(looks(400, 50, 150), four((0.0, 0.0, 0.3, 0.05), base))
     assert simulate(world, guardrails(*base), RUNS, seed=7, starts=TIMED).back == 1
+
+
+@pytest.mark.parametrize("slow", [0.1, 0.15])
+def test_a_candidate_that_is_slow_twice_as_often_is_rolled_back(slow: float) -> None:
+    base = (0.0, 0.0, 0.0, 0.05)
+    world = World(looks(400, 50, 150), four((0.0, 0.0, 0.0, slow), base))
+    assert simulate(world, guardrails(*base), RUNS, seed=7, starts=TIMED).back >= 0.99
+
+
+def test_a_candidate_that_is_slow_half_as_often_again_is_promoted_in_one_of_twenty_at_most() -> None:
+    base = (0.0, 0.0, 0.0, 0.05)
+    world = World(looks(400, 50, 150), four((0.0, 0.0, 0.0, 0.075), base))
+    assert simulate(world, guardrails(*base), RUNS, seed=7, starts=TIMED).up <= ALPHA
