@@ -57,10 +57,11 @@ def asked_for_memory(world: World, name: str = "giving") -> Asked:
 
 
 def test_who_asks_for_too_much_is_told_so_with_the_way_out(asked_for_memory: Asked) -> None:
-    wanted = [500, 500, 200] * ROUNDS
+    wanted = [500, 413, 200] * ROUNDS
     assert [status for status, _ in asked_for_memory.answers] == wanted, str(asked_for_memory.answers)
     for status, text in asked_for_memory.answers:
         assert status == 200 or "raise spec.runtime.resources.limits.memory" in text
+        assert status != 413 or "the result takes" in text
 
 
 def test_the_pod_lives_on_and_others_lose_no_request(asked_for_memory: Asked) -> None:

@@ -1,5 +1,6 @@
 """What a namespace's NetworkPolicies may keep from what: routers from pods, callers and the operator from routers, and
-routers from the API server. Where Podium can see it a condition says so, and the champion serves on.
+routers from the API server. Where Podium can see it a condition says so, and the champion serves on. The operator's own
+way out is what the chart's policy opens, and no more.
 
 The namespaces deny all that no policy lets in. What lets in whom routers need are the policies of docs/traffic.md, as
 they are shown there. kube-router enforces them (tests/cluster/policies.py), as long as a scene lasts. The load comes
@@ -8,6 +9,8 @@ from outside the cluster, as from a load balancer, and is always let in; other c
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +21,14 @@ from podium.router.places import PORT
 from tests import stage as s
 from tests.canaries import Parts, command, ready_routers, until_routed, until_weight
 from tests.client import Object, condition, wait
+from tests.cluster import podium
 from tests.cluster.cache import REPOSITORY
+from tests.cluster.cluster import Cluster
 from tests.cluster.node import PAUSE
 from tests.cluster.policies import enforced
 from tests.cluster.progress import ClusterError, run
 from tests.cluster.slot import Slot
-from tests.e2e.ground import processes, require_host, until_condition
+from tests.e2e.ground import helm, operator_pods, processes, require_host, until_condition
 from tests.e2e.test_rollouts import QUICK
 from tests.e2e.world import World, scene
 from tests.load import Counts
@@ -152,6 +157,26 @@ def denied(world: World) -> Denied:
     return seen
 
 
+@contextmanager
+def confined(cluster: Cluster) -> Iterator[None]:
+    """Meanwhile the operator's namespace denies all, in and out, but what the chart's own NetworkPolicy opens."""
+    only = ("--set=networkPolicy.enabled=true", "--show-only=templates/networkpolicy.yaml")
+    rendered = helm(cluster, "template", podium.RELEASE, podium.CHART, f"--namespace={podium.NAMESPACE}", *only)
+    own, denied = yaml.safe_load(rendered), policy("default-deny", {}, policyTypes=["Ingress", "Egress"])
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": [own, denied]})
+    cluster.kubectl(f"--namespace={podium.NAMESPACE}", "apply", "-f", "-", stdin=listed)
+    try:
+        yield
+    finally:
+        cluster.kubectl(f"--namespace={podium.NAMESPACE}", "delete", "-f", "-", stdin=listed)
+
+
+def counted(obj: Object) -> bool:
+    """Whether the candidate's requests were counted, at the routers, for each metric of its rollout."""
+    metrics = obj["status"]["rollout"].get("metrics") or []
+    return bool(metrics) and all((each.get("candidate") or {}).get("n") for each in metrics)
+
+
 def close_api_server(stage: s.Stage, slot: Slot) -> None:
     """Routers may connect to pods of models and to nobody else, and what they have open to the API server ends."""
     there = {pod["metadata"]["name"]: str(pod["status"]["podIP"]) for pod in ready_routers(stage)}
@@ -177,6 +202,10 @@ class CutOff:
     parts: dict[str, Counts] = field(default_factory=dict)
     asked: dict[str, dict[str, bool]] = field(default_factory=dict)
     """Who of the callers was answered: before, while their way was closed, and once it was open again."""
+    operator: dict[str, bool] = field(default_factory=dict)
+    """What its pods reach over a new connection."""
+    rollout: Object = field(default_factory=dict)
+    """Of version 2's status, once its requests were counted."""
     revisions: dict[str, str] = field(default_factory=dict)
     """By version, of the rollouts in their order."""
     kept: int = 0
@@ -203,13 +232,26 @@ def cut_off(world: World) -> CutOff:
         return {app: answered(pod, live(stage)) for app, pod in callers.items()}
 
     wait("everybody is answered as long as no policy holds", lambda: all(ask().values()), 30)
-    with world.load_turn, enforced(world.cluster), stage.load(NAME, world.digits.questions()) as load:
+    replicas = [str(pod["metadata"]["name"]) for pod in operator_pods(stage)]
+
+    def reached(url: str) -> bool:
+        return all(answered(pod, url) for pod in replicas)
+
+    with (
+        world.load_turn,
+        confined(world.cluster),
+        enforced(world.cluster),
+        stage.load(NAME, world.digits.questions()) as load,
+    ):
         parts = Parts(load, seen.parts)
         seen.asked["before"] = ask()
+        wait("the operator calls no model", lambda: not any(answered(pod, live(stage)) for pod in replicas), 30)
+        seen.operator = {API: reached(f"https://{slot.node}:6443/livez")}
         put(stage, without(documented(ROUTERS), 20_000))
         wait("no pod may call", lambda: not answered(callers[SHOP], live(stage)), 30)
         stage.apply(s.onnx(NAME, "2", **routed))
         seen.revisions["2"] = until_weight(stage, NAME, "2", 50)
+        seen.rollout = stage.until(NAME, "what its requests came to", counted, 60)["status"]["rollout"]
         seen.asked[CALLERS] = ask()
         seen.status[CALLERS] = stage.get(NAME)["status"]
         parts.end(CALLERS)
@@ -258,6 +300,11 @@ def test_the_service_goes_on_leading_to_the_pods_until_they_can_be_reached(denie
 
 def test_nobody_who_calls_notices(denied: Denied) -> None:
     assert not denied.counts.failed, str(denied.counts)
+
+
+def test_the_charts_own_policy_lets_the_operator_do_all_that_it_has_to(cut_off: CutOff) -> None:
+    assert cut_off.operator == {API: True}
+    assert all(metric["candidate"]["n"] for metric in cut_off.rollout["metrics"])
 
 
 def test_the_policies_of_the_docs_let_in_whom_they_name_and_nobody_else(cut_off: CutOff) -> None:

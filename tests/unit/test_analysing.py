@@ -327,7 +327,7 @@ async def test_prometheus_is_asked_beside_the_rounds_and_what_it_says_is_counted
 async def test_an_operator_that_is_told_where_prometheus_is_begins_what_the_one_before_it_could_not() -> None:
     async with running(Prometheus(Access())) as scene:
         scene.analyst.follow(KEY, BOTH)
-        await scene.until(lambda: scene.found and "set prometheus-url in its settings" in "".join(scene.found.holds))
+        await scene.until(lambda: scene.found and "set prometheus.url of its chart" in "".join(scene.found.holds))
         assert scene.found is not None
         assert scene.found.live is None
     counting = Counting()

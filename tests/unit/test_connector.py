@@ -8,6 +8,7 @@ import aiohttp
 
 from tests.cluster.pki import Authority
 from tests.integration.connector import Connector
+from tests.until import until
 
 TURNS = 60
 """Of the loop: more than a request takes with its handshake, where both ends are in one loop."""
@@ -30,8 +31,8 @@ async def _ask(session: aiohttp.ClientSession, url: str) -> None:
         pass
 
 
-async def _cancelled_after(turns: int, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> int:
-    """Ask, and cancel after so many turns; answers how many connections the server had."""
+async def _cancelled_after(turns: int | None, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> int:
+    """Ask, and cancel after so many turns, or once connected; answers how many connections the server had."""
     connected: list[asyncio.Transport] = []
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Deaf(connected), "127.0.0.1", 0, ssl=server_tls)
@@ -39,8 +40,10 @@ async def _cancelled_after(turns: int, server_tls: ssl.SSLContext, client_tls: s
     async with aiohttp.ClientSession(connector=connector) as session:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         asking = asyncio.create_task(_ask(session, url))
-        for _ in range(turns):
+        for _ in range(turns or 0):
             await asyncio.sleep(0)
+        if turns is None:
+            await until(lambda: bool(connected))
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         await connector.abort()
@@ -64,6 +67,6 @@ def test_whenever_its_callers_are_cancelled_no_connection_is_left(tmp_path: Path
     server_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server_tls.load_cert_chain(pair.certificate, pair.key)
     client_tls = ssl.create_default_context(cafile=str(authority.certificate))
-    connected = [asyncio.run(_cancelled_after(turns, server_tls, client_tls)) for turns in range(TURNS)]
+    connected = [asyncio.run(_cancelled_after(turns, server_tls, client_tls)) for turns in (*range(TURNS), None)]
     assert connected[0] == 0, "the first is cancelled before it connects"
     assert connected[-1] == 1, "the last is cancelled when it has its connection"

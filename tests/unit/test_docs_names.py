@@ -30,12 +30,14 @@ SOURCES = "\n".join(
 )
 OF_OTHERS = {
     "argocd": {"--kind", "--resource-name"},
+    "curl": {"--data"},
+    "git": {"--short"},
     "docker": {"--input"},
     "helm": {"--create-namespace", "--kube-version", "--set", "--show-only", "--values"},
     "kubectl": {
         "--cascade", "--docker-password", "--docker-server", "--docker-username", "--field-selector", "--filename",
         "--for", "--force", "--from-file", "--from-literal", "--grace-period", "--overwrite", "--patch", "--prefix",
-        "--previous", "--replicas", "--server-side", "--show-managed-fields", "--tail",
+        "--previous", "--recursive", "--replicas", "--server-side", "--show-managed-fields", "--tail",
     },
     "pytest": {"--basetemp"},
     "tests.cluster, tests.soak": {"--bare", "--canaries", "--folder"},

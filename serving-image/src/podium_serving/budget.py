@@ -5,6 +5,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 NO_ROOM = "the memory for requests is used up (PODIUM_MEMORY_BYTES): the server is overloaded"
+NO_ROOM_TO_RUN = "other runs and their results use up the memory that runs may take: the server is overloaded"
+NEGLIGIBLE = 2**18
+"""Bytes: what a few small requests hold."""
 
 
 def memory_of_all(memory: float) -> str:
@@ -22,7 +25,7 @@ def tensors_too_large(size: int, memory: float) -> str:
 
 def result_too_large(size: int, memory: float) -> str:
     """Why a result of so many bytes is not written."""
-    return f"the result takes {size} bytes, and all requests together {memory} (PODIUM_MEMORY_BYTES)"
+    return f"the result takes {size} bytes, which exceeds {memory_of_all(memory)}"
 
 
 class Waiter(Protocol):

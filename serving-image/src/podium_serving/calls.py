@@ -7,7 +7,7 @@ from podium_serving.metrics import Metrics
 class Call:
     """Begins with a request and ends once, answered or abandoned; then no memory is counted for it any more.
 
-    Unless a worker or the process for large JSON is busy with it, which nobody can stop: then it is until that is done.
+    While a worker or the process for large JSON works on one whose client has gone, its memory is counted still.
     `body` is how many bytes of the budget the front holds for the request itself, until it lets go of them.
     """
 
@@ -52,15 +52,16 @@ class Call:
             self._budget.change(difference)
 
     def keep(self) -> None:
-        """Who asked has gone, and somebody is busy with it: what it holds is counted until `done`.
+        """Who asked has gone, and somebody works on it: what it holds is counted until `let_go`.
 
-        The front lets go of the body now, and the one who reads it does not.
+        The front lets go of the body soon, and who reads it does not.
         """
         self.hold(self._held + self.body)
+        self.body = 0
         self._kept = True
 
-    def done(self) -> None:
-        """Nobody is busy with it any more."""
+    def let_go(self) -> None:
+        """Nobody works on it any more."""
         if self._kept:
             self._kept = False
             self._release()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from podium_serving.budget import NO_ROOM, Budget, result_too_large, tensors_too_large
+from podium_serving.budget import NEGLIGIBLE, NO_ROOM, NO_ROOM_TO_RUN, Budget, result_too_large, tensors_too_large
 from podium_serving.calls import Call
 from podium_serving.durations import Durations
 from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded
@@ -66,6 +66,8 @@ class Engine:
         self._waiting: Waiting[_Run, InferResult] = Waiting(metrics, limits)
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._threads = 0
+        # The calls whose runs are under way; a step on a set is one step for all threads.
+        self._running: set[Call] = set()
         metrics.queues.append(self._waiting)
 
     @property
@@ -108,9 +110,10 @@ class Engine:
             raise TooLarge(tensors_too_large(nbytes, self._budget.size))
         size = _size_of(request)
         if self._durations.expect(size) < self._inline:
-            outcome, seconds = self._attempt(request)
+            outcome, seconds = self._attempt(call, request)
             # The time that passed, which interruptions by others add to: asking for CPU time costs as much as it tells.
             self._count(outcome, seconds, seconds, size, waited)
+            outcome = self._fitting(outcome)
             if isinstance(outcome, InferResult):
                 call.hold(nbytes + outcome.nbytes)
                 return outcome
@@ -147,7 +150,7 @@ class Engine:
         else:
             # CPU time: on a busy node every run is interrupted now and then, and would be sent here for good.
             held = time.thread_time()
-            outcome, seconds = self._attempt(entry.work.request)
+            outcome, seconds = self._attempt(entry.work.call, entry.work.request)
             held = time.thread_time() - held
             report = partial(self._ran, entry, outcome, seconds, held, started - entry.since)
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
@@ -155,28 +158,41 @@ class Engine:
 
     def _report(self, call: Call, report: Callable[[], None]) -> None:
         report()
-        call.done()
+        call.let_go()
 
-    def _attempt(self, request: InferRequest) -> tuple[Outcome, float]:
+    def _attempt(self, call: Call, request: InferRequest) -> tuple[Outcome, float]:
         """What comes of a run, and seconds. In a worker or on the event loop; counts nothing: counts are the loop's."""
         place = self._words.begin(request)
+        self._running.add(call)
         started = time.perf_counter()
         try:
-            result = InferResult(self._model.run(request.feeds, [each.spec for each in request.outputs]))
-            most = self._budget.size
-            outcome: Outcome = result if result.nbytes <= most else NoMemory(result_too_large(result.nbytes, most))
+            outcome: Outcome = InferResult(self._model.run(request.feeds, [each.spec for each in request.outputs]))
+        except NoMemory as problem:
+            # Alone it might have had enough: other runs take some, and results until they are sent.
+            alone = len(self._running) == 1 and self._budget.used - call.own < NEGLIGIBLE
+            outcome = problem if alone else Overloaded(NO_ROOM_TO_RUN)
         except Exception as problem:
             outcome = problem
         seconds = time.perf_counter() - started
+        self._running.discard(call)
         self._words.end(place)
         return outcome, seconds
+
+    def _fitting(self, outcome: Outcome) -> Outcome:
+        """What came of a run, unless it is more than can be answered."""
+        if isinstance(outcome, InferResult) and outcome.nbytes > self._budget.size:
+            return TooLarge(result_too_large(outcome.nbytes, self._budget.size))
+        return outcome
 
     def _count(self, outcome: Outcome, seconds: float, holding: float, size: int, waited: float) -> None:
         """Counts a run that took `seconds`, and would hold up others for `holding`."""
         self._metrics.queued(waited)
-        if isinstance(outcome, InferResult):
+        if isinstance(outcome, InferResult | NoMemory | Overloaded):
             self._durations.observe(size, holding)
+        if isinstance(outcome, InferResult):
             self._metrics.inferred(seconds)
+        elif isinstance(outcome, Overloaded):
+            self._metrics.shed("memory")
         elif not isinstance(outcome, Misfit):
             self._metrics.inference_failed()
 
@@ -185,6 +201,7 @@ class Engine:
     ) -> None:
         call, request, size = entry.work
         self._count(outcome, seconds, holding, size, waited)
+        outcome = self._fitting(outcome)
         if isinstance(outcome, InferResult) and not entry.future.done():
             call.hold(request.nbytes + outcome.nbytes)
         entry.settle(outcome)

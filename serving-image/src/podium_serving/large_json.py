@@ -113,7 +113,7 @@ class LargeJson:
                 self._bodies.expire(entry)
             elif entry.future.done():
                 self._bodies.take()
-                entry.busy = False  # it was given up just now
+                entry.over = True  # it was given up just now
             elif entry.work.may_begin():
                 return self._bodies.take()
             else:
@@ -138,7 +138,7 @@ class LargeJson:
         if isinstance(outcome, Overloaded) and not entry.future.done():
             self._metrics.shed("memory")
         entry.settle(outcome)
-        entry.work.call.done()
+        entry.work.call.let_go()
         self._next()
 
 

@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass
 
 from podium_serving import memory
+from podium_serving.arena import UNBOUNDED
 from podium_serving.inference import RunError
 from podium_serving.logs import log
 from podium_serving.model import Model
-from podium_serving.model_file import find, size
 from podium_serving.probe import Probed, attempts, probe
 from podium_serving.settings import Settings
 from podium_serving.warm_up import samples
@@ -30,11 +30,12 @@ def load(settings: Settings) -> tuple[Model, WarmUp]:
     if settings.probe_seconds:
         probed = probe(settings.path, settings.threads, settings.probe_seconds, memory.limit())
     probe_ended = time.monotonic()
-    run_memory = settings.run_memory or memory.for_runs(memory.limit(), memory.resident() + _taken(settings, probed))
-    model = Model(settings.path, settings.threads, run_memory)
+    run_memory = _run_memory(settings, probed)
+    model = Model(settings.path, settings.threads, run_memory + probed.packed if run_memory else UNBOUNDED)
     model.refusals = tuple(probed.refusals)
     loaded = time.monotonic()
     warm = _warm_up(model, probed)
+    model.give_back()
     cold = not warm.samples and not warm.sizes
     log(
         logging.WARNING if cold or warm.problems else logging.INFO,
@@ -55,9 +56,13 @@ def load(settings: Settings) -> tuple[Model, WarmUp]:
     return model, warm
 
 
-def _taken(settings: Settings, probed: Probed) -> int:
-    """Bytes that the model is going to take once it is loaded; its files' sizes where the probe does not know."""
-    return probed.taken or size(find(settings.path))
+def _run_memory(settings: Settings, probed: Probed) -> int:
+    """Bytes that its runs may take together; 0, which is no bound, where the probe does not know the model's size."""
+    if not probed.taken:
+        return 0
+    limit, resident = memory.limit(), memory.resident() + probed.taken
+    requests = settings.memory or memory.for_requests(limit, resident)
+    return settings.run_memory or memory.for_runs(limit, resident, requests)
 
 
 def _warm_up(model: Model, probed: Probed) -> WarmUp:

@@ -19,8 +19,8 @@ def return_what_is_freed() -> None:
 
     glibc raises the first bound to the largest block that was ever freed, up to 32 MiB, and what is freed below it
     stays with the process for as long as anything lies above it. Once that bound is set, the second is 128 KiB: a
-    model would get its working memory from the system, page by page, at every run. Other C libraries have no such
-    switches.
+    model would get its working memory from the system, page by page, whenever the arena has given it back. Other C
+    libraries have no such switches.
     """
     with contextlib.suppress(AttributeError):
         library = ctypes.CDLL(None)
@@ -39,14 +39,23 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
+def own() -> int:
+    """Bytes of that which no file holds as well: what a process that was forked has again is not counted twice."""
+    resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
+    return (resident - shared) * _PAGE
+
+
 def for_requests(limit: int, resident: int) -> int:
     """Bytes that the bodies and answers of all connections may take together: a quarter of what the model leaves."""
     return max(SMALLEST, (limit - resident) // _SHARE)
 
 
-def for_runs(limit: int, resident: int) -> int:
-    """Bytes that the model's runs may take together: the other three quarters."""
-    return max(SMALLEST, limit - resident - for_requests(limit, resident))
+def for_runs(limit: int, resident: int, requests: int) -> int:
+    """Bytes that the model's runs may take together: two thirds of what the model and the requests leave.
+
+    The rest is for copies: of answers, on their way from the process that writes large ones, and that process itself.
+    """
+    return max(SMALLEST, (limit - resident - requests) * 2 // 3)
 
 
 def _limit_v2(folder: Path) -> float | None:

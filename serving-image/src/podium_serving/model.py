@@ -1,18 +1,14 @@
 """The model: found on disk, loaded into onnxruntime, run."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-# Official builds report usage over the network and keep an identifier on disk unless this is set before the import.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import onnxruntime
 
 from podium_serving import cpu, empty, model_file, onnx_file
-from podium_serving.arena import Arena
+from podium_serving.arena import UNBOUNDED, Arena
 from podium_serving.datatypes import BY_ONNX
 from podium_serving.failures import failure, sentence
 from podium_serving.inference import NoMemory
@@ -30,18 +26,19 @@ onnxruntime.set_default_logger_severity(_FATAL)
 class Model:
     """A loaded model. `run` may be called from several threads at once."""
 
-    def __init__(self, path: Path, threads: int = 0, run_memory: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0, most: int = UNBOUNDED) -> None:
         """Loads the file, or the only .onnx file of the folder. Raises ModelError.
 
-        Threads 0: as many as suit it. Its runs may take `run_memory` bytes together; 0: as much as there is.
+        Threads 0: as many as suit it. It may take `most` bytes, its weights aside: `packed` at once, the rest in runs.
         """
         self.file = find(path)
         # The folder that a user means by "the model's folder".
         self.top = path if path.is_dir() else path.parent
         self.threads = threads or (1 if model_file.size(self.file) < TINY_BYTES else cpu.available())
-        self._arena = Arena(run_memory)
+        self._arena = Arena(most)
         self._session = _session(self.file, self.threads, self._arena)
         self.left_out = tuple(f"{each.name} ({each.type})" for each in self._session.get_outputs() if not _served(each))
+        self.packed = self._arena.taken()
         self.signature = _signature(self._session)
         self.refusals: tuple[Refusal, ...] = ()
 
@@ -65,7 +62,7 @@ class Model:
             return self._attempt(feeds, names)
         except NoMemory:
             # What other runs have left may be in pieces that are too small for this one.
-            self._arena.sweep()
+            self._arena.give_back()
         return self._attempt(feeds, names)
 
     def _attempt(self, feeds: "dict[str, np.ndarray[Any, Any]]", names: list[str]) -> "list[np.ndarray[Any, Any]]":
@@ -77,7 +74,7 @@ class Model:
 
     def give_back(self) -> None:
         """To the system what earlier runs have taken and no tensor lies in any more."""
-        self._arena.sweep()
+        self._arena.give_back()
 
 
 def _session(file: Path, threads: int, arena: Arena) -> Any:
@@ -85,7 +82,7 @@ def _session(file: Path, threads: int, arena: Arena) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL
-    arena.use(options)
+    arena.attach(options)
     # Threads that spin while they wait use up the CPU quota of a container.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -39,8 +39,8 @@ _NO_MEMORY = b"bad_alloc"
 class Probed:
     """What the probe has found.
 
-    `base` names the attempt that the model ran on first, "" if it ran on none; `taken` is how many bytes of memory the
-    loaded model took, 0 if it was not loaded.
+    `base` names the attempt that the model ran on first, "" if it ran on none. `taken` is how many bytes of memory the
+    loaded model took, 0 if it was not loaded; of these, `packed` are weights that onnxruntime has copied.
     """
 
     refusals: list[Refusal] = field(default_factory=list)
@@ -48,6 +48,7 @@ class Probed:
     finished: set[str] = field(default_factory=set)
     survived: dict[str, float] = field(default_factory=dict)
     taken: int = 0
+    packed: int = 0
     incomplete: str = ""
 
 
@@ -100,6 +101,7 @@ def _one_child(found: Probed, deadline: float, work: Callable[[int], None]) -> b
             elif "incomplete" in event:
                 found.incomplete = event["incomplete"]
             found.taken = event.get("taken", found.taken)
+            found.packed = event.get("packed", found.packed)
             found.base = event.get("base", found.base)
             found.finished.update(event.get("finished", ()))
             found.survived.update(event.get("survived", {}))
@@ -156,14 +158,14 @@ def _probe(found: Probed, write: int, path: Path, threads: int, limit: int) -> N
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
     # Or else a death by signal leaves a large file on the node.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    before = memory.resident()
+    before = memory.own()
     try:
-        model = Model(path, threads, limit)
+        model = Model(path, threads)
     except Exception as problem:
         # Where it is not for want of memory, the server will say so.
         tell(incomplete=f"the model could not be loaded with a third of the memory limit: {problem}")
         return
-    tell(taken=memory.resident() - before)
+    tell(taken=max(1, memory.own() - before), packed=model.packed)
 
     def survives(case: Case, feeds: "dict[str, np.ndarray[Any, Any]]") -> bool:
         """Whether the process does; a run may fail."""

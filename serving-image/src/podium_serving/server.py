@@ -19,7 +19,7 @@ from podium_serving.http.protocol import Connection
 from podium_serving.json_process import JsonProcess
 from podium_serving.large_json import LargeJson
 from podium_serving.loading import WarmUp
-from podium_serving.logs import log
+from podium_serving.logs import LOG, log
 from podium_serving.metrics import Metrics
 from podium_serving.model import Model
 from podium_serving.service import Service
@@ -88,12 +88,13 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
     # What is there now stays, and need not be looked through again: 20 ms, in the middle of some request.
     gc.collect()
     gc.freeze()
-    ticker = loop.create_task(_tick(context, model))
+    chores = [loop.create_task(_tick(context)), loop.create_task(_give_back(model))]
     server = await loop.create_server(lambda: Connection(context), sock=listener, backlog=_BACKLOG)
     log(logging.INFO, "ready", port=listener.getsockname()[1], seconds_since_start=_age())
     await stop.wait()
     code = await _drain(settings, service, context, server)
-    ticker.cancel()
+    for chore in chores:
+        chore.cancel()
     words.close()
     # A thread that still computes, for somebody who has gone, would keep the interpreter from ending.
     logging.shutdown()
@@ -101,11 +102,20 @@ async def serve(settings: Settings, model: Model, warm: WarmUp, listener: socket
     os._exit(code)
 
 
-async def _tick(context: Context, model: Model) -> None:
+async def _tick(context: Context) -> None:
     while True:
         await asyncio.sleep(1)
         context.tick()
-        model.give_back()
+
+
+async def _give_back(model: Model) -> None:
+    """In a thread: the system takes some 90 ms for 1 GiB."""
+    while True:
+        await asyncio.sleep(1)
+        try:
+            await asyncio.to_thread(model.give_back)
+        except Exception:
+            LOG.exception("memory of earlier runs could not be given back")
 
 
 async def _drain(settings: Settings, service: Service, context: Context, server: asyncio.AbstractServer) -> int:

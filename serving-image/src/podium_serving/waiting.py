@@ -33,18 +33,18 @@ class Limits:
 class Entry(Generic[Work, Made]):
     """One that waits, and then is worked on. Hashed by identity: a key of the queue."""
 
-    __slots__ = ("busy", "future", "since", "work")
+    __slots__ = ("future", "over", "since", "work")
 
     def __init__(self, work: Work, since: float, future: "asyncio.Future[Made]") -> None:
         self.work = work
         self.since = since
         self.future = future
-        # Whether somebody has taken it out and is not done yet.
-        self.busy = False
+        # Whether nobody will work on it any more; the event loop's thread alone says so.
+        self.over = False
 
     def settle(self, outcome: Made | Exception) -> None:
         """Tells the outcome, if somebody still waits for it; on the event loop's thread."""
-        self.busy = False
+        self.over = True
         if self.future.done():
             return
         if isinstance(outcome, Exception):
@@ -68,8 +68,8 @@ class Waiting(Generic[Work, Made]):
     def enter(self, work: Work, waited: float = 0.0, too_late: Callable[[], None] = lambda: None) -> Entry[Work, Made]:
         """The entry, whose future is to be settled by whoever takes it; cancelling that takes it out.
 
-        `waited` seconds elsewhere count for its age. `too_late` is called if the future is cancelled while somebody is
-        busy with the entry. Raises Overloaded.
+        `waited` seconds elsewhere count for its age. `too_late` is called if the future is cancelled while somebody
+        works on the entry. Raises Overloaded.
         """
         if len(self._entries) >= self._limits.queue_length:
             self._metrics.shed("queue_length")
@@ -81,7 +81,7 @@ class Waiting(Generic[Work, Made]):
         entry = Entry(work, time.monotonic() - waited, future)
         self._entries[entry] = None
         future.add_done_callback(
-            lambda done: too_late() if done.cancelled() and not self._leave(entry) and entry.busy else None
+            lambda done: too_late() if done.cancelled() and not self._leave(entry) and not entry.over else None
         )
         if self._sweep is None:
             self._sweep = loop.call_later(_SWEEP_SECONDS, self._sweep_all)
@@ -90,11 +90,9 @@ class Waiting(Generic[Work, Made]):
     def take(self) -> Entry[Work, Made] | None:
         """The one that came first; None if all have left. For any thread."""
         try:
-            entry = self._entries.popitem(last=False)[0]
+            return self._entries.popitem(last=False)[0]
         except KeyError:
             return None
-        entry.busy = True
-        return entry
 
     def first(self) -> Entry[Work, Made] | None:
         """The one that came first, which stays; only where none is taken by another thread."""

@@ -150,7 +150,7 @@ async def test_an_event_that_never_happened_has_no_series_and_the_way_out_that_i
 async def test_an_unknown_authority_is_told_with_the_setting(stack: Stack) -> None:
     said = str((await looked(replace(stack.access, ca_file=""))).champion["checkout"])
     assert "certificate verify failed" in said
-    assert "set prometheus-ca-file in the operator's settings" in said
+    assert "set prometheus.caConfigMap of Podium's chart" in said
 
 
 async def test_without_a_token_or_with_a_wrong_one_it_is_told_and_a_renewed_one_is_taken(
@@ -161,7 +161,7 @@ async def test_without_a_token_or_with_a_wrong_one_it_is_told_and_a_renewed_one_
     source = Prometheus(replace(stack.access, token_file=str(token)), settled=SETTLED)
     said = str((await source.look((WISH,), NAMESPACE, "old", "new")).champion["checkout"])
     assert "was refused with 403" in said
-    assert "prometheus-token-file" in said
+    assert "put a valid token into prometheus.tokenSecret" in said
     token.write_text(stack.token.read_text())
     assert (await source.look((WISH,), NAMESPACE, "old", "new")).champion["checkout"] == Level(0, 0)
     source.close()

@@ -73,13 +73,13 @@ BAD = {
     "no time": (200, vector("1", at="then"), "for another time"),
     "a bad query": (400, error("bad_data", "parse error at char 3"), "400 (parse error at char 3): correct the query"),
     "too much work": (422, error("execution", "too many samples"), "422 (too many samples): correct the query"),
-    "no token": (401, b"Unauthorized", "refused with 401: set prometheus-token-file"),
-    "the wrong token": (403, b"", "refused with 403: set prometheus-token-file"),
-    "another place": (302, b"", "sent elsewhere with 302: set prometheus-url"),
+    "no token": (401, b"Unauthorized", "refused with 401: put a valid token into prometheus.tokenSecret"),
+    "the wrong token": (403, b"", "refused with 403: put a valid token into prometheus.tokenSecret"),
+    "another place": (302, b"", "sent elsewhere with 302: set prometheus.url"),
     "no API": (404, b"404 page not found", "answered with 404: see whether Prometheus is well"),
     "starting": (503, error("unavailable", "starting up"), "answered with 503 (starting up): see whether"),
     "a crash": (500, b"<html>", "answered with 500: see whether"),
-    "a page": (200, b"<html>log in</html>", "got no answer of Prometheus's API: set prometheus-url"),
+    "a page": (200, b"<html>log in</html>", "got no answer of Prometheus's API: set prometheus.url"),
     "no object": (200, b"[1]", "got no answer of Prometheus's API"),
     "an empty object": (200, b"{}", "got no answer of Prometheus's API"),
     "half of it": (200, vector("1")[:-5], "got no answer of Prometheus's API"),
@@ -195,7 +195,7 @@ async def test_more_events_than_there_could_be_are_no_counts() -> None:
 
 async def test_without_a_url_nothing_is_asked_and_the_way_out_is_the_operators_setting() -> None:
     said = str((await looked(Access())).champion["checkout"])
-    assert "the operator knows no Prometheus: set prometheus-url in its settings" in said
+    assert "the operator knows no Prometheus: set prometheus.url of its chart" in said
 
 
 async def test_a_query_that_names_neither_namespace_nor_revision_is_asked_only_where_the_settings_allow_it() -> None:
@@ -203,7 +203,7 @@ async def test_a_query_that_names_neither_namespace_nor_revision_is_asked_only_w
     with standing() as stand:
         said = str((await looked(Access(url=stand.url), bare)).champion["checkout"])
         assert "is not asked, since it lacks {{namespace}} and {{revision}}: " in said
-        assert "prometheus-any-query" in said
+        assert "prometheus.anyQuery" in said
         assert not any(each["query"] == "sum(failed_total)" for each in stand.asked)
         found = await looked(Access(url=stand.url, any_query=True), bare)
         assert found.champion["checkout"] == Level(1, 1)
@@ -253,7 +253,7 @@ async def test_a_token_is_read_anew_for_each_look_and_stands_in_no_sentence(tmp_
     token = tmp_path / "token"
     with standing() as stand:
         access = Access(url=stand.url, token_file=str(token))
-        assert "prometheus-token-file cannot be read" in str((await looked(access)).champion["checkout"])
+        assert "the token of prometheus.tokenSecret cannot be read" in str((await looked(access)).champion["checkout"])
         for text, sent in (("one\n", "Bearer one"), ("two", "Bearer two")):
             token.write_text(text)
             await looked(access)
@@ -262,7 +262,7 @@ async def test_a_token_is_read_anew_for_each_look_and_stands_in_no_sentence(tmp_
         for text in ("", "two words", "line\nbreak", "sécret"):
             token.write_text(text)
             said = str((await looked(access)).champion["checkout"])
-            assert "prometheus-token-file holds no token" in said
+            assert "prometheus.tokenSecret holds no token" in said
             assert not text or text not in said
         assert len(stand.asked) == asked
 

@@ -66,8 +66,8 @@ def test_harm_by_what_callers_see_rolls_back_during_an_outage_of_prometheus() ->
 
 
 NO_URL = (
-    f"metric checkout: events ({ASKED}) cannot be asked: the operator knows no Prometheus: set prometheus-url in its "
-    "settings, or remove the metric and abort and retry"
+    f"metric checkout: events ({ASKED}) cannot be asked: the operator knows no Prometheus: set prometheus.url of its "
+    "chart, or remove the metric and abort and retry"
 )
 LACKS = "metric checkout: events (sum(failed_total)) is not asked, since it lacks {{namespace}} and {{revision}}"
 

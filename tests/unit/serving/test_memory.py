@@ -62,16 +62,17 @@ def test_requests_may_take_a_quarter_of_what_the_model_leaves(container: int, mo
 
 
 @pytest.mark.parametrize(
-    ("container", "model", "runs"),
+    ("container", "model", "requests", "runs"),
     [
-        (1024 * MIB, 224 * MIB, 600 * MIB),
+        (1024 * MIB, 224 * MIB, 200 * MIB, 400 * MIB),
+        (1024 * MIB, 224 * MIB, 500 * MIB, 200 * MIB),
         # What requests are left at the least is nothing that runs could have.
-        (160 * MIB, 112 * MIB, 32 * MIB),
-        (128 * MIB, 200 * MIB, SMALLEST),
+        (176 * MIB, 112 * MIB, SMALLEST, 32 * MIB),
+        (128 * MIB, 200 * MIB, SMALLEST, SMALLEST),
     ],
 )
-def test_runs_may_take_the_rest(container: int, model: int, runs: int) -> None:
-    assert for_runs(container, model) == runs
+def test_runs_may_take_two_thirds_of_the_rest(container: int, model: int, requests: int, runs: int) -> None:
+    assert for_runs(container, model, requests) == runs
 
 
 def test_a_server_that_is_not_told_how_much_requests_may_take_goes_by_its_limit(folder: Path) -> None:

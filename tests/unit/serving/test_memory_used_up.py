@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -137,7 +138,7 @@ def test_tensors_count_which_are_larger_than_their_text(folder: Path) -> None:
 def test_what_is_still_computed_for_a_client_that_has_gone_counts_until_it_is_done(folder: Path) -> None:
     path = folder / "slow-by-rows.onnx"
     path.write_bytes(slow_by_rows())
-    count = 60_000
+    count = 20_000
     body = request("x", "FP32", *[1] * count).replace(b" ", b"")
     with limited(path, 4 * count) as server:
         with sent(server, body) as connection:
@@ -162,3 +163,22 @@ def test_a_body_that_is_still_read_for_a_client_that_has_gone_counts_until_it_is
             wait_until(lambda: value(server, ABANDONED) == 1)
             assert refused(server, request("x", "FP32", 1))
         wait_until(lambda: not refused(server, request("x", "FP32", 1)))
+
+
+def test_who_waits_for_room_gets_none_of_a_body_that_is_still_read_for_a_client_that_has_gone(folder: Path) -> None:
+    path = folder / "any.onnx"
+    path.write_bytes(identity({"x": TensorProto.FLOAT}, ["n"]))
+    count = 150_000
+    large = request("x", "FP32", *[1] * count).replace(b" ", b"")
+    head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {len(large)}\r\n\r\n"
+    with limited(path, 4 * count) as server:
+        assert server.infer(large).status == 200
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as waiting:
+            with stopped(server):
+                with sent(server, large) as connection:
+                    wait_until(lambda: in_flight(server) == 1 and value(server, WAITING) == 0)
+                    waiting.sendall(head.encode())
+                    reset_at_its_end(connection)
+                wait_until(lambda: value(server, ABANDONED) == 1)
+                assert not select.select([waiting], [], [], 0.2)[0], "it is told to send its body"
+            assert waiting.recv(12) == b"HTTP/1.1 100"

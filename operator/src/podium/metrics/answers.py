@@ -66,14 +66,14 @@ def _refused(status: int, answer: Mapping[str, Any]) -> str:
     error = short(str(answer.get("error", ""))) if answer.get("error") else ""
     told = f" ({error})" if error else ""
     if status in (401, 403):
-        return f"was refused with {status}{told}: set prometheus-token-file in the operator's settings to a valid token"
+        return f"was refused with {status}{told}: put a valid token into prometheus.tokenSecret of Podium's chart"
     if 300 <= status < 400:
-        return f"was sent elsewhere with {status}: set prometheus-url in the operator's settings to where it leads"
+        return f"was sent elsewhere with {status}: set prometheus.url of Podium's chart to where it leads"
     if status in (400, 422):
         return f"was refused with {status}{told}: correct the query and abort and retry"
     if status == 200:
-        return f"got no answer of Prometheus's API{told}: set prometheus-url in the operator's settings to one"
-    return f"was answered with {status}{told}: see whether Prometheus is well, and whether prometheus-url leads to it"
+        return f"got no answer of Prometheus's API{told}: set prometheus.url of Podium's chart to one"
+    return f"was answered with {status}{told}: see whether Prometheus is well, and whether prometheus.url leads to it"
 
 
 def short(text: str) -> str:

@@ -56,7 +56,7 @@ class Instant:
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise Unanswered(f"was not answered within {within:g} s: look at Prometheus's load") from error
         except requests.exceptions.SSLError as error:
-            way = "set prometheus-ca-file in the operator's settings to the authority that signed its certificate"
+            way = "set prometheus.caConfigMap of Podium's chart to the authority that signed its certificate"
             raise Unanswered(f"was not asked, since TLS with {self._where} failed ({_cause(error)}): {way}") from error
         except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
             way = "see whether it runs, and whether a NetworkPolicy lets the operator there"
@@ -73,9 +73,10 @@ class Instant:
         try:
             token = Path(self._access.token_file).read_text("utf-8").strip()
         except (OSError, ValueError) as error:
-            raise Unanswered(f"was not asked, since prometheus-token-file cannot be read ({_cause(error)})") from error
+            unread = f"the token of prometheus.tokenSecret cannot be read ({_cause(error)})"
+            raise Unanswered(f"was not asked, since {unread}") from error
         if not _TOKEN.fullmatch(token):
-            raise Unanswered("was not asked, since prometheus-token-file holds no token: put one line of text there")
+            raise Unanswered("was not asked, since prometheus.tokenSecret holds no token: put one line of text there")
         return {"Authorization": f"Bearer {token}"}
 
 

@@ -97,7 +97,7 @@ class Prometheus:
     def _may_ask(self, text: str) -> None:
         if not self._access.url:
             raise Unanswered(
-                "cannot be asked: the operator knows no Prometheus: set prometheus-url in its settings, or remove the "
+                "cannot be asked: the operator knows no Prometheus: set prometheus.url of its chart, or remove the "
                 "metric and abort and retry"
             )
         missing = () if self._access.any_query else queries.missing(text)
@@ -105,7 +105,7 @@ class Prometheus:
             names = " and ".join(f"{{{{{name}}}}}" for name in missing)
             raise Unanswered(
                 f"is not asked, since it lacks {names}: name them in the query and abort and retry, or set "
-                "prometheus-any-query in the operator's settings"
+                "prometheus.anyQuery of Podium's chart"
             )
 
     def _ask(self, query: str, at: float) -> float:

@@ -83,8 +83,9 @@ class Connection(asyncio.Protocol):
         if self._pending is not None:
             self._pending.cancel()
         self._release_promise()
-        self._context.budget.change(-self._held)
-        self._held = 0
+        held, self._held = self._held, 0
+        # Behind what the cancellation calls: who works on the request still takes over what is counted for its body.
+        asyncio.get_running_loop().call_soon(self._context.budget.change, -held)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client; complete requests are handled before this returns, if the handler is quick."""
