@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass
 
 from podium_serving import memory
-from podium_serving.arena import UNBOUNDED
 from podium_serving.inference import RunError
 from podium_serving.logs import log
 from podium_serving.model import Model
+from podium_serving.model_file import find, size
 from podium_serving.probe import Probed, attempts, probe
 from podium_serving.settings import Settings
 from podium_serving.warm_up import samples
@@ -30,8 +30,7 @@ def load(settings: Settings) -> tuple[Model, WarmUp]:
     if settings.probe_seconds:
         probed = probe(settings.path, settings.threads, settings.probe_seconds, memory.limit())
     probe_ended = time.monotonic()
-    run_memory = _run_memory(settings, probed)
-    model = Model(settings.path, settings.threads, run_memory + probed.packed if run_memory else UNBOUNDED)
+    model = Model(settings.path, settings.threads, _most(settings, probed))
     model.refusals = tuple(probed.refusals)
     loaded = time.monotonic()
     warm = _warm_up(model, probed)
@@ -48,7 +47,7 @@ def load(settings: Settings) -> tuple[Model, WarmUp]:
         probed=len(probed.finished),
         file=str(model.file),
         threads=model.threads,
-        run_memory=run_memory,
+        run_memory=model.run_memory,
         probe_seconds=round(probe_ended - started, 3),
         load_seconds=round(loaded - probe_ended, 3),
         warm_up_seconds=round(time.monotonic() - loaded, 3),
@@ -56,13 +55,16 @@ def load(settings: Settings) -> tuple[Model, WarmUp]:
     return model, warm
 
 
-def _run_memory(settings: Settings, probed: Probed) -> int:
-    """Bytes that its runs may take together; 0, which is no bound, where the probe does not know the model's size."""
-    if not probed.taken:
-        return 0
-    limit, resident = memory.limit(), memory.resident() + probed.taken
+def _most(settings: Settings, probed: Probed) -> int:
+    """Bytes that the model may take, but for its weights: what its runs may, and what onnxruntime packs of the weights.
+
+    Where the probe has not loaded it, its files may be packed twice over: rather too much for runs than too little.
+    """
+    in_files = size(find(settings.path))
+    taken, packed = (probed.taken, probed.packed) if probed.taken else (in_files, 2 * in_files)
+    limit, resident = memory.limit(), memory.resident() + taken
     requests = settings.memory or memory.for_requests(limit, resident)
-    return settings.run_memory or memory.for_runs(limit, resident, requests)
+    return packed + (settings.run_memory or memory.for_runs(limit, resident, requests))
 
 
 def _warm_up(model: Model, probed: Probed) -> WarmUp:

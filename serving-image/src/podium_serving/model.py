@@ -29,7 +29,8 @@ class Model:
     def __init__(self, path: Path, threads: int = 0, most: int = UNBOUNDED) -> None:
         """Loads the file, or the only .onnx file of the folder. Raises ModelError.
 
-        Threads 0: as many as suit it. It may take `most` bytes, its weights aside: `packed` at once, the rest in runs.
+        Threads 0: as many as suit it. It may take `most` bytes, its weights aside: `packed` at once, and `run_memory`,
+        which is the rest, in runs.
         """
         self.file = find(path)
         # The folder that a user means by "the model's folder".
@@ -39,6 +40,7 @@ class Model:
         self._session = _session(self.file, self.threads, self._arena)
         self.left_out = tuple(f"{each.name} ({each.type})" for each in self._session.get_outputs() if not _served(each))
         self.packed = self._arena.taken()
+        self.run_memory = most - self.packed
         self.signature = _signature(self._session)
         self.refusals: tuple[Refusal, ...] = ()
 

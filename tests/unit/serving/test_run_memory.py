@@ -163,8 +163,8 @@ def test_what_the_model_takes_itself_is_left_out(folder: Path, giving: Path) -> 
 
     light, heavy = told(giving), told(path)
     assert weights.nbytes / 4 < light - heavy < 2 * weights.nbytes
-    # Nor is there a bound where nobody knows what the model takes.
-    assert told(path, PODIUM_PROBE_SECONDS=0) == 0
+    # Where the probe does not know it, runs may have what might be packed of the weights, and is not.
+    assert weights.nbytes < told(path, PODIUM_PROBE_SECONDS=0) - light < 2 * weights.nbytes
 
 
 def test_the_arena_asks_for_as_many_zeros_as_it_says() -> None:
