@@ -28,7 +28,7 @@ from tests.cluster.cache import REPOSITORY
 from tests.unit.serving.harness import model_bytes, tensor
 
 MIB = 2**20
-WAYS = ("without an arena", "with onnxruntime's own", "bounded and swept")
+WAYS = ("without an arena", "with onnxruntime's own", "bounded, given back")
 BOUND = 4096 * MIB
 # Name -> the shape of one row, and how many rows a large batch has.
 MODELS: dict[str, tuple[tuple[int, ...], int]] = {
@@ -94,7 +94,7 @@ def run(way: str, name: str, path: str) -> dict[str, float]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     arena = Arena(BOUND) if way == WAYS[2] else None
     if arena is not None:
-        arena.use(options)
+        arena.attach(options)
     options.enable_cpu_mem_arena = way != WAYS[0]
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     found = {"loaded": memory.resident() / MIB}
@@ -111,7 +111,7 @@ def run(way: str, name: str, path: str) -> dict[str, float]:
     found["row"] = least(1, 300)
     found["batch"] = least(batch, 5)
     if arena is not None:
-        arena.sweep()
+        arena.give_back()
     found["after"] = memory.resident() / MIB
     found["row again"] = least(1, 300)
     return found

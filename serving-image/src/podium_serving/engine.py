@@ -66,7 +66,7 @@ class Engine:
         self._waiting: Waiting[_Run, InferResult] = Waiting(metrics, limits)
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._threads = 0
-        # The calls whose runs are under way; a step on a set is one step for all threads.
+        # The calls whose runs are under way or not reported yet; a step on a set is one step for all threads.
         self._running: set[Call] = set()
         metrics.queues.append(self._waiting)
 
@@ -116,7 +116,11 @@ class Engine:
             outcome = self._fitting(outcome)
             if isinstance(outcome, InferResult):
                 call.hold(nbytes + outcome.nbytes)
+            self._running.discard(call)
+            if isinstance(outcome, InferResult):
                 return outcome
+            if isinstance(outcome, Overloaded):
+                self._metrics.shed("memory")
             raise outcome
         entry = self._waiting.enter(_Run(call, request, size), waited, call.keep)
         call.hold(nbytes)
@@ -158,23 +162,26 @@ class Engine:
 
     def _report(self, call: Call, report: Callable[[], None]) -> None:
         report()
+        self._running.discard(call)
         call.let_go()
 
     def _attempt(self, call: Call, request: InferRequest) -> tuple[Outcome, float]:
-        """What comes of a run, and seconds. In a worker or on the event loop; counts nothing: counts are the loop's."""
+        """What comes of a run, and seconds. In a worker or on the event loop; counts nothing: counts are the loop's.
+
+        The call is among those that run until its outcome is counted.
+        """
         place = self._words.begin(request)
         self._running.add(call)
         started = time.perf_counter()
         try:
             outcome: Outcome = InferResult(self._model.run(request.feeds, [each.spec for each in request.outputs]))
         except NoMemory as problem:
-            # Alone it might have had enough: other runs take some, and results until they are sent.
+            # Alone it might have had enough: other runs take some, and results until they are written.
             alone = len(self._running) == 1 and self._budget.used - call.own < NEGLIGIBLE
-            outcome = problem if alone else Overloaded(NO_ROOM_TO_RUN)
+            outcome = problem if alone or problem.hopeless else Overloaded(NO_ROOM_TO_RUN)
         except Exception as problem:
             outcome = problem
         seconds = time.perf_counter() - started
-        self._running.discard(call)
         self._words.end(place)
         return outcome, seconds
 
@@ -187,13 +194,12 @@ class Engine:
     def _count(self, outcome: Outcome, seconds: float, holding: float, size: int, waited: float) -> None:
         """Counts a run that took `seconds`, and would hold up others for `holding`."""
         self._metrics.queued(waited)
-        if isinstance(outcome, InferResult | NoMemory | Overloaded):
+        # What has failed says at most that such a run may take longer than was thought.
+        if isinstance(outcome, InferResult) or holding > self._durations.expect(size):
             self._durations.observe(size, holding)
         if isinstance(outcome, InferResult):
             self._metrics.inferred(seconds)
-        elif isinstance(outcome, Overloaded):
-            self._metrics.shed("memory")
-        elif not isinstance(outcome, Misfit):
+        elif not isinstance(outcome, Misfit | Overloaded):
             self._metrics.inference_failed()
 
     def _ran(
@@ -204,7 +210,10 @@ class Engine:
         outcome = self._fitting(outcome)
         if isinstance(outcome, InferResult) and not entry.future.done():
             call.hold(request.nbytes + outcome.nbytes)
-        entry.settle(outcome)
+        if isinstance(outcome, Overloaded):
+            self._waiting.shed(entry, "memory", str(outcome))
+        else:
+            entry.settle(outcome)
 
 
 def _size_of(request: InferRequest) -> int:

@@ -10,6 +10,7 @@ _NO_MEMORY = re.compile(
     r"Failed to allocate memory|bad_alloc|bad allocation|Available memory of \d+ is smaller than requested",
     re.IGNORECASE,
 )
+_REQUESTED = re.compile(r"smaller than requested bytes of (\d+)")
 _IN_A_NODE = "Non-zero status code returned while running"
 """How onnxruntime begins the message when a node of the graph failed, as opposed to the check of the inputs."""
 _SOURCE = re.compile(r"/\S+\.(?:cc|cpp|cu|h|hpp):\d+ ")
@@ -28,6 +29,12 @@ def failure(problem: Exception) -> RunError:
     if isinstance(problem, MemoryError) or _NO_MEMORY.search(str(problem)):
         return NoMemory(text)
     return RunError(text)
+
+
+def wanted(problem: NoMemory) -> int:
+    """Bytes that the run asked for at once when it failed; 0 where onnxruntime does not say it."""
+    found = _REQUESTED.search(str(problem))
+    return int(found[1]) if found else 0
 
 
 def sentence(problem: Exception) -> str:

@@ -77,7 +77,9 @@ class RunError(Exception):
 
 
 class NoMemory(RunError):
-    """The run wanted more memory than there is."""
+    """The run wanted more memory than there is: more than all that runs may take, if `hopeless`."""
+
+    hopeless = False
 
 
 class TooSlow(Exception):

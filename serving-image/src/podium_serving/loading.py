@@ -8,7 +8,6 @@ from podium_serving import memory
 from podium_serving.inference import RunError
 from podium_serving.logs import log
 from podium_serving.model import Model
-from podium_serving.model_file import find, size
 from podium_serving.probe import Probed, attempts, probe
 from podium_serving.settings import Settings
 from podium_serving.warm_up import samples
@@ -30,7 +29,7 @@ def load(settings: Settings) -> tuple[Model, WarmUp]:
     if settings.probe_seconds:
         probed = probe(settings.path, settings.threads, settings.probe_seconds, memory.limit())
     probe_ended = time.monotonic()
-    model = Model(settings.path, settings.threads, _most(settings, probed))
+    model = _bounded(settings, probed)
     model.refusals = tuple(probed.refusals)
     loaded = time.monotonic()
     warm = _warm_up(model, probed)
@@ -55,16 +54,18 @@ def load(settings: Settings) -> tuple[Model, WarmUp]:
     return model, warm
 
 
-def _most(settings: Settings, probed: Probed) -> int:
-    """Bytes that the model may take, but for its weights: what its runs may, and what onnxruntime packs of the weights.
-
-    Where the probe has not loaded it, its files may be packed twice over: rather too much for runs than too little.
-    """
-    in_files = size(find(settings.path))
-    taken, packed = (probed.taken, probed.packed) if probed.taken else (in_files, 2 * in_files)
-    limit, resident = memory.limit(), memory.resident() + taken
+def _bounded(settings: Settings, probed: Probed) -> Model:
+    """The model, whose runs may take what it and requests leave; loaded twice where the probe has not loaded it."""
+    taken, packed = probed.taken, probed.packed
+    before = memory.resident()
+    if not taken:
+        model = Model(settings.path, settings.threads)
+        taken, packed = memory.resident() - before, model.packed
+        del model
+    limit, resident = memory.limit(), before + taken
     requests = settings.memory or memory.for_requests(limit, resident)
-    return packed + (settings.run_memory or memory.for_runs(limit, resident, requests))
+    run_memory = settings.run_memory or memory.for_runs(limit, resident, requests)
+    return Model(settings.path, settings.threads, packed + run_memory)
 
 
 def _warm_up(model: Model, probed: Probed) -> WarmUp:

@@ -39,12 +39,6 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
-def own() -> int:
-    """Bytes of that which no file holds as well: what a process that was forked has again is not counted twice."""
-    resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
-    return (resident - shared) * _PAGE
-
-
 def for_requests(limit: int, resident: int) -> int:
     """Bytes that the bodies and answers of all connections may take together: a quarter of what the model leaves."""
     return max(SMALLEST, (limit - resident) // _SHARE)

@@ -10,7 +10,7 @@ import onnxruntime
 from podium_serving import cpu, empty, model_file, onnx_file
 from podium_serving.arena import UNBOUNDED, Arena
 from podium_serving.datatypes import BY_ONNX
-from podium_serving.failures import failure, sentence
+from podium_serving.failures import failure, sentence, wanted
 from podium_serving.inference import NoMemory
 from podium_serving.model_file import ModelError, find
 from podium_serving.refusals import Refusal
@@ -62,9 +62,13 @@ class Model:
     def _run(self, feeds: "dict[str, np.ndarray[Any, Any]]", names: list[str]) -> "list[np.ndarray[Any, Any]]":
         try:
             return self._attempt(feeds, names)
-        except NoMemory:
+        except NoMemory as problem:
+            problem.hopeless = wanted(problem) > self.run_memory
             # What other runs have left may be in pieces that are too small for this one.
+            before = self._arena.taken()
             self._arena.give_back()
+            if problem.hopeless or self._arena.taken() == before:
+                raise
         return self._attempt(feeds, names)
 
     def _attempt(self, feeds: "dict[str, np.ndarray[Any, Any]]", names: list[str]) -> "list[np.ndarray[Any, Any]]":

@@ -158,14 +158,14 @@ def _probe(found: Probed, write: int, path: Path, threads: int, limit: int) -> N
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
     # Or else a death by signal leaves a large file on the node.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    before = memory.own()
+    before = memory.resident()
     try:
         model = Model(path, threads)
     except Exception as problem:
         # Where it is not for want of memory, the server will say so.
         tell(incomplete=f"the model could not be loaded with a third of the memory limit: {problem}")
         return
-    tell(taken=max(1, memory.own() - before), packed=model.packed)
+    tell(taken=max(1, memory.resident() - before), packed=model.packed)
 
     def survives(case: Case, feeds: "dict[str, np.ndarray[Any, Any]]") -> bool:
         """Whether the process does; a run may fail."""

@@ -13,7 +13,7 @@ import pytest
 from podium_serving.budget import Budget
 from podium_serving.datatypes import BY_NAME
 from podium_serving.engine import Engine
-from podium_serving.inference import InferRequest, InferResult, Misfit, Overloaded, RequestedOutput, RunError
+from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded, RequestedOutput, RunError
 from podium_serving.metrics import Metrics
 from podium_serving.settings import Settings
 from podium_serving.signature import TensorSpec, TooLarge
@@ -236,6 +236,55 @@ async def test_a_call_that_has_ended_before_its_run_holds_nothing_of_the_result(
     stand.model.gate.set()
     await stand.waiting(2)
     assert stand.budget.used == 4 + 4, "those of the last one"
+
+
+async def test_what_is_still_computed_for_a_client_that_has_gone_counts_until_it_is_done(stand: Stand) -> None:
+    call = stand.engine.begin()
+    given_up = stand.engine.submit(call, request(1))
+    assert isinstance(given_up, asyncio.Future)
+    await until(lambda: not stand.engine.waiting, 20)
+    given_up.cancel()
+    await asyncio.sleep(0)  # the front hears of it after the engine
+    call.abandoned()
+    assert stand.budget.used == 4
+    stand.model.gate.set()
+    await until(lambda: not stand.budget.used, 20)
+
+
+async def test_a_run_that_fails_for_want_of_memory_beside_another_is_told_to_come_again() -> None:
+    stand = Stand(Gated(), queue_seconds=60, workers=2)
+    first = await stand.occupied()
+    stand.model.problem = NoMemory("Available memory of 0 is smaller than requested bytes of 4")
+    second = stand.waiting(1)
+    await until(lambda: not stand.engine.waiting, 20)
+    stand.model.gate.set()
+    failures = await asyncio.gather(first, second, return_exceptions=True)
+    # Which of them fails first is not known; the other one is alone then, or not.
+    assert any(isinstance(each, Overloaded) for each in failures), failures
+    assert stand.count("podium_serving_requests_shed_total", 'reason="memory"') >= 1
+
+
+async def test_a_run_that_could_never_have_enough_is_not_told_to_come_again() -> None:
+    stand = Stand(Gated(), queue_seconds=60, workers=2)
+    first = await stand.occupied()
+    problem = NoMemory("Available memory of 0 is smaller than requested bytes of 4")
+    problem.hopeless = True
+    stand.model.problem = problem
+    second = stand.waiting(1)
+    await until(lambda: not stand.engine.waiting, 20)
+    stand.model.gate.set()
+    for each in (first, second):
+        with pytest.raises(NoMemory):
+            await each
+
+
+async def test_a_quick_failure_does_not_make_long_runs_look_short(stand: Stand) -> None:
+    stand.model.problem = RunError("at once")
+    stand.model.gate.set()
+    for value in range(3):
+        with pytest.raises(RunError):
+            await stand.waiting(value)
+    assert isinstance(stand.engine.submit(stand.engine.begin(), request(9)), asyncio.Future)
 
 
 async def test_calls_are_counted_by_whatever_front_they_come(stand: Stand) -> None:

@@ -135,20 +135,6 @@ def test_tensors_count_which_are_larger_than_their_text(folder: Path) -> None:
         assert refused(server, request("x", "FP32", 1))
 
 
-def test_what_is_still_computed_for_a_client_that_has_gone_counts_until_it_is_done(folder: Path) -> None:
-    path = folder / "slow-by-rows.onnx"
-    path.write_bytes(slow_by_rows())
-    count = 20_000
-    body = request("x", "FP32", *[1] * count).replace(b" ", b"")
-    with limited(path, 4 * count) as server:
-        with sent(server, body) as connection:
-            wait_until(lambda: in_flight(server) == 1 and value(server, WAITING) == 0)
-            reset_at_its_end(connection)
-        wait_until(lambda: value(server, ABANDONED) == 1)
-        assert refused(server, request("x", "FP32", 1))
-        wait_until(lambda: not refused(server, request("x", "FP32", 1)))
-
-
 def test_a_body_that_is_still_read_for_a_client_that_has_gone_counts_until_it_is_done(folder: Path) -> None:
     path = folder / "any.onnx"
     path.write_bytes(identity({"x": TensorProto.FLOAT}, ["n"]))

@@ -141,6 +141,27 @@ async def test_who_might_have_had_enough_alone_is_told_to_come_again(giving: Pat
     assert (await submit(engine.begin(), 40)).nbytes == 40 * MIB
 
 
+@pytest.mark.parametrize("seconds", [120, 0], ids=["probed", "not probed"])
+def test_a_server_of_packed_weights_bounds_its_runs(folder: Path, seconds: int) -> None:
+    """It multiplies a matrix of as many rows as it is asked for by one of 16 MiB, and gives their sum."""
+    path = folder / "packed.onnx"
+    weights = numpy_helper.from_array(np.ones((2048, 2048), dtype=np.float32), "weights")
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "weights"], ["product"]),
+        helper.make_node("ReduceSum", ["product"], ["sum"], keepdims=0),
+    ]
+    given, made = tensor("shape", TensorProto.INT64, [2]), tensor("sum", TensorProto.FLOAT, [])
+    path.write_bytes(model_bytes(nodes, [given], [made], (weights,)))
+
+    def status(server: Server, size: int) -> int:
+        tensor = {"name": "shape", "shape": [2], "datatype": "INT64", "data": [size * MIB // 8192, 2048]}
+        return server.infer({"inputs": [tensor]}).status
+
+    with serving(path, PODIUM_PROBE_SECONDS=seconds, PODIUM_RUN_MEMORY_BYTES=8 * MIB) as server:
+        assert [status(server, size) for size in (3, 5, 3)] == [200, 500, 200]
+
+
 def test_a_result_is_not_written_that_is_larger_than_the_memory_for_requests(giving: Path) -> None:
     with serving(giving, PODIUM_MEMORY_BYTES=8 * MIB) as server:
         refused = ask(server, 9 * MIB)
@@ -161,10 +182,10 @@ def test_what_the_model_takes_itself_is_left_out(folder: Path, giving: Path) -> 
             line = next(line for line in server.lines if "model loaded" in line)
             return int(json.loads(line)["run_memory"])
 
-    light, heavy = told(giving), told(path)
-    assert weights.nbytes / 4 < light - heavy < 2 * weights.nbytes
-    # Where the probe does not know it, runs may have what might be packed of the weights, and is not.
-    assert weights.nbytes < told(path, PODIUM_PROBE_SECONDS=0) - light < 2 * weights.nbytes
+    light = told(giving, PODIUM_PROBE_SECONDS=120)
+    for seconds in (120, 0):  # as the probe has seen it, and as the server has
+        heavy = told(path, PODIUM_PROBE_SECONDS=seconds)
+        assert weights.nbytes / 4 < light - heavy < 2 * weights.nbytes
 
 
 def test_the_arena_asks_for_as_many_zeros_as_it_says() -> None:
@@ -172,3 +193,5 @@ def test_the_arena_asks_for_as_many_zeros_as_it_says() -> None:
     onnx.checker.check_model(model)
     (node,), (given,), (made,) = model.graph.node, model.graph.input, model.graph.output
     assert (node.op_type, [*node.input], [*node.output]) == ("ConstantOfShape", [given.name], [made.name])
+    assert given.type.tensor_type.elem_type == TensorProto.INT64
+    assert made.type.tensor_type.elem_type == TensorProto.FLOAT

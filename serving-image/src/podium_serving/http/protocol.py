@@ -80,11 +80,13 @@ class Connection(asyncio.Protocol):
         self._context.connections.discard(self)
         self._clear()
         self._reader.drop()
-        if self._pending is not None:
-            self._pending.cancel()
         self._release_promise()
         held, self._held = self._held, 0
-        # Behind what the cancellation calls: who works on the request still takes over what is counted for its body.
+        if self._pending is None:
+            self._context.budget.change(-held)
+            return
+        self._pending.cancel()
+        # Behind what that calls: who works on the request still takes over what is counted for its body.
         asyncio.get_running_loop().call_soon(self._context.budget.change, -held)
 
     def data_received(self, data: bytes) -> None:
