@@ -21,6 +21,9 @@ from tests.cluster.progress import ClusterError, run
 REGISTRY = Path("/run/podium-clusters")
 SLOTS = 60
 CGROUPS = Path("/sys/fs/cgroup")
+SHARES = {"cpu.shares": 8 * 1024, "cpu.weight": 8 * 100}
+"""Of the CPU, for all of a cluster's pods: what eight processes beside it have. By default it is what one has, be there
+thirty pods: with seven test processes at work, one that answers quickly was not asked in time whether it is ready."""
 # kubelet sets these for the whole host.
 _KUBELET_SETTINGS = (
     "vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys",
@@ -165,6 +168,9 @@ def make_cgroups(slot: Slot) -> None:
             enabled = (CGROUPS / "cgroup.controllers").read_text().split()
             for parent in (CGROUPS, group):
                 (parent / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in enabled))
+        for setting, share in SHARES.items():
+            if (group / setting).exists():
+                (group / setting).write_text(str(share))
 
 
 def kill_containers(slot: Slot) -> None:

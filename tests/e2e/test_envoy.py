@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 from podium.api import names
 from tests import stage as s
-from tests.canaries import callers
+from tests.canaries import callers, until_routed
 from tests.client import Object, condition, wait
 from tests.e2e.world import World, scene
 from tests.load import Counts
 
 QUICK = {"minReadySeconds": 5}
-NAME = "digits"
+NAME, OTHER = "digits", "other"
 
 
 @dataclass
@@ -21,6 +21,20 @@ class Journey:
     weights: list[tuple[int, ...]] = field(default_factory=list)
     conditions: list[Object] = field(default_factory=list)
     routers: list[Object] = field(default_factory=list)
+    other: str = ""
+    """The revision of another ModelDeployment that answered through the same routers."""
+
+
+def comes_and_goes(world: World, stage: s.Stage, routed: Object) -> str:
+    """Another ModelDeployment behind the same routers; the revision that answered. It is gone when this returns."""
+    stage.apply(s.onnx(OTHER, "1", replicas=1, rollout=QUICK, **routed))
+    stage.until_ready(OTHER, "1")
+    until_routed(stage, OTHER)
+    _, revision = stage.ask(OTHER, world.digits.images[0])
+    stage.client.delete("ModelDeployment", stage.namespace, OTHER)
+    told = ("ConfigMap", stage.namespace, names.routing_name(OTHER))
+    wait("the routers are told of it no more", lambda: stage.client.find(*told) is None, 60)
+    return revision
 
 
 @scene
@@ -59,6 +73,8 @@ def through_routers(world: World) -> Journey:
         stage.apply(s.onnx(NAME, "2", rollout=QUICK, **routed))
         stage.until_ready(NAME, "2")
         part("RollingUpdate")
+        seen.other = comes_and_goes(world, stage, routed)
+        part("another came and went")
         green = {"strategy": "BlueGreen", "scaleDownDelay": "0s", **QUICK}
         stage.apply(s.onnx(NAME, "1", rollout=green, **routed))
         after = stage.until_ready(NAME, "1")
@@ -75,8 +91,8 @@ def through_routers(world: World) -> Journey:
 
 
 def test_nothing_of_it_loses_a_request(through_routers: Journey) -> None:
-    rollouts = ["RollingUpdate", "BlueGreen"]
-    assert list(through_routers.parts) == ["to the routers", *rollouts, "from the routers", "past the routers"]
+    on_the_way = ["RollingUpdate", "another came and went", "BlueGreen"]
+    assert list(through_routers.parts) == ["to the routers", *on_the_way, "from the routers", "past the routers"]
     for name, counts in through_routers.parts.items():
         assert not counts.failed, f"{name}: {counts}"
 
@@ -84,3 +100,7 @@ def test_nothing_of_it_loses_a_request(through_routers: Journey) -> None:
 def test_the_routers_are_two_and_none_of_them_is_unreachable(through_routers: Journey) -> None:
     assert len(through_routers.routers) == 2
     assert "RouterUnreachable" not in {one["type"] for one in through_routers.conditions}
+
+
+def test_another_model_comes_and_goes_behind_the_same_routers(through_routers: Journey) -> None:
+    assert through_routers.other.startswith(f"{OTHER}-")
