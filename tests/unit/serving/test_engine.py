@@ -172,7 +172,8 @@ async def test_what_has_waited_too_long_is_refused_while_the_worker_is_still_bus
     assert stand.count("podium_serving_requests_shed_total", 'reason="queue_age"') == 1
 
 
-@pytest.mark.parametrize(("others", "refused"), [(100, True), (99, False)])
+# (With 95, 4 are left: the first one's result may be there already when the next one's turn comes.)
+@pytest.mark.parametrize(("others", "refused"), [(100, True), (95, False)])
 async def test_what_waits_is_not_run_while_others_use_up_the_memory(others: int, refused: bool) -> None:
     stand = Stand(Gated(), queue_seconds=60, memory=100)
     first = await stand.occupied()
