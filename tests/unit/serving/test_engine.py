@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from podium_serving.budget import Budget
+from podium_serving.calls import Call
 from podium_serving.datatypes import BY_NAME
 from podium_serving.engine import Engine
 from podium_serving.inference import InferRequest, InferResult, Misfit, NoMemory, Overloaded, RequestedOutput, RunError
@@ -227,12 +228,18 @@ async def test_a_call_holds_its_tensors_and_its_result_until_it_has_ended(stand:
     assert stand.budget.used == before
 
 
-async def test_a_call_that_has_ended_before_its_run_holds_nothing_of_the_result(stand: Stand) -> None:
+async def given_up_while_it_runs(stand: Stand) -> Call:
+    """A call whose future is cancelled when a worker has taken its request already."""
     call = stand.engine.begin()
     given_up = stand.engine.submit(call, request(1))
     assert isinstance(given_up, asyncio.Future)
     await until(lambda: not stand.engine.waiting, 20)
     given_up.cancel()
+    return call
+
+
+async def test_a_call_that_has_ended_before_its_run_holds_nothing_of_the_result(stand: Stand) -> None:
+    call = await given_up_while_it_runs(stand)
     call.abandoned()
     stand.model.gate.set()
     await stand.waiting(2)
@@ -240,11 +247,7 @@ async def test_a_call_that_has_ended_before_its_run_holds_nothing_of_the_result(
 
 
 async def test_what_is_still_computed_for_a_client_that_has_gone_counts_until_it_is_done(stand: Stand) -> None:
-    call = stand.engine.begin()
-    given_up = stand.engine.submit(call, request(1))
-    assert isinstance(given_up, asyncio.Future)
-    await until(lambda: not stand.engine.waiting, 20)
-    given_up.cancel()
+    call = await given_up_while_it_runs(stand)
     await asyncio.sleep(0)  # the front hears of it after the engine
     call.abandoned()
     assert stand.budget.used == 4
